@@ -1,0 +1,16 @@
+# What stands beside the rooms: the optional trainer, examples, and the tests that need whole programs.
+
+if(SEDGE_TRAIN AND NOT SEDGE_SANITIZE)
+  find_package(Torch QUIET)
+  sedge_sources(train_sources ${CMAKE_SOURCE_DIR}/src/train)
+  if(TORCH_FOUND AND train_sources)
+    add_executable(sedge-train ${train_sources})
+    set_target_properties(sedge-train PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+    target_include_directories(sedge-train PRIVATE ${CMAKE_SOURCE_DIR}/src)
+    target_include_directories(sedge-train SYSTEM PRIVATE ${TORCH_INCLUDE_DIRS})
+    target_link_libraries(sedge-train PRIVATE sedge_model sedge_base ${TORCH_LIBRARIES} CLI11::CLI11)
+    message(STATUS "sedge-train: with libtorch ${Torch_VERSION}")
+  else()
+    message(STATUS "sedge-train: left out (libtorch is not installed); everything else builds without it")
+  endif()
+endif()
