@@ -1,14 +1,37 @@
 # What stands beside the rooms: the optional trainer, examples, and the tests that need whole programs.
 
+# The trainer is a program of its own, so that libtorch never weighs on a node. All of it but one file
+# (backend_torch.cc) is plain C++ in two libraries, which are built and tested everywhere.
+sedge_sources(train_sources ${CMAKE_SOURCE_DIR}/src/train)
+set(heron_sources ${train_sources})
+list(FILTER heron_sources INCLUDE REGEX "/heron/")
+list(FILTER train_sources EXCLUDE REGEX "/heron/|/main\\.cc$|/backend_torch\\.cc$")
+
+# Sums may be reordered and fused: training's arithmetic is deterministic on one instruction set, not across them.
+set(fused_flags -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math
+    -ffinite-math-only    -Wno-psabi)
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_portable.cc PROPERTIES COMPILE_OPTIONS "${fused_flags}")
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_avx2.cc PROPERTIES
+  COMPILE_OPTIONS "${fused_flags};-mavx2;-mfma")
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_avx512.cc PROPERTIES
+  COMPILE_OPTIONS "${fused_flags};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma;-mprefer-vector-width=512")
+
+if(heron_sources)
+  add_library(sedge_heron STATIC ${heron_sources})
+  target_include_directories(sedge_heron PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(sedge_heron PUBLIC sedge_base)
+endif()
+add_library(sedge_train STATIC ${train_sources})
+target_link_libraries(sedge_train PUBLIC sedge_model sedge_base $<TARGET_NAME_IF_EXISTS:sedge_heron>)
+target_link_libraries(sedge_train PRIVATE tomlplusplus::tomlplusplus)
+sedge_tests(train ${CMAKE_SOURCE_DIR}/src/train sedge_train)
+
 if(SEDGE_TRAIN AND NOT SEDGE_SANITIZE)
   find_package(Torch QUIET)
-  sedge_sources(train_sources ${CMAKE_SOURCE_DIR}/src/train)
-  if(TORCH_FOUND AND train_sources)
-    add_executable(sedge-train ${train_sources})
+  if(TORCH_FOUND)
+    add_executable(sedge-train ${CMAKE_SOURCE_DIR}/src/train/main.cc ${CMAKE_SOURCE_DIR}/src/train/backend_torch.cc)
     set_target_properties(sedge-train PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-    target_include_directories(sedge-train PRIVATE ${CMAKE_SOURCE_DIR}/src)
-    target_include_directories(sedge-train SYSTEM PRIVATE ${TORCH_INCLUDE_DIRS})
-    target_link_libraries(sedge-train PRIVATE sedge_model sedge_base ${TORCH_LIBRARIES} CLI11::CLI11)
+    target_link_libraries(sedge-train PRIVATE sedge_train ${TORCH_LIBRARIES} CLI11::CLI11)
     message(STATUS "sedge-train: with libtorch ${Torch_VERSION}")
   else()
     message(STATUS "sedge-train: left out (libtorch is not installed); everything else builds without it")

@@ -51,5 +51,14 @@ TEST(Json, errors_name_the_document_the_place_and_the_field) {
   EXPECT_EQ(json::get_uint(value.get_object(), "b").error().message, "field 'b' is missing");
 }
 
+TEST(Json, a_name_that_stands_twice_in_one_object_is_found_however_it_is_spelled) {
+  EXPECT_TRUE(json::check_unique_names(R"({"a": {"b": "a"}, "b": ["b", {"a": 1}, "b"], "c": {}})", "x.json"));
+  const auto twice = json::check_unique_names(R"({"a": [1, "b"], "\u0061": 2})", "x.json");
+  ASSERT_FALSE(twice);
+  EXPECT_EQ(twice.error().message, "x.json: 'a' stands twice, the second at offset 16");
+  EXPECT_FALSE(json::check_unique_names(R"([{"q\"": 1, "q\"": 2}])", "x.json"));
+  EXPECT_TRUE(rc::check([](const std::string& text) { (void)json::check_unique_names(text, "noise"); }));
+}
+
 }  // namespace
 }  // namespace sedge

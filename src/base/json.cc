@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <set>
+#include <vector>
 
 #include <boost/json/stream_parser.hpp>
 #include <boost/json/serialize.hpp>
@@ -27,6 +29,51 @@ Result<Value> parse(std::string_view text, std::string_view what, Limits limits)
   if (!error) return parser.release();  // a bare number ends only with its document
   if (read == text.size()) return fail(Code::kOutOfRange, "{}: JSON ends too early, at offset {}", what, text.size());
   return fail(Code::kDataLoss, "{}: bad JSON at offset {}: {}", what, read, error.message());
+}
+
+namespace {
+
+// The string whose opening quote stands at `at`, unescaped; `at` moves past its closing quote.
+std::string read_string(std::string_view text, std::size_t& at) {
+  const std::size_t start = at++;
+  bool escaped = false;
+  while (at < text.size() && text[at] != '"') {
+    escaped = escaped || text[at] == '\\';
+    at += text[at] == '\\' ? 2 : 1;
+  }
+  const std::string_view literal = text.substr(start, ++at - start);
+  if (!escaped) return std::string(literal.substr(1, literal.size() - 2));
+  const auto value = parse(literal, "name");
+  return value && value->is_string() ? std::string(value->get_string()) : std::string(literal);
+}
+
+}  // namespace
+
+Status check_unique_names(std::string_view text, std::string_view what) {
+  struct Open {
+    bool object;
+    std::set<std::string> names;
+  };
+  std::vector<Open> open;
+  bool name_next = false;
+  for (std::size_t at = 0; at < text.size();) {
+    const char letter = text[at];
+    if (letter == '"') {
+      const std::size_t start = at;
+      const std::string name = read_string(text, at);
+      if (name_next && !open.back().names.insert(name).second) {
+        return fail(Code::kDataLoss, "{}: '{}' stands twice, the second at offset {}", what, name, start);
+      }
+      name_next = false;
+      continue;
+    }
+    if (letter == '{' || letter == '[') open.push_back({letter == '{', {}});
+    if ((letter == '}' || letter == ']') && !open.empty()) open.pop_back();
+    if (letter == '{' || letter == ',') name_next = !open.empty() && open.back().object;
+    if (letter == '}' || letter == '[') name_next = false;
+    ++at;
+  }
+  return {};
 }
 
 std::string write(const Value& value) { return boost::json::serialize(value); }

@@ -27,6 +27,10 @@ struct Limits {
 // Errors: ResourceExhausted (over a limit), DataLoss (not JSON): refuse the document.
 Result<Value> parse(std::string_view text, std::string_view what, Limits limits = {});
 
+// The parser keeps the last of two members with one name; where that would let a file say two things, ask first.
+// Errors: DataLoss naming the second of two equal names in one object, and its offset. Requires: parse() took `text`.
+Status check_unique_names(std::string_view text, std::string_view what);
+
 std::string write(const Value& value);
 
 // Typed access with errors that name the field. `object` must be the object itself, `key` its member.

@@ -1,0 +1,30 @@
+// The one binary. Each row of the table is a command and lives in its own file.
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "apps/command.h"
+
+namespace {
+
+using AddCommand = void (*)(sedge::apps::Commands&);
+
+constexpr AddCommand kCommands[] = {
+    sedge::apps::add_model,
+    sedge::apps::add_run,
+    sedge::apps::add_eval,
+    sedge::apps::add_train,
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Sedge turns a group of devices into one system that thinks together, with no cloud.", "sedge");
+  app.set_version_flag("--version", "sedge " SEDGE_VERSION);
+  app.footer("Example:\n  sedge run models/heron/heron.gguf \"scout two, hold position\" --local");
+  app.require_subcommand(0, 1);
+  sedge::apps::Commands commands(app);
+  for (const AddCommand add : kCommands) add(commands);
+  CLI11_PARSE(app, argc, argv);
+  return commands.run();
+}

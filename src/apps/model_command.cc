@@ -1,0 +1,320 @@
+// sedge model info|import|tokenize: what a model file is, how one is made, how it cuts text.
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "apps/command.h"
+#include "model/gguf.h"
+#include "model/import.h"
+#include "model/llama.h"
+#include "model/tokenizer.h"
+#include "model/unicode.h"
+
+namespace sedge::apps {
+namespace {
+
+// "1.13 MiB", "640 B"
+std::string size_text(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
+}
+
+// "656K", "14.7M"
+std::string count_text(std::uint64_t count) {
+  constexpr const char* kUnits[] = {"", "K", "M", "G"};
+  double value = static_cast<double>(count);
+  std::size_t unit = 0;
+  for (; value >= 1000 && unit + 1 < std::size(kUnits); ++unit) value /= 1000;
+  return unit == 0 ? fmt::format("{}", count) : fmt::format("{:.4g}{}", value, kUnits[unit]);
+}
+
+// JSON is UTF-8: what is not becomes U+FFFD.
+std::string valid_utf8(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const model::CodePoint point = model::next_code_point(text, at);
+    model::append_utf8(out, (point.code & model::kNotUtf8) != 0 ? U'\uFFFD' : point.code);
+    at += point.bytes;
+  }
+  return out;
+}
+
+struct Description {
+  std::string path;
+  std::uint64_t bytes = 0;
+  std::string architecture, name;
+  std::uint64_t parameters = 0;
+  std::size_t tensors = 0;
+  std::map<std::string, std::size_t, std::less<>> types;  // tensors of each type
+  Result<model::LlamaConfig> config = fail(Code::kUnknown, "not read");
+  Status runnable;
+  Result<model::Vocab> vocab = fail(Code::kUnknown, "not read");
+};
+
+Description describe(const std::string& path, const model::GgufFile& file) {
+  Description out;
+  out.path = path;
+  out.bytes = file.file_bytes();
+  out.architecture = file.get_string("general.architecture").value_or("");
+  out.name = file.get_string("general.name").value_or("");
+  out.tensors = file.tensors().size();
+  for (const auto& tensor : file.tensors()) {
+    out.parameters += tensor.values();
+    ++out.types[std::string(model::dtype_name(tensor.type))];
+  }
+  out.config = model::read_llama_config(file);
+  if (const auto loaded = model::load_llama(file); !loaded) out.runnable = std::unexpected(loaded.error());
+  out.vocab = model::vocab_from_gguf(file);
+  return out;
+}
+
+std::string types_text(const Description& model) {
+  std::string text;
+  for (const auto& [name, count] : model.types) text += fmt::format("{}{} × {}", text.empty() ? "" : ", ", count, name);
+  return text.empty() ? "none (a vocabulary alone)" : text;
+}
+
+std::string token_text(const model::Vocab& vocab, const std::optional<std::int32_t>& id) {
+  return id ? fmt::format("{} {}", *id, valid_utf8(vocab.tokens[static_cast<std::size_t>(*id)])) : "none";
+}
+
+std::vector<std::pair<std::string, std::string>> rows(const Description& model) {
+  std::vector<std::pair<std::string, std::string>> out = {
+      {"file", fmt::format("{} ({})", model.path, size_text(model.bytes))},
+      {"model", fmt::format("{} ({})", model.name.empty() ? "unnamed" : model.name, model.architecture)},
+      {"parameters", fmt::format("{} in {} tensors", count_text(model.parameters), model.tensors)},
+      {"types", types_text(model)},
+  };
+  if (model.config) {
+    const model::LlamaConfig& c = *model.config;
+    out.emplace_back("network", fmt::format("{} layers, width {}, feed-forward {}", c.layers, c.dim, c.ffn_dim));
+    out.emplace_back("attention", fmt::format("{} heads of {}, {} key-value heads", c.heads, c.head_dim, c.kv_heads));
+    out.emplace_back("positions",
+                     fmt::format("{} tokens, RoPE base {:g} over {} dimensions, {}", c.context, c.rope_base, c.rope_dim,
+                                 c.rope_layout == model::RopeLayout::kHalf ? "halves" : "interleaved"));
+    out.emplace_back("output head", c.tied ? "tied to the embedding" : "its own matrix");
+  }
+  if (model.vocab) {
+    const model::Vocab& v = *model.vocab;
+    out.emplace_back("tokenizer",
+                     fmt::format("{}{}, {} tokens", v.model == "llama" ? "SentencePiece BPE" : "byte-level BPE",
+                                 v.pre.empty() ? "" : fmt::format(" ({})", v.pre), v.tokens.size()));
+    out.emplace_back("special", fmt::format("begin {}, end {}{}{}", token_text(v, v.bos), token_text(v, v.eos),
+                                            v.add_bos ? ", begin added" : "", v.add_eos ? ", end added" : ""));
+    out.emplace_back("chat template", v.chat_template.empty() ? "none" : size_text(v.chat_template.size()));
+  } else {
+    out.emplace_back("tokenizer", "unusable: " + model.vocab.error().message);
+  }
+  out.emplace_back("runs here", model.runnable ? "yes" : "no: " + model.runnable.error().message);
+  return out;
+}
+
+json::Object config_json(const model::LlamaConfig& c) {
+  return {{"layers", c.layers},
+          {"width", c.dim},
+          {"heads", c.heads},
+          {"kv_heads", c.kv_heads},
+          {"head_size", c.head_dim},
+          {"feed_forward", c.ffn_dim},
+          {"vocabulary", c.vocab},
+          {"context", c.context},
+          {"rope_base", c.rope_base},
+          {"rope_size", c.rope_dim},
+          {"rms_eps", c.rms_eps},
+          {"tied", c.tied},
+          {"rope_layout", c.rope_layout == model::RopeLayout::kHalf ? "half" : "interleaved"}};
+}
+
+json::Value id_json(const std::optional<std::int32_t>& id) { return id ? json::Value(*id) : json::Value(nullptr); }
+
+json::Object vocab_json(const model::Vocab& v) {
+  return {{"model", v.model},          {"pre", v.pre},
+          {"tokens", v.tokens.size()}, {"bos", id_json(v.bos)},
+          {"eos", id_json(v.eos)},     {"add_bos", v.add_bos},
+          {"add_eos", v.add_eos},      {"chat_template", !v.chat_template.empty()}};
+}
+
+json::Object to_json(const Description& model) {
+  json::Object types;
+  for (const auto& [name, count] : model.types) types[name] = count;
+  json::Object out = {{"file", model.path},
+                      {"bytes", model.bytes},
+                      {"architecture", valid_utf8(model.architecture)},
+                      {"name", valid_utf8(model.name)},
+                      {"parameters", model.parameters},
+                      {"tensors", model.tensors},
+                      {"types", types},
+                      {"runs_here", model.runnable.has_value()}};
+  if (!model.runnable) out["reason"] = valid_utf8(model.runnable.error().message);
+  if (model.config) out["network"] = config_json(*model.config);
+  if (model.vocab) out["tokenizer"] = vocab_json(*model.vocab);
+  return out;
+}
+
+Result<model::GgufFile> open_model(const std::string& path) {
+  auto file = model::GgufFile::open(path);
+  if (!file && file.error().message.contains("is not \"GGUF\"")) {
+    file.error().message += "; `sedge model import` makes one";
+  }
+  return file;
+}
+
+struct InfoOptions {
+  std::string file;
+  bool json = false;
+  bool metadata = false;
+};
+
+Status run_info(const InfoOptions& options) {
+  SEDGE_TRY(const model::GgufFile file, open_model(options.file));
+  const Description model = describe(options.file, file);
+  if (options.json) {
+    fmt::print("{}\n", json::write(to_json(model)));
+    return {};
+  }
+  for (const auto& [label, text] : rows(model)) fmt::print("{:<14} {}\n", label, text);
+  if (!options.metadata) return {};
+  for (const auto& entry : file.metadata()) fmt::print("{} = {}\n", entry.key, entry.describe());
+  for (const auto& tensor : file.tensors()) {
+    fmt::print("{} {} {}\n", tensor.name, model::dtype_name(tensor.type), model::shape_text(tensor.shape));
+  }
+  return {};
+}
+
+struct ImportCommand {
+  std::string in, out, type, tokenizer, name;
+  bool json = false;
+};
+
+// A line that is drawn over, at whole percents.
+auto progress_line() {
+  return [last = std::uint64_t{101}](std::uint64_t done, std::uint64_t total) mutable {
+    const std::uint64_t percent =
+        total == 0 ? 100 : static_cast<std::uint64_t>(100.0 * static_cast<double>(done) / static_cast<double>(total));
+    if (percent == last) return;
+    last = percent;
+    fmt::print(stderr, "\rwriting {:>3} % of {}{}", percent, size_text(total), percent == 100 ? "\n" : "");
+  };
+}
+
+Status run_import(const ImportCommand& command) {
+  model::ImportOptions options{
+      .type = std::nullopt, .tokenizer = command.tokenizer, .name = command.name, .progress = {}};
+  if (!command.type.empty()) {
+    SEDGE_TRY(options.type, model::dtype_from_name(command.type));
+  }
+  if (on_terminal()) options.progress = progress_line();
+  SEDGE_TRY(const model::ImportReport report, model::import_model(command.in, command.out, options));
+  SEDGE_TRY(const model::GgufFile file, model::GgufFile::open(command.out));
+  const Description model = describe(command.out, file);
+  if (command.json) {
+    json::Object out = to_json(model);
+    out["source"] = report.source;
+    out["notes"] = json::Array(report.notes.begin(), report.notes.end());
+    fmt::print("{}\n", json::write(out));
+    return {};
+  }
+  for (const std::string& note : report.notes) fmt::print(stderr, "note: {}\n", note);
+  fmt::print("{} from a {}: {} parameters, {}, {}\n", command.out, report.source, count_text(model.parameters),
+             types_text(model), size_text(model.bytes));
+  if (!model.runnable) fmt::print("it does not run here: {}\n", model.runnable.error().message);
+  return {};
+}
+
+struct TokenizeOptions {
+  std::string file, text;
+  bool no_special = false;
+  bool parse_special = false;
+  bool json = false;
+};
+
+Result<std::string> read_text(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) return fail(Code::kNotFound, "{}: cannot be opened", path);
+  }
+  std::istream& stream = path == "-" ? std::cin : file;
+  std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  if (stream.bad()) return fail(Code::kUnknown, "{}: cannot be read", path);
+  return text;
+}
+
+Status run_tokenize(const TokenizeOptions& options) {
+  SEDGE_TRY(const model::GgufFile file, open_model(options.file));
+  SEDGE_TRY(model::Vocab vocab, model::vocab_from_gguf(file));
+  SEDGE_TRY(const model::Tokenizer tokenizer, model::Tokenizer::make(std::move(vocab)));
+  SEDGE_TRY(const std::string text, read_text(options.text));
+  const auto ids = tokenizer.encode(text, {.add_special = !options.no_special, .parse_special = options.parse_special});
+  const std::string back = tokenizer.decode(ids);
+  if (options.json) {
+    fmt::print("{}\n",
+               json::write(json::Object{{"ids", json::Array(ids.begin(), ids.end())}, {"text", valid_utf8(back)}}));
+    return {};
+  }
+  fmt::print("{}\n", fmt::join(ids, " "));
+  fmt::print("{} tokens: {}\n", ids.size(), back);
+  return {};
+}
+
+void add_info(Commands& commands, CLI::App& parent) {
+  auto* command = commands.add(parent, "info", "Says what a GGUF file holds and whether it runs here",
+                               "sedge model info models/heron/heron.gguf");
+  const auto options = std::make_shared<InfoOptions>();
+  command->add_option("FILE", options->file, "a GGUF file")->required();
+  command->add_flag("--metadata", options->metadata, "print every metadata entry and tensor as well");
+  command->add_flag("--json", options->json, "print one JSON object");
+  commands.on(command, [options] { return run_info(*options); });
+}
+
+void add_import(Commands& commands, CLI::App& parent) {
+  auto* command = commands.add(parent, "import", "Writes a model of another format as GGUF",
+                               "sedge model import TinyLlama-1.1B/ -o tinyllama.gguf --type q8_0");
+  const auto options = std::make_shared<ImportCommand>();
+  command
+      ->add_option("IN", options->in,
+                   "a Hugging Face directory or its .safetensors file, a llama2.c checkpoint, or a GGUF")
+      ->required();
+  command->add_option("-o,--output", options->out, "the GGUF to write")->required();
+  command->add_option("--type", options->type, "f32, f16, bf16, q8_0 or q4_0 for the matrices; without it as they are");
+  command->add_option(
+      "--tokenizer", options->tokenizer,
+      "tokenizer.json, a SentencePiece .model or a llama2.c .bin; without it the one beside the weights");
+  command->add_option("--name", options->name, "the model's name; without it the folder's or file's");
+  command->add_flag("--json", options->json, "print one JSON object");
+  commands.on(command, [options] { return run_import(*options); });
+}
+
+void add_tokenize(Commands& commands, CLI::App& parent) {
+  auto* command = commands.add(parent, "tokenize", "Cuts a text into a model's token ids and puts it together again",
+                               "echo -n \"Once upon a time\" | sedge model tokenize model.gguf --text -");
+  const auto options = std::make_shared<TokenizeOptions>();
+  command->add_option("FILE", options->file, "a GGUF file, a vocabulary alone will do")->required();
+  command->add_option("--text", options->text, "a text file, or - for standard input")->required();
+  command->add_flag("--no-special", options->no_special, "without the begin and end tokens that the model asks for");
+  command->add_flag("--parse-special", options->parse_special,
+                    "take control tokens spelled in the text for what they say");
+  command->add_flag("--json", options->json, "print one JSON object: ids, text");
+  commands.on(command, [options] { return run_tokenize(*options); });
+}
+
+}  // namespace
+
+void add_model(Commands& commands) {
+  auto* parent = commands.add(commands.root(), "model", "Looks into model files, imports and tokenizes",
+                              "sedge model info models/heron/heron.gguf");
+  parent->require_subcommand(1);
+  add_info(commands, *parent);
+  add_import(commands, *parent);
+  add_tokenize(commands, *parent);
+}
+
+}  // namespace sedge::apps

@@ -1,0 +1,81 @@
+#include "apps/run_local.h"
+
+#include <cstdio>
+
+#include "apps/command.h"
+#include "engine/engine.h"
+#include "engine/generation.h"
+#include "engine/prompt.h"
+#include "platform/system.h"
+
+namespace sedge::apps {
+namespace {
+
+// When things happened; the first token ends the prefill.
+struct Times {
+  Instant begun, loaded, first_token, ended;
+
+  double load_ms() const { return to_ms(loaded - begun); }
+  double ttft_ms() const { return to_ms(first_token - loaded); }
+};
+
+double rate(std::size_t count, Duration time) {
+  return time.count() > 0 ? static_cast<double>(count) / to_seconds(time) : 0.0;
+}
+
+Result<std::vector<std::int32_t>> prompt_ids(const engine::Model& model, const RunOptions& options) {
+  if (!options.chat) return engine::encode_prompt(model, options.prompt);
+  const model::ChatMessage turn{.role = "user", .content = options.prompt};
+  return engine::encode_chat(model, {&turn, 1});
+}
+
+json::Object report(const engine::Generation& generation, const std::string& text, const Times& times, unsigned threads) {
+  const auto tokens = generation.tokens();
+  return {{"text", text},
+          {"tokens", json::Array(tokens.begin(), tokens.end())},
+          {"finish", generation.finish() == engine::Finish::kStop ? "stop" : "length"},
+          {"prompt_tokens", generation.prompt_tokens()},
+          {"load_ms", times.load_ms()},
+          {"ttft_ms", times.ttft_ms()},
+          {"prefill_tok_s", rate(generation.prompt_tokens(), times.first_token - times.loaded)},
+          {"decode_tok_s", rate(tokens.empty() ? 0 : tokens.size() - 1, times.ended - times.first_token)},
+          {"threads", threads},
+          {"numeric_class", generation.model().numeric_class()},
+          {"served_by", "local"},
+          {"attempts", 1},
+          {"deadline_met", nullptr}};  // none was set
+}
+
+}  // namespace
+
+Status run_local(const RunOptions& options) {
+  Times times{.begun = platform::now(), .loaded = {}, .first_token = {}, .ended = {}};
+  SEDGE_TRY(const auto model, engine::Model::load(options.model));
+  SEDGE_TRY(const auto prompt, prompt_ids(*model, options));
+  engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
+  times.loaded = platform::now();
+  engine::GenerationOptions how{.sampling = options.sampling, .tokens_max = options.tokens_max, .stops = options.stops};
+  SEDGE_TRY(engine::Generation generation, engine::Generation::start(model, prompt, {}, std::move(how)));
+  std::string text;
+  bool first = true;
+  while (generation.finish() == engine::Finish::kNone) {
+    SEDGE_TRY(const engine::Step step, generation.step(engine));
+    if (first && generation.prefill_left() == 0) {
+      times.first_token = platform::now();
+      first = false;
+    }
+    text += step.text;
+    if (options.json) continue;
+    fmt::print("{}", step.text);
+    std::fflush(stdout);
+  }
+  times.ended = platform::now();
+  if (options.json) {
+    fmt::print("{}\n", json::write(report(generation, text, times, engine.threads())));
+  } else if (!text.ends_with('\n')) {
+    fmt::print("\n");
+  }
+  return {};
+}
+
+}  // namespace sedge::apps

@@ -1,0 +1,27 @@
+// What `sedge run` was asked for, and running it in this very process.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/sampler.h"
+
+namespace sedge::apps {
+
+struct RunOptions {
+  std::string model;   // a GGUF file
+  std::string prompt;  // raw text; empty: the beginning token alone
+  bool chat = false;   // the prompt is a user's turn of the model's chat template
+  std::size_t tokens_max = 256;
+  engine::SamplingOptions sampling;
+  std::vector<std::string> stops;
+  unsigned threads = 0;  // 0: as many as the machine runs at once
+  bool local = false;    // here, even when a node is running
+  bool json = false;
+};
+
+// Loads the model, streams the text to standard output as it comes, or prints one JSON object at the end.
+Status run_local(const RunOptions& options);
+
+}  // namespace sedge::apps

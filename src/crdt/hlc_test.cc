@@ -1,0 +1,91 @@
+#include "crdt/hlc.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+namespace sedge::crdt {
+namespace {
+
+Instant at(Duration since) { return Instant(since); }
+NodeId node(std::uint8_t number) {
+  NodeId id;
+  id.bytes[0] = number;
+  return id;
+}
+FleetClock::Reading exact(std::uint64_t ms) { return {ms, true, true}; }
+
+TEST(Hlc, stamps_grow_past_all_issued_and_all_seen_whatever_the_clock_does) {
+  EXPECT_TRUE(rc::check([](const std::vector<std::pair<std::uint32_t, std::uint32_t>>& steps) {
+    HybridClock clock;
+    Hlc last;
+    for (const auto& [ms, seen] : steps) {
+      clock.observe(Hlc{seen});
+      const Hlc stamp = clock.next(ms);
+      RC_ASSERT(stamp > last && stamp > Hlc{seen} && stamp.ms() >= ms);
+      last = stamp;
+    }
+  }));
+}
+
+TEST(FleetClock, a_newcomer_follows_its_neighbours_and_a_restarted_node_never_runs_ahead_of_its_disk) {
+  FleetClock clock;
+  clock.start(0, at(5h));
+  EXPECT_EQ(clock.ms(at(5h + 3ms)), 3u);
+  clock.sample(node(1), exact(70'000), at(5h));
+  EXPECT_EQ(clock.ms(at(5h + 1s)), 71'000u);
+
+  FleetClock restarted;
+  restarted.start(60'000, at(1s));
+  EXPECT_EQ(restarted.ms(at(2s)), 61'000u);
+}
+
+TEST(FleetClock, one_lying_neighbour_among_three_moves_nothing) {
+  FleetClock clock;
+  clock.start(1'000, at(0s));
+  EXPECT_TRUE(clock.settled(at(2s)));
+  clock.sample(node(1), exact(3'000), at(2s));
+  clock.sample(node(2), exact(3'005), at(2s));
+  clock.sample(node(3), exact(9'999'999), at(2s));
+  EXPECT_EQ(clock.ms(at(2s)), 3'005u - 5u);
+}
+
+TEST(FleetClock, noise_within_the_dead_zone_does_not_ratchet_it) {
+  FleetClock clock;
+  clock.start(0, at(0s));
+  for (int i = 2; i < 1000; ++i) {
+    const auto ms = static_cast<std::uint64_t>(i) * 1000;
+    clock.sample(node(1), exact(ms + (i % 2 ? 15 : 0)), at(i * 1s));
+  }
+  EXPECT_EQ(clock.ms(at(1000s)), 1'000'000u);
+}
+
+TEST(FleetClock, where_power_came_back_for_all_the_latest_disk_is_followed) {
+  FleetClock clock;
+  clock.start(10'000, at(0s));
+  clock.sample(node(1), {5'000, false, false}, at(1ms));
+  EXPECT_EQ(clock.ms(at(1ms)), 10'001u);
+  clock.sample(node(2), {900'000, false, false}, at(1ms));
+  EXPECT_EQ(clock.ms(at(1ms)), 900'000u);
+  EXPECT_FALSE(clock.settled(at(1ms)));
+  EXPECT_TRUE(clock.settled(at(2s)));
+}
+
+TEST(FleetClock, an_unsettled_neighbour_has_no_vote_once_we_are_settled) {
+  FleetClock clock;
+  clock.start(10'000, at(0s));
+  clock.sample(node(1), {900'000, false, true}, at(3s));
+  EXPECT_EQ(clock.ms(at(3s)), 13'000u);
+}
+
+TEST(FleetClock, any_reading_is_harmless) {
+  EXPECT_TRUE(rc::check([](std::uint64_t ms, bool settled, bool is_exact) {
+    FleetClock clock;
+    clock.start(ms, at(1s));
+    clock.sample(node(1), {ms, settled, is_exact}, at(2s));
+    clock.sample(node(2), {~ms, settled, is_exact}, at(2s));
+    RC_ASSERT(clock.ms(at(3s)) <= std::uint64_t{1} << 48);
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::crdt

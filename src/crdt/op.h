@@ -1,0 +1,82 @@
+// One replicated write: small, signed on its own, and meaningful in any order among others.
+//
+// Five kinds over two rules (crdt/replica.h). A delta is nothing but a set of these; no node ever accepts a claim
+// about what others wrote, only the writers' own signed words. Signing batches instead of writes was rejected: a
+// batch loses its signature as soon as one write in it is superseded.
+// Grammar: docs/formats/op.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "crdt/dot.h"
+#include "crdt/hlc.h"
+#include "trust/keys.h"
+
+namespace sedge::crdt {
+
+inline constexpr std::string_view kOpDomain = "sedge.op.1";
+inline constexpr std::size_t kPathBytesMax = 512;
+inline constexpr std::size_t kValueBytesMax = 64u << 10;
+inline constexpr std::size_t kReplacesMax = 1024;  // one an origin that ever wrote there: a fleet of 1024 writers
+
+enum class OpKind : std::uint8_t {
+  kRegister,  // LWW register: value, or nothing for "erased"
+  kMulti,     // MV register: the same, and what it replaces
+  kCounter,   // PN-counter: this origin's totals so far
+  kInsert,    // OR-set: value is the element
+  kRemove,    // OR-set
+};
+constexpr OpKind wire_last(OpKind) { return OpKind::kRemove; }
+
+// What lives at a path. One path may hold several after a conflict; the newest write tells which one is read.
+enum class Family : std::uint8_t { kRegister, kMulti, kCounter, kSet };
+Family family_of(OpKind kind);
+std::string_view family_name(Family family);
+
+struct Op {
+  Dot dot;
+  Hlc stamp;
+  OpKind kind = OpKind::kRegister;
+  std::string path;
+  std::optional<Buffer> value;  // none for a counter; none in a register: erased
+  std::uint64_t plus = 0;       // counters: all that this origin ever added,
+  std::uint64_t minus = 0;      // and all that it ever took away
+  // kMulti, kInsert, kRemove: for each origin, in ascending order, its newest write here that the writer had merged;
+  // it and all older ones of that origin are replaced.
+  std::vector<Dot> replaces;
+  trust::Signature signature;  // of dot.origin, over all the bytes before it
+
+  friend bool operator==(const Op&, const Op&) = default;
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("dot", dot);
+    visit("stamp", stamp);
+    visit("kind", kind);
+    visit("path", path);
+    visit("value", value);
+    visit("plus", plus);
+    visit("minus", minus);
+    visit("replaces", replaces);
+    visit("signature", signature);
+  }
+};
+
+// Levels of printable UTF-8 bytes separated by '/', at most kPathBytesMax; no wildcards.
+// Errors: InvalidArgument, naming the path.
+Status check_path(std::string_view path);
+
+void sign_op(Op& op, const trust::SecretKey& key);
+Buffer encode_op(const Op& op);
+// The bytes that the signature covers.
+Bytes signed_part(Bytes encoded_op);
+
+// Decodes, and checks every bound and that fields which its kind does not use are empty; the signature is not checked.
+// Errors: DataLoss: malformed, drop it and count it against who sent it.
+Result<Op> decode_op(Bytes bytes);
+
+}  // namespace sedge::crdt

@@ -1,0 +1,256 @@
+#include "crdt/replica.h"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+#include "base/prng.h"
+
+namespace sedge::crdt {
+namespace {
+
+auto age(const Op& op) { return std::tie(op.stamp, op.dot, op.signature); }
+
+// Whether `later` ends the life of `earlier`, both of one slot.
+bool ends(const Op& later, const Op& earlier) {
+  const Family family = family_of(later.kind);
+  if (family == Family::kRegister || family == Family::kCounter) return age(later) > age(earlier);
+  if (later.stamp <= earlier.stamp) return false;
+  const auto at = std::ranges::lower_bound(later.replaces, earlier.dot.origin, {}, &Dot::origin);
+  return at != later.replaces.end() && at->origin == earlier.dot.origin && earlier.dot <= *at;
+}
+
+// Room in memory: the strings, and what the maps around them cost.
+std::size_t footprint(const Op& op) {
+  return sizeof(Op) + 192 + 2 * op.path.size() + (op.value ? 2 * op.value->size() : 0) + op.replaces.size() * sizeof(Dot);
+}
+
+// A signature's first half is as good as a hash of the write: it differs for any other write, key or dot.
+Digest contribution(const Op& op) {
+  Digest out{};
+  for (std::size_t word = 0; word < out.size(); ++word) {
+    std::uint64_t state = 0;
+    std::memcpy(&state, op.signature.bytes.data() + 8 * word, 8);
+    state ^= op.dot.epoch.value * 0x9E3779B97F4A7C15ULL + op.dot.sequence.value;
+    out[word] = splitmix64(state);
+  }
+  return out;
+}
+
+std::int64_t clamp_total(Uint128 plus, Uint128 minus) {
+  constexpr auto kMax = static_cast<Uint128>(std::numeric_limits<std::int64_t>::max());
+  if (plus >= minus) return static_cast<std::int64_t>(std::min(plus - minus, kMax));
+  return -static_cast<std::int64_t>(std::min(minus - plus, kMax));
+}
+
+}  // namespace
+
+void merge_dots(std::vector<Dot>& all, const std::vector<Dot>& more) {
+  for (const Dot& dot : more) {
+    const auto at = std::ranges::lower_bound(all, dot.origin, {}, &Dot::origin);
+    if (at == all.end() || at->origin != dot.origin) {
+      all.insert(at, dot);
+    } else {
+      *at = std::max(*at, dot);
+    }
+  }
+}
+
+Replica::Slot Replica::slot_of(const Op& op) {
+  const Family family = family_of(op.kind);
+  if (family == Family::kCounter) return {family, to_buffer(op.dot.origin.view())};
+  if (family == Family::kSet) return {family, *op.value};
+  return {family, {}};
+}
+
+const std::vector<const Op*>* Replica::find(std::string_view path, const Slot& slot) const {
+  const auto entry = entries_.find(path);
+  if (entry == entries_.end()) return nullptr;
+  const auto at = entry->second.find(slot);
+  return at == entry->second.end() ? nullptr : &at->second;
+}
+
+MergeResult Replica::plan(const Op& op) const {
+  MergeResult result;
+  const auto same = living_.find(op.dot);
+  if (same != living_.end()) {
+    if (same->second.signature == op.signature) return {Merge::kDuplicate, {}};
+    result.outcome = Merge::kConflict;
+    if (same->second.signature > op.signature) return result;
+    result.ended.push_back(op.dot);
+  }
+  const auto* const slot = find(op.path, slot_of(op));
+  if (!slot) return result;
+  for (const Op* other : *slot) {
+    if (other->dot == op.dot) continue;
+    if (ends(*other, op)) return {Merge::kReplaced, {}};
+    if (ends(op, *other)) result.ended.push_back(other->dot);
+  }
+  return result;
+}
+
+Status Replica::check_room(const Op& op, const MergeResult& planned) const {
+  std::size_t bytes_freed = 0;
+  for (const Dot& dot : planned.ended) bytes_freed += footprint(living_.at(dot));
+  const std::size_t writes = living_.size() - planned.ended.size() + 1;
+  const std::size_t bytes = bytes_ - bytes_freed + footprint(op);
+  const bool shrinks = writes <= living_.size() && bytes <= bytes_;
+  if (!shrinks && (writes > limits_.writes_max || bytes > limits_.bytes_max)) {
+    return fail(Code::kResourceExhausted, "no room for '{}': {} writes in {} bytes are held, {} in {} are allowed; erase some",
+                op.path, living_.size(), bytes_, limits_.writes_max, limits_.bytes_max);
+  }
+  return {};
+}
+
+Status Replica::check_room(const Op& op) const {
+  const MergeResult planned = plan(op);
+  return planned.outcome == Merge::kMerged ? check_room(op, planned) : Status{};
+}
+
+Result<MergeResult> Replica::apply(Op op) {
+  MergeResult result = plan(op);
+  const bool lives = result.outcome == Merge::kMerged || (result.outcome == Merge::kConflict && !result.ended.empty());
+  if (!lives) return result;
+  SEDGE_CHECK(check_room(op, result));
+  for (const Dot& dot : result.ended) erase(dot);
+  insert(std::move(op));
+  return result;
+}
+
+bool Replica::withdraw(const Dot& dot) {
+  if (!living_.contains(dot)) return false;
+  erase(dot);
+  return true;
+}
+
+void Replica::insert(Op op) {
+  const Dot dot = op.dot;
+  const Op& kept = living_.emplace(dot, std::move(op)).first->second;
+  entries_[kept.path][slot_of(kept)].push_back(&kept);
+  account(kept, true);
+}
+
+void Replica::erase(const Dot& dot) {
+  const auto at = living_.find(dot);
+  const Op& op = at->second;
+  account(op, false);
+  const auto entry = entries_.find(op.path);
+  const auto slot = entry->second.find(slot_of(op));
+  std::erase(slot->second, &op);
+  if (slot->second.empty()) entry->second.erase(slot);
+  if (entry->second.empty()) entries_.erase(entry);
+  living_.erase(at);
+}
+
+void Replica::account(const Op& op, bool add) {
+  const Digest part = contribution(op);
+  Digest& origin = origins_[op.dot.origin];
+  for (std::size_t word = 0; word < part.size(); ++word) {
+    const std::uint64_t change = add ? part[word] : 0 - part[word];
+    digest_[word] += change;
+    origin[word] += change;
+  }
+  bytes_ = add ? bytes_ + footprint(op) : bytes_ - footprint(op);
+}
+
+Digest Replica::digest_of(NodeId origin) const {
+  const auto at = origins_.find(origin);
+  return at == origins_.end() ? Digest{} : at->second;
+}
+
+Hlc Replica::newest() const {
+  Hlc newest;
+  for (const auto& [dot, op] : living_) newest = std::max(newest, op.stamp);
+  return newest;
+}
+
+namespace {
+
+// All living writes of one family at one path.
+struct FamilyView {
+  std::vector<const Op*> ops;
+  const Op* newest = nullptr;
+
+  void add(const Op* op) {
+    ops.push_back(op);
+    if (!newest || age(*newest) < age(*op)) newest = op;
+  }
+};
+
+std::optional<Value> value_of(FamilyView view) {
+  Value value{family_of(view.newest->kind), {}, 0, view.newest->stamp, view.newest->dot.origin};
+  std::ranges::sort(view.ops, [](const Op* a, const Op* b) { return age(*a) < age(*b); });
+  Uint128 plus = 0;
+  Uint128 minus = 0;
+  for (const Op* op : view.ops) {
+    plus += op->plus;
+    minus += op->minus;
+    if (op->value && op->kind != OpKind::kRemove) value.values.push_back(*op->value);
+  }
+  value.total = clamp_total(plus, minus);
+  if (value.family == Family::kSet) {
+    std::ranges::sort(value.values);
+    const auto again = std::ranges::unique(value.values);
+    value.values.erase(again.begin(), again.end());
+  }
+  const bool erased = value.values.empty() && (value.family == Family::kRegister || value.family == Family::kMulti);
+  return erased ? std::nullopt : std::optional(std::move(value));
+}
+
+template <class Slots>
+std::optional<Value> read_slots(const Slots& slots) {
+  std::array<FamilyView, 4> families;
+  for (const auto& [slot, ops] : slots) {
+    for (const Op* op : ops) families.at(static_cast<std::size_t>(slot.first)).add(op);
+  }
+  FamilyView* chosen = nullptr;
+  for (FamilyView& view : families) {
+    if (view.newest && (!chosen || age(*chosen->newest) < age(*view.newest))) chosen = &view;
+  }
+  return chosen ? value_of(std::move(*chosen)) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Value> Replica::read(std::string_view path) const {
+  const auto entry = entries_.find(path);
+  return entry == entries_.end() ? std::nullopt : read_slots(entry->second);
+}
+
+void Replica::for_each(std::string_view prefix, const std::function<void(const std::string&, const Value&)>& visit) const {
+  for (auto at = entries_.lower_bound(prefix); at != entries_.end() && at->first.starts_with(prefix); ++at) {
+    if (const auto value = read_slots(at->second)) visit(at->first, *value);
+  }
+}
+
+bool Replica::holds_other(std::string_view path, Family family) const {
+  const auto entry = entries_.find(path);
+  if (entry == entries_.end()) return false;
+  for (const Family other : {Family::kRegister, Family::kMulti, Family::kCounter, Family::kSet}) {
+    const auto slot = entry->second.lower_bound({other, {}});
+    if (other == family || slot == entry->second.end() || slot->first.first != other) continue;
+    const bool may_be_erased = other == Family::kRegister || other == Family::kMulti;
+    if (!may_be_erased || std::ranges::any_of(slot->second, [](const Op* op) { return op->value.has_value(); })) return true;
+  }
+  return false;
+}
+
+std::vector<Dot> Replica::replaced_by(OpKind kind, std::string_view path, const std::optional<Buffer>& value) const {
+  const Family family = family_of(kind);
+  std::vector<Dot> dots;
+  if (family != Family::kMulti && family != Family::kSet) return dots;
+  if (const auto* slot = find(path, {family, family == Family::kSet ? value.value_or(Buffer{}) : Buffer{}})) {
+    for (const Op* op : *slot) {
+      merge_dots(dots, op->replaces);
+      merge_dots(dots, {op->dot});
+    }
+  }
+  return dots;
+}
+
+const Op* Replica::counter_of(std::string_view path, NodeId origin) const {
+  const auto* slot = find(path, {Family::kCounter, to_buffer(origin.view())});
+  return slot ? slot->front() : nullptr;
+}
+
+}  // namespace sedge::crdt

@@ -1,0 +1,308 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/kernels.h"
+#include "kernels/rope/rope.h"
+
+namespace sedge::engine {
+
+using kernels::MatmulArgs;
+using model::LlamaConfig;
+using model::LlamaLayer;
+using model::TensorView;
+
+namespace {
+
+template <class T>
+T* at_least(std::vector<T>& scratch, std::size_t size) {
+  if (scratch.size() < size) scratch.resize(size);
+  return scratch.data();
+}
+
+const float* floats(const TensorView& tensor) { return reinterpret_cast<const float*>(tensor.data.data()); }
+
+// Where one row of a chunk stands.
+struct Row {
+  Sequence* sequence;
+  std::size_t position;
+};
+
+// y [tokens, rows of weights] = x · weightsᵀ; `add_to`, when given, gets y added: the residual stream.
+struct Product {
+  const TensorView* weights;
+  float* y;
+  float* add_to = nullptr;
+};
+
+}  // namespace
+
+// One chunk of one call. Five loops a layer go through the pool: q with k and v, attention, o, gate with up, down.
+class Pass {
+ public:
+  Pass(Engine& engine, const Model& model, std::size_t tokens, const CancelFlag* cancel)
+      : e_(engine), model_(model), config_(model.config()), kernels_(kernels::active_kernels()), n_(tokens), cancel_(cancel) {}
+
+  bool layers(std::span<const Row> rows, std::size_t begin, std::size_t end, float* hidden) {
+    find_angles(rows);
+    for (std::size_t layer = begin; layer < end; ++layer) {
+      const LlamaLayer& weights = model_.weights().layers[layer];
+      if (!attention(rows, layer, weights, hidden) || !feed_forward(weights, hidden)) return false;
+    }
+    return true;
+  }
+
+  bool head(const float* hidden, float* logits) {
+    const float* x = norm(model_.weights().output_norm, hidden);
+    const Product product{.weights = &model_.weights().output, .y = logits};
+    return multiply(x, {&product, 1});
+  }
+
+ private:
+  std::size_t pairs() const { return config_.rope_dim / 2; }
+
+  // Rows of weights a block: several blocks a thread to share unevenly, small enough to notice a cancel soon.
+  std::size_t row_block(std::size_t rows) const {
+    return std::clamp((rows / (e_.threads() * 8) + 3) / 4 * 4, std::size_t{16}, std::size_t{256});
+  }
+
+  // One token is not worth a thread's attention.
+  template <class Body>
+  void for_each_token(const Body& body) {
+    e_.pool_.run(n_, 1, nullptr, [&](unsigned, std::size_t begin, std::size_t end) {
+      for (std::size_t t = begin; t < end; ++t) body(t);
+    });
+  }
+
+  void find_angles(std::span<const Row> rows) {
+    float* cosines = at_least(e_.cosines_, n_ * pairs());
+    float* sines = at_least(e_.sines_, n_ * pairs());
+    for_each_token([&](std::size_t t) {
+      kernels::rope_angles(model_.rope_frequencies(), rows[t].position, cosines + t * pairs(), sines + t * pairs());
+    });
+  }
+
+  const float* norm(const TensorView& weight, const float* x) {
+    float* y = at_least(e_.normed_, n_ * config_.dim);
+    for_each_token([&](std::size_t t) {
+      kernels_.rms_norm({x + t * config_.dim, floats(weight), config_.dim, config_.rms_eps, y + t * config_.dim});
+    });
+    return y;
+  }
+
+  // Makes the 8-bit form of x [n, cols] when one of the weights asks for it.
+  void quantize(const float* x, std::size_t cols, std::span<const Product> products) {
+    if (std::ranges::none_of(products, [](const Product& p) { return kernels::is_quantized(p.weights->type); })) return;
+    std::int8_t* quants = at_least(e_.quants_, n_ * cols);
+    float* scales = at_least(e_.scales_, n_ * cols / 32);
+    for_each_token([&](std::size_t t) {
+      kernels_.quantize_q8({x + t * cols, cols, quants + t * cols, scales + t * (cols / 32)});
+    });
+  }
+
+  // Rows [begin, end) of one product, for all tokens.
+  void multiply_rows(const Product& product, const float* x, std::size_t begin, std::size_t end) const {
+    const TensorView& w = *product.weights;
+    const kernels::Format& format = kernels::format_of(w.type);
+    const std::size_t rows = w.rows(), cols = w.cols(), row_bytes = cols / format.block_values * format.block_bytes;
+    kernels_.matmul(w.type)(MatmulArgs{.weights = w.data.data() + begin * row_bytes,
+                                       .row_bytes = row_bytes,
+                                       .rows = end - begin,
+                                       .cols = cols,
+                                       .x = x,
+                                       .quants = e_.quants_.data(),
+                                       .scales = e_.scales_.data(),
+                                       .tokens = n_,
+                                       .y = product.y + begin,
+                                       .y_stride = rows});
+    if (product.add_to == nullptr) return;
+    for (std::size_t t = 0; t < n_; ++t) {
+      for (std::size_t r = t * rows + begin; r < t * rows + end; ++r) product.add_to[r] += product.y[r];
+    }
+  }
+
+  // Several products of the same x in one loop over all their rows.
+  bool multiply(const float* x, std::span<const Product> products) {
+    quantize(x, products[0].weights->cols(), products);
+    std::size_t total = 0;
+    for (const Product& product : products) total += product.weights->rows();
+    return e_.pool_.run(total, row_block(total), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+      std::size_t first = 0;
+      for (const Product& product : products) {
+        const std::size_t last = first + product.weights->rows();
+        if (begin < last && end > first) {
+          multiply_rows(product, x, std::max(begin, first) - first, std::min(end, last) - first);
+        }
+        first = last;
+      }
+    });
+  }
+
+  // Turns q and k by their positions and files k and v in the cache.
+  void place(std::span<const Row> rows, std::size_t layer, float* q, float* k, const float* v) {
+    const std::size_t head_dim = config_.head_dim;
+    const auto turn = [&](float* x, std::size_t heads, std::size_t t) {
+      kernels::rope({.x = x, .heads = heads, .head_dim = head_dim, .pairs = pairs(),
+                     .cosines = e_.cosines_.data() + t * pairs(), .sines = e_.sines_.data() + t * pairs(),
+                     .interleaved = config_.rope_layout == model::RopeLayout::kInterleaved});
+    };
+    for_each_token([&](std::size_t t) {
+      turn(q + t * config_.q_dim(), config_.heads, t);
+      turn(k + t * config_.kv_dim(), config_.kv_heads, t);
+      for (std::size_t h = 0; h < config_.kv_heads; ++h) {
+        const std::size_t from = t * config_.kv_dim() + h * head_dim, to = rows[t].position * head_dim;
+        std::copy_n(k + from, head_dim, rows[t].sequence->keys(layer, h) + to);
+        std::copy_n(v + from, head_dim, rows[t].sequence->values(layer, h) + to);
+      }
+    });
+  }
+
+  // Work items: one key/value head of one token, with the query heads that share it.
+  bool attend(std::span<const Row> rows, std::size_t layer, const float* q, float* out) {
+    const std::size_t group = config_.heads / config_.kv_heads, head_dim = config_.head_dim;
+    std::size_t longest = 0;
+    for (const Row& row : rows) longest = std::max(longest, row.position + 1);
+    const std::size_t stride = (longest + 15) / 16 * 16;
+    float* scores = at_least(e_.scores_, e_.threads() * group * stride);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    return e_.pool_.run(n_ * config_.kv_heads, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t) {
+      const std::size_t t = begin / config_.kv_heads, h = begin % config_.kv_heads;
+      const std::size_t at = t * config_.q_dim() + h * group * head_dim;
+      kernels_.attend({.q = q + at,
+                       .keys = rows[t].sequence->keys(layer, h),
+                       .values = rows[t].sequence->values(layer, h),
+                       .group = group,
+                       .positions = rows[t].position + 1,
+                       .head_dim = head_dim,
+                       .scale = scale,
+                       .scores = scores + worker * group * stride,
+                       .score_stride = stride,
+                       .out = out + at});
+    });
+  }
+
+  bool attention(std::span<const Row> rows, std::size_t layer, const LlamaLayer& w, float* hidden) {
+    float* q = at_least(e_.q_, n_ * config_.q_dim());
+    float* k = at_least(e_.k_, n_ * config_.kv_dim());
+    float* v = at_least(e_.v_, n_ * config_.kv_dim());
+    const Product qkv[] = {{&w.q, q}, {&w.k, k}, {&w.v, v}};
+    if (!multiply(norm(w.attn_norm, hidden), qkv)) return false;
+    place(rows, layer, q, k, v);
+    float* mixed = at_least(e_.mixed_, n_ * config_.q_dim());
+    if (!attend(rows, layer, q, mixed)) return false;
+    const Product o{.weights = &w.o, .y = at_least(e_.added_, n_ * config_.dim), .add_to = hidden};
+    return multiply(mixed, {&o, 1});
+  }
+
+  // down(silu(gate) · up): a block of rows of gate and up is multiplied, then joined while it is in the cache.
+  bool feed_forward(const LlamaLayer& w, float* hidden) {
+    const std::size_t width = config_.ffn_dim;
+    const Product gate_up[] = {{&w.gate, at_least(e_.gate_, n_ * width)}, {&w.up, at_least(e_.up_, n_ * width)}};
+    const float* x = norm(w.ffn_norm, hidden);
+    quantize(x, config_.dim, gate_up);
+    const bool done = e_.pool_.run(width, row_block(width), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+      for (const Product& product : gate_up) multiply_rows(product, x, begin, end);
+      for (std::size_t t = 0; t < n_; ++t) {
+        kernels_.silu_mul({gate_up[0].y + t * width + begin, gate_up[1].y + t * width + begin, end - begin});
+      }
+    });
+    if (!done) return false;
+    const Product down{.weights = &w.down, .y = at_least(e_.added_, n_ * config_.dim), .add_to = hidden};
+    return multiply(gate_up[0].y, {&down, 1});
+  }
+
+  Engine& e_;
+  const Model& model_;
+  const LlamaConfig& config_;
+  const kernels::Kernels& kernels_;
+  std::size_t n_;
+  const CancelFlag* cancel_;
+};
+
+namespace {
+
+// Each token of the slices with its position. Refuses what the cores below may rely on.
+Result<std::vector<Row>> rows_of(std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end) {
+  std::vector<Row> rows;
+  for (const Slice& slice : slices) {
+    if (slice.sequence == nullptr || !slice.sequence->holds(layer_begin, layer_end)) {
+      return fail(Code::kInvalidArgument, "a sequence has no memory for layers {} to {}", layer_begin, layer_end);
+    }
+    const std::size_t length = slice.sequence->length(layer_begin);
+    for (std::size_t layer = layer_begin; layer < layer_end; ++layer) {
+      if (slice.sequence->length(layer) == length) continue;
+      return fail(Code::kFailedPrecondition, "layer {} stands at position {}, layer {} at {}", layer_begin, length, layer,
+                  slice.sequence->length(layer));
+    }
+    if (slice.tokens > slice.sequence->capacity() - length) {
+      return fail(Code::kOutOfRange, "{} tokens do not fit at position {} of a context of {}", slice.tokens, length,
+                  slice.sequence->capacity());
+    }
+    for (std::size_t i = 0; i < slice.tokens; ++i) rows.push_back({slice.sequence, length + i});
+  }
+  return rows;
+}
+
+Status check_size(std::string_view what, std::size_t size, std::size_t tokens, std::size_t width) {
+  if (size == tokens * width) return {};
+  return fail(Code::kInvalidArgument, "{} has {} floats, {} tokens of {} were meant", what, size, tokens, width);
+}
+
+std::unexpected<Error> cancelled() { return fail(Code::kCancelled, "cancelled"); }
+
+}  // namespace
+
+Engine::Engine(EngineOptions options) : options_(options), pool_(options.threads) {
+  options_.chunk_tokens = std::clamp(options_.chunk_tokens, std::size_t{1}, std::size_t{512});
+}
+
+Status Engine::embed(const Model& model, std::span<const std::int32_t> ids, std::span<float> hidden) const {
+  const TensorView& table = model.weights().token_embd;
+  const std::size_t dim = model.config().dim;
+  SEDGE_CHECK(check_size("the hidden state", hidden.size(), ids.size(), dim));
+  const kernels::Format& format = kernels::format_of(table.type);
+  const std::size_t row_bytes = dim / format.block_values * format.block_bytes;
+  for (std::size_t t = 0; t < ids.size(); ++t) {
+    const auto id = static_cast<std::size_t>(ids[t]);
+    if (ids[t] < 0 || id >= model.config().vocab) {
+      return fail(Code::kInvalidArgument, "token {} is {}, the vocabulary has {}", t, ids[t], model.config().vocab);
+    }
+    format.dequantize(table.data.data() + id * row_bytes, hidden.data() + t * dim, dim);
+  }
+  return {};
+}
+
+Status Engine::forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin,
+                       std::size_t layer_end, std::span<float> hidden, const CancelFlag* cancel) {
+  if (layer_begin >= layer_end || layer_end > model.config().layers) {
+    return fail(Code::kInvalidArgument, "layers {} to {} are not in a model of {}", layer_begin, layer_end,
+                model.config().layers);
+  }
+  SEDGE_TRY(const std::vector<Row> rows, rows_of(slices, layer_begin, layer_end));
+  const std::size_t dim = model.config().dim;
+  SEDGE_CHECK(check_size("the hidden state", hidden.size(), rows.size(), dim));
+  for (std::size_t first = 0; first < rows.size(); first += options_.chunk_tokens) {
+    const auto chunk = std::span(rows).subspan(first, std::min(options_.chunk_tokens, rows.size() - first));
+    Pass pass(*this, model, chunk.size(), cancel);
+    if (!pass.layers(chunk, layer_begin, layer_end, hidden.data() + first * dim)) return cancelled();
+  }
+  for (const Row& row : rows) {  // only now, so that a cancelled call has added nothing
+    for (std::size_t layer = layer_begin; layer < layer_end; ++layer) row.sequence->set_length(layer, row.position + 1);
+  }
+  return {};
+}
+
+Status Engine::head(const Model& model, std::span<const float> hidden, std::span<float> logits,
+                    const CancelFlag* cancel) {
+  const std::size_t dim = model.config().dim, vocab = model.config().vocab, tokens = hidden.size() / dim;
+  SEDGE_CHECK(check_size("the hidden state", hidden.size(), tokens, dim));
+  SEDGE_CHECK(check_size("the logits", logits.size(), tokens, vocab));
+  for (std::size_t first = 0; first < tokens; first += options_.chunk_tokens) {
+    Pass pass(*this, model, std::min(options_.chunk_tokens, tokens - first), cancel);
+    if (!pass.head(hidden.data() + first * dim, logits.data() + first * vocab)) return cancelled();
+  }
+  return {};
+}
+
+}  // namespace sedge::engine

@@ -1,0 +1,73 @@
+// The forward pass, over any range of layers, for any number of tokens of any number of sequences at once.
+//
+// Hidden states go in and come out, so that a model can be split between nodes at any layer. Every output value is
+// computed by one thread in the canonical order of its numeric class, so results do not depend on threads, on how a
+// prompt is cut into chunks, or on what else is in the batch: prefill of k tokens equals k decode steps bit for bit.
+//
+// An engine owns its threads and its scratch memory and runs one call at a time; models and sequences are not its
+// own. A cancelled call leaves sequences as they were.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/cancel.h"
+#include "engine/model.h"
+#include "engine/sequence.h"
+#include "engine/thread_pool.h"
+
+namespace sedge::engine {
+
+struct EngineOptions {
+  unsigned threads = 1;           // the caller's included
+  std::size_t chunk_tokens = 48;  // tokens that pass a layer together: bounds scratch memory; a multiple of 3 is best
+};
+
+// The next `tokens` positions of a sequence, in a batch.
+struct Slice {
+  Sequence* sequence = nullptr;
+  std::size_t tokens = 0;
+};
+
+class Pass;  // one chunk of one call: engine.cc
+
+class Engine {
+ public:
+  explicit Engine(EngineOptions options = {});
+
+  unsigned threads() const { return pool_.threads(); }
+
+  // hidden [ids, dim] = the embeddings. Errors: InvalidArgument (an id outside the vocabulary, a wrong size).
+  Status embed(const Model& model, std::span<const std::int32_t> ids, std::span<float> hidden) const;
+
+  // Passes hidden [tokens of all slices, dim] through layers [layer_begin, layer_end) in place and appends their keys
+  // and values to the sequences. A sequence may appear once.
+  // Errors: InvalidArgument (sizes, layers that a sequence does not hold); OutOfRange (a sequence is full);
+  //         FailedPrecondition (its layers stand at different positions); Cancelled.
+  Status forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end,
+                 std::span<float> hidden, const CancelFlag* cancel = nullptr);
+
+  // logits [tokens, vocab] of hidden [tokens, dim] as it left the last layer. Errors: InvalidArgument; Cancelled.
+  Status head(const Model& model, std::span<const float> hidden, std::span<float> logits,
+              const CancelFlag* cancel = nullptr);
+
+ private:
+  friend class Pass;
+  EngineOptions options_;
+  ThreadPool pool_;
+  // Scratch, grown to the largest model and chunk seen. Shapes with n = tokens of a chunk.
+  std::vector<float> normed_;              // [n, dim]
+  std::vector<float> q_, k_, v_;           // [n, q_dim], [n, kv_dim] twice
+  std::vector<float> mixed_;               // [n, q_dim]: attention's output
+  std::vector<float> gate_, up_;           // [n, ffn_dim]
+  std::vector<float> added_;               // [n, dim]: what the residual gets
+  std::vector<float> cosines_, sines_;     // [n, rope_dim / 2]
+  std::vector<float> scores_;              // [threads, heads a kv head, positions rounded up to 16]
+  std::vector<std::int8_t> quants_;        // [n, widest]
+  std::vector<float> scales_;              // [n, widest / 32]
+};
+
+}  // namespace sedge::engine

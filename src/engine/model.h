@@ -1,0 +1,46 @@
+// A model ready to run: its description, its mapped weights, its tokenizer. Immutable and shared by every sequence
+// and every engine of the process.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/kernels.h"
+#include "model/gguf.h"
+#include "model/llama.h"
+#include "model/tokenizer.h"
+
+namespace sedge::engine {
+
+class Model {
+ public:
+  // Errors: those of model::GgufFile::open, model::load_llama and model::Tokenizer::make, with the path in front.
+  static Result<std::shared_ptr<const Model>> load(const std::filesystem::path& path);
+  // From a file that is open already (or bytes that outlive the model).
+  static Result<std::shared_ptr<const Model>> from(model::GgufFile file);
+
+  const model::LlamaConfig& config() const { return llama_.config; }
+  const model::LlamaWeights& weights() const { return llama_.weights; }
+  const model::Tokenizer& tokenizer() const { return tokenizer_; }
+  const model::GgufFile& file() const { return file_; }
+  std::uint64_t parameters() const { return llama_.parameters; }
+
+  // Radians a position for each pair of dimensions: [rope_dim / 2].
+  std::span<const double> rope_frequencies() const { return rope_frequencies_; }
+
+  // Models of equal bytes on nodes of equal numeric class give bit-identical results.
+  std::string_view numeric_class() const { return kernels::kNumericClass; }
+
+ private:
+  Model(model::GgufFile file, model::LlamaModel llama, model::Tokenizer tokenizer);
+
+  model::GgufFile file_;  // what the weights' views point into
+  model::LlamaModel llama_;
+  model::Tokenizer tokenizer_;
+  std::vector<double> rope_frequencies_;
+};
+
+}  // namespace sedge::engine

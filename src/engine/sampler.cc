@@ -1,0 +1,119 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "kernels/math.h"
+
+namespace sedge::engine {
+namespace {
+
+struct Candidate {
+  float logit;
+  std::int32_t id;
+};
+
+bool better(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
+
+void penalise(std::span<float> logits, std::span<const std::int32_t> history, const SamplingOptions& options) {
+  if (options.repeat_penalty == 1.0f) return;
+  const auto recent = history.last(std::min<std::size_t>(history.size(), options.repeat_last));
+  std::vector<std::int32_t> ids(recent.begin(), recent.end());  // each once, however often it came
+  std::ranges::sort(ids);
+  const auto repeated = std::ranges::unique(ids);
+  ids.erase(repeated.begin(), repeated.end());
+  for (const std::int32_t id : ids) {
+    if (id < 0 || static_cast<std::size_t>(id) >= logits.size()) continue;
+    float& logit = logits[static_cast<std::size_t>(id)];
+    logit = logit > 0 ? logit / options.repeat_penalty : logit * options.repeat_penalty;
+  }
+}
+
+// Sorted best first and cut to top-k and top-p.
+std::vector<Candidate> candidates_of(std::span<const float> logits, const SamplingOptions& options) {
+  std::vector<Candidate> all;
+  all.reserve(logits.size());
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > -std::numeric_limits<float>::infinity()) all.push_back({logits[i], static_cast<std::int32_t>(i)});
+  }
+  const std::size_t keep = options.top_k == 0 ? all.size() : std::min<std::size_t>(options.top_k, all.size());
+  std::ranges::partial_sort(all, all.begin() + static_cast<std::ptrdiff_t>(keep), better);
+  all.resize(keep);
+  if (options.top_p >= 1.0f) return all;
+  double total = 0;
+  for (const Candidate& c : all) total += static_cast<double>(kernels::exp_f32(c.logit - all[0].logit));
+  double reached = 0;
+  std::size_t count = 0;
+  while (count < all.size() && reached < static_cast<double>(options.top_p) * total) {
+    reached += static_cast<double>(kernels::exp_f32(all[count++].logit - all[0].logit));
+  }
+  all.resize(std::max<std::size_t>(count, 1));
+  return all;
+}
+
+std::int32_t draw(std::vector<Candidate> candidates, double u, const SamplingOptions& options) {
+  const float best = candidates[0].logit;
+  std::erase_if(candidates, [&](const Candidate& c) { return kernels::exp_f32(c.logit - best) < options.min_p; });
+  double total = 0;
+  for (Candidate& c : candidates) {
+    c.logit = kernels::exp_f32((c.logit - best) / options.temperature);
+    total += static_cast<double>(c.logit);
+  }
+  double left = u * total;
+  for (const Candidate& c : candidates) {
+    left -= static_cast<double>(c.logit);
+    if (left < 0) return c.id;
+  }
+  return candidates.back().id;
+}
+
+}  // namespace
+
+Status check_sampling(const SamplingOptions& options) {
+  struct Range {
+    std::string_view name;
+    float value, low, high;
+  };
+  const Range ranges[] = {{"temperature", options.temperature, 0, 100},
+                          {"top_p", options.top_p, 0, 1},
+                          {"min_p", options.min_p, 0, 1},
+                          {"repeat_penalty", options.repeat_penalty, 0.01f, 100}};
+  for (const Range& range : ranges) {
+    if (range.value >= range.low && range.value <= range.high) continue;
+    return fail(Code::kInvalidArgument, "{} is {}, it must be from {} to {}", range.name, range.value, range.low, range.high);
+  }
+  return {};
+}
+
+Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_t> history, std::size_t position,
+                            const SamplingOptions& options) {
+  penalise(logits, history, options);
+  Candidate best{-std::numeric_limits<float>::infinity(), -1};
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > best.logit) best = {logits[i], static_cast<std::int32_t>(i)};
+  }
+  if (best.id < 0) return fail(Code::kDataLoss, "no logit at position {} is a number: the model's weights are damaged", position);
+  if (options.temperature == 0.0f || best.logit == std::numeric_limits<float>::infinity()) return best.id;
+  return draw(candidates_of(logits, options), uniform_at(options.seed, position), options);
+}
+
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0], b = std::uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
+double uniform_at(std::uint64_t seed, std::uint64_t position) {
+  const auto words = philox({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32), 0, 0},
+                            {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  const std::uint64_t bits = std::uint64_t{words[0]} << 32 | words[1];
+  return static_cast<double>(bits >> 11) * 0x1.0p-53;
+}
+
+}  // namespace sedge::engine

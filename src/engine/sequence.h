@@ -1,0 +1,56 @@
+// The memory of one running text: keys and values of every position so far, for the layers that run here.
+//
+// Keys and values are F32 and lie head by head, so that attention streams them. Each layer counts its own positions:
+// a text may pass layers [0, k) in one call and [k, L) in another, or on another node. Space is reserved at once and
+// touched as it fills, so a long context costs nothing until it is used.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/model.h"
+
+namespace sedge::engine {
+
+struct SequenceOptions {
+  std::size_t capacity = 0;      // positions; 0: the context that the model was trained for
+  std::size_t layer_begin = 0;
+  std::size_t layer_end = 0;     // 0: to the last layer
+  std::size_t bytes_max = std::size_t{8} << 30;
+};
+
+class Sequence {
+ public:
+  // Errors: InvalidArgument (a capacity over the model's context, an empty range of layers);
+  //         ResourceExhausted (over bytes_max, or no memory): ask for a smaller capacity.
+  static Result<Sequence> make(const Model& model, SequenceOptions options = {});
+
+  std::size_t capacity() const { return capacity_; }
+  // Positions that layer `layer` has seen.
+  std::size_t length(std::size_t layer) const { return lengths_[layer - layer_begin_]; }
+  // Positions that every layer here has seen.
+  std::size_t length() const;
+  bool holds(std::size_t layer_begin, std::size_t layer_end) const;
+
+  // Forgets positions from `length` on.
+  void truncate(std::size_t length);
+
+  // [capacity, head_dim] of one key/value head.
+  float* keys(std::size_t layer, std::size_t kv_head) { return keys_.get() + offset(layer, kv_head); }
+  float* values(std::size_t layer, std::size_t kv_head) { return values_.get() + offset(layer, kv_head); }
+  void set_length(std::size_t layer, std::size_t length) { lengths_[layer - layer_begin_] = length; }
+
+ private:
+  Sequence() = default;
+  std::size_t offset(std::size_t layer, std::size_t kv_head) const {
+    return ((layer - layer_begin_) * kv_heads_ + kv_head) * capacity_ * head_dim_;
+  }
+
+  std::size_t capacity_ = 0, kv_heads_ = 0, head_dim_ = 0, layer_begin_ = 0;
+  std::vector<std::size_t> lengths_;  // one a layer
+  std::unique_ptr<float[]> keys_, values_;
+};
+
+}  // namespace sedge::engine

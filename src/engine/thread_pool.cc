@@ -1,0 +1,97 @@
+#include "engine/thread_pool.h"
+
+#include <algorithm>
+
+namespace sedge::engine {
+namespace {
+
+constexpr unsigned kThreadsMax = 256;
+constexpr int kSpins = 2000;  // about 30 µs: longer than the gap between two products, shorter than a time slice
+
+// A ticket: epoch (24 bits) | blocks (20) | next block (20). The epoch only makes a new loop look new to a sleeper.
+constexpr unsigned kFieldBits = 20;
+constexpr std::uint64_t kFieldMax = (1u << kFieldBits) - 1;
+constexpr std::uint64_t next_of(std::uint64_t ticket) { return ticket & kFieldMax; }
+constexpr std::uint64_t blocks_of(std::uint64_t ticket) { return ticket >> kFieldBits & kFieldMax; }
+constexpr std::uint64_t epoch_of(std::uint64_t ticket) { return ticket >> (2 * kFieldBits); }
+constexpr std::uint64_t make_ticket(std::uint64_t epoch, std::uint64_t blocks) {
+  return epoch << (2 * kFieldBits) | blocks << kFieldBits;
+}
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Waits until `value` is no longer `seen`: awake first, then asleep.
+template <class T>
+void wait_while(const std::atomic<T>& value, T seen) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != seen) return;
+    relax();
+  }
+  value.wait(seen, std::memory_order_acquire);
+}
+
+}  // namespace
+
+unsigned hardware_threads() { return std::max(1u, std::thread::hardware_concurrency()); }
+
+ThreadPool::ThreadPool(unsigned threads) {
+  const unsigned count = std::clamp(threads, 1u, kThreadsMax);
+  workers_.reserve(count - 1);
+  for (unsigned worker = 1; worker < count; ++worker) workers_.emplace_back([this, worker] { work(worker); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_relaxed);
+  ticket_.store(make_ticket(epoch_of(ticket_.load()) + 1, 0), std::memory_order_release);
+  ticket_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run_block(unsigned worker, std::size_t index) const {
+  if (job_.cancel != nullptr && job_.cancel->load(std::memory_order_relaxed)) return;
+  const std::size_t begin = index * job_.block;
+  job_.body.call(job_.body.self, worker, begin, std::min(begin + job_.block, job_.count));
+}
+
+void ThreadPool::take_blocks(unsigned worker) {
+  std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  while (next_of(ticket) < blocks_of(ticket)) {
+    // Success means that the block is of the present loop: job_ stands until it is reported finished.
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    run_block(worker, next_of(ticket));
+    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+    ticket = ticket_.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::work(unsigned worker) {
+  while (!stop_.load(std::memory_order_relaxed)) {
+    take_blocks(worker);
+    const std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    if (next_of(ticket) >= blocks_of(ticket) && !stop_.load(std::memory_order_relaxed)) wait_while(ticket_, ticket);
+  }
+}
+
+bool ThreadPool::run_erased(std::size_t count, std::size_t block, const CancelFlag* cancel, Callable body) {
+  block = std::max({block, std::size_t{1}, count / kFieldMax + 1});
+  const std::size_t blocks = (count + block - 1) / block;
+  job_ = {count, block, cancel, body};
+  if (workers_.empty() || blocks <= 1) {
+    for (std::size_t i = 0; i < blocks; ++i) run_block(0, i);
+  } else {
+    pending_.store(static_cast<std::uint32_t>(blocks), std::memory_order_relaxed);
+    ticket_.store(make_ticket(epoch_of(ticket_.load(std::memory_order_relaxed)) + 1, blocks), std::memory_order_release);
+    ticket_.notify_all();
+    take_blocks(0);
+    for (std::uint32_t left = 0; (left = pending_.load(std::memory_order_acquire)) != 0;) wait_while(pending_, left);
+  }
+  return cancel == nullptr || !cancel->load(std::memory_order_relaxed);
+}
+
+}  // namespace sedge::engine

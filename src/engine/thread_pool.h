@@ -1,0 +1,66 @@
+// A fixed number of threads that share one loop at a time.
+//
+// The problem: a decode step is some dozens of matrix products of tens of microseconds each; waking a thread through
+// the kernel costs as much as its share of the work. The idea: one 64-bit ticket (epoch, blocks, next block) that
+// threads advance by compare-and-swap; idle ones watch it for a few tens of microseconds, then sleep on it. The
+// caller works too and never waits for a sleeper: a thread that does not wake in time finds nothing left.
+// Rejected: a task queue (allocation and order that nobody needs), OpenMP (its pool is not ours to bound or cancel).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "engine/cancel.h"
+
+namespace sedge::engine {
+
+// How many threads this machine runs at once; at least 1.
+unsigned hardware_threads();
+
+class ThreadPool {
+ public:
+  // `threads` counts the caller: 1 starts none. Limited to 256.
+  explicit ThreadPool(unsigned threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  unsigned threads() const { return static_cast<unsigned>(workers_.size()) + 1; }
+
+  // Calls body(worker, begin, end) for blocks that cover [0, count), `worker` < threads() being different for calls
+  // that overlap. Returns when all have run, or, once `cancel` is raised, when those begun have: false then.
+  // One caller at a time.
+  template <class Body>
+  bool run(std::size_t count, std::size_t block, const CancelFlag* cancel, const Body& body) {
+    return run_erased(count, block, cancel, {&body, [](const void* self, unsigned worker, std::size_t begin, std::size_t end) {
+                        (*static_cast<const Body*>(self))(worker, begin, end);
+                      }});
+  }
+
+ private:
+  struct Callable {
+    const void* self = nullptr;
+    void (*call)(const void*, unsigned, std::size_t, std::size_t) = nullptr;
+  };
+  struct Job {
+    std::size_t count = 0, block = 1;
+    const CancelFlag* cancel = nullptr;
+    Callable body;
+  };
+
+  bool run_erased(std::size_t count, std::size_t block, const CancelFlag* cancel, Callable body);
+  void run_block(unsigned worker, std::size_t index) const;
+  void take_blocks(unsigned worker);
+  void work(unsigned worker);
+
+  std::vector<std::thread> workers_;
+  Job job_;  // written only while no block is left, read only by who took one
+  std::atomic<std::uint64_t> ticket_{0};
+  std::atomic<std::uint32_t> pending_{0};  // blocks not finished
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace sedge::engine

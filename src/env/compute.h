@@ -1,0 +1,122 @@
+// The compute seam: where the fleet wing hands work to the engine without knowing a tensor. serve/ decides what runs
+// and for how many steps (a slice); the platform's engine workers, or a simulation's generator, run it and report.
+// Jobs keep their place (KV cache) between slices; every started job is ended by exactly one release().
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "base/time.h"
+
+namespace sedge::env {
+
+struct Sampling {
+  double temperature = 0;  // 0: greedy
+  std::uint32_t top_k = 0;  // 0: off
+  double top_p = 1;
+  double min_p = 0;
+  double repeat_penalty = 1;
+  std::uint64_t seed = 0;
+  friend bool operator==(const Sampling&, const Sampling&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("temperature", temperature);
+    visit("top_k", top_k);
+    visit("top_p", top_p);
+    visit("min_p", min_p);
+    visit("repeat_penalty", repeat_penalty);
+    visit("seed", seed);
+  }
+};
+
+struct ChatTurn {
+  std::string role;
+  std::string content;
+  friend bool operator==(const ChatTurn&, const ChatTurn&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("role", role);
+    visit("content", content);
+  }
+};
+
+struct JobSpec {
+  std::string model;            // name, as the node advertises it
+  std::string prompt;           // raw text; or
+  std::vector<ChatTurn> turns;  // a conversation, through the model's chat template
+  std::vector<std::int32_t> resume;  // tokens generated elsewhere so far: part of the context, not generated again
+  std::uint32_t tokens_max = 256;    // counts those of `resume`
+  std::vector<std::string> stops;
+  Sampling sampling;
+};
+
+struct Token {
+  std::int32_t id = 0;
+  std::string bytes;  // raw bytes of this token; a character may span several
+  friend bool operator==(const Token&, const Token&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("id", id);
+    visit("bytes", bytes);
+  }
+};
+
+enum class JobEnd : std::uint8_t { kNone, kStop, kLength, kFailed };  // kNone: more to come
+
+// What a slice did; long ones report as they go (`more`), so that each token streams when it is there.
+struct SliceReport {
+  TaskId task;
+  bool more = false;               // the slice goes on; `busy` and `tokens` are since the last report
+  std::vector<Token> tokens;       // generated since the last report, in order
+  JobEnd end = JobEnd::kNone;
+  Error error;                     // when kFailed
+  std::uint32_t prompt_tokens = 0; // of the whole prompt, once known
+  std::uint32_t prefilled = 0;     // of them, done so far (with `resume`)
+  bool prefilling = false;         // some of `busy` went into the prompt
+  Duration busy{};                 // time the worker spent
+};
+
+// What a node can run, advertised to the fleet.
+struct ModelOffer {
+  std::string name;
+  std::string hash;            // content hash: the same everywhere or not the same model
+  std::string numeric_class;   // equal class and hash: bit-identical tokens
+  std::uint64_t bytes = 0;
+  std::uint32_t context = 0;
+  double prefill_tok_s = 0;    // measured at load on this node
+  double decode_tok_s = 0;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("name", name);
+    visit("hash", hash);
+    visit("numeric_class", numeric_class);
+    visit("bytes", bytes);
+    visit("context", context);
+    visit("prefill_tok_s", prefill_tok_s);
+    visit("decode_tok_s", decode_tok_s);
+  }
+};
+
+class Compute {
+ public:
+  virtual ~Compute() = default;
+  virtual std::vector<ModelOffer> offers() const = 0;
+  // How many slices may run at once.
+  virtual std::uint32_t workers() const = 0;
+  // Begins a job; costs nothing until its first slice.
+  virtual void start(TaskId task, JobSpec spec) = 0;
+  // Runs up to `steps` steps (a prefill chunk or one token each); a SliceReport follows through the node.
+  virtual void run(TaskId task, std::uint32_t steps) = 0;
+  // Ends the job, between slices or within one (whose report then never comes), and frees what it holds.
+  virtual void release(TaskId task) = 0;
+};
+
+}  // namespace sedge::env

@@ -1,0 +1,56 @@
+// The upper network seam: authenticated links between nodes. Protocol cores speak to this; QUIC gives it on a robot
+// (quic/), a table of latencies and losses gives it in a large simulation (sim/). A link carries
+//   frames     reliable, in order within one priority, urgent ones first; at most kFrameBytesMax each
+//   datagrams  best effort, at most kDatagramBytesMax each
+// There is at most one link between two nodes: where both dialled at once, the one dialled by the smaller id stays.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/time.h"
+#include "env/endpoint.h"
+
+namespace sedge::env {
+
+inline constexpr std::size_t kFrameBytesMax = 1u << 20;
+inline constexpr std::size_t kDatagramBytesMax = 1100;  // fits the smallest QUIC packet (1200) with its overhead
+
+// Smaller is more urgent. One QUIC stream each way for each; an urgent frame never waits behind a bulk one.
+enum class Priority : std::uint8_t { kControl = 0, kTask = 1, kUrgent = 2, kState = 3, kNormal = 4, kLow = 5, kBulk = 6, kIdle = 7 };
+inline constexpr std::size_t kPriorities = 8;
+
+struct PeerInfo {
+  NodeId id;
+  Endpoint address;          // as we see it
+  bool dialled_by_us = false;
+  Buffer certificate_chain;  // as proved in the handshake (docs/formats/certificate.md)
+};
+
+enum class LinkDown : std::uint8_t {
+  kClosed,    // the peer said goodbye: it is leaving, or preferred another link
+  kTimeout,   // nothing heard for the idle timeout
+  kRefused,   // the peer's address answered that nobody listens
+  kReplaced,  // two links met; the other one stays
+  kTooSlow,   // its queue of reliable frames was full: the state will be synchronized again on a new link
+  kRevoked,   // its certificate was withdrawn
+  kProtocol,  // it sent what no honest peer sends
+};
+
+struct LinkStats {
+  Duration rtt{};
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::size_t queued_bytes = 0;
+};
+
+// Why a dial came to nothing; the address is what was dialled.
+struct DialFailure {
+  Endpoint address;
+  std::string reason;
+};
+
+}  // namespace sedge::env

@@ -1,0 +1,122 @@
+// Random arguments for each kind of kernel, for the tests and the benchmark: a case owns its memory, runs any
+// implementation on it and gives back every byte that was written.
+#pragma once
+
+#include <bit>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/prng.h"
+#include "kernels/kernels.h"
+
+namespace sedge::kernels::cases {
+
+// How large a case is. Each kind reads the numbers as its shapes; quantized columns round up to whole blocks.
+struct Size {
+  std::size_t rows = 7;
+  std::size_t cols = 50;
+  std::size_t tokens = 5;
+};
+
+inline std::vector<float> random_floats(Prng& prng, std::size_t count, double span) {
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>((prng.uniform() - 0.5) * span);
+  return values;
+}
+
+inline Buffer bits_of(const std::vector<float>& values) {
+  return to_buffer({reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * sizeof(float)});
+}
+
+template <class Args>
+struct Case;
+
+template <>
+struct Case<MatmulArgs> {
+  Case(Prng& prng, Size size, DType format) {
+    const Format& f = format_of(format);
+    const std::size_t cols = (size.cols + f.block_values - 1) / f.block_values * f.block_values;
+    const std::size_t row_bytes = cols / f.block_values * f.block_bytes;
+    source = random_floats(prng, size.rows * cols, 0.2);
+    weights.resize(size.rows * row_bytes);
+    for (std::size_t r = 0; r < size.rows; ++r) f.quantize(source.data() + r * cols, weights.data() + r * row_bytes, cols);
+    x = random_floats(prng, size.tokens * cols, 8.0);
+    y.resize(size.tokens * size.rows);
+    if (is_quantized(format)) {
+      quants.resize(x.size());
+      scales.resize(x.size() / 32);
+      scalar::quantize_q8({x.data(), x.size(), quants.data(), scales.data()});
+    }
+    args = {weights.data(), row_bytes, size.rows, cols, x.data(), quants.data(), scales.data(), size.tokens, y.data(), size.rows};
+  }
+  Buffer run(void (*kernel)(const MatmulArgs&)) {
+    std::ranges::fill(y, -1.0f);
+    kernel(args);
+    return bits_of(y);
+  }
+  std::vector<float> source, x, scales, y;
+  Buffer weights;
+  std::vector<std::int8_t> quants;
+  MatmulArgs args{};
+};
+
+template <>
+struct Case<QuantizeArgs> {
+  Case(Prng& prng, Size size, int) : x(random_floats(prng, (size.cols + 31) / 32 * 32, 30.0)) {
+    quants.resize(x.size());
+    scales.resize(x.size() / 32);
+  }
+  Buffer run(void (*kernel)(const QuantizeArgs&)) {
+    kernel({x.data(), x.size(), quants.data(), scales.data()});
+    Buffer bits = bits_of(scales);
+    for (const std::int8_t quant : quants) bits.push_back(std::bit_cast<std::uint8_t>(quant));
+    return bits;
+  }
+  std::vector<float> x, scales;
+  std::vector<std::int8_t> quants;
+};
+
+template <>
+struct Case<NormArgs> {
+  Case(Prng& prng, Size size, int)
+      : x(random_floats(prng, size.cols, 6.0)), weight(random_floats(prng, size.cols, 2.0)), y(size.cols) {}
+  Buffer run(void (*kernel)(const NormArgs&)) {
+    kernel({x.data(), weight.data(), x.size(), 1e-5f, y.data()});
+    return bits_of(y);
+  }
+  std::vector<float> x, weight, y;
+};
+
+template <>
+struct Case<SiluArgs> {
+  Case(Prng& prng, Size size, int) : gate(random_floats(prng, size.cols, 240.0)), up(random_floats(prng, size.cols, 4.0)) {}
+  Buffer run(void (*kernel)(const SiluArgs&)) {
+    std::vector<float> result = gate;
+    kernel({result.data(), up.data(), up.size()});
+    return bits_of(result);
+  }
+  std::vector<float> gate, up;
+};
+
+template <>
+struct Case<AttentionArgs> {
+  Case(Prng& prng, Size size, int)
+      : q(random_floats(prng, size.tokens * size.cols, 4.0)),
+        keys(random_floats(prng, size.rows * size.cols, 4.0)),
+        values(random_floats(prng, size.rows * size.cols, 4.0)),
+        out(q.size()) {
+    const std::size_t stride = (size.rows + 15) / 16 * 16;
+    scores.resize(size.tokens * stride);
+    args = {q.data(), keys.data(), values.data(), size.tokens, size.rows, size.cols, 0.35f, scores.data(), stride, out.data()};
+  }
+  Buffer run(void (*kernel)(const AttentionArgs&)) {
+    kernel(args);
+    return bits_of(out);
+  }
+  std::vector<float> q, keys, values, scores, out;
+  AttentionArgs args{};
+};
+
+}  // namespace sedge::kernels::cases

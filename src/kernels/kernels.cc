@@ -1,0 +1,58 @@
+#include "kernels/kernels.h"
+
+#include <array>
+#include <cstdlib>
+#include <vector>
+
+#include "base/assert.h"
+
+namespace sedge::kernels {
+namespace {
+
+#define SEDGE_SCALAR(name, Args, format) &scalar::name,
+#define SEDGE_AVX2(name, Args, format) &avx2::name,
+#define SEDGE_NEON(name, Args, format) &neon::name,
+
+std::vector<Kernels> find_kernels() {
+  std::vector<Kernels> found = {Kernels{"scalar", SEDGE_KERNEL_ROWS(SEDGE_SCALAR)}};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && __builtin_cpu_supports("f16c") != 0)
+    found.push_back(Kernels{"avx2", SEDGE_KERNEL_ROWS(SEDGE_AVX2)});
+#elif defined(__aarch64__)
+  found.push_back(Kernels{"neon", SEDGE_KERNEL_ROWS(SEDGE_NEON)});
+#endif
+  return found;
+}
+
+const Kernels& choose() {
+  const auto all = available_kernels();
+  if (const char* wanted = std::getenv("SEDGE_ISA"); wanted != nullptr) {
+    for (const Kernels& kernels : all) {
+      if (kernels.isa == wanted) return kernels;
+    }
+  }
+  return all.back();
+}
+
+}  // namespace
+
+std::span<const Kernels> available_kernels() {
+  static const std::vector<Kernels> all = find_kernels();
+  return all;
+}
+
+const Kernels& active_kernels() {
+  static const Kernels& active = choose();
+  return active;
+}
+
+Kernels::Matmul Kernels::matmul(DType weights) const {
+#define SEDGE_PICK(name, Args, format) \
+  if (weights == (format)) return name;
+  SEDGE_MATMUL_ROWS(SEDGE_PICK)
+#undef SEDGE_PICK
+  SEDGE_ASSERT(!"a format without a matmul row");
+  return nullptr;
+}
+
+}  // namespace sedge::kernels

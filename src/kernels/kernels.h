@@ -1,0 +1,132 @@
+// The arithmetic of the forward pass: one folder an operation, one file an instruction set, one table.
+//
+// The problem: a text must come out the same on a laptop and on a board, with one thread or four, in one prefill or
+// token by token; otherwise a task cannot move to another node in the middle of a sentence. The idea: every
+// reduction has one order, written down once (lanes.h) and kept by every instruction set and for any number of
+// tokens or rows, so that scalar, AVX2 and NEON agree bit for bit: one numeric class for all of them. Rejected:
+// a class per instruction set (a fleet of mixed boards could never fail over), and BLAS (its order is its own).
+//
+// Source: docs/formats/numeric_class.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/formats/formats.h"
+
+namespace sedge::kernels {
+
+// What a node advertises: nodes with the same string give the same bits.
+inline constexpr std::string_view kNumericClass = "v1-lanes16";
+
+// y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h.
+// Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
+//           F32, F16, BF16 weights read x[t * cols + c]; Q8_0 and Q4_0 read `quants` and `scales` of quantize_q8.
+// Requires: quantized: cols % 32 == 0. y overlaps nothing.   Threads: re-entrant, as every kernel here.
+struct MatmulArgs {
+  const std::uint8_t* weights;
+  std::size_t row_bytes;
+  std::size_t rows;
+  std::size_t cols;
+  const float* x;
+  const std::int8_t* quants;  // [tokens, cols]
+  const float* scales;        // [tokens, cols / 32]
+  std::size_t tokens;
+  float* y;
+  std::size_t y_stride;
+};
+
+// One row of activations to 8-bit integers with one scale for 32 of them: the partner of Q8_0 and Q4_0 weights.
+// scale = binary16(max|x| / 127), quant = round_to_even(x · (127 / max|x|)), as llama.cpp has it on x86.
+// Requires: count % 32 == 0. A NaN becomes -127; infinities make the scale infinite: never undefined behaviour.
+struct QuantizeArgs {
+  const float* x;
+  std::size_t count;
+  std::int8_t* quants;  // [count]
+  float* scales;        // [count / 32], each a binary16 value
+};
+
+// y = x / sqrt(mean(x²) + epsilon) · weight
+struct NormArgs {
+  const float* x;
+  const float* weight;
+  std::size_t count;
+  float epsilon;
+  float* y;
+};
+
+// gate = gate / (1 + exp(-gate)) · up, in place.
+struct SiluArgs {
+  float* gate;
+  const float* up;
+  std::size_t count;
+};
+
+// softmax(q·keysᵀ · scale)·values for the query heads that share one key/value head.
+// Shapes:   q, out [group, head_dim]; keys, values [positions, head_dim];
+//           scores [group, score_stride] scratch, score_stride >= positions rounded up to 16.
+// Requires: positions > 0.
+struct AttentionArgs {
+  const float* q;
+  const float* keys;
+  const float* values;
+  std::size_t group;
+  std::size_t positions;
+  std::size_t head_dim;
+  float scale;
+  float* scores;
+  std::size_t score_stride;
+  float* out;
+};
+
+// The table: every kernel that has an implementation for each instruction set, with its arguments. A matmul also
+// names the format of its weights. Dispatch, tests and benchmarks are all made from these rows.
+#define SEDGE_MATMUL_ROWS(ROW)              \
+  ROW(matmul_f32, MatmulArgs, DType::kF32)   \
+  ROW(matmul_f16, MatmulArgs, DType::kF16)   \
+  ROW(matmul_bf16, MatmulArgs, DType::kBF16) \
+  ROW(matmul_q8_0, MatmulArgs, DType::kQ8_0) \
+  ROW(matmul_q4_0, MatmulArgs, DType::kQ4_0)
+#define SEDGE_VECTOR_ROWS(ROW)     \
+  ROW(quantize_q8, QuantizeArgs, 0) \
+  ROW(rms_norm, NormArgs, 0)        \
+  ROW(silu_mul, SiluArgs, 0)        \
+  ROW(attend, AttentionArgs, 0)
+#define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW)
+
+struct Kernels {
+  std::string_view isa;
+#define SEDGE_MEMBER(name, Args, format) void (*name)(const Args&);
+  SEDGE_KERNEL_ROWS(SEDGE_MEMBER)
+#undef SEDGE_MEMBER
+
+  using Matmul = void (*)(const MatmulArgs&);
+  Matmul matmul(DType weights) const;
+};
+
+// Every implementation that this build has and this processor runs, the scalar definition first, the best last.
+std::span<const Kernels> available_kernels();
+
+// The best of them, or the one that SEDGE_ISA=scalar|avx2|neon names (an unavailable name: the best, and isa says
+// so). Decided at the first call.
+const Kernels& active_kernels();
+
+// Whether the format wants quantize_q8's activations.
+constexpr bool is_quantized(DType format) { return format == DType::kQ8_0 || format == DType::kQ4_0; }
+
+// Each implementation's functions, for the table alone.
+#define SEDGE_DECLARE(name, Args, format) void name(const Args& args);
+namespace scalar {
+SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
+}
+namespace avx2 {
+SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
+}
+namespace neon {
+SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
+}
+#undef SEDGE_DECLARE
+
+}  // namespace sedge::kernels

@@ -1,0 +1,154 @@
+#include "kernels/kernels.h"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "kernels/kernel_cases.h"
+#include "kernels/lanes.h"
+#include "kernels/math.h"
+#include "kernels/rope/rope.h"
+
+namespace sedge::kernels {
+namespace {
+
+using cases::Case;
+using cases::Size;
+
+Size any_size() {
+  return {.rows = *rc::gen::inRange<std::size_t>(1, 40),
+          .cols = *rc::gen::inRange<std::size_t>(1, 200),
+          .tokens = *rc::gen::inRange<std::size_t>(1, 9)};
+}
+
+// One test a row of the table: every instruction set of this machine gives the definition's bits.
+#define SEDGE_SAME_BITS(name, Args, format)                                                      \
+  TEST(EveryInstructionSet, gives_the_bits_of_the_definition_##name) {                          \
+    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                               \
+      Prng prng(seed);                                                                           \
+      Case<Args> random(prng, any_size(), format);                                               \
+      const Buffer expected = random.run(&scalar::name);                                         \
+      for (const Kernels& kernels : available_kernels()) RC_ASSERT(random.run(kernels.name) == expected); \
+    }));                                                                                         \
+  }
+SEDGE_KERNEL_ROWS(SEDGE_SAME_BITS)
+#undef SEDGE_SAME_BITS
+
+// One test a matmul: several tokens at once give the bits of each alone, so a prefill equals its decode steps.
+#define SEDGE_TOKENS_ALONE(name, Args, format)                                       \
+  TEST(Matmul, several_tokens_give_the_bits_of_each_alone_##name) {                 \
+    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                   \
+      Prng prng(seed);                                                               \
+      Case<Args> together(prng, any_size(), format);                                 \
+      const Kernels::Matmul matmul = active_kernels().name;                          \
+      (void)together.run(matmul);                                                    \
+      const std::vector<float> expected = together.y;                                \
+      for (std::size_t t = 0; t < together.args.tokens; ++t) {                       \
+        MatmulArgs one = together.args;                                              \
+        one.tokens = 1;                                                              \
+        one.x += t * one.cols;                                                       \
+        if (one.scales != nullptr) one.quants += t * one.cols, one.scales += t * (one.cols / 32); \
+        one.y += t * one.y_stride;                                                   \
+        matmul(one);                                                                 \
+      }                                                                              \
+      RC_ASSERT(together.y == expected);                                             \
+    }));                                                                             \
+  }
+SEDGE_MATMUL_ROWS(SEDGE_TOKENS_ALONE)
+#undef SEDGE_TOKENS_ALONE
+
+// The definition itself, against plain double arithmetic on the dequantized weights.
+TEST(Matmul, is_the_product_it_says) {
+  Prng prng(3);
+  for (const Format& format : formats()) {
+    Case<MatmulArgs> c(prng, {.rows = 9, .cols = 96, .tokens = 3}, format.type);
+    (void)c.run(Kernels(available_kernels().front()).matmul(format.type));
+    std::vector<float> row(c.args.cols);
+    for (std::size_t r = 0; r < c.args.rows; ++r) {
+      format.dequantize(c.weights.data() + r * c.args.row_bytes, row.data(), row.size());
+      for (std::size_t t = 0; t < c.args.tokens; ++t) {
+        double expected = 0;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+          const std::size_t at = t * row.size() + i;
+          expected += static_cast<double>(row[i]) *
+                      (is_quantized(format.type) ? static_cast<double>(c.scales[at / 32]) * c.quants[at] : static_cast<double>(c.x[at]));
+        }
+        EXPECT_NEAR(c.y[t * c.args.rows + r], expected, 2e-5) << format.name << " row " << r << " token " << t;
+      }
+    }
+  }
+}
+
+TEST(Matmul, the_most_negative_weights_do_not_saturate) {
+  BlockQ8_0 block{.scale = f32_to_f16(1.0f), .quants = {}};
+  std::int8_t quants[32];
+  for (int i = 0; i < 32; ++i) block.quants[i] = -128, quants[i] = static_cast<std::int8_t>(i % 2 == 0 ? -127 : 127);
+  quants[1] = -127;
+  const float scale = 1.0f;
+  for (const Kernels& kernels : available_kernels()) {
+    float y = 0;
+    kernels.matmul_q8_0({.weights = reinterpret_cast<const std::uint8_t*>(&block), .row_bytes = sizeof block, .rows = 1,
+                         .cols = 32, .x = nullptr, .quants = quants, .scales = &scale, .tokens = 1, .y = &y, .y_stride = 1});
+    EXPECT_EQ(y, 2.0f * 128 * 127) << kernels.isa;
+  }
+}
+
+TEST(Quantize, hostile_floats_give_defined_integers_everywhere) {
+  std::vector<float> x(64, 1.0f);
+  x[3] = std::numeric_limits<float>::quiet_NaN();
+  x[40] = std::numeric_limits<float>::infinity();
+  for (const Kernels& kernels : available_kernels()) {
+    std::int8_t quants[64];
+    float scales[2];
+    kernels.quantize_q8({x.data(), x.size(), quants, scales});
+    EXPECT_EQ(quants[3], -127) << kernels.isa;
+    EXPECT_EQ(quants[4], 127) << kernels.isa;
+    EXPECT_TRUE(std::isinf(scales[1])) << kernels.isa;
+  }
+}
+
+TEST(Lanes, fold_in_halves) {
+  scalar::Lanes lanes;
+  for (std::size_t i = 0; i < 16; ++i) lanes.lane[i] = 1.0f;
+  lanes.lane[0] = 0x1p24f;  // absorbs a single 1: only an order that adds the ones first keeps them
+  EXPECT_EQ(lanes.sum(), ((0x1p24f + 1) + 2 + 4) + 8);
+}
+
+TEST(Math, agrees_with_the_library_within_its_bounds) {
+  for (double x = -87; x < 88; x += 0.0371) {
+    EXPECT_NEAR(exp_f32(static_cast<float>(x)) / std::exp(static_cast<double>(static_cast<float>(x))), 1.0, 2e-7) << x;
+  }
+  for (double x = 1e-3; x < 1e12; x *= 1.37) {
+    EXPECT_NEAR(log_f64(x), std::log(x), 1e-14 * std::max(1.0, std::fabs(std::log(x)))) << x;
+    EXPECT_NEAR(pow_f64(x, -0.375) / std::pow(x, -0.375), 1.0, 1e-13) << x;
+  }
+  for (double x = -1e7; x < 1e7; x += 12345.678) {
+    EXPECT_NEAR(sin_cos(x).sin, std::sin(x), 1e-10) << x;
+    EXPECT_NEAR(sin_cos(x).cos, std::cos(x), 1e-10) << x;
+  }
+  EXPECT_EQ(exp_f32(0.0f), 1.0f);
+  EXPECT_EQ(exp_f32(-1e30f), exp_f32(kExpMin));
+}
+
+TEST(Rope, both_layouts_turn_the_same_pairs_by_the_same_angles) {
+  const std::vector<double> frequencies = rope_frequencies(6, 10000.0, {});
+  EXPECT_EQ(frequencies[0], 1.0);
+  EXPECT_NEAR(frequencies[2], std::pow(10000.0, -4.0 / 6.0), 1e-15);
+  float cosines[3], sines[3];
+  rope_angles(frequencies, 5, cosines, sines);
+  std::vector<float> interleaved = {1, 4, 2, 5, 3, 6, 7, 8}, half = {1, 2, 3, 4, 5, 6, 7, 8};  // 8: two stay unturned
+  rope({interleaved.data(), 1, 8, 3, cosines, sines, true});
+  rope({half.data(), 1, 8, 3, cosines, sines, false});
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(interleaved[2 * i], half[i]);
+    EXPECT_EQ(interleaved[2 * i + 1], half[i + 3]);
+  }
+  EXPECT_NEAR(half[0], std::cos(5.0) - 4 * std::sin(5.0), 1e-6);
+  EXPECT_EQ(half[6], 7.0f);
+  EXPECT_EQ(half[7], 8.0f);
+}
+
+}  // namespace
+}  // namespace sedge::kernels

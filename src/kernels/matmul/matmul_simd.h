@@ -1,0 +1,162 @@
+// Matmul over a vector type (simd.h). The idea: a tile of R weight rows by T tokens keeps R·T sets of lanes in
+// registers. One token takes four rows at a time, for independent chains; several take two rows by three tokens, so
+// that a weight is read once for three tokens and every load feeds two multiply-adds. A tile's size
+// changes no sum: each output has lanes of its own.
+#pragma once
+
+#include "kernels/simd.h"
+
+namespace sedge::kernels::simd {
+
+// How a float format's sixteen weights are loaded, a register at a time.
+template <class V>
+struct WeightF32 {
+  static constexpr std::size_t kBytes = 4;
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f32(at); }
+};
+template <class V>
+struct WeightF16 {
+  static constexpr std::size_t kBytes = 2;
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f16(at); }
+};
+template <class V>
+struct WeightBF16 {
+  static constexpr std::size_t kBytes = 2;
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_bf16(at); }
+};
+
+template <class V, class Weight, std::size_t R, std::size_t T>
+struct FloatTile {
+  using F = typename V::F;
+  F sums[R][T][V::kParts];
+
+  SEDGE_INLINE void group(const std::uint8_t* const* w, const float* const* x) {
+    unroll<V::kParts>([&](auto p) SEDGE_INLINE {
+      F weight[R];
+      unroll<R>([&](auto r) SEDGE_INLINE { weight[r] = Weight::load(w[r] + p * V::kWidth * Weight::kBytes); });
+      unroll<T>([&](auto t) SEDGE_INLINE {
+        const F value = V::load(x[t] + p * V::kWidth);
+        unroll<R>([&](auto r) SEDGE_INLINE { sums[r][t][p] = V::fma(weight[r], value, sums[r][t][p]); });
+      });
+    });
+  }
+
+  // The group past the last whole one: copies with zeros behind.
+  SEDGE_INLINE void tail(const std::uint8_t* const* w, const float* const* x, std::size_t count) {
+    for (std::size_t r = 0; r < R; ++r) {
+      const Padded<Weight::kBytes> weight(w[r], count);
+      for (std::size_t t = 0; t < T; ++t) {
+        const Padded<sizeof(float)> value(x[t], count);
+        for (std::size_t p = 0; p < V::kParts; ++p) {
+          const F a = Weight::load(weight.bytes + p * V::kWidth * Weight::kBytes);
+          const F b = V::load_f32(value.bytes + p * V::kWidth * sizeof(float));
+          sums[r][t][p] = V::fma(a, b, sums[r][t][p]);
+        }
+      }
+    }
+  }
+
+  SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token) {
+    FloatTile tile;
+    const std::uint8_t* w[R];
+    const float* x[T];
+    unroll<R>([&](auto r) SEDGE_INLINE { w[r] = m.weights + (row + r) * m.row_bytes; });
+    unroll<T>([&](auto t) SEDGE_INLINE { x[t] = m.x + (token + t) * m.cols; });
+    unroll<R * T * V::kParts>([&](auto i) SEDGE_INLINE {
+      tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero();
+    });
+    for (std::size_t c = m.cols / kLanes; c > 0; --c) {
+      tile.group(w, x);
+      unroll<R>([&](auto r) SEDGE_INLINE { w[r] += kLanes * Weight::kBytes; });
+      unroll<T>([&](auto t) SEDGE_INLINE { x[t] += kLanes; });
+    }
+    if (m.cols % kLanes != 0) tile.tail(w, x, m.cols % kLanes);
+    unroll<R * T>([&](auto i) SEDGE_INLINE {
+      m.y[(token + i % T) * m.y_stride + row + i / T] = fold<V>(tile.sums[i / T][i % T]);
+    });
+  }
+};
+
+// How a quantized format's block of 32 is loaded; its scale comes first.
+template <class V>
+struct WeightQ8 {
+  static constexpr std::size_t kBytes = sizeof(BlockQ8_0);
+  SEDGE_INLINE static typename V::I8 load(const std::uint8_t* block) { return V::load_i8(block + 2); }
+};
+template <class V>
+struct WeightQ4 {
+  static constexpr std::size_t kBytes = sizeof(BlockQ4_0);
+  SEDGE_INLINE static typename V::I8 load(const std::uint8_t* block) { return V::load_i4(block + 2); }
+};
+
+template <class V, class Weight, std::size_t R, std::size_t T>
+struct BlockTile {
+  using F = typename V::F;
+  static constexpr std::size_t kHalf = V::kParts / 2;  // registers to the eight lanes of a block
+  F sums[R][T][V::kParts];
+  const std::uint8_t* w[R];
+  const std::int8_t* x[T];
+  const float* scales[T];
+
+  // `Odd` blocks add to lanes 8 to 15.
+  template <std::size_t Odd>
+  SEDGE_INLINE void block(std::size_t b) {
+    unroll<R>([&](auto r) SEDGE_INLINE {
+      const std::uint8_t* at = w[r] + b * Weight::kBytes;
+      const typename V::I8 weight = Weight::load(at);
+      const float scale = V::half(at);
+      unroll<T>([&](auto t) SEDGE_INLINE {
+        F products[kHalf];
+        V::dot(weight, V::load_i8(x[t] + b * 32), products);
+        const F factor = V::all(scale * scales[t][b]);
+        unroll<kHalf>([&](auto p) SEDGE_INLINE {
+          F& sum = sums[r][t][Odd * kHalf + p];
+          sum = V::fma(factor, products[p], sum);
+        });
+      });
+    });
+  }
+
+  SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token) {
+    BlockTile tile;
+    const std::size_t blocks = m.cols / 32;
+    unroll<R>([&](auto r) SEDGE_INLINE { tile.w[r] = m.weights + (row + r) * m.row_bytes; });
+    unroll<T>([&](auto t) SEDGE_INLINE {
+      tile.x[t] = m.quants + (token + t) * m.cols;
+      tile.scales[t] = m.scales + (token + t) * blocks;
+    });
+    unroll<R * T * V::kParts>([&](auto i) SEDGE_INLINE {
+      tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero();
+    });
+    for (std::size_t b = 0; b + 1 < blocks; b += 2) {
+      tile.template block<0>(b);
+      tile.template block<1>(b + 1);
+    }
+    if (blocks % 2 != 0) tile.template block<0>(blocks - 1);
+    unroll<R * T>([&](auto i) SEDGE_INLINE {
+      m.y[(token + i % T) * m.y_stride + row + i / T] = fold<V>(tile.sums[i / T][i % T]);
+    });
+  }
+};
+
+// Covers [rows, tokens] with tiles: 2 by 3 while three tokens are left, then 4 by 1.
+template <class V, template <class, class, std::size_t, std::size_t> class Tile, class Weight>
+SEDGE_INLINE inline void matmul(const MatmulArgs& m) {
+  const std::size_t threes = m.tokens / 3 * 3;
+  for (std::size_t row = 0; threes > 0 && row < m.rows; row += 2) {
+    for (std::size_t token = 0; token < threes; token += 3) {
+      if (row + 1 < m.rows) {
+        Tile<V, Weight, 2, 3>::run(m, row, token);
+      } else {
+        Tile<V, Weight, 1, 3>::run(m, row, token);
+      }
+    }
+  }
+  for (std::size_t token = threes; token < m.tokens; ++token) {
+    std::size_t row = 0;
+    for (; row + 4 <= m.rows; row += 4) Tile<V, Weight, 4, 1>::run(m, row, token);
+    for (; row < m.rows; ++row) Tile<V, Weight, 1, 1>::run(m, row, token);
+  }
+}
+
+}  // namespace sedge::kernels::simd

@@ -1,0 +1,47 @@
+// The vector kernels, written once over a vector type V that an instruction set supplies (simd_avx2.h, simd_neon.h).
+// Only x_avx2.cc and x_neon.cc may include the x_simd.h files: what they instantiate is compiled for that
+// instruction set, and nothing of it may be shared with code that runs on any processor. Rejected: one hand-written
+// body for each set, which is how reduction orders drift apart.
+//
+// V has: F (a register of kWidth floats), kParts = 16 / kWidth registers to the 16 canonical lanes;
+//        I8 (32 integers of a block) and dot(I8, I8, F[kParts / 2]): the block's eight sums as floats.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#define SEDGE_INLINE __attribute__((always_inline))
+
+namespace sedge::kernels::simd {
+
+inline constexpr std::size_t kLanes = 16;
+
+// f(0), f(1), ... f(N - 1) with constant arguments: arrays indexed by them live in registers at any -O level.
+template <std::size_t N, class Body>
+SEDGE_INLINE inline void unroll(const Body& body) {
+  [&]<std::size_t... I>(std::index_sequence<I...>) SEDGE_INLINE {
+    (body(std::integral_constant<std::size_t, I>{}), ...);
+  }(std::make_index_sequence<N>{});
+}
+
+// The last group of fewer than 16 values, with zeros behind it.
+template <std::size_t Bytes>
+struct Padded {
+  alignas(32) std::uint8_t bytes[kLanes * Bytes] = {};
+  SEDGE_INLINE Padded(const void* from, std::size_t count) { __builtin_memcpy(bytes, from, count * Bytes); }
+};
+
+// The canonical fold: lane i with i + 8, then 4, 2, 1.
+template <class V>
+SEDGE_INLINE inline float fold(const typename V::F* parts) {
+  typename V::F sum[V::kParts];
+  for (std::size_t p = 0; p < V::kParts; ++p) sum[p] = parts[p];
+  for (std::size_t half = V::kParts / 2; half > 0; half /= 2) {
+    for (std::size_t p = 0; p < half; ++p) sum[p] = V::add(sum[p], sum[p + half]);
+  }
+  return V::fold(sum[0]);
+}
+
+}  // namespace sedge::kernels::simd

@@ -1,0 +1,95 @@
+// NEON as every 64-bit ARM has it (no dot product extension needed): see simd.h. Only *_neon.cc may include this.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstring>
+
+#include "kernels/kernels.h"
+#include "kernels/math.h"
+#include "kernels/simd.h"
+
+namespace sedge::kernels::neon {
+
+struct V {
+  using F = float32x4_t;
+  using I8 = int8x16x2_t;
+  static constexpr std::size_t kWidth = 4, kParts = 4;
+
+  SEDGE_INLINE static F zero() { return vdupq_n_f32(0.0f); }
+  SEDGE_INLINE static F all(float v) { return vdupq_n_f32(v); }
+  SEDGE_INLINE static F load(const float* from) { return vld1q_f32(from); }
+  SEDGE_INLINE static void store(float* to, F v) { vst1q_f32(to, v); }
+  SEDGE_INLINE static F add(F a, F b) { return vaddq_f32(a, b); }
+  SEDGE_INLINE static F sub(F a, F b) { return vsubq_f32(a, b); }
+  SEDGE_INLINE static F mul(F a, F b) { return vmulq_f32(a, b); }
+  SEDGE_INLINE static F div(F a, F b) { return vdivq_f32(a, b); }
+  SEDGE_INLINE static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
+  SEDGE_INLINE static F max(F a, F b) { return vmaxnmq_f32(a, b); }  // a NaN in a gives b
+  SEDGE_INLINE static F min(F a, F b) { return vminnmq_f32(a, b); }
+  SEDGE_INLINE static F negate(F a) { return vnegq_f32(a); }
+  SEDGE_INLINE static F abs(F a) { return vabsq_f32(a); }
+
+  SEDGE_INLINE static float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+  SEDGE_INLINE static float sqrt1(float a) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(a)), 0); }
+
+  // 2^n, where `shifted` is n + kRoundMagic.
+  SEDGE_INLINE static F power_of_two(F shifted) {
+    const uint32x4_t bits = vshlq_n_u32(vreinterpretq_u32_f32(shifted), 23);
+    return vreinterpretq_f32_u32(vaddq_u32(bits, vdupq_n_u32(0x3f800000u)));
+  }
+
+  SEDGE_INLINE static float fold(F v) {
+    const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+  }
+  SEDGE_INLINE static float largest(F v) { return vmaxnmvq_f32(v); }
+
+  SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
+    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from)));
+  }
+  SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vreinterpret_u16_u8(vld1_u8(from))), 16));
+  }
+  SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return vreinterpretq_f32_u8(vld1q_u8(from)); }
+
+  SEDGE_INLINE static float half(const std::uint8_t* from) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, from, sizeof bits);
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
+  }
+  SEDGE_INLINE static float round_to_half(float v) {
+    return vgetq_lane_f32(vcvt_f32_f16(vcvt_f16_f32(vdupq_n_f32(v))), 0);
+  }
+
+  SEDGE_INLINE static I8 load_i8(const void* from) {
+    const auto* bytes = static_cast<const std::int8_t*>(from);
+    return {{vld1q_s8(bytes), vld1q_s8(bytes + 16)}};
+  }
+  // Sixteen bytes of nibbles: the low ones are values 0 to 15, the high ones 16 to 31, each less 8.
+  SEDGE_INLINE static I8 load_i4(const void* from) {
+    const uint8x16_t bytes = vld1q_u8(static_cast<const std::uint8_t*>(from));
+    const int8x16_t eight = vdupq_n_s8(8);
+    return {{vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), eight),
+             vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), eight)}};
+  }
+  // Products in 16 bits (127 · 128 fits), neighbours added twice: sums of four, as one sdot would give.
+  SEDGE_INLINE static F dot16(int8x16_t w, int8x16_t x) {
+    const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));
+    const int32x4_t high = vpaddlq_s16(vmull_high_s8(w, x));
+    return vcvtq_f32_s32(vpaddq_s32(low, high));
+  }
+  SEDGE_INLINE static void dot(I8 w, I8 x, F* sums) {
+    sums[0] = dot16(w.val[0], x.val[0]);
+    sums[1] = dot16(w.val[1], x.val[1]);
+  }
+  // Rounds to nearest, ties to even. |v| <= 127.
+  SEDGE_INLINE static void store_i8(std::int8_t* to, F v) {
+    const int16x4_t words = vmovn_s32(vcvtnq_s32_f32(v));
+    const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+    const std::uint32_t four = vget_lane_u32(vreinterpret_u32_s8(bytes), 0);
+    std::memcpy(to, &four, sizeof four);
+  }
+};
+
+}  // namespace sedge::kernels::neon

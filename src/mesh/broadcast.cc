@@ -1,0 +1,311 @@
+#include "mesh/broadcast.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sedge::mesh {
+
+namespace {
+
+constexpr std::string_view kDomain = "sedge.batch.1";
+constexpr std::size_t kMissingMax = 4096;        // announced and not yet here; more are left to chance
+constexpr std::size_t kAnnouncersMax = 8;        // of one batch
+constexpr Duration kMissingTime = 5s;            // then it is given up
+constexpr std::size_t kAnnounceMax = 1024;       // ids in one HAVE
+constexpr std::size_t kGraftMax = 256;           // batches sent for one GRAFT
+
+struct Mark {
+  BootEpoch epoch;
+  std::uint64_t top = 0;
+  template <class V>
+  void fields(V& visit) {
+    visit("epoch", epoch);
+    visit("top", top);
+  }
+};
+
+std::uint64_t age_ms(Instant got, Instant now) { return static_cast<std::uint64_t>((now - got) / 1ms); }
+
+}  // namespace
+
+bool Broadcast::Window::contains(const wire::BatchId& id) const {
+  if (id.epoch != epoch) return id.epoch < epoch;
+  if (id.sequence.value > top) return false;
+  return top - id.sequence.value >= kWindow || bits[id.sequence.value % kWindow];
+}
+
+void Broadcast::Window::add(const wire::BatchId& id) {
+  if (id.epoch > epoch) *this = {id.epoch, 0, {}};
+  const std::uint64_t sequence = id.sequence.value;
+  if (sequence > top) {
+    if (sequence - top >= kWindow) bits.reset();
+    // What the window slides over has not been seen yet.
+    for (std::uint64_t s = top + 1; s < sequence && sequence - top < kWindow; ++s) bits[s % kWindow] = false;
+    top = sequence;
+  }
+  bits[sequence % kWindow] = true;
+}
+
+Broadcast::Broadcast(Options options, const trust::SecretKey& key, const trust::Directory& directory)
+    : options_(std::move(options)), key_(key), directory_(directory) {}
+
+Status Broadcast::load(Bytes key, Bytes value) {
+  SEDGE_TRY(const NodeId id, id_from_bytes<NodeId>(key));
+  SEDGE_TRY(const auto mark, wire::decode<Mark>(value));
+  windows_[id] = {mark.epoch, mark.top, std::bitset<kWindow>().set()};
+  return {};
+}
+
+void Broadcast::start(Instant now) { started_ = now; }
+
+template <class T>
+void Broadcast::send(NodeId to, wire::MessageType type, const T& message) {
+  out_.sends.push_back({to, env::Priority::kControl, false, wire::frame(type, message)});
+}
+
+Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliable, env::Priority priority,
+                                      Instant now) {
+  if (payload.size() > kBatchBytesMax) {
+    return fail(Code::kInvalidArgument, "a batch has at most {} bytes, this has {}", kBatchBytesMax, payload.size());
+  }
+  ++sequence_;
+  const wire::Batch batch{{options_.self, options_.epoch, sequence_}, kind, reliable,
+                          static_cast<std::uint8_t>(priority), to_buffer(payload)};
+  wire::SignedBatch signed_batch{wire::encode(batch), {}};
+  signed_batch.signature = trust::sign(key_, kDomain, signed_batch.batch).bytes;
+  ++stats_.sent;
+  pass_on(batch, wire::frame(wire::MessageType::kBroadcast, signed_batch), options_.self, now);
+  return sequence_;
+}
+
+void Broadcast::on_link_up(NodeId peer, Instant now) {
+  Link& link = links_[peer];
+  link = {};
+  // What it may have missed while no link was there.
+  for (const wire::BatchId& id : cache_order_) {
+    const auto cached = cache_.find(id);
+    if (cached != cache_.end() && now - cached->second.got <= options_.cache_age_max) link.announce.push_back({id, 0});
+  }
+  if (!link.announce.empty()) next_announce_ = std::min(next_announce_, now);
+}
+
+void Broadcast::on_link_down(NodeId peer, Instant now) {
+  if (links_.erase(peer) == 0) return;
+  for (auto& [id, link] : links_) link.eager = true;  // the tree has a hole: let it grow again from all links
+  for (auto& [id, missing] : missing_) {
+    std::erase(missing.announcers, peer);
+    missing.ask_at = std::min(missing.ask_at, now);
+    next_ask_ = std::min(next_ask_, now);
+  }
+}
+
+bool Broadcast::seen(const wire::BatchId& id) const {
+  if (id.origin == options_.self) return true;
+  const auto window = windows_.find(id.origin);
+  return window != windows_.end() && window->second.contains(id);
+}
+
+Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  switch (type) {
+    case wire::MessageType::kBroadcast: {
+      Status status = on_batch(from, body, now);
+      if (!status) ++stats_.refused;
+      return status;
+    }
+    case wire::MessageType::kBroadcastHave: {
+      SEDGE_TRY(const auto have, wire::decode<wire::BroadcastHave>(body));
+      on_have(from, have, now);
+      return {};
+    }
+    case wire::MessageType::kBroadcastGraft: {
+      SEDGE_TRY(const auto graft, wire::decode<wire::BroadcastGraft>(body));
+      on_graft(from, graft);
+      return {};
+    }
+    case wire::MessageType::kBroadcastPrune: {
+      SEDGE_TRY([[maybe_unused]] const auto prune, wire::decode<wire::BroadcastPrune>(body));
+      if (const auto link = links_.find(from); link != links_.end()) link->second.eager = false;
+      return {};
+    }
+    default: return fail(Code::kInvalidArgument, "message type {} is not the broadcast's", static_cast<int>(type));
+  }
+}
+
+Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
+  SEDGE_TRY(const auto signed_batch, wire::decode<wire::SignedBatch>(body));
+  SEDGE_TRY(const auto batch, wire::decode<wire::Batch>(signed_batch.batch));
+  if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
+  if (batch.payload.size() > kBatchBytesMax) return fail(Code::kDataLoss, "a batch of {} bytes", batch.payload.size());
+  if (seen(batch.id)) return on_duplicate(from), Status{};
+  if (directory_.revoked(batch.id.origin)) {
+    return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
+  }
+  const Status verified =
+      directory_.verify(batch.id.origin, kDomain, signed_batch.batch, trust::Signature{signed_batch.signature});
+  if (!verified && verified.error().code == Code::kNotFound && batch.reliable) {
+    note_missing(batch.id, from, now);  // its certificate is on the way with the membership's news: ask again
+  }
+  SEDGE_CHECK(verified);
+  mark_seen(batch, now);
+  if (const auto link = links_.find(from); link != links_.end()) link->second.eager = true;
+  Buffer frame;
+  frame.reserve(body.size() + 1);
+  frame.push_back(static_cast<std::uint8_t>(wire::MessageType::kBroadcast));
+  frame.insert(frame.end(), body.begin(), body.end());
+  pass_on(batch, std::move(frame), from, now);
+  ++stats_.delivered;
+  if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
+  return {};
+}
+
+void Broadcast::on_duplicate(NodeId from) {
+  ++stats_.duplicates;
+  const auto link = links_.find(from);
+  if (link == links_.end() || !link->second.eager) return;
+  link->second.eager = false;
+  send(from, wire::MessageType::kBroadcastPrune, wire::BroadcastPrune{});
+}
+
+void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
+  windows_[batch.id.origin].add(batch.id);
+  missing_.erase(batch.id);
+  if (batch.kind != BatchKind::kPubSub) return;  // replicated writes and loads are idempotent
+  marks_dirty_.insert(batch.id.origin);
+  next_mark_ = std::min(next_mark_, now + options_.mark_interval);
+}
+
+// Along the tree, and to the other links by name.
+void Broadcast::pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant now) {
+  const auto priority = static_cast<env::Priority>(batch.priority);
+  const bool datagram = !batch.reliable && frame.size() <= env::kDatagramBytesMax;
+  for (auto& [peer, link] : links_) {
+    if (peer == from || peer == batch.id.origin) continue;
+    if (link.eager) {
+      out_.sends.push_back({peer, priority, datagram, frame});
+    } else if (batch.reliable && link.announce.size() < kAnnounceMax) {
+      link.announce.push_back({batch.id, 0});
+      next_announce_ = std::min(next_announce_, now + options_.announce_delay);
+    }
+  }
+  if (batch.reliable) keep(batch.id, {std::move(frame), now, priority}, now);
+}
+
+void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
+  cache_bytes_ += cached.frame.size();
+  cache_.insert_or_assign(id, std::move(cached));
+  cache_order_.push_back(id);
+  while (!cache_order_.empty()) {
+    const auto oldest = cache_.find(cache_order_.front());
+    if (cache_bytes_ <= options_.cache_bytes_max && now - oldest->second.got <= options_.cache_age_max) break;
+    cache_bytes_ -= oldest->second.frame.size();
+    cache_.erase(oldest);
+    cache_order_.pop_front();
+  }
+}
+
+void Broadcast::on_have(NodeId from, const wire::BroadcastHave& have, Instant now) {
+  for (const wire::HeldBatch& held : have.batches) {
+    // What was said before we came is not for us: an old order must not be carried out by a robot that restarts.
+    const bool before_us = held.age_ms > age_ms(started_, now);
+    if (!before_us && !seen(held.id)) note_missing(held.id, from, now);
+  }
+}
+
+void Broadcast::note_missing(const wire::BatchId& id, NodeId announcer, Instant now) {
+  auto found = missing_.find(id);
+  if (found == missing_.end()) {
+    if (missing_.size() >= kMissingMax) return;
+    found = missing_.emplace(id, Missing{{}, now, now + options_.graft_delay}).first;
+    next_ask_ = std::min(next_ask_, found->second.ask_at);
+  }
+  auto& announcers = found->second.announcers;
+  if (announcers.size() < kAnnouncersMax && std::ranges::find(announcers, announcer) == announcers.end()) {
+    announcers.push_back(announcer);
+  }
+}
+
+void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft) {
+  const auto link = links_.find(from);
+  if (link == links_.end()) return;
+  link->second.eager = true;
+  for (std::size_t i = 0; i < std::min(graft.wanted.size(), kGraftMax); ++i) {
+    const auto cached = cache_.find(graft.wanted[i]);
+    if (cached == cache_.end()) continue;
+    out_.sends.push_back({from, cached->second.priority, false, cached->second.frame});
+  }
+}
+
+void Broadcast::on_timer(Instant now) {
+  if (now >= next_announce_) flush_announcements(now);
+  if (now >= next_ask_) ask_for_missing(now);
+  if (now >= next_mark_) persist_marks();
+}
+
+void Broadcast::flush_announcements(Instant now) {
+  next_announce_ = kNever;
+  for (auto& [peer, link] : links_) {
+    std::vector<wire::HeldBatch> announce = std::exchange(link.announce, {});
+    std::erase_if(announce, [&](wire::HeldBatch& held) {
+      const auto cached = cache_.find(held.id);
+      if (cached == cache_.end()) return true;
+      held.age_ms = age_ms(cached->second.got, now);
+      return false;
+    });
+    if (announce.size() > kAnnounceMax) announce.erase(announce.begin(), announce.end() - kAnnounceMax);
+    if (!announce.empty()) send(peer, wire::MessageType::kBroadcastHave, wire::BroadcastHave{std::move(announce)});
+  }
+}
+
+void Broadcast::ask_for_missing(Instant now) {
+  std::map<NodeId, wire::BroadcastGraft> grafts;
+  next_ask_ = kNever;
+  for (auto at = missing_.begin(); at != missing_.end();) {
+    Missing& missing = at->second;
+    if (missing.announcers.empty() || now - missing.since > kMissingTime) {
+      ++stats_.given_up;
+      at = missing_.erase(at);
+      continue;
+    }
+    if (missing.ask_at <= now) {
+      const NodeId announcer = missing.announcers.front();
+      missing.announcers.pop_front();
+      missing.announcers.push_back(announcer);
+      missing.ask_at = now + options_.graft_retry;
+      grafts[announcer].wanted.push_back(at->first);
+    }
+    next_ask_ = std::min(next_ask_, missing.ask_at);
+    ++at;
+  }
+  for (auto& [announcer, graft] : grafts) {
+    stats_.grafts += graft.wanted.size();
+    if (const auto link = links_.find(announcer); link != links_.end()) link->second.eager = true;
+    send(announcer, wire::MessageType::kBroadcastGraft, graft);
+  }
+}
+
+void Broadcast::persist_marks() {
+  next_mark_ = kNever;
+  for (const NodeId origin : marks_dirty_) {
+    const Window& window = windows_[origin];
+    out_.records.push_back({kBucket, to_buffer(origin.view()), wire::encode(Mark{window.epoch, window.top}), false});
+  }
+  marks_dirty_.clear();
+}
+
+Instant Broadcast::next_deadline() const { return std::min({next_announce_, next_ask_, next_mark_}); }
+
+void Broadcast::drain(env::Outbox& out) {
+  std::ranges::move(out_.sends, std::back_inserter(out.sends));
+  std::ranges::move(out_.records, std::back_inserter(out.records));
+  out_ = {};
+}
+
+std::vector<NodeId> Broadcast::tree_links() const {
+  std::vector<NodeId> ids;
+  for (const auto& [id, link] : links_) {
+    if (link.eager) ids.push_back(id);
+  }
+  return ids;
+}
+
+}  // namespace sedge::mesh

@@ -1,0 +1,147 @@
+// One message to everybody: signed batches along a tree that builds and repairs itself.
+//
+// Problem: flooding costs a copy a link; a fixed tree breaks with every death.
+// Idea: Plumtree (Leitao, Pereira, Rodrigues 2007). Every link starts in the tree; a batch that comes twice prunes the
+// link it came by second, which from then on carries only announcements (HAVE, batched). Whoever hears of a batch
+// that does not come asks the announcer for it and takes the link back into the tree (GRAFT). A lost neighbour takes
+// all links back in: a few duplicates, and the tree has grown around the hole.
+// Best-effort batches take the same tree once, as datagrams where they fit, and are neither announced nor repaired.
+// A batch is accepted once: a window per (origin, boot epoch) remembers which sequences were seen; what lies below
+// the window counts as seen. High-water marks are persisted lazily, so that a restarted node does not take an old
+// batch for a new one. Nothing is promised about order.
+// Rejected: a tree a source (state grows with the fleet squared); gossip to random nodes (log N copies of everything).
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/link.h"
+#include "env/outbox.h"
+#include "trust/directory.h"
+#include "trust/keys.h"
+#include "wire/broadcast_messages.h"
+#include "wire/message_type.h"
+
+namespace sedge::mesh {
+
+using wire::BatchKind;
+
+inline constexpr std::size_t kBatchBytesMax = 64u << 10;
+// The largest payload of a batch that still travels as one datagram.
+inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 128;
+
+struct BroadcastStats {
+  std::uint64_t sent = 0;        // batches of our own
+  std::uint64_t delivered = 0;   // of others
+  std::uint64_t duplicates = 0;
+  std::uint64_t grafts = 0;      // repairs asked for
+  std::uint64_t refused = 0;     // malformed, badly signed, revoked
+  std::uint64_t given_up = 0;    // announced but never got
+};
+
+class Broadcast {
+ public:
+  struct Options {
+    NodeId self;
+    BootEpoch epoch;
+    std::size_t cache_bytes_max = 8u << 20;  // batches kept for those who missed them; the oldest go first
+    Duration cache_age_max = 10s;
+    Duration announce_delay = 30ms;          // HAVE waits this long for more
+    Duration graft_delay = 100ms;            // an announced batch may still come along the tree
+    Duration graft_retry = 250ms;            // then the next announcer is asked
+    Duration mark_interval = 10s;            // how often changed high-water marks are persisted
+    // A batch of another node, once, verified. kind and origin are its own; never called for our own batches.
+    std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
+  };
+
+  // `key` and `directory` outlive this.
+  Broadcast(Options options, const trust::SecretKey& key, const trust::Directory& directory);
+
+  static constexpr const char* kBucket = "broadcast";
+  Status load(Bytes key, Bytes value);  // before start()
+  void start(Instant now);
+
+  // Sends to everybody else. Errors: InvalidArgument: payload over kBatchBytesMax.
+  Result<Sequence> broadcast(BatchKind kind, Bytes payload, bool reliable, env::Priority priority, Instant now);
+
+  void on_link_up(NodeId peer, Instant now);
+  void on_link_down(NodeId peer, Instant now);
+  // Types kBroadcast to kBroadcastPrune. Errors: DataLoss, Unauthenticated: count it against `from`.
+  Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
+
+  void on_timer(Instant now);
+  Instant next_deadline() const;
+  void drain(env::Outbox& out);
+
+  const BroadcastStats& stats() const { return stats_; }
+  std::vector<NodeId> tree_links() const;  // eager ones, by id
+
+ private:
+  // Which sequences of one origin were seen: all up to top - kWindow, and those whose bit is set above that.
+  static constexpr std::size_t kWindow = 4096;
+  struct Window {
+    BootEpoch epoch;
+    std::uint64_t top = 0;
+    std::bitset<kWindow> bits;  // bit (sequence % kWindow)
+    bool contains(const wire::BatchId& id) const;
+    void add(const wire::BatchId& id);
+  };
+  struct Cached {
+    Buffer frame;
+    Instant got{};
+    env::Priority priority = env::Priority::kNormal;
+  };
+  struct Link {
+    bool eager = true;
+    std::vector<wire::HeldBatch> announce;
+  };
+  struct Missing {
+    std::deque<NodeId> announcers;
+    Instant since{};
+    Instant ask_at{};
+  };
+
+  bool seen(const wire::BatchId& id) const;
+  Status on_batch(NodeId from, Bytes frame_body, Instant now);
+  void on_duplicate(NodeId from);
+  void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
+  void on_graft(NodeId from, const wire::BroadcastGraft& graft);
+  void note_missing(const wire::BatchId& id, NodeId announcer, Instant now);
+  void pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant now);
+  void keep(const wire::BatchId& id, Cached cached, Instant now);
+  void mark_seen(const wire::Batch& batch, Instant now);
+  void flush_announcements(Instant now);
+  void ask_for_missing(Instant now);
+  void persist_marks();
+  template <class T>
+  void send(NodeId to, wire::MessageType type, const T& message);
+
+  Options options_;
+  const trust::SecretKey& key_;
+  const trust::Directory& directory_;
+  Instant started_{};
+  Sequence sequence_;
+  std::map<NodeId, Link> links_;
+  std::map<NodeId, Window> windows_;
+  std::map<wire::BatchId, Cached> cache_;
+  std::deque<wire::BatchId> cache_order_;
+  std::size_t cache_bytes_ = 0;
+  std::map<wire::BatchId, Missing> missing_;
+  std::set<NodeId> marks_dirty_;
+  Instant next_announce_ = kNever;
+  Instant next_ask_ = kNever;
+  Instant next_mark_ = kNever;
+  env::Outbox out_;
+  BroadcastStats stats_;
+};
+
+}  // namespace sedge::mesh

@@ -1,0 +1,192 @@
+#include "mesh/broadcast.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "mesh/test_world.h"
+
+namespace sedge::mesh {
+namespace {
+
+using test::World;
+
+void settle(World& world) {
+  for (std::size_t i = 0; i < world.nodes.size(); ++i) world.boot(i, {0});
+  world.run(5s);
+}
+
+void publish(World& world, std::size_t i, const std::string& topic, const std::string& text, bool reliable = true) {
+  ASSERT_TRUE(world.nodes[i].pubsub->publish(topic, as_bytes(text), {reliable, env::Priority::kNormal}, world.now()));
+  world.pump(i);
+}
+
+// How many nodes got each message, and that none got one twice.
+void expect_everywhere_once(const World& world, std::size_t messages) {
+  for (std::size_t i = 0; i < world.nodes.size(); ++i) {
+    if (!world.nodes[i].up) continue;
+    std::vector<std::string> got = world.nodes[i].got;
+    std::ranges::sort(got);
+    EXPECT_EQ(std::ranges::adjacent_find(got), got.end()) << "node " << i << " got a message twice";
+    EXPECT_EQ(got.size(), messages) << "node " << i;
+  }
+}
+
+TEST(Broadcast, reliable_messages_reach_everybody_once_in_spite_of_loss) {
+  World world(30, 1, 0.05);
+  settle(world);
+  for (int m = 0; m < 200; ++m) {
+    publish(world, static_cast<std::size_t>(m) % 30, "t/" + std::to_string(m), "x");
+    world.run(10ms);
+  }
+  world.run(3s);
+  expect_everywhere_once(world, 200);
+}
+
+TEST(Broadcast, the_tree_needs_about_one_copy_a_node) {
+  World world(30, 2);
+  settle(world);
+  for (int m = 0; m < 50; ++m) {
+    publish(world, 3, "t", "x");
+    world.run(100ms);
+  }
+  std::uint64_t before = 0, after = 0;
+  for (const World::Node& node : world.nodes) before += node.broadcast->stats().duplicates;
+  for (int m = 0; m < 50; ++m) {
+    publish(world, 3, "t", "x");
+    world.run(100ms);
+  }
+  for (const World::Node& node : world.nodes) after += node.broadcast->stats().duplicates;
+  EXPECT_LE(after - before, 50u * 30 / 10);  // under a tenth of the deliveries
+}
+
+TEST(Broadcast, a_death_in_the_tree_loses_no_reliable_message) {
+  World world(30, 3, 0.02);
+  settle(world);
+  for (int m = 0; m < 300; ++m) {
+    if (m == 100) world.kill(11);
+    if (m == 150) world.kill(17, true);
+    publish(world, static_cast<std::size_t>(m) % 10, "t/" + std::to_string(m), "x");
+    world.run(10ms);
+  }
+  world.run(6s);
+  expect_everywhere_once(world, 300);
+}
+
+TEST(Broadcast, what_was_said_in_a_short_cut_is_made_up_for_when_the_link_is_back) {
+  World world(3, 4);
+  settle(world);
+  world.partition({2});
+  world.run(3500ms);
+  publish(world, 0, "t/1", "x");
+  world.run(10ms);
+  world.heal();
+  world.run(6s);
+  expect_everywhere_once(world, 1);
+}
+
+TEST(Broadcast, a_node_that_comes_later_does_not_get_what_was_said_before) {
+  World world(3, 5);
+  world.boot(0, {});
+  world.boot(1, {0});
+  world.run(3s);
+  publish(world, 0, "order/1", "go");
+  world.run(2s);
+  world.boot(2, {0});
+  world.run(5s);
+  EXPECT_EQ(world.nodes[1].got.size(), 1u);
+  EXPECT_EQ(world.nodes[2].got.size(), 0u);
+}
+
+TEST(Broadcast, best_effort_goes_as_datagrams_where_it_fits) {
+  World world(5, 6);
+  settle(world);
+  const std::uint64_t datagrams = world.datagrams, frames = world.frames;
+  for (int m = 0; m < 100; ++m) publish(world, 0, "pose/" + std::to_string(m), std::string(200, 'x'), false);
+  world.run(5ms);
+  EXPECT_GE(world.datagrams - datagrams, 4u * 100 / 5);
+  publish(world, 0, "image", std::string(5000, 'x'), false);
+  world.run(100ms);
+  EXPECT_GE(world.frames - frames, 4u);
+  for (std::size_t i = 1; i < 5; ++i) EXPECT_EQ(world.nodes[i].got.size(), 101u);
+}
+
+// A batch as node 0 signs it, and a receiver that knows its certificate.
+struct Pair {
+  test::Fleet fleet{3};
+  trust::Directory directory = fleet.directory();
+  std::size_t delivered = 0;
+  Broadcast sender, receiver;
+  Pair()
+      : sender(options(0), fleet.nodes[0].key.secret, directory),
+        receiver(options(1), fleet.nodes[1].key.secret, directory) {
+    for (const auto& one : fleet.nodes) SEDGE_ASSERT(directory.add(one.chain).has_value());
+    sender.start(Instant{});
+    receiver.start(Instant{});
+    sender.on_link_up(fleet.nodes[1].id, Instant{});
+  }
+  Broadcast::Options options(std::size_t i) {
+    Broadcast::Options made;
+    made.self = fleet.nodes[i].id;
+    made.epoch = BootEpoch{1};
+    made.deliver = [this](BatchKind, NodeId, Bytes, Instant) { ++delivered; };
+    return made;
+  }
+  Buffer next_frame() {
+    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes("x"), true, env::Priority::kNormal, Instant{}));
+    env::Outbox out;
+    sender.drain(out);
+    return out.sends.at(0).frame;
+  }
+  Status receive(const Buffer& frame, Broadcast& by) {
+    return by.on_message(fleet.nodes[0].id, wire::MessageType::kBroadcast, Bytes(frame).subspan(1), Instant{});
+  }
+};
+
+TEST(Broadcast, a_forged_batch_is_refused_and_does_not_shadow_the_real_one) {
+  Pair pair;
+  const Buffer real = pair.next_frame();
+  Buffer forged = real;
+  forged[40] ^= 1;
+  EXPECT_FALSE(pair.receive(forged, pair.receiver));
+  EXPECT_TRUE(pair.receive(real, pair.receiver));
+  EXPECT_EQ(pair.delivered, 1u);
+}
+
+TEST(Broadcast, a_replay_is_not_delivered_even_after_the_receiver_restarted) {
+  Pair pair;
+  const Buffer old = pair.next_frame();
+  EXPECT_TRUE(pair.receive(old, pair.receiver));
+  EXPECT_TRUE(pair.receive(old, pair.receiver));
+  EXPECT_EQ(pair.delivered, 1u);
+  pair.receiver.on_timer(Instant{} + 20s);
+  env::Outbox out;
+  pair.receiver.drain(out);
+  ASSERT_EQ(out.records.size(), 1u);
+  Broadcast again(pair.options(1), pair.fleet.nodes[1].key.secret, pair.directory);
+  ASSERT_TRUE(again.load(out.records[0].key, out.records[0].value));
+  again.start(Instant{});
+  EXPECT_TRUE(pair.receive(old, again));
+  EXPECT_EQ(pair.delivered, 1u);
+  EXPECT_TRUE(pair.receive(pair.next_frame(), again));
+  EXPECT_EQ(pair.delivered, 2u);
+}
+
+TEST(Broadcast, a_batch_far_behind_the_window_counts_as_seen) {
+  Pair pair;
+  const Buffer first = pair.next_frame();
+  for (int i = 0; i < 5000; ++i) (void)pair.next_frame();
+  EXPECT_TRUE(pair.receive(pair.next_frame(), pair.receiver));
+  EXPECT_TRUE(pair.receive(first, pair.receiver));
+  EXPECT_EQ(pair.delivered, 1u);
+}
+
+TEST(Broadcast, too_much_at_once_is_refused) {
+  Pair pair;
+  const Buffer large(kBatchBytesMax + 1);
+  EXPECT_EQ(pair.sender.broadcast(BatchKind::kState, large, true, env::Priority::kState, Instant{}).error().code,
+            Code::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace sedge::mesh

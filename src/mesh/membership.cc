@@ -1,0 +1,345 @@
+// Membership's public face, the messages and the probing. The table is in membership_table.cc, the overlay in
+// membership_overlay.cc: three files of one class, because each is read alone.
+#include "mesh/membership.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace sedge::mesh {
+
+namespace {
+
+constexpr Duration kLateness = 150ms;      // being called so much later than asked means that we were stalled
+constexpr Duration kSyncPause = 1s;        // between two tables sent to one neighbour because digests differ
+constexpr std::size_t kHelpers = 3;        // asked for an indirect probe
+constexpr std::size_t kFavoursMax = 256;   // probes for others under way; more are not helped
+constexpr Duration kFavourTime = 1s;
+
+}  // namespace
+
+std::string_view event_name(MemberEvent::Kind kind) {
+  constexpr std::string_view kNames[] = {"up", "restarted", "updated", "suspect", "down", "left", "clone"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+Membership::Membership(Options options, const trust::SecretKey& key, const trust::Directory& directory)
+    : options_(std::move(options)), key_(key), directory_(directory), prng_(options_.seed) {
+  instance_ = prng_.next();
+}
+
+void Membership::start(Instant now) {
+  SEDGE_ASSERT(!started_);
+  started_ = true;
+  Entry& own = entries_[options_.self];
+  own.member = {options_.self, options_.name,      options_.epoch, Incarnation{1}, instance_,
+                MemberState::kAlive, options_.endpoints, now,          false};
+  sign_self();
+  alive_ = 1;
+  retry_pause_ = options_.retry_min;
+  next_probe_ = now + jittered(options_.probe_interval);
+  next_dial_ = now;
+  next_retry_ = now;
+  next_refresh_ = now + jittered(options_.refresh_interval);
+}
+
+template <class T>
+void Membership::send(NodeId to, wire::MessageType type, const T& message, bool datagram) {
+  out_.sends.push_back({to, env::Priority::kControl, datagram, wire::frame(type, message)});
+}
+
+void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
+  if (peer.id == options_.self) return;  // we dialled ourselves
+  Link& link = links_[peer.id];
+  link = {};
+  link.address = peer.address;
+  link.heard = link.probed = link.synced = now;
+  std::erase_if(dialling_, [&](const auto& d) { return d.first == peer.address || d.second.expected == peer.id; });
+  if (const auto entry = entries_.find(peer.id); entry != entries_.end()) {
+    entry->second.seen = peer.address;
+    entry->second.dial_pause = {};
+  }
+  next_retry_ = std::max(next_retry_, now + options_.retry_min);
+  send(peer.id, wire::MessageType::kMemberSync, summary(false));
+}
+
+void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
+  const auto link = links_.find(peer);
+  if (link == links_.end() || reason == env::LinkDown::kReplaced) return;  // replaced: there is another one
+  const bool parting = link->second.parting;
+  links_.erase(link);
+  probings_.erase(peer);
+  next_dial_ = std::min(next_dial_, now + jittered(100ms));
+  if (parting || leaving_) return;
+  switch (reason) {
+    case env::LinkDown::kTimeout: return suspect(peer, options_.self, options_.suspicion, "its link fell silent", now);
+    case env::LinkDown::kRefused:
+      return suspect(peer, options_.self, options_.suspicion_refused, "nobody listens at its address", now);
+    case env::LinkDown::kClosed:
+      return suspect(peer, options_.self, options_.suspicion, "it closed its link without a word", now);
+    default: return;  // we closed it ourselves: says nothing about the peer
+  }
+}
+
+void Membership::on_heard(NodeId peer, Instant now) {
+  const auto link = links_.find(peer);
+  if (link == links_.end()) return;
+  link->second.heard = now;
+  probings_.erase(peer);
+}
+
+Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  if (superseded_) return {};
+  on_heard(from, now);
+  switch (type) {
+    case wire::MessageType::kMemberSync: {
+      SEDGE_TRY(const auto message, wire::decode<wire::MemberSync>(body));
+      return on_sync(from, message, now);
+    }
+    case wire::MessageType::kMemberGossip: {
+      SEDGE_TRY(const auto message, wire::decode<wire::MemberGossip>(body));
+      return on_gossip(from, message, now);
+    }
+    case wire::MessageType::kProbe: {
+      SEDGE_TRY(const auto message, wire::decode<wire::Probe>(body));
+      return on_probe(from, message, now);
+    }
+    case wire::MessageType::kProbeAck: {
+      SEDGE_TRY(const auto message, wire::decode<wire::ProbeAck>(body));
+      return on_ack(from, message, now);
+    }
+    case wire::MessageType::kProbeRequest: {
+      SEDGE_TRY(const auto message, wire::decode<wire::ProbeRequest>(body));
+      return on_probe_request(from, message, now);
+    }
+    case wire::MessageType::kProbeVerdict: {
+      SEDGE_TRY(const auto message, wire::decode<wire::ProbeVerdict>(body));
+      const auto probing = probings_.find(message.target);
+      if (probing != probings_.end() && probing->second.number == message.number) probings_.erase(probing);
+      return {};
+    }
+    case wire::MessageType::kLeave: {
+      SEDGE_TRY([[maybe_unused]] const auto message, wire::decode<wire::Leave>(body));
+      if (const auto link = links_.find(from); link != links_.end()) link->second.parting = true;
+      return {};
+    }
+    default: return fail(Code::kInvalidArgument, "message type {} is not membership's", static_cast<int>(type));
+  }
+}
+
+Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) {
+  const std::uint64_t fleet_ms = options_.fleet_ms ? options_.fleet_ms(now) : 0;
+  send(from, wire::MessageType::kProbeAck, wire::ProbeAck{probe.number, digest(), fleet_ms}, !probe.again);
+  compare_digest(from, probe.digest, now);
+  return {};
+}
+
+Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
+  if (const auto favour = favours_.find(ack.number); favour != favours_.end() && favour->second.target == from) {
+    send(favour->second.asker, wire::MessageType::kProbeVerdict, wire::ProbeVerdict{favour->second.number, from});
+    favours_.erase(favour);
+  }
+  const auto link = links_.find(from);
+  if (link == links_.end()) return {};
+  if (ack.number == link->second.probe_number && !link->second.answered) {
+    link->second.answered = true;
+    const Duration sample = now - link->second.probed;
+    Duration& rtt = link->second.rtt;
+    rtt = rtt == Duration{} ? sample : rtt + (sample - rtt) / 8;
+    if (ack.fleet_ms != 0 && options_.clock_sample) {
+      const auto half_ms = static_cast<std::uint64_t>(to_ms(sample) / 2);
+      options_.clock_sample(from, ack.fleet_ms + half_ms, sample, now);
+    }
+  }
+  compare_digest(from, ack.digest, now);
+  return {};
+}
+
+Status Membership::on_probe_request(NodeId from, const wire::ProbeRequest& request, Instant now) {
+  std::erase_if(favours_, [&](const auto& f) { return f.second.until <= now; });
+  if (!links_.contains(request.target) || favours_.size() >= kFavoursMax) return {};
+  const std::uint64_t number = ++probe_number_;
+  favours_[number] = {from, request.number, request.target, now + kFavourTime};
+  send(request.target, wire::MessageType::kProbe, wire::Probe{number, digest(), false}, true);
+  return {};
+}
+
+void Membership::compare_digest(NodeId from, std::uint64_t theirs, Instant now) {
+  const auto link = links_.find(from);
+  if (link == links_.end() || theirs == digest() || now - link->second.synced < kSyncPause) return;
+  link->second.synced = now;
+  send(from, wire::MessageType::kMemberSync, summary(true));
+}
+
+Duration Membership::patience(const Link& link) const {
+  if (link.rtt == Duration{}) return options_.probe_timeout_max;
+  return std::clamp(4 * link.rtt, options_.probe_timeout_min, options_.probe_timeout_max);
+}
+
+// A node that was stalled itself has heard nobody and judged nothing: it gives everybody the lost time back.
+void Membership::discount_lateness(Instant now) {
+  const Instant due = next_deadline();
+  if (due == kNever || now - due < kLateness) return;
+  const Duration late = now - due;
+  for (auto& [id, probing] : probings_) {
+    probing.second_at += late;
+    probing.suspect_at += late;
+  }
+  for (auto& [id, until] : suspects_) until += late;
+  for (auto& [id, link] : links_) link.heard = std::min(link.heard + late, now);
+}
+
+void Membership::on_timer(Instant now) {
+  if (!started_ || superseded_) return;
+  discount_lateness(now);
+  follow_probes(now);
+  judge_suspects(now);
+  if (now >= next_probe_) {
+    probe_round(now);
+    next_probe_ = now + jittered(options_.probe_interval);
+  }
+  if (now >= next_dial_) {
+    dial_round(now);
+    next_dial_ = now + jittered(250ms);
+  }
+  if (now >= next_refresh_) {
+    refresh_overlay(now);
+    next_refresh_ = now + jittered(options_.refresh_interval);
+  }
+  if (now >= next_news_) flush_news();
+}
+
+void Membership::probe_round(Instant now) {
+  for (auto& [id, link] : links_) {
+    if (probings_.contains(id)) continue;
+    if (now - link.heard < options_.silence_max && now - link.probed < options_.probe_interval_max) continue;
+    Probing& probing = probings_[id];
+    probing.number = ++probe_number_;
+    probing.second_at = now + patience(link);
+    probing.suspect_at = probing.second_at + options_.second_chance;
+    link.probed = now;
+    link.probe_number = probing.number;
+    link.answered = false;
+    send(id, wire::MessageType::kProbe, wire::Probe{probing.number, digest(), false}, true);
+  }
+}
+
+// The second chance: over the reliable stream, and through others.
+void Membership::follow_probes(Instant now) {
+  std::vector<NodeId> silent;
+  for (auto& [id, probing] : probings_) {
+    if (now >= probing.suspect_at) {
+      silent.push_back(id);
+      continue;
+    }
+    if (now < probing.second_at || probing.second_sent) continue;
+    probing.second_sent = true;
+    send(id, wire::MessageType::kProbe, wire::Probe{probing.number, digest(), true});
+    std::vector<NodeId> helpers;
+    for (const auto& [other, link] : links_) {
+      if (other != id && !probings_.contains(other)) helpers.push_back(other);
+    }
+    prng_.shuffle(helpers);
+    if (helpers.size() > kHelpers) helpers.resize(kHelpers);
+    for (const NodeId helper : helpers) {
+      send(helper, wire::MessageType::kProbeRequest, wire::ProbeRequest{probing.number, id});
+    }
+  }
+  for (const NodeId id : silent) {
+    probings_.erase(id);
+    suspect(id, options_.self, options_.suspicion, "it does not answer probes", now);
+  }
+}
+
+void Membership::judge_suspects(Instant now) {
+  std::vector<NodeId> over;
+  for (const auto& [id, until] : suspects_) {
+    if (until <= now) over.push_back(id);
+  }
+  for (const NodeId id : over) {
+    const auto link = links_.find(id);
+    // Whom we hear ourselves is not dead, whatever was rumoured: its refutation is on the way.
+    if (link != links_.end() && now - link->second.heard < options_.silence_max) {
+      suspects_[id] = now + options_.silence_max;
+      continue;
+    }
+    declare_dead(id, options_.self, "it did not refute the suspicion", now);
+  }
+}
+
+Instant Membership::next_deadline() const {
+  if (!started_ || superseded_) return kNever;
+  Instant next = std::min({next_probe_, next_news_, next_dial_, next_refresh_});
+  for (const auto& [id, probing] : probings_) {
+    next = std::min(next, probing.second_sent ? probing.suspect_at : probing.second_at);
+  }
+  for (const auto& [id, until] : suspects_) next = std::min(next, until);
+  return next;
+}
+
+void Membership::drain(env::Outbox& out) {
+  const auto move_to = [](auto& from, auto& to) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+    from.clear();
+  };
+  move_to(out_.sends, out.sends);
+  move_to(out_.dials, out.dials);
+  move_to(out_.hangups, out.hangups);
+  move_to(out_.records, out.records);
+}
+
+std::optional<MemberEvent> Membership::poll() {
+  if (events_.empty()) return std::nullopt;
+  MemberEvent event = std::move(events_.front());
+  events_.pop_front();
+  return event;
+}
+
+std::vector<Member> Membership::members() const {
+  std::vector<Member> all;
+  for (const auto& [id, entry] : entries_) all.push_back(*find(id));
+  return all;
+}
+
+std::optional<Member> Membership::find(NodeId id) const {
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end()) return std::nullopt;
+  Member member = entry->second.member;
+  member.linked = links_.contains(id);
+  member.endpoints = ways_to(entry->second);
+  return member;
+}
+
+std::vector<NodeId> Membership::neighbours() const {
+  std::vector<NodeId> ids;
+  for (const auto& [id, link] : links_) ids.push_back(id);
+  return ids;
+}
+
+Duration Membership::rtt(NodeId peer) const {
+  const auto link = links_.find(peer);
+  return link == links_.end() ? Duration{} : link->second.rtt;
+}
+
+void Membership::leave(Instant now) {
+  if (!started_ || leaving_) return;
+  leaving_ = true;
+  Entry& own = entries_[options_.self];
+  ++own.member.incarnation;
+  own.member.state = MemberState::kLeft;
+  put_self(now);
+  flush_news();
+  for (const auto& [id, link] : links_) send(id, wire::MessageType::kLeave, wire::Leave{true});
+}
+
+void Membership::set_endpoints(std::vector<env::Endpoint> endpoints, Instant now) {
+  if (endpoints == options_.endpoints) return;
+  options_.endpoints = std::move(endpoints);
+  if (!started_ || leaving_) return;
+  Entry& own = entries_[options_.self];
+  own.member.endpoints = options_.endpoints;
+  ++own.member.incarnation;
+  put_self(now);
+}
+
+}  // namespace sedge::mesh

@@ -1,0 +1,285 @@
+// Who is in the fleet, and who has just died.
+//
+// Problem: a node killed with SIGKILL must be known to every survivor within 3 s, while a node that stalls for 1.5 s,
+// or a radio that loses every twentieth packet, must kill nobody. And nothing is dialled merely to look.
+//
+// Idea: SWIM (Das, Gupta, Motivala 2002) over the links that are open anyway. Each node probes every neighbour it has
+// not heard for 400 ms; silence is tried again over the reliable stream and through three others; then the subject
+// is *suspected*, in public, and has until kDead to refute with a higher incarnation. News floods over the links in
+// batches of 10 ms, so it is everywhere in a few round trips. A member's own statements are signed; suspicions are
+// not, since the subject answers them. Our own lateness is discounted: a node that was stalled itself gives the
+// others the time back before it judges (Lifeguard: Dadgar, Phillips, Currey 2018).
+//
+// The same core keeps the overlay: min(N-1, 8) links, dialled by the smaller id first; lost members and seeds are
+// dialled for ever with back-off (2 s to 15 s, jittered), so that a split fleet merges again by itself; one link
+// is renewed now and then at random, so that two halves that lost sight of each other without a broken link meet.
+//
+// Rejected: probing a random member (dials to probe); one probe a period whatever the number of neighbours (SWIM's own;
+// with 8 of them it takes seconds to come round); a coordinator (it dies first).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/prng.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/endpoint.h"
+#include "env/link.h"
+#include "env/outbox.h"
+#include "trust/directory.h"
+#include "trust/keys.h"
+#include "wire/membership_messages.h"
+#include "wire/message_type.h"
+
+namespace sedge::mesh {
+
+using wire::MemberState;
+
+// One row of the table that everybody keeps.
+struct Member {
+  NodeId id;
+  std::string name;
+  BootEpoch epoch;
+  Incarnation incarnation;
+  std::uint64_t instance = 0;
+  MemberState state = MemberState::kAlive;
+  std::vector<env::Endpoint> endpoints;  // as it says itself; then the address that we saw it at
+  Instant since{};                       // of the present state
+  bool linked = false;
+};
+
+struct MemberEvent {
+  enum class Kind : std::uint8_t {
+    kUp,         // heard of for the first time, or back from the dead or from a leave
+    kRestarted,  // alive with a higher boot epoch: what the old process held is gone
+    kUpdated,    // new endpoints or name
+    kSuspect,
+    kDown,       // it did not refute: dead
+    kLeft,       // it said goodbye
+    kClone,      // its key runs twice, from a copied home. When it is our own key and we are the older or smaller
+                 // instance, `self` is true: stop this process, the other one goes on
+  };
+  Kind kind = Kind::kUp;
+  NodeId id;
+  std::string name;
+  BootEpoch epoch;
+  bool self = false;
+  std::string detail;  // for people: why, where
+};
+std::string_view event_name(MemberEvent::Kind kind);
+
+class Membership {
+ public:
+  struct Options {
+    NodeId self;
+    std::string name;
+    BootEpoch epoch;             // persisted before it is used here
+    std::uint64_t seed = 0;      // from env::Entropy: instance number, and the order of probes and dials
+    std::vector<env::Endpoint> endpoints;  // where we can be dialled
+    std::vector<env::Endpoint> seeds;      // whom to dial with nobody known
+
+    std::size_t links_wanted = 8;   // dial until min(members - 1, this)
+    std::size_t links_max = 16;     // above: one is closed a second, at random
+    std::size_t members_max = 4096; // above: the longest dead are forgotten, then newcomers refused
+    Duration probe_interval = 200ms;      // how often silence is looked for
+    Duration silence_max = 400ms;         // a neighbour not heard for so long is probed
+    Duration probe_interval_max = 2s;     // a talkative one too: for clocks and digests
+    Duration probe_timeout_min = 50ms;    // the first probe waits 4 round trips within these
+    Duration probe_timeout_max = 250ms;
+    Duration second_chance = 250ms;       // for the reliable and the indirect probes
+    Duration suspicion = 1600ms;          // to refute; a stall of 1.5 s ends before it
+    Duration suspicion_refused = 300ms;   // when its own machine says that nobody listens at its port
+    Duration gossip_delay = 10ms;         // news waits this long for more news
+    Duration refresh_interval = 15s;      // one link more, at random, where not all are linked
+    Duration retry_min = 2s;              // back-off for lost members and seeds
+    Duration retry_max = 15s;
+
+    // Verifies a certificate chain and remembers it (trust::Directory::add of the node's directory). Not set: certificates
+    // must be in the directory already.
+    std::function<Status(Bytes chain)> learn_certificate;
+    // Our fleet clock, told in answers to probes; 0 while it is not settled. Not set: never told.
+    std::function<std::uint64_t(Instant now)> fleet_ms;
+    // What another node's fleet clock shows at `now`, by a probe: exact to half a round trip.
+    std::function<void(NodeId, std::uint64_t their_ms, Duration rtt, Instant now)> clock_sample;
+  };
+
+  // `key` and `directory` outlive this.
+  Membership(Options options, const trust::SecretKey& key, const trust::Directory& directory);
+
+  // A record that drain() handed out under kBucket in an earlier life: whom to dial after a restart. Before start().
+  static constexpr const char* kBucket = "member";
+  Status load(Bytes key, Bytes value);
+  void start(Instant now);
+
+  void on_link_up(const env::PeerInfo& peer, Instant now);
+  void on_link_down(NodeId peer, env::LinkDown reason, Instant now);
+  void on_dial_failed(const env::DialFailure& failure, Instant now);
+  // A beacon or a person named an address worth dialling. At most one dial an address in 5 s, five in any second.
+  void on_hint(const env::Endpoint& address, Instant now);
+  // Any frame or datagram from a neighbour came, for whichever core: it lives.
+  void on_heard(NodeId peer, Instant now);
+  // Types kMemberSync to kLeave. Errors: DataLoss: malformed or badly signed: count it against `from`.
+  Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  // The directory has revoked it: it is out, whatever it says.
+  void on_revoked(NodeId id, Instant now);
+  // Interfaces came or went.
+  void set_endpoints(std::vector<env::Endpoint> endpoints, Instant now);
+  // Tells everybody that we go. Links are closed by the node once the outbox is sent.
+  void leave(Instant now);
+
+  void on_timer(Instant now);
+  Instant next_deadline() const;
+  void drain(env::Outbox& out);
+  std::optional<MemberEvent> poll();
+
+  // Everybody ever heard of and not forgotten, ourselves included, by id.
+  std::vector<Member> members() const;
+  std::optional<Member> find(NodeId id) const;
+  // Alive or suspect members, ourselves included.
+  std::size_t alive() const;
+  std::vector<NodeId> neighbours() const;  // linked now, by id
+  // Equal on two nodes that believe the same members alive at the same incarnations.
+  std::uint64_t digest() const;
+  // Smoothed round trip of probes; zero when not measured.
+  Duration rtt(NodeId peer) const;
+
+ private:
+  struct Entry {
+    Member member;
+    wire::SignedMember proof;        // as the subject signed it; passed on unchanged
+    std::optional<env::Endpoint> seen;  // where a link to it ended: dialled like those that it names
+    Instant dial_after{};
+    Duration dial_pause{};           // doubled by each failed dial
+    std::size_t dialled = 0;         // endpoints are tried in turn
+    std::uint64_t clone_named = 0;   // the other instance that an event has told of
+  };
+  struct Link {
+    env::Endpoint address;
+    Instant heard{};
+    Instant probed{};
+    Instant synced{};
+    Duration rtt{};        // smoothed; zero: not measured
+    std::uint64_t probe_number = 0;  // of the latest probe, sent at `probed`
+    bool answered = false;
+    bool parting = false;  // it said that it would close
+  };
+  struct Probing {
+    std::uint64_t number = 0;
+    Instant sent{};
+    Instant second_at{};
+    Instant suspect_at{};
+    bool second_sent = false;
+  };
+  struct Favour {  // a probe on behalf of another
+    NodeId asker;
+    std::uint64_t number = 0;
+    NodeId target;
+    Instant until{};
+  };
+  struct News {
+    NodeId source;      // it need not be told
+    bool record = false;
+    bool chain = false;
+  };
+  struct Dialling {
+    NodeId expected;
+    Instant until{};
+  };
+
+  // The table (membership_table.cc).
+  void sign_self();
+  void put_self(Instant now);
+  Status apply_record(NodeId from, const wire::SignedMember& proof, Instant now);
+  Status verify_record(const wire::MemberRecord& record, const wire::SignedMember& proof) const;
+  void accept(NodeId from, const wire::MemberRecord& record, const wire::SignedMember& proof, Instant now);
+  void on_own_record(const wire::MemberRecord& record, Instant now);
+  void apply_rumour(NodeId from, const wire::Rumour& rumour, Instant now);
+  void refute(Incarnation at_least, Instant now);
+  void suspect(NodeId id, NodeId source, Duration to_refute, std::string why, Instant now);
+  void declare_dead(NodeId id, NodeId source, std::string why, Instant now);
+  void name_clone(Entry& entry, const wire::MemberRecord& record);
+  bool make_room();
+  void forget(NodeId id);
+  void event(MemberEvent::Kind kind, const Entry& entry, std::string detail);
+  void spread(NodeId id, News news, Instant now);
+  void flush_news();
+  void persist(const Entry& entry);
+  wire::MemberSync summary(bool answer) const;
+  void send_gossip(NodeId to, const wire::MemberGossip& gossip);
+  static wire::Rumour rumour_of(const Entry& entry);
+
+  // Messages (membership.cc).
+  template <class T>
+  void send(NodeId to, wire::MessageType type, const T& message, bool datagram = false);
+  Status on_sync(NodeId from, const wire::MemberSync& sync, Instant now);
+  Status on_gossip(NodeId from, const wire::MemberGossip& gossip, Instant now);
+  Status on_probe(NodeId from, const wire::Probe& probe, Instant now);
+  Status on_ack(NodeId from, const wire::ProbeAck& ack, Instant now);
+  Status on_probe_request(NodeId from, const wire::ProbeRequest& request, Instant now);
+  void compare_digest(NodeId from, std::uint64_t theirs, Instant now);
+
+  // Probing (membership.cc).
+  void discount_lateness(Instant now);
+  void probe_round(Instant now);
+  void follow_probes(Instant now);
+  void judge_suspects(Instant now);
+  Duration patience(const Link& link) const;
+
+  // The overlay (membership_overlay.cc).
+  void dial_round(Instant now);
+  void dial_members(Instant now);
+  void dial_lost(Instant now);
+  void refresh_overlay(Instant now);
+  void prune_overlay(Instant now);
+  bool dial(const env::Endpoint& address, NodeId expected, Instant now);
+  bool dial_member(Entry& entry, Instant now);
+  static std::vector<env::Endpoint> ways_to(const Entry& entry);
+  bool linked_at(const env::Endpoint& address) const;
+  bool is_own(const env::Endpoint& address) const;
+  Duration jittered(Duration about);
+
+  Options options_;
+  const trust::SecretKey& key_;
+  const trust::Directory& directory_;
+  Prng prng_;
+  std::uint64_t instance_ = 0;
+  bool started_ = false;
+  bool superseded_ = false;  // another process goes on with our key
+  bool leaving_ = false;
+
+  std::map<NodeId, Entry> entries_;
+  std::map<NodeId, Link> links_;
+  std::map<NodeId, Probing> probings_;
+  std::map<std::uint64_t, Favour> favours_;
+  std::map<NodeId, Instant> suspects_;  // until when each may refute
+  std::map<NodeId, News> news_;
+  std::map<NodeId, std::vector<env::Endpoint>> remembered_;  // of an earlier life, not heard of in this one
+  std::map<env::Endpoint, Dialling> dialling_;
+  std::map<env::Endpoint, Instant> hinted_;  // not to be dialled on a hint before
+  std::size_t alive_ = 0;
+  std::uint64_t probe_number_ = 0;
+
+  Instant next_probe_ = kNever;
+  Instant next_news_ = kNever;
+  Instant next_dial_ = kNever;
+  Instant next_retry_ = kNever;
+  Instant next_refresh_ = kNever;
+  Instant next_prune_{};
+  Instant hint_second_{};
+  std::size_t hints_this_second_ = 0;
+  Duration retry_pause_{};
+
+  env::Outbox out_;
+  std::deque<MemberEvent> events_;
+};
+
+}  // namespace sedge::mesh

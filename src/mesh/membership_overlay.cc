@@ -1,0 +1,152 @@
+// The overlay: which links are wanted, and who is dialled for them. Links serve everything (probes, broadcast, state,
+// tasks); none is ever opened to find out whether somebody lives.
+#include <algorithm>
+
+#include "mesh/membership.h"
+
+namespace sedge::mesh {
+
+namespace {
+
+constexpr std::size_t kDialsMax = 8;           // under way at once
+constexpr Duration kDialTime = 6s;             // a dial of which nothing is heard is given up
+constexpr Duration kDialPauseMin = 500ms;      // after a failed dial of a living member, doubled each time
+constexpr Duration kHintPause = 5s;
+constexpr std::size_t kHintsMax = 64;          // addresses remembered
+constexpr std::size_t kHintsPerSecond = 5;
+
+}  // namespace
+
+// +-25 %: what all nodes do at the same interval must not happen at the same time.
+Duration Membership::jittered(Duration about) {
+  const auto quarter = static_cast<std::uint64_t>(about.count() / 4);
+  return about - Duration(quarter) + Duration(static_cast<std::int64_t>(prng_.below(2 * quarter + 1)));
+}
+
+bool Membership::is_own(const env::Endpoint& address) const {
+  return std::ranges::find(options_.endpoints, address) != options_.endpoints.end();
+}
+
+bool Membership::linked_at(const env::Endpoint& address) const {
+  for (const auto& [id, link] : links_) {
+    if (link.address == address) return true;
+    const auto entry = entries_.find(id);
+    if (entry == entries_.end()) continue;
+    const auto& endpoints = entry->second.member.endpoints;
+    if (std::ranges::find(endpoints, address) != endpoints.end()) return true;
+  }
+  return false;
+}
+
+std::vector<env::Endpoint> Membership::ways_to(const Entry& entry) {
+  std::vector<env::Endpoint> ways = entry.member.endpoints;
+  if (entry.seen && std::ranges::find(ways, *entry.seen) == ways.end()) ways.push_back(*entry.seen);
+  return ways;
+}
+
+bool Membership::dial(const env::Endpoint& address, NodeId expected, Instant now) {
+  if (address.port == 0 || address.is_unspecified() || is_own(address)) return false;
+  if (dialling_.size() >= kDialsMax || dialling_.contains(address)) return false;
+  dialling_[address] = {expected, now + kDialTime};
+  out_.dials.push_back({address, expected});
+  return true;
+}
+
+bool Membership::dial_member(Entry& entry, Instant now) {
+  std::vector<env::Endpoint> ways = ways_to(entry);
+  std::erase_if(ways, [&](const env::Endpoint& way) { return is_own(way); });
+  if (ways.empty()) return false;
+  const env::Endpoint way = ways[entry.dialled++ % ways.size()];
+  entry.dial_pause = std::min(std::max(2 * entry.dial_pause, kDialPauseMin), options_.retry_max);
+  entry.dial_after = now + jittered(entry.dial_pause);
+  return dial(way, entry.member.id, now);
+}
+
+void Membership::on_dial_failed(const env::DialFailure& failure, Instant /*now*/) { dialling_.erase(failure.address); }
+
+void Membership::on_hint(const env::Endpoint& address, Instant now) {
+  if (!started_ || leaving_ || superseded_ || linked_at(address)) return;
+  if (now - hint_second_ >= 1s) {
+    hint_second_ = now;
+    hints_this_second_ = 0;
+    std::erase_if(hinted_, [&](const auto& hint) { return hint.second <= now; });
+  }
+  if (hinted_.contains(address) || hinted_.size() >= kHintsMax || hints_this_second_ >= kHintsPerSecond) return;
+  // A living member at this address has its own turn: only strangers and the lost are dialled on a hint.
+  for (const auto& [id, entry] : entries_) {
+    if (entry.member.state > MemberState::kSuspect) continue;
+    if (std::ranges::find(entry.member.endpoints, address) != entry.member.endpoints.end()) return;
+  }
+  ++hints_this_second_;
+  hinted_[address] = now + kHintPause;
+  dial(address, {}, now);
+}
+
+void Membership::dial_round(Instant now) {
+  std::erase_if(dialling_, [&](const auto& d) { return d.second.until <= now; });
+  if (leaving_) return;
+  dial_members(now);
+  if (now >= next_retry_) dial_lost(now);
+  prune_overlay(now);
+}
+
+void Membership::dial_members(Instant now) {
+  const std::size_t wanted = std::min(alive_ - 1, options_.links_wanted);
+  std::size_t have = links_.size() + dialling_.size();
+  if (have >= wanted) return;
+  std::vector<NodeId> candidates;
+  for (const auto& [id, entry] : entries_) {
+    if (id == options_.self || links_.contains(id) || entry.member.state > MemberState::kSuspect) continue;
+    if (entry.dial_after <= now) candidates.push_back(id);
+  }
+  prng_.shuffle(candidates);
+  for (const NodeId id : candidates) {
+    if (have >= wanted) return;
+    have += dial_member(entries_[id], now) ? 1 : 0;
+  }
+}
+
+// One of those who are out of sight: the dead, those remembered from an earlier life, seeds. One at a time, less and
+// less often, for ever: however long a fleet was split, somebody on one side calls somebody on the other.
+void Membership::dial_lost(Instant now) {
+  const bool alone = links_.empty();
+  std::vector<std::pair<env::Endpoint, NodeId>> lost;
+  for (auto& [id, entry] : entries_) {
+    if (id == options_.self || links_.contains(id) || entry.member.state != MemberState::kDead) continue;
+    for (const env::Endpoint& way : ways_to(entry)) lost.emplace_back(way, id);
+  }
+  for (const auto& [id, ways] : remembered_) {
+    for (const env::Endpoint& way : ways) lost.emplace_back(way, id);
+  }
+  for (const env::Endpoint& seed : options_.seeds) lost.emplace_back(seed, NodeId{});
+  std::erase_if(lost, [&](const auto& way) { return is_own(way.first) || linked_at(way.first); });
+  prng_.shuffle(lost);
+  // Alone, a node has nothing to lose: it calls several, and four times as often.
+  std::size_t calls = alone ? 3 : 1;
+  for (const auto& [way, id] : lost) calls -= calls > 0 && dial(way, id, now) ? 1 : 0;
+  next_retry_ = now + jittered(alone ? retry_pause_ / 4 : retry_pause_);
+  if (!lost.empty()) retry_pause_ = std::min(retry_pause_ * 3 / 2, options_.retry_max);
+}
+
+// Two halves of a fleet may lose sight of each other without a broken link between living members. A link at random
+// now and then keeps the overlay mixed; pruning takes another one away.
+void Membership::refresh_overlay(Instant now) {
+  if (leaving_ || links_.size() + 1 >= alive_) return;
+  std::vector<NodeId> others;
+  for (const auto& [id, entry] : entries_) {
+    if (id != options_.self && !links_.contains(id) && entry.member.state <= MemberState::kSuspect) others.push_back(id);
+  }
+  if (!others.empty()) dial_member(entries_[others[prng_.below(others.size())]], now);
+}
+
+void Membership::prune_overlay(Instant now) {
+  if (links_.size() <= options_.links_max || now < next_prune_) return;
+  next_prune_ = now + jittered(1s);
+  const std::vector<NodeId> all = neighbours();
+  const NodeId one = all[prng_.below(all.size())];
+  links_[one].parting = true;
+  out_.sends.push_back({one, env::Priority::kControl, false, wire::frame(wire::MessageType::kLeave, wire::Leave{false})});
+  out_.hangups.push_back({one, env::LinkDown::kClosed});
+}
+
+}  // namespace sedge::mesh

@@ -1,0 +1,270 @@
+#include "mesh/membership.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "mesh/test_world.h"
+
+namespace sedge::mesh {
+namespace {
+
+using Kind = MemberEvent::Kind;
+using test::World;
+
+// Boots all nodes with node 0 as their seed and lets them find each other.
+void settle(World& world, Duration time = 5s) {
+  for (std::size_t i = 0; i < world.nodes.size(); ++i) world.boot(i, {0});
+  world.run(time);
+}
+
+std::size_t false_deaths(const World& world) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < world.nodes.size(); ++i) n += world.count(i, Kind::kDown);
+  return n;
+}
+
+// When each survivor said that `victim` is dead, relative to `killed`.
+std::vector<Duration> detections(const World& world, std::size_t victim, Instant killed) {
+  std::vector<Duration> all;
+  for (const World::Node& node : world.nodes) {
+    for (const auto& [when, event] : node.events) {
+      if (node.up && event.kind == Kind::kDown && event.id == world.nodes[victim].identity->id) {
+        all.push_back(when - killed);
+        break;
+      }
+    }
+  }
+  return all;
+}
+
+TEST(Membership, fifty_nodes_with_one_seed_come_to_one_view) {
+  World world(50, 1);
+  settle(world);
+  EXPECT_TRUE(world.one_view());
+  for (const World::Node& node : world.nodes) {
+    EXPECT_GE(node.membership->neighbours().size(), 8u);
+  }
+  EXPECT_EQ(false_deaths(world), 0u);
+}
+
+TEST(Membership, a_killed_node_is_known_dead_to_every_survivor_within_three_seconds) {
+  for (const std::size_t n : {2u, 5u, 20u}) {
+    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+      World world(n, seed, 0.05);
+      settle(world, 5s + Duration(seed * 77'000'000));
+      const Instant killed = world.now();
+      world.kill(n - 1);
+      world.run(3s);
+      const auto times = detections(world, n - 1, killed);
+      EXPECT_EQ(times.size(), n - 1) << n << " nodes, seed " << seed;
+      EXPECT_TRUE(world.one_view()) << n << " nodes, seed " << seed;
+    }
+  }
+}
+
+TEST(Membership, a_refused_link_is_the_quickest_verdict) {
+  World world(5, 3);
+  settle(world);
+  const Instant killed = world.now();
+  world.kill(2, true);
+  world.run(1s);
+  EXPECT_EQ(detections(world, 2, killed).size(), 4u);
+}
+
+TEST(Membership, five_percent_loss_kills_nobody_in_ten_minutes) {
+  World world(10, 7, 0.05, 20ms);
+  settle(world);
+  world.run(10min);
+  EXPECT_EQ(false_deaths(world), 0u);
+  EXPECT_TRUE(world.one_view());
+}
+
+TEST(Membership, a_node_stalled_for_a_second_and_a_half_is_not_declared_dead_and_declares_nobody_dead) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    World world(6, seed, 0.05, 10ms);
+    settle(world);
+    for (int round = 0; round < 10; ++round) {
+      world.stall(static_cast<std::size_t>(round) % 6, 500ms + round * 111ms);
+      world.run(2500ms);
+    }
+    EXPECT_EQ(false_deaths(world), 0u) << "seed " << seed;
+    EXPECT_TRUE(world.one_view()) << "seed " << seed;
+  }
+}
+
+TEST(Membership, a_restarted_node_is_up_again_with_a_higher_epoch) {
+  World world(5, 4);
+  settle(world);
+  world.kill(3);
+  world.run(10s);
+  EXPECT_EQ(world.nodes[0].membership->find(world.nodes[3].identity->id)->state, MemberState::kDead);
+  world.boot(3, {0});
+  world.run(1s);
+  EXPECT_TRUE(world.one_view());
+  EXPECT_EQ(world.nodes[0].membership->find(world.nodes[3].identity->id)->epoch, BootEpoch{2});
+}
+
+TEST(Membership, a_restart_quicker_than_the_verdict_is_named_a_restart) {
+  World world(5, 5);
+  settle(world);
+  world.kill(3, true);
+  world.run(100ms);
+  world.boot(3, {0});
+  world.run(3s);
+  EXPECT_TRUE(world.one_view());
+  EXPECT_EQ(world.count(1, Kind::kRestarted), 1u);
+  EXPECT_EQ(world.count(1, Kind::kDown), 0u);
+}
+
+TEST(Membership, who_leaves_is_not_called_dead) {
+  World world(5, 6);
+  settle(world);
+  world.nodes[2].membership->leave(world.now());
+  world.pump(2);
+  world.run(50ms);
+  world.kill(2);
+  world.run(10s);
+  for (const std::size_t i : {0u, 1u, 3u, 4u}) {
+    EXPECT_EQ(world.count(i, Kind::kLeft), 1u);
+    EXPECT_EQ(world.count(i, Kind::kDown), 0u);
+  }
+}
+
+TEST(Membership, a_split_fleet_is_one_again_soon_after_the_split_ends) {
+  World world(12, 8);
+  settle(world);
+  world.partition({0, 1, 2, 3, 4});
+  world.run(60s);
+  EXPECT_EQ(world.nodes[0].membership->alive(), 5u);
+  EXPECT_EQ(world.nodes[11].membership->alive(), 7u);
+  world.heal();
+  world.run(16s);
+  EXPECT_TRUE(world.one_view());
+}
+
+TEST(Membership, a_lost_seed_is_dialled_less_and_less_but_for_ever) {
+  World world(2, 9);
+  world.boot(1, {0});
+  world.run(10s);
+  EXPECT_GE(world.dials, 5u);
+  const std::uint64_t before = world.dials;
+  world.run(60s);
+  EXPECT_LE(world.dials - before, 30u);
+  world.boot(0, {});
+  world.run(6s);
+  EXPECT_TRUE(world.one_view());
+}
+
+TEST(Membership, a_copied_home_is_named_and_only_one_of_the_two_goes_on) {
+  World world(5, 10);
+  world.nodes[4].identity = &world.fleet.nodes[3];  // node 4 runs with node 3's key, in the same epoch
+  for (std::size_t i = 0; i < 4; ++i) world.boot(i, {0});
+  world.run(2s);
+  const NodeId twin = world.fleet.nodes[3].id;
+  trust::Directory directory = world.fleet.directory();
+  for (const auto& one : world.fleet.nodes) ASSERT_TRUE(directory.add(one.chain));
+  Membership::Options options;
+  options.self = twin;
+  options.epoch = BootEpoch{1};
+  options.seed = 99;
+  options.endpoints = {world.nodes[4].address};
+  Membership copy(options, world.fleet.nodes[3].key.secret, directory);
+  copy.start(world.now());
+  // The copy meets node 0 and tells of itself.
+  copy.on_link_up({world.fleet.nodes[0].id, world.nodes[0].address, true, {}}, world.now());
+  copy.set_endpoints({env::Endpoint::v4(10, 9, 9, 9, 7334)}, world.now());
+  copy.on_timer(world.now() + 20ms);
+  env::Outbox out;
+  copy.drain(out);
+  for (const env::Send& send : out.sends) {
+    const auto frame = wire::open_frame(send.frame).value();
+    if (frame.type != wire::MessageType::kMemberGossip) continue;
+    EXPECT_TRUE(world.nodes[0].membership->on_message(twin, frame.type, frame.body, world.now()));
+  }
+  world.pump(0);
+  world.run(2s);
+  for (const std::size_t i : {0u, 1u, 2u}) EXPECT_EQ(world.count(i, Kind::kClone), 1u);
+  // Either the original saw that it is the smaller instance and stops, or it goes on and the copy is told.
+  const auto original = world.nodes[3].events;
+  const auto named = std::ranges::find_if(original, [](const auto& e) { return e.second.kind == Kind::kClone; });
+  ASSERT_NE(named, original.end());
+  if (named->second.self) {
+    EXPECT_NE(named->second.detail.find("10.9.9.9:7334"), std::string::npos);
+  } else {
+    EXPECT_EQ(world.nodes[3].membership->next_deadline() == kNever, false);
+  }
+}
+
+TEST(Membership, a_record_altered_on_the_way_is_refused) {
+  World world(3, 11);
+  settle(world);
+  wire::MemberRecord record{world.fleet.nodes[1].id, BootEpoch{9}, 1, Incarnation{1}, true, "forged", {}};
+  wire::MemberGossip gossip;
+  gossip.records.push_back({wire::encode(record), {}, {}});
+  const Status status = world.nodes[0].membership->on_message(
+      world.fleet.nodes[2].id, wire::MessageType::kMemberGossip, wire::encode(gossip), world.now());
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Code::kUnauthenticated);
+  EXPECT_EQ(world.nodes[0].membership->find(world.fleet.nodes[1].id)->state, MemberState::kAlive);
+}
+
+TEST(Membership, a_lie_about_a_living_node_is_refuted) {
+  World world(5, 12);
+  settle(world);
+  const auto victim = world.nodes[0].membership->find(world.fleet.nodes[1].id).value();
+  const wire::MemberGossip lie{{}, {{victim.id, victim.epoch, victim.incarnation, MemberState::kDead}}};
+  ASSERT_TRUE(world.nodes[0].membership->on_message(world.fleet.nodes[2].id, wire::MessageType::kMemberGossip,
+                                                    wire::encode(lie), world.now()));
+  world.pump(0);
+  world.run(1s);
+  EXPECT_TRUE(world.one_view());
+  EXPECT_GT(world.nodes[0].membership->find(victim.id)->incarnation, victim.incarnation);
+}
+
+TEST(Membership, members_of_an_earlier_life_are_dialled_without_seeds) {
+  World world(3, 13);
+  settle(world);
+  const std::vector<env::Record> kept = world.nodes[2].records;
+  EXPECT_EQ(kept.size(), 2u);
+  world.kill(2, true);
+  world.run(5s);
+  trust::Directory directory = world.fleet.directory();
+  ASSERT_TRUE(directory.add(world.fleet.nodes[2].chain));
+  Membership::Options options;
+  options.self = world.fleet.nodes[2].id;
+  options.epoch = BootEpoch{2};
+  Membership again(options, world.fleet.nodes[2].key.secret, directory);
+  for (const env::Record& record : kept) ASSERT_TRUE(again.load(record.key, record.value));
+  again.start(world.now());
+  again.on_timer(world.now());
+  env::Outbox out;
+  again.drain(out);
+  EXPECT_EQ(out.dials.size(), 2u);
+}
+
+TEST(Membership, hints_are_rate_limited) {
+  World world(1, 14);
+  world.boot(0, {});
+  world.run(1s);
+  Membership& membership = *world.nodes[0].membership;
+  for (std::uint8_t i = 1; i <= 100; ++i) membership.on_hint(env::Endpoint::v4(10, 1, 1, i, 7334), world.now());
+  for (int i = 0; i < 100; ++i) membership.on_hint(env::Endpoint::v4(10, 1, 1, 1, 7334), world.now());
+  env::Outbox out;
+  membership.drain(out);
+  EXPECT_EQ(out.dials.size(), 5u);
+}
+
+TEST(Membership, a_revoked_member_is_out_and_its_link_closed) {
+  World world(3, 15);
+  settle(world);
+  world.nodes[0].membership->on_revoked(world.fleet.nodes[2].id, world.now());
+  EXPECT_FALSE(world.nodes[0].membership->find(world.fleet.nodes[2].id));
+  env::Outbox out;
+  world.nodes[0].membership->drain(out);
+  ASSERT_EQ(out.hangups.size(), 1u);
+  EXPECT_EQ(out.hangups[0].reason, env::LinkDown::kRevoked);
+}
+
+}  // namespace
+}  // namespace sedge::mesh

@@ -1,0 +1,102 @@
+#include "mesh/pubsub.h"
+
+#include <gtest/gtest.h>
+
+#include "mesh/broadcast.h"
+#include "mesh/test_world.h"
+
+namespace sedge::mesh {
+namespace {
+
+// Two nodes of one fleet whose batches are carried by hand.
+struct Two {
+  test::Fleet fleet;
+  trust::Directory directory;
+  PubSub a, b;
+  explicit Two(trust::Grants grants = trust::Grants::of_a_node())
+      : fleet(2, std::move(grants)), directory(fleet.directory()), a(fleet.nodes[0].id, directory), b(fleet.nodes[1].id, directory) {
+    for (const auto& one : fleet.nodes) SEDGE_ASSERT(directory.add(one.chain).has_value());
+  }
+  std::size_t carry(Instant now) {
+    a.on_timer(now);
+    const auto batches = a.take_outgoing();
+    for (const OutgoingBatch& batch : batches) EXPECT_TRUE(b.on_broadcast(fleet.nodes[0].id, batch.payload, now));
+    return batches.size();
+  }
+};
+
+TEST(PubSub, a_message_reaches_those_whose_filter_matches_here_and_there) {
+  Two two;
+  std::vector<std::string> here, there;
+  ASSERT_TRUE(two.a.subscribe("robot/+/pose", [&](const Message& m) { here.push_back(m.topic); }));
+  ASSERT_TRUE(two.b.subscribe("robot/#", [&](const Message& m) { there.push_back(m.topic); }));
+  for (const char* topic : {"robot/1/pose", "robot/1/battery", "map"}) {
+    ASSERT_TRUE(two.a.publish(topic, as_bytes("x"), {}, Instant{}));
+  }
+  EXPECT_EQ(here, std::vector<std::string>{"robot/1/pose"});
+  EXPECT_EQ(two.carry(Instant{} + 1ms), 1u);
+  EXPECT_EQ(there, (std::vector<std::string>{"robot/1/pose", "robot/1/battery"}));
+}
+
+TEST(PubSub, a_batch_leaves_after_a_millisecond_or_when_full) {
+  Two two;
+  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
+  EXPECT_EQ(two.a.next_deadline(), Instant{} + 1ms);
+  two.a.on_timer(Instant{} + 500us);
+  EXPECT_TRUE(two.a.take_outgoing().empty());
+  two.a.on_timer(Instant{} + 1ms);
+  EXPECT_EQ(two.a.take_outgoing().size(), 1u);
+  EXPECT_EQ(two.a.next_deadline(), kNever);
+  const Buffer large(40'000);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(two.a.publish("a", large, {}, Instant{}));
+  const auto full = two.a.take_outgoing();
+  ASSERT_EQ(full.size(), 2u);
+  for (const OutgoingBatch& batch : full) EXPECT_LE(batch.payload.size(), kBatchBytesMax);
+}
+
+TEST(PubSub, best_effort_batches_fit_one_datagram) {
+  Two two;
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(two.a.publish("a", Buffer(100), {false, env::Priority::kNormal}, Instant{}));
+  two.a.on_timer(Instant{} + 1ms);
+  for (const OutgoingBatch& batch : two.a.take_outgoing()) EXPECT_LE(batch.payload.size(), kBatchDatagramBytesMax);
+}
+
+TEST(PubSub, without_the_grant_nothing_is_published_or_received) {
+  Two two(trust::Grants{{trust::Verb::kPub, "mine/#"}, {trust::Verb::kSub, "mine/open"}});
+  std::size_t got = 0;
+  ASSERT_TRUE(two.b.subscribe("#", [&](const Message&) { ++got; }));
+  EXPECT_EQ(two.a.publish("yours/1", as_bytes("x"), {}, Instant{}).error().code, Code::kPermissionDenied);
+  ASSERT_TRUE(two.a.publish("mine/secret", as_bytes("x"), {}, Instant{}));
+  ASSERT_TRUE(two.a.publish("mine/open", as_bytes("x"), {}, Instant{}));
+  two.carry(Instant{} + 1ms);
+  EXPECT_EQ(got, 1u);
+  const wire::Publications forbidden{{{"yours/1", {}}, {"mine/open", {}}}};
+  EXPECT_EQ(two.b.on_broadcast(two.fleet.nodes[0].id, wire::encode(forbidden), Instant{}).error().code,
+            Code::kPermissionDenied);
+  EXPECT_EQ(got, 2u);  // the allowed one beside it came through
+}
+
+TEST(PubSub, a_callback_may_unsubscribe_itself_and_publish) {
+  Two two;
+  std::size_t got = 0;
+  SubscriptionId id;
+  id = two.a.subscribe("a", [&](const Message&) {
+    ++got;
+    two.a.unsubscribe(id);
+    EXPECT_TRUE(two.a.publish("b", as_bytes("y"), {}, Instant{}));
+  }).value();
+  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
+  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
+  EXPECT_EQ(got, 1u);
+}
+
+TEST(PubSub, wrong_names_and_sizes_are_refused) {
+  Two two;
+  EXPECT_FALSE(two.a.publish("a/+", {}, {}, Instant{}));
+  EXPECT_FALSE(two.a.publish("a", Buffer(kPayloadBytesMax + 1), {}, Instant{}));
+  EXPECT_FALSE(two.a.subscribe("a/#/b", [](const Message&) {}));
+  EXPECT_FALSE(two.b.on_broadcast(two.fleet.nodes[0].id, as_bytes("\xff\xff"), Instant{}));
+}
+
+}  // namespace
+}  // namespace sedge::mesh

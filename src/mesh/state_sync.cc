@@ -1,0 +1,447 @@
+#include "mesh/state_sync.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "mesh/state_rows.h"
+#include "trust/revocation.h"
+#include "wire/codec.h"
+
+namespace sedge::mesh {
+namespace {
+
+using crdt::Dot;
+using crdt::Family;
+using crdt::Op;
+using crdt::OpKind;
+
+constexpr std::size_t kLazyRecordsMax = 1024;    // then they go to disk without waiting for company
+constexpr std::size_t kReportsMax = 4096;        // kinds times origins that a report is remembered for
+constexpr std::uint64_t kTotalMax = std::numeric_limits<std::int64_t>::max();
+
+// Big-endian, so that the store's order of keys is the order of dots.
+Buffer dot_key(const Dot& dot) {
+  Buffer key = to_buffer(dot.origin.view());
+  for (const std::uint64_t number : {dot.epoch.value, dot.sequence.value}) {
+    for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<std::uint8_t>(number >> shift));
+  }
+  return key;
+}
+
+Status check_revocation(const trust::Directory& directory, const Op& op, std::string_view subject) {
+  if (op.kind != OpKind::kInsert) return fail(Code::kPermissionDenied, "'{}' is a set that only grows", op.path);
+  SEDGE_TRY(const trust::Revocation revocation, trust::decode_revocation(*op.value));
+  if (revocation.subject.hex() != subject) {
+    return fail(Code::kPermissionDenied, "'{}' got the revocation of {}", op.path, revocation.subject.hex());
+  }
+  return trust::verify_revocation(directory.root(), revocation);
+}
+
+}  // namespace
+
+std::string_view verdict_name(StateVerdict verdict) {
+  constexpr std::array<std::string_view, kStateVerdicts> kNames = {
+      "merged", "duplicate", "replaced", "conflict", "malformed", "unknown_origin",
+      "forged", "past_cut",  "forbidden", "early",   "full",      "own"};
+  return kNames.at(static_cast<std::size_t>(verdict));
+}
+
+StateSync::StateSync(Options options, const trust::SecretKey& key, const trust::Directory& directory)
+    : options_(std::move(options)), key_(key), directory_(directory), prng_(options_.seed), replica_(options_.limits) {}
+
+// ---- start ----------------------------------------------------------------------------------------------------------
+
+Status StateSync::load(std::string_view bucket, Bytes key, Bytes value) {
+  const Status loaded = bucket == kStateOpBucket       ? load_op(key, value)
+                        : bucket == kStateVectorBucket ? load_row(key, value)
+                                                       : fail(Code::kInvalidArgument, "not a bucket of the state");
+  if (!loaded) return in_context(fmt::format("{} {}", bucket, to_hex(key)), loaded.error());
+  return {};
+}
+
+Status StateSync::load_op(Bytes key, Bytes value) {
+  SEDGE_TRY(Op op, crdt::decode_op(value));
+  const Dot dot = op.dot;
+  if (dot_key(dot) != to_buffer(key)) return fail(Code::kDataLoss, "holds op {}", dot.text());
+  if (dot.origin == options_.self && dot.epoch >= options_.epoch) {
+    return fail(Code::kFailedPrecondition, "boot epoch {} is not new: op {} used it", options_.epoch.value, dot.text());
+  }
+  hybrid_.observe(op.stamp);
+  known_.add(dot);
+  SEDGE_TRY(const crdt::MergeResult result, replica_.apply(std::move(op)));
+  for (const Dot& ended : result.ended) erase(ended);  // a crash came between a write and its tidying up
+  if (result.outcome == crdt::Merge::kReplaced) erase(dot);
+  return {};
+}
+
+Status StateSync::load_row(Bytes key, Bytes value) {
+  SEDGE_TRY(const wire::StateRow row, wire::decode<wire::StateRow>(value));
+  if (to_buffer(row.origin.view()) != to_buffer(key)) return fail(Code::kDataLoss, "holds origin {}", row.origin.hex());
+  SEDGE_TRY(const crdt::VersionVector::Row known, from_wire(row));
+  if (row.origin == options_.self && !known.epochs.empty() && known.epochs.rbegin()->first >= options_.epoch) {
+    return fail(Code::kFailedPrecondition, "boot epoch {} is not new: epoch {} was used", options_.epoch.value,
+                known.epochs.rbegin()->first.value);
+  }
+  known_.add_row(row.origin, known);
+  return {};
+}
+
+void StateSync::start(Instant now) {
+  now_ = now;
+  clock_.start(hybrid_.last().ms(), now);
+  round_due_ = now + options_.round;
+}
+
+// ---- writes of this node --------------------------------------------------------------------------------------------
+
+Result<Ticket> StateSync::set(std::string_view path, std::optional<Buffer> value, Instant now) {
+  return write(OpKind::kRegister, path, std::move(value), 0, now);
+}
+Result<Ticket> StateSync::set_multi(std::string_view path, std::optional<Buffer> value, Instant now) {
+  return write(OpKind::kMulti, path, std::move(value), 0, now);
+}
+Result<Ticket> StateSync::add(std::string_view path, std::int64_t change, Instant now) {
+  return write(OpKind::kCounter, path, std::nullopt, change, now);
+}
+Result<Ticket> StateSync::insert(std::string_view path, Buffer element, Instant now) {
+  return write(OpKind::kInsert, path, std::move(element), 0, now);
+}
+Result<Ticket> StateSync::remove(std::string_view path, Buffer element, Instant now) {
+  return write(OpKind::kRemove, path, std::move(element), 0, now);
+}
+
+Result<Ticket> StateSync::write(OpKind kind, std::string_view path, std::optional<Buffer> value, std::int64_t change,
+                                Instant now) {
+  now_ = now;
+  Op op;
+  op.dot = {options_.self, options_.epoch, {sequence_.value + 1}};
+  op.kind = kind;
+  op.path = path;
+  op.value = std::move(value);
+  SEDGE_CHECK(check_write(op));
+  SEDGE_CHECK(complete(op, change));
+  op.stamp = hybrid_.next(clock_.ms(now));
+  SEDGE_CHECK(replica_.check_room(op));
+  crdt::sign_op(op, key_);
+  ++sequence_;
+  ++ticket_;
+  Buffer encoded = crdt::encode_op(op);
+  staged_.push_back({ticket_, std::move(op), std::move(encoded)});
+  return ticket_;
+}
+
+Status StateSync::check_write(const Op& op) const {
+  SEDGE_CHECK(crdt::check_path(op.path));
+  if (op.value && op.value->size() > crdt::kValueBytesMax) {
+    return fail(Code::kInvalidArgument, "'{}': a value of {} bytes; {} are allowed", op.path, op.value->size(),
+                crdt::kValueBytesMax);
+  }
+  SEDGE_CHECK(may_write(options_.self, op));
+  const Family family = crdt::family_of(op.kind);
+  if (replica_.holds_other(op.path, family)) {
+    return fail(Code::kFailedPrecondition, "'{}' is a {}, not a {}", op.path,
+                crdt::family_name(replica_.read(op.path)->family), crdt::family_name(family));
+  }
+  if (staged_.size() >= options_.unacknowledged_max) {
+    return fail(Code::kResourceExhausted, "{} writes wait for the disk: retry when some are done", staged_.size());
+  }
+  return {};
+}
+
+// What the write has to say about those before it, the ones on their way to the disk included.
+Status StateSync::complete(Op& op, std::int64_t change) const {
+  const Op* const staged = last_staged(op);
+  op.replaces = replica_.replaced_by(op.kind, op.path, op.value);
+  if (op.kind == OpKind::kMulti || op.kind == OpKind::kInsert || op.kind == OpKind::kRemove) {
+    if (staged) {
+      crdt::merge_dots(op.replaces, staged->replaces);
+      crdt::merge_dots(op.replaces, {staged->dot});
+    }
+    if (op.replaces.size() > crdt::kReplacesMax) {
+      return fail(Code::kResourceExhausted, "'{}' was written by {} nodes; {} are allowed", op.path, op.replaces.size(),
+                  crdt::kReplacesMax);
+    }
+  }
+  if (op.kind != OpKind::kCounter) return {};
+  if (const Op* const before = staged ? staged : replica_.counter_of(op.path, options_.self)) {
+    op.plus = before->plus;
+    op.minus = before->minus;
+  }
+  std::uint64_t& total = change < 0 ? op.minus : op.plus;
+  const std::uint64_t size = change < 0 ? 0 - static_cast<std::uint64_t>(change) : static_cast<std::uint64_t>(change);
+  if (total > kTotalMax || size > kTotalMax - total) {
+    return fail(Code::kOutOfRange, "'{}': this node's part of the counter is full", op.path);
+  }
+  total += size;
+  return {};
+}
+
+// Errors: PermissionDenied. The same question for our writes and for others'.
+Status StateSync::may_write(NodeId origin, const Op& op) const {
+  if (!op.path.starts_with("sys/")) {
+    if (directory_.grants_write(origin, op.path)) return {};
+    return fail(Code::kPermissionDenied, "{} has no grant 'write:{}'", origin.short_hex(), op.path);
+  }
+  if (op.path.starts_with("sys/node/" + origin.hex() + "/")) return {};
+  if (op.path.starts_with(trust::kRevocationPath)) {
+    return check_revocation(directory_, op, std::string_view(op.path).substr(trust::kRevocationPath.size()));
+  }
+  return fail(Code::kPermissionDenied, "'{}' is not {}'s to write", op.path, origin.short_hex());
+}
+
+const Op* StateSync::last_staged(const Op& like) const {
+  const Family family = crdt::family_of(like.kind);
+  const auto same = [&](const Staged& staged) {
+    return crdt::family_of(staged.op.kind) == family && staged.op.path == like.path &&
+           (family != Family::kSet || staged.op.value == like.value);
+  };
+  const auto at = std::find_if(staged_.rbegin(), staged_.rend(), same);
+  return at == staged_.rend() ? nullptr : &at->op;
+}
+
+void StateSync::on_persisting(env::Lsn lsn) {
+  if (drained_ == numbered_) return;
+  flights_.push_back({lsn, drained_ - numbered_});
+  numbered_ = drained_;
+}
+
+void StateSync::on_durable(env::Lsn upto, Instant now) {
+  now_ = now;
+  while (!flights_.empty() && flights_.front().lsn <= upto) {
+    std::size_t count = flights_.front().count;
+    flights_.pop_front();
+    for (; count > 0 && !staged_.empty(); --count) {
+      Staged staged = std::move(staged_.front());
+      staged_.pop_front();
+      --drained_;
+      --numbered_;
+      commit(std::move(staged));
+    }
+  }
+}
+
+void StateSync::commit(Staged staged) {
+  const Dot dot = staged.op.dot;
+  const std::string path = staged.op.path;
+  known_.add(dot);
+  dirty_rows_.insert(dot.origin);
+  auto result = replica_.apply(std::move(staged.op));
+  if (!result) {  // others' writes took the last room meanwhile
+    erase(dot);
+    if (hooks.done) hooks.done(staged.ticket, std::unexpected(result.error()));
+    return;
+  }
+  ++stats_.written;
+  for (const Dot& ended : result->ended) erase(ended);
+  if (result->outcome == crdt::Merge::kMerged) {
+    outgoing_.push_back(std::move(staged.encoded));
+    if (hooks.changed) hooks.changed(path, dot.origin);
+  } else {
+    erase(dot);  // a newer one arrived while it was written
+  }
+  if (hooks.done) hooks.done(staged.ticket, {});
+}
+
+void StateSync::abandon(const Error& why) {
+  std::deque<Staged> staged = std::exchange(staged_, {});
+  flights_.clear();
+  drained_ = numbered_ = 0;
+  for (const Staged& lost : staged) {
+    if (hooks.done) hooks.done(lost.ticket, std::unexpected(why));
+  }
+}
+
+// ---- writes of others -----------------------------------------------------------------------------------------------
+
+StateVerdict StateSync::check_origin(const Op& op, Bytes encoded) const {
+  const NodeId origin = op.dot.origin;
+  if (!directory_.find(origin)) return Verdict::kUnknownOrigin;
+  if (!directory_.verify(origin, crdt::kOpDomain, crdt::signed_part(encoded), op.signature)) return Verdict::kForged;
+  if (!directory_.accepts_write(origin, op.dot.epoch, op.dot.sequence)) return Verdict::kPastCut;
+  if (!may_write(origin, op)) return Verdict::kForbidden;
+  const bool ours = origin == options_.self && op.dot.epoch >= options_.epoch;
+  return ours && !known_.contains(op.dot) ? Verdict::kOwn : Verdict::kMerged;
+}
+
+StateVerdict StateSync::judge(Bytes encoded, Dot& dot) {
+  auto op = crdt::decode_op(encoded);
+  if (!op) return Verdict::kMalformed;
+  dot = op->dot;
+  const auto living = replica_.living().find(dot);
+  if (living != replica_.living().end() && living->second == *op) return Verdict::kDuplicate;
+  const Verdict verdict = check_origin(*op, encoded);
+  if (verdict != Verdict::kMerged) return verdict;
+  const auto ahead_ms = static_cast<std::uint64_t>(options_.ahead_max / 1ms);
+  if (op->stamp.ms() > clock_.ms(now_) + ahead_ms) return hold(*op, encoded);
+  return merge(std::move(*op), encoded);
+}
+
+StateVerdict StateSync::merge(Op op, Bytes encoded) {
+  const Dot dot = op.dot;
+  const crdt::Hlc stamp = op.stamp;
+  const std::string path = op.path;
+  const trust::Signature signature = op.signature;
+  const auto result = replica_.apply(std::move(op));
+  if (!result) return Verdict::kFull;
+  hybrid_.observe(stamp);
+  known_.add(dot);
+  dirty_rows_.insert(dot.origin);
+  for (const Dot& ended : result->ended) erase(ended);
+  const auto living = replica_.living().find(dot);
+  if (living != replica_.living().end() && living->second.signature == signature) {
+    keep(dot, encoded);
+    if (hooks.changed) hooks.changed(path, dot.origin);
+  }
+  constexpr std::array kVerdicts = {Verdict::kMerged, Verdict::kDuplicate, Verdict::kReplaced, Verdict::kConflict};
+  return kVerdicts.at(static_cast<std::size_t>(result->outcome));
+}
+
+StateVerdict StateSync::hold(const Op& op, Bytes encoded) {
+  const std::pair key(op.stamp, op.dot);
+  if (quarantine_.contains(key)) return Verdict::kEarly;
+  if (quarantine_.size() >= options_.quarantine_max ||
+      quarantine_bytes_ + encoded.size() > options_.quarantine_bytes_max) {
+    return Verdict::kFull;
+  }
+  quarantine_bytes_ += encoded.size();
+  quarantine_.emplace(key, to_buffer(encoded));
+  stats_.in_quarantine = quarantine_.size();
+  return Verdict::kEarly;
+}
+
+// Judged again from the beginning: a revocation may have come meanwhile.
+void StateSync::release_quarantine() {
+  const std::uint64_t upto_ms = clock_.ms(now_) + static_cast<std::uint64_t>(options_.ahead_max / 1ms);
+  while (!quarantine_.empty() && quarantine_.begin()->first.first.ms() <= upto_ms) {
+    const auto node = quarantine_.extract(quarantine_.begin());
+    quarantine_bytes_ -= node.mapped().size();
+    stats_.in_quarantine = quarantine_.size();
+    Dot dot;
+    const Verdict verdict = judge(node.mapped(), dot);
+    ++stats_.verdicts[static_cast<std::size_t>(verdict)];
+    report(verdict, dot.origin);
+  }
+}
+
+void StateSync::report(Verdict verdict, NodeId origin) {
+  constexpr std::array<std::pair<Verdict, std::string_view>, 4> kTexts = {{
+      {Verdict::kConflict, "signed two writes with one number: its home was cloned, or it lies"},
+      {Verdict::kEarly, "stamps its writes ahead of the fleet's clock: they wait until the clock gets there"},
+      {Verdict::kFull, "wrote more than there is room for: raise the limits or erase entries"},
+      {Verdict::kOwn, "is this node, and wrote what this home never held: the home was cloned, or is an old backup"},
+  }};
+  const auto at = std::ranges::find(kTexts, verdict, &std::pair<Verdict, std::string_view>::first);
+  if (at == kTexts.end() || !hooks.report || reported_.size() >= kReportsMax) return;
+  if (reported_.emplace(verdict, origin).second) hooks.report(fmt::format("node {} {}", origin.hex(), at->second));
+}
+
+void StateSync::learn_chains(const wire::StateOps& message) {
+  for (const Buffer& bytes : message.chains) {
+    const auto chain = trust::decode_chain(bytes);
+    if (!chain || directory_.find(trust::node_id_of(chain->node.subject)) || !hooks.learn_chain) continue;
+    // A refusal shows in the verdicts on that origin's writes.
+    static_cast<void>(hooks.learn_chain(bytes));
+  }
+}
+
+Status StateSync::take_ops(const wire::StateOps& message, Pull* pull) {
+  learn_chains(message);
+  std::size_t lies = 0;
+  for (const Buffer& encoded : message.ops) {
+    Dot dot;
+    const Verdict verdict = judge(encoded, dot);
+    ++stats_.verdicts[static_cast<std::size_t>(verdict)];
+    report(verdict, dot.origin);
+    lies += verdict == Verdict::kMalformed || verdict == Verdict::kForged;
+    if (!pull) continue;
+    pull->news |= verdict == Verdict::kMerged;
+    if (verdict > Verdict::kConflict && verdict != Verdict::kMalformed) pull->passed.insert(dot);
+  }
+  if (lies == 0) return {};
+  return fail(Code::kUnauthenticated, "{} of {} writes were malformed or forged", lies, message.ops.size());
+}
+
+Status StateSync::on_broadcast(NodeId origin, Bytes payload, Instant now) {
+  now_ = now;
+  const auto message = wire::decode<wire::StateOps>(payload);
+  if (!message) {
+    ++stats_.verdicts[static_cast<std::size_t>(Verdict::kMalformed)];
+    return in_context(fmt::format("state of {}", origin.short_hex()), message.error());
+  }
+  return take_ops(*message, nullptr);
+}
+
+void StateSync::on_directory_changed(Instant now) {
+  now_ = now;
+  std::vector<std::pair<Dot, std::string>> past;
+  for (const auto& [dot, op] : replica_.living()) {
+    const Status accepted = directory_.accepts_write(dot.origin, dot.epoch, dot.sequence);
+    if (!accepted && accepted.error().code == Code::kPermissionDenied) past.emplace_back(dot, op.path);
+  }
+  for (const auto& [dot, path] : past) {
+    replica_.withdraw(dot);
+    erase(dot);
+    ++stats_.withdrawn;
+    if (hooks.changed) hooks.changed(path, dot.origin);
+  }
+}
+
+// ---- disk -----------------------------------------------------------------------------------------------------------
+
+void StateSync::keep(const Dot& dot, Bytes encoded) {
+  lazy({std::string(kStateOpBucket), dot_key(dot), to_buffer(encoded), false});
+}
+
+void StateSync::erase(const Dot& dot) { lazy({std::string(kStateOpBucket), dot_key(dot), {}, true}); }
+
+// Can wait for company: what a power cut takes of these comes back from the others, or is erased again at load.
+void StateSync::lazy(env::Record record) {
+  lazy_.push_back(std::move(record));
+  lazy_due_ = std::min(lazy_due_, now_ + options_.lazy_flush);
+  flush_ = flush_ || lazy_.size() >= kLazyRecordsMax;
+}
+
+void StateSync::drain(env::Outbox& out) {
+  if (flush_ || drained_ < staged_.size()) {
+    std::ranges::move(lazy_, std::back_inserter(out.records));
+    for (; drained_ < staged_.size(); ++drained_) {
+      const Staged& staged = staged_[drained_];
+      out.records.push_back({std::string(kStateOpBucket), dot_key(staged.op.dot), staged.encoded, false});
+    }
+    for (const NodeId origin : dirty_rows_) {
+      Buffer row = wire::encode(to_wire(origin, *known_.row(origin)));
+      out.records.push_back({std::string(kStateVectorBucket), to_buffer(origin.view()), std::move(row), false});
+    }
+    lazy_.clear();
+    dirty_rows_.clear();
+    lazy_due_ = kNever;
+    flush_ = false;
+  }
+  std::ranges::move(sends_, std::back_inserter(out.sends));
+  sends_.clear();
+}
+
+std::vector<Buffer> StateSync::take_outgoing() {
+  constexpr std::size_t kAround = 64;  // bytes that the message adds to its ops
+  std::vector<Buffer> batches;
+  wire::StateOps batch;
+  std::size_t bytes = kAround;
+  const auto close = [&] {
+    if (!batch.ops.empty()) batches.push_back(wire::encode(std::exchange(batch, {})));
+    bytes = kAround;
+  };
+  for (Buffer& op : std::exchange(outgoing_, {})) {
+    if (kAround + op.size() + 4 > kStateBatchBytesMax) {  // too large for a batch: neighbours are told to pull
+      for (const NodeId peer : peers_) send_brief(peer);
+      continue;
+    }
+    if (bytes + op.size() + 4 > kStateBatchBytesMax) close();
+    bytes += op.size() + 4;
+    batch.ops.push_back(std::move(op));
+  }
+  close();
+  return batches;
+}
+
+}  // namespace sedge::mesh

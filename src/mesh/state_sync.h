@@ -1,0 +1,256 @@
+// Replicated state: one node's writes become everyone's, and everyone's survive everything but the loss of all disks.
+//
+// A write gets its dot and stamp, is signed, and is handed out as a record. When the disk has it (on_durable) it
+// becomes visible to this node too, is acknowledged, and leaves: in a broadcast batch at once, and by anti-entropy to
+// whoever that did not reach. Until then nobody, not even a reader here, sees a value that a power cut could take back.
+//
+// Anti-entropy pulls. A node says its digest ("brief") when a link comes up and about once a second to one random
+// neighbour. Who hears another digest than its own asks with its version vector, from one neighbour at a time, and is
+// sent what it lacks in bounded chunks, with the ranges that the chunk completes: replaced writes leave holes, and the
+// vector must pass them. Vectors are hints; what two nodes' vectors cannot tell apart while their digests differ (a
+// withdrawn write, a range covered wrongly) is found by listing what lives (StateRequest). Pushing on link-up was
+// rejected: a returning node would be sent the same writes by all its neighbours.
+//
+// Every write is judged on its own: signature, certificate, revocation's cut, grant, owner of a sys/ path, time stamp.
+// One stamped over 500 ms ahead of the fleet clock waits in quarantine until the clock gets there.
+// Paths: "sys/node/<hex id>/..." is written by that node only; "sys/revoked/<hex id>" is a set of signed revocations,
+// to which anybody may add; the rest of "sys/" is nobody's.
+// Formats: docs/formats/state_sync.md. Threads: none.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/prng.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "crdt/hlc.h"
+#include "crdt/op.h"
+#include "crdt/replica.h"
+#include "crdt/version_vector.h"
+#include "env/outbox.h"
+#include "trust/directory.h"
+#include "wire/message_type.h"
+#include "wire/state_messages.h"
+
+namespace sedge::mesh {
+
+using Ticket = Number<struct TicketTag>;  // one accepted write, within one life of the node
+
+inline constexpr std::string_view kStateOpBucket = "state.op";          // dot -> signed write
+inline constexpr std::string_view kStateVectorBucket = "state.vector";  // origin -> its row of the version vector
+inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;           // fits a broadcast batch with its header
+
+// What became of a write that came from elsewhere. One counter each in StateStats.
+enum class StateVerdict : std::uint8_t {
+  kMerged,
+  kDuplicate,
+  kReplaced,       // newer ones had made it void
+  kConflict,       // two writes with one dot: its origin equivocates (reported)
+  kMalformed,
+  kUnknownOrigin,  // no certificate yet
+  kForged,         // the signature is not its origin's
+  kPastCut,        // revoked before it was written
+  kForbidden,      // no grant, or somebody else's sys/ path
+  kEarly,          // stamped ahead of the fleet clock: in quarantine (reported)
+  kFull,           // no room, here or in quarantine (reported)
+  kOwn,            // signed by our key, but never written here: a cloned home or an old backup (reported)
+};
+inline constexpr std::size_t kStateVerdicts = 12;
+std::string_view verdict_name(StateVerdict verdict);
+
+struct StateStats {
+  std::array<std::uint64_t, kStateVerdicts> verdicts{};
+  std::uint64_t written = 0;
+  std::uint64_t withdrawn = 0;
+  std::uint64_t pulls = 0;
+  std::uint64_t requests = 0;  // rounds that vectors could not settle
+  std::uint64_t ops_sent = 0;  // by anti-entropy
+  std::size_t in_quarantine = 0;
+  std::uint64_t of(StateVerdict verdict) const { return verdicts[static_cast<std::size_t>(verdict)]; }
+};
+
+class StateSync {
+ public:
+  struct Options {
+    NodeId self;
+    BootEpoch epoch;         // of this life; greater than any before
+    std::uint64_t seed = 0;  // for choosing neighbours and jitter
+    Duration round = 1s;              // between anti-entropy rounds, +-25 %
+    Duration pull_timeout = 2s;       // a neighbour that does not answer loses its turn
+    Duration lazy_flush = 50ms;       // others' writes wait this long for company on the way to disk
+    Duration ahead_max = 500ms;
+    std::size_t chunk_bytes = 256u << 10;  // sent for one question
+    std::size_t unacknowledged_max = 4096;
+    std::size_t quarantine_max = 1024;           // writes
+    std::size_t quarantine_bytes_max = 4u << 20;
+    crdt::Replica::Limits limits;
+  };
+  // Set before start(); each may be empty. They may call back into this object.
+  struct Hooks {
+    std::function<void(Ticket, Status)> done;  // exactly once for each ticket
+    std::function<void(const std::string& path, NodeId writer)> changed;  // read it from replica()
+    std::function<Status(Bytes chain)> learn_chain;  // a certificate chain that came along: for the directory
+    std::function<void(const std::string&)> report;  // what a person should know, once an origin and kind
+  };
+
+  // `key` and `directory` must outlive this; the directory has our own chain.
+  StateSync(Options options, const trust::SecretKey& key, const trust::Directory& directory);
+  Hooks hooks;
+
+  // Before start(): all records of both buckets. Errors: DataLoss: names the record. FailedPrecondition: the boot
+  // epoch was used before.
+  Status load(std::string_view bucket, Bytes key, Bytes value);
+  void start(Instant now);
+
+  // Errors: InvalidArgument (path, size), PermissionDenied (grant, sys/), FailedPrecondition (something of another
+  // family lives there), OutOfRange (a counter's end), ResourceExhausted (too many unacknowledged: retry when some
+  // are done; or the store is full).
+  Result<Ticket> set(std::string_view path, std::optional<Buffer> value, Instant now);        // LWW; none erases
+  Result<Ticket> set_multi(std::string_view path, std::optional<Buffer> value, Instant now);  // MV; replaces all seen
+  Result<Ticket> add(std::string_view path, std::int64_t change, Instant now);
+  Result<Ticket> insert(std::string_view path, Buffer element, Instant now);
+  Result<Ticket> remove(std::string_view path, Buffer element, Instant now);
+
+  // The node numbers what drain() gave: records drained so far are durable with `lsn`.
+  void on_persisting(env::Lsn lsn);
+  void on_durable(env::Lsn upto, Instant now);
+  // The disk failed or the node stops: every write not yet acknowledged is answered with `why`.
+  void abandon(const Error& why);
+
+  // StateOps payloads for the broadcast tree, each at most kStateBatchBytesMax. Call it before drain(): for a write too
+  // large for a batch it tells the neighbours to pull.
+  std::vector<Buffer> take_outgoing();
+  // Errors: DataLoss, Unauthenticated: the sender is broken or lies; count it.
+  Status on_broadcast(NodeId origin, Bytes payload, Instant now);
+  Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  void on_link_up(NodeId peer, Instant now);
+  void on_link_down(NodeId peer, Instant now);
+  // A neighbour's fleet clock, measured by a round trip (membership probes).
+  void on_clock_sample(NodeId peer, std::uint64_t their_fleet_ms, bool settled, Instant now);
+  // Certificates or revocations came: takes back what is past a cut.
+  void on_directory_changed(Instant now);
+
+  void on_timer(Instant now);
+  Instant next_deadline() const;
+  void drain(env::Outbox& out);
+
+  const crdt::Replica& replica() const { return replica_; }
+  const crdt::VersionVector& vector() const { return known_; }
+  const crdt::Digest& digest() const { return replica_.digest(); }
+  std::uint64_t fleet_ms(Instant now) const { return clock_.ms(now); }
+  bool clock_settled(Instant now) const { return clock_.settled(now); }
+  const StateStats& stats() const { return stats_; }
+  std::size_t unacknowledged() const { return staged_.size(); }
+
+ private:
+  using Verdict = StateVerdict;
+
+  struct Staged {
+    Ticket ticket;
+    crdt::Op op;
+    Buffer encoded;
+  };
+  struct Flight {
+    env::Lsn lsn;
+    std::size_t count;  // of staged writes, from the front
+  };
+  struct Pull {
+    NodeId peer;
+    Instant until;
+    bool listing = false;       // by StateRequest,
+    crdt::Dot listed_last;      // which covers the dots up to here
+    bool news = false;          // something was merged
+    std::set<crdt::Dot> passed; // seen in this pull and not merged: not to be sent again in it, nor covered
+  };
+
+  // Local writes.
+  Result<Ticket> write(crdt::OpKind kind, std::string_view path, std::optional<Buffer> value, std::int64_t change,
+                       Instant now);
+  Status check_write(const crdt::Op& op) const;
+  Status complete(crdt::Op& op, std::int64_t change) const;
+  Status may_write(NodeId origin, const crdt::Op& op) const;
+  const crdt::Op* last_staged(const crdt::Op& like) const;
+  void commit(Staged staged);
+
+  // Others' writes.
+  Verdict judge(Bytes encoded, crdt::Dot& dot);
+  Verdict check_origin(const crdt::Op& op, Bytes encoded) const;
+  Verdict merge(crdt::Op op, Bytes encoded);
+  Verdict hold(const crdt::Op& op, Bytes encoded);
+  void release_quarantine();
+  Status take_ops(const wire::StateOps& message, Pull* pull);
+  void learn_chains(const wire::StateOps& message);
+  void report(Verdict verdict, NodeId origin);
+
+  // Anti-entropy (state_exchange.cc).
+  Status on_vector(NodeId from, const wire::StateVector& message);
+  Status on_ops(NodeId from, const wire::StateOps& message);
+  Status on_request(NodeId from, const wire::StateRequest& message);
+  void finish_pull(const wire::StateDigest& theirs);
+  void want(NodeId peer);
+  void next_pull();
+  void ask();
+  void ask_with_vector();
+  void ask_with_living();
+  void send_brief(NodeId peer);
+  void answer_pull(NodeId peer, const crdt::VersionVector& theirs);
+  void answer(NodeId peer, wire::StateOps message, const std::set<NodeId>& new_origins);
+  bool cover(const wire::StateCover& range, const std::set<crdt::Dot>& except);
+  wire::StateDigest wire_digest() const;
+  void on_round();
+
+  // Disk.
+  void keep(const crdt::Dot& dot, Bytes encoded);
+  void erase(const crdt::Dot& dot);
+  void lazy(env::Record record);
+  Status load_op(Bytes key, Bytes value);
+  Status load_row(Bytes key, Bytes value);
+
+  Options options_;
+  const trust::SecretKey& key_;
+  const trust::Directory& directory_;
+  Prng prng_;
+  crdt::Replica replica_;
+  crdt::VersionVector known_;
+  crdt::HybridClock hybrid_;
+  crdt::FleetClock clock_;
+  StateStats stats_;
+  std::set<std::pair<Verdict, NodeId>> reported_;
+
+  Sequence sequence_;
+  Ticket ticket_;
+  std::deque<Staged> staged_;
+  std::size_t drained_ = 0;   // of staged_: handed out as records
+  std::size_t numbered_ = 0;  // of staged_: in flights_
+  std::deque<Flight> flights_;
+  std::vector<Buffer> outgoing_;
+
+  std::map<std::pair<crdt::Hlc, crdt::Dot>, Buffer> quarantine_;
+  std::size_t quarantine_bytes_ = 0;
+
+  std::vector<NodeId> peers_;          // linked, ascending
+  std::vector<NodeId> wanted_;         // said another digest than ours, in that order
+  std::map<NodeId, int> dry_;          // pulls in a row that gave nothing while digests differed
+  std::optional<Pull> pull_;
+  crdt::Dot listed_upto_;              // where the next StateRequest begins
+  Instant round_due_ = kNever;
+  std::vector<env::Send> sends_;
+
+  std::vector<env::Record> lazy_;
+  std::set<NodeId> dirty_rows_;
+  Instant now_{};                      // of the call in progress
+  Instant lazy_due_ = kNever;
+  bool flush_ = false;
+};
+
+}  // namespace sedge::mesh

@@ -1,0 +1,63 @@
+#include "mesh/topic.h"
+
+#include <algorithm>
+
+namespace sedge::mesh {
+
+namespace {
+
+Status check(std::string_view text, bool filter) {
+  const std::string_view what = filter ? "filter" : "topic";
+  if (text.empty()) return fail(Code::kInvalidArgument, "a {} must not be empty", what);
+  if (text.size() > kTopicBytesMax) {
+    return fail(Code::kInvalidArgument, "a {} has at most {} bytes, this has {}", what, kTopicBytesMax, text.size());
+  }
+  for (std::size_t start = 0; start <= text.size();) {
+    const std::size_t end = std::min(text.find('/', start), text.size());
+    const std::string_view level = text.substr(start, end - start);
+    if (level.empty()) return fail(Code::kInvalidArgument, "{} '{}' has an empty level at byte {}", what, text, start);
+    for (const char c : level) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+        return fail(Code::kInvalidArgument, "a {} with a control character at byte {}", what, start);
+      }
+      const bool wildcard = c == '+' || c == '#';
+      if (wildcard && !filter) return fail(Code::kInvalidArgument, "topic '{}' has a wildcard: publish to one", text);
+      if (wildcard && level.size() > 1) {
+        return fail(Code::kInvalidArgument, "filter '{}': '{}' must be a whole level", text, c);
+      }
+    }
+    if (level == "#" && end != text.size()) {
+      return fail(Code::kInvalidArgument, "filter '{}': '#' must be the last level", text);
+    }
+    start = end + 1;
+  }
+  return {};
+}
+
+// Takes the first level off; `more` tells whether others follow.
+std::string_view take_level(std::string_view& rest, bool& more) {
+  const std::size_t slash = rest.find('/');
+  more = slash != std::string_view::npos;
+  const std::string_view level = rest.substr(0, slash);
+  rest.remove_prefix(more ? slash + 1 : rest.size());
+  return level;
+}
+
+}  // namespace
+
+Status check_topic(std::string_view topic) { return check(topic, false); }
+Status check_filter(std::string_view filter) { return check(filter, true); }
+
+bool matches(std::string_view filter, std::string_view topic) {
+  bool more_filter = true, more_topic = true;
+  while (more_filter) {
+    const std::string_view wanted = take_level(filter, more_filter);
+    if (wanted == "#") return true;
+    if (!more_topic) return false;
+    const std::string_view level = take_level(topic, more_topic);
+    if (wanted != "+" && wanted != level) return false;
+  }
+  return !more_topic;
+}
+
+}  // namespace sedge::mesh

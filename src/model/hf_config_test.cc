@@ -1,0 +1,113 @@
+#include "model/hf_config.h"
+
+#include <cmath>
+#include <numbers>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+namespace sedge::model {
+namespace {
+
+// A good config with `more` behind it: later members are added, not replaced, so each test names a new one.
+std::string config_with(std::string_view more = "", std::string_view type = "llama") {
+  return fmt::format(R"({{"model_type":"{}","hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,)"
+                     R"("intermediate_size":128,"vocab_size":32,"max_position_embeddings":256{}{}}})",
+                     type, more.empty() ? "" : ",", more);
+}
+
+std::string error_of(std::string_view more, std::string_view type = "llama") {
+  const auto config = parse_hf_config(config_with(more, type));
+  return config ? "" : config.error().message;
+}
+
+TEST(HfConfig, defaults_are_those_of_transformers) {
+  const HfConfig config = parse_hf_config(config_with()).value();
+  EXPECT_EQ(config.config.kv_heads, 4u);
+  EXPECT_EQ(config.config.head_dim, 16u);
+  EXPECT_EQ(config.config.rope_dim, 16u);
+  EXPECT_EQ(config.config.rope_base, 10000.0f);
+  EXPECT_EQ(config.config.rms_eps, 1e-6f);
+  EXPECT_FALSE(config.config.tied);
+  EXPECT_TRUE(config.rope_freqs.empty());
+  EXPECT_EQ(config.bos, std::nullopt);
+}
+
+TEST(HfConfig, given_fields_win_and_null_is_absent) {
+  const HfConfig config =
+      parse_hf_config(config_with(R"("num_key_value_heads":2,"head_dim":32,"rope_theta":5e5,"rms_norm_eps":1e-5,)"
+                                  R"("tie_word_embeddings":true,"rope_scaling":null,"bos_token_id":1,)"
+                                  R"("eos_token_id":[2,3],"sliding_window":null)",
+                                  "mistral"))
+          .value();
+  EXPECT_EQ(config.config.kv_heads, 2u);
+  EXPECT_EQ(config.config.head_dim, 32u);
+  EXPECT_EQ(config.config.rope_base, 500000.0f);
+  EXPECT_TRUE(config.config.tied);
+  EXPECT_EQ(config.bos, 1);
+  EXPECT_EQ(config.eos, 2);
+}
+
+TEST(HfConfig, what_the_engine_does_not_have_is_refused_by_field) {
+  EXPECT_EQ(error_of("", "gpt2"), "config.json: field 'model_type' 'gpt2': llama and mistral are imported");
+  EXPECT_EQ(error_of(R"("hidden_act":"gelu")"), "config.json: field 'hidden_act' 'gelu': only silu is run");
+  EXPECT_EQ(error_of(R"("attention_bias":true)"), "config.json: field 'attention_bias' is true: biases are not run");
+  EXPECT_EQ(error_of(R"("sliding_window":128)"),
+            "config.json: field 'sliding_window' 128 is shorter than the context 256");
+  EXPECT_EQ(error_of(R"("sliding_window":256)"), "");
+  EXPECT_EQ(error_of(R"("rope_scaling":{"type":"yarn"})"),
+            "config.json: field 'rope_scaling': type 'yarn' (linear and llama3 are known)");
+}
+
+TEST(HfConfig, impossible_fields_are_refused_by_name) {
+  EXPECT_EQ(error_of(R"("num_key_value_heads":3)"), "config.json: 4 heads cannot share 3 key-value heads");
+  EXPECT_EQ(error_of(R"("head_dim":-1)"), "config.json: field 'head_dim' is not a non-negative integer");
+  EXPECT_EQ(error_of(R"("rope_theta":0)"), "config.json: RoPE's base 0 is not a positive number");
+  EXPECT_EQ(error_of(R"("rope_theta":"big")"), "config.json: field 'rope_theta' is not a number");
+  EXPECT_EQ(error_of(R"("vocab_size":32)"), "config.json: 'vocab_size' stands twice, the second at offset 155");
+  EXPECT_EQ(parse_hf_config(R"({"model_type":"llama"})").error().message,
+            "config.json: field 'num_hidden_layers' is missing");
+  EXPECT_EQ(parse_hf_config("[]").error().message, "config.json is not a JSON object");
+  EXPECT_FALSE(parse_hf_config(std::string(100, '[')));
+}
+
+TEST(HfConfig, linear_scaling_under_its_old_and_new_name) {
+  EXPECT_EQ(parse_hf_config(config_with(R"("rope_scaling":{"type":"linear","factor":4})")).value().rope_linear, 4.0f);
+  const HfConfig config =
+      parse_hf_config(config_with(R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e6})")).value();
+  EXPECT_EQ(config.rope_linear, 2.0f);
+  EXPECT_EQ(config.config.rope_base, 1e6f);
+  EXPECT_FALSE(parse_hf_config(config_with(R"("rope_scaling":{"type":"linear","factor":0})")));
+}
+
+TEST(HfConfig, llama3_scaling_keeps_short_waves_and_stretches_long_ones) {
+  const HfConfig config =
+      parse_hf_config(
+          config_with(R"("rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,)"
+                      R"("original_max_position_embeddings":128},"rope_theta":10000)"))
+          .value();
+  ASSERT_EQ(config.rope_freqs.size(), 8u);
+  for (std::size_t i = 0; i < 8; ++i) {
+    const double wave = 2 * std::numbers::pi * std::pow(10000.0, static_cast<double>(i) / 8);
+    const float lowest = wave > 128.0 ? 8.0f : 1.0f;
+    const float highest = wave < 128.0 / 4 ? 1.0f : 8.0f;
+    EXPECT_GE(config.rope_freqs[i], lowest);
+    EXPECT_LE(config.rope_freqs[i], highest);
+  }
+  EXPECT_EQ(config.rope_freqs.front(), 1.0f);
+  EXPECT_EQ(config.rope_freqs.back(), 8.0f);
+  EXPECT_GT(config.rope_freqs[2], 1.0f);  // wavelength 63: between, 128/63 = 2.04 waves -> blend 0.346
+  EXPECT_NEAR(config.rope_freqs[2], 1 / ((1 - 0.3456) / 8 + 0.3456), 0.01);
+}
+
+TEST(HfConfig, any_text_is_a_config_or_an_error) {
+  EXPECT_TRUE(rc::check([](const std::string& noise, std::size_t at, unsigned char byte) {
+    (void)parse_hf_config(noise);
+    std::string text = config_with(R"("rope_scaling":{"rope_type":"llama3"})");
+    text[at % text.size()] = static_cast<char>(byte);
+    (void)parse_hf_config(text);
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::model

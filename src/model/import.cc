@@ -1,0 +1,164 @@
+// The back end: lays out the GGUF and pulls every tensor through a buffer of about a megabyte.
+#include "model/import.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <system_error>
+
+#include "model/import_source.h"
+
+namespace sedge::model {
+namespace {
+
+constexpr std::uint64_t kPieceBytes = 1 << 20;
+
+struct TargetRow {
+  DType type;
+  std::uint32_t file_type;  // general.file_type: llama.cpp's enum llama_ftype
+  float magnitude_max;      // what the format holds without becoming infinite: of a block, scale's largest × integer's
+};
+
+constexpr TargetRow kTargets[] = {
+    {DType::kF32, 0, std::numeric_limits<float>::max()},
+    {DType::kF16, 1, 65504.0f},
+    {DType::kQ4_0, 2, 8 * 65504.0f},
+    {DType::kQ8_0, 7, 127 * 65504.0f},
+    {DType::kBF16, 32, 0x1.fep127f},
+};
+
+const TargetRow& target_of(DType type) { return *std::ranges::find(kTargets, type, &TargetRow::type); }
+
+// Vectors (norms, factors) are F32: tiny, and stock kernels ask for it.
+// A row that is no whole number of blocks falls back to F16.
+DType target_type(const ImportTensor& tensor, const ImportOptions& options, std::vector<std::string>& notes) {
+  if (tensor.shape.size() == 1) return DType::kF32;
+  const DType wanted = options.type.value_or(tensor.type);
+  if (row_bytes(wanted, tensor.shape[0])) return wanted;
+  notes.push_back(fmt::format("{}: rows of {} values do not fit {} blocks, written as F16", tensor.name,
+                              tensor.shape[0], dtype_name(wanted)));
+  return DType::kF16;
+}
+
+// One tensor on its way: reads rows in the target's order, converts what differs.
+class RowStream {
+ public:
+  RowStream(const ImportTensor& tensor, DType target)
+      : tensor_(tensor),
+        from_(kernels::format_of(tensor.type)),
+        to_(kernels::format_of(target)),
+        cols_(static_cast<std::size_t>(tensor.shape[0])),
+        row_bytes_in_(cols_ / from_.block_values * from_.block_bytes),
+        row_bytes_out_(cols_ / to_.block_values * to_.block_bytes),
+        rows_(tensor.data.size() / row_bytes_in_) {}
+
+  Status run(const ByteSink& sink) {
+    values_.resize(from_.type == to_.type ? 0 : cols_);
+    const std::size_t rows_a_piece = std::max<std::size_t>(1, kPieceBytes / row_bytes_out_);
+    for (std::size_t row = 0; row < rows_; row += rows_a_piece) {
+      const std::size_t count = std::min(rows_a_piece, rows_ - row);
+      piece_.resize(count * row_bytes_out_);
+      for (std::size_t i = 0; i < count; ++i) SEDGE_CHECK(convert(row + i, piece_.data() + i * row_bytes_out_));
+      SEDGE_CHECK(sink(piece_));
+    }
+    return {};
+  }
+
+ private:
+  Status convert(std::size_t row, std::uint8_t* out) {
+    const std::size_t source = tensor_.half_heads == 0 ? row : half_row(row, rows_ / tensor_.half_heads);
+    const std::uint8_t* in = tensor_.data.data() + source * row_bytes_in_;
+    if (from_.type == to_.type) {
+      std::copy_n(in, row_bytes_in_, out);
+      return {};
+    }
+    from_.dequantize(in, values_.data(), cols_);
+    const float max = target_of(to_.type).magnitude_max;
+    const auto bad = std::ranges::find_if(values_, [max](float v) { return !(std::fabs(v) <= max); });
+    if (bad != values_.end()) {
+      return fail(Code::kInvalidArgument, "row {}, column {}: {} cannot be written as {}", source,
+                  bad - values_.begin(), *bad, to_.name);
+    }
+    to_.quantize(values_.data(), out, cols_);
+    return {};
+  }
+
+  const ImportTensor& tensor_;
+  const kernels::Format& from_;
+  const kernels::Format& to_;
+  std::size_t cols_, row_bytes_in_, row_bytes_out_, rows_;
+  std::vector<float> values_;
+  Buffer piece_;
+};
+
+Result<bool> begins_with_gguf(const std::filesystem::path& in) {
+  SEDGE_TRY(const auto file, MappedFile::open(in));
+  return as_text(file->bytes()).starts_with("GGUF");
+}
+
+Result<ImportSource> open_source(const std::filesystem::path& in, const ImportOptions& options) {
+  std::error_code error;
+  if (std::filesystem::is_directory(in, error) || in.extension() == ".safetensors") return open_hf(in, options);
+  SEDGE_TRY(const bool gguf, begins_with_gguf(in));
+  return gguf ? open_gguf(in) : open_llama2c(in, options);
+}
+
+// The type most of the bytes have, by which tools name a file.
+std::uint32_t file_type(const ImportSource& source, const std::vector<DType>& types) {
+  std::size_t largest = 0;
+  for (std::size_t i = 1; i < source.tensors.size(); ++i) {
+    if (source.tensors[i].data.size() > source.tensors[largest].data.size()) largest = i;
+  }
+  return types.empty() ? 0 : target_of(types[largest]).file_type;
+}
+
+}  // namespace
+
+std::size_t half_row(std::size_t row, std::size_t head_dim) {
+  const std::size_t in_head = row % head_dim;
+  return row - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;
+}
+
+Result<ImportSource> open_gguf(const std::filesystem::path& in) {
+  SEDGE_TRY(GgufFile opened, GgufFile::open(in));
+  const auto file = std::make_shared<const GgufFile>(std::move(opened));
+  ImportSource source;
+  source.format = "GGUF";
+  source.opened.push_back(file);
+  for (const GgufEntry& entry : file->metadata()) {
+    if (entry.key != "general.file_type" && entry.key != "general.quantization_version") source.writer.copy(entry);
+  }
+  for (const TensorView& tensor : file->tensors()) {
+    source.tensors.push_back({tensor.name, tensor.type, tensor.shape, tensor.data, 0});
+  }
+  return source;
+}
+
+Result<ImportReport> import_model(const std::filesystem::path& in, const std::filesystem::path& out,
+                                  const ImportOptions& options) {
+  SEDGE_TRY(ImportSource source, open_source(in, options));
+  ImportReport report{.source = source.format, .tensors = source.tensors.size(), .data_bytes = 0, .notes = {}};
+  std::vector<DType> types;
+  for (const ImportTensor& tensor : source.tensors) types.push_back(target_type(tensor, options, report.notes));
+  source.writer.set("general.file_type", file_type(source, types));
+  source.writer.set("general.quantization_version", std::uint32_t{2});
+  std::uint64_t total = 0, done = 0;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    const ImportTensor& tensor = source.tensors[i];
+    SEDGE_TRY(const std::uint64_t bytes, row_bytes(types[i], tensor.shape[0]));
+    SEDGE_TRY(const std::uint64_t bytes_in, row_bytes(tensor.type, tensor.shape[0]));
+    total += tensor.data.size() / bytes_in * bytes;
+    source.writer.add_tensor(tensor.name, types[i], tensor.shape, [&, target = types[i]](const ByteSink& sink) {
+      return RowStream(tensor, target).run([&](Bytes piece) -> Status {
+        done += piece.size();
+        if (options.progress) options.progress(done, total);
+        return sink(piece);
+      });
+    });
+  }
+  SEDGE_CHECK(source.writer.write(out));
+  report.data_bytes = total;
+  return report;
+}
+
+}  // namespace sedge::model

@@ -1,0 +1,150 @@
+#include "model/llama.h"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "model/testing/tiny_llama.h"
+#include "support/test_data.h"
+
+namespace sedge::model {
+namespace {
+
+using testing::tiny_config;
+using testing::tiny_writer;
+
+// The error of loading what a writer writes; empty when it loads.
+std::string load_error(const GgufWriter& writer) {
+  const Buffer bytes = writer.to_bytes().value();
+  const auto file = GgufFile::parse(bytes);
+  if (!file) return file.error().message;
+  const auto model = load_llama(*file);
+  return model ? "" : model.error().message;
+}
+
+// A tiny model's file with tensors replaced, renamed or left out by name.
+std::string with_tensors(const std::function<void(std::string&, std::vector<std::uint64_t>&, DType&)>& change) {
+  const LlamaConfig config = tiny_config();
+  GgufWriter writer;
+  write_llama_config(writer, config);
+  for (auto [name, shape] : testing::tensor_list(config)) {
+    DType type = DType::kF32;
+    change(name, shape, type);
+    if (name.empty()) continue;
+    writer.add_tensor(name, type, shape,
+                      [data = testing::random_tensor(type, shape, 1)](const ByteSink& sink) { return sink(data); });
+  }
+  return load_error(writer);
+}
+
+TEST(Llama, sizes_that_are_written_are_read_and_every_view_has_its_shape) {
+  for (const bool tied : {true, false}) {
+    LlamaConfig config = tiny_config();
+    config.tied = tied;
+    config.head_dim = 16;  // wider than its share: needs key_length
+    config.rope_dim = 6;
+    const Buffer bytes = tiny_writer(config, DType::kQ8_0).to_bytes().value();
+    const GgufFile file = GgufFile::parse(bytes).value();
+    const LlamaModel model = load_llama(file).value();
+    EXPECT_EQ(model.config.head_dim, 16u);
+    EXPECT_EQ(model.config.rope_dim, 6u);
+    EXPECT_EQ(model.config.name, "tiny");
+    EXPECT_EQ(model.config.tied, tied);
+    EXPECT_EQ(model.config.rope_layout, RopeLayout::kInterleaved);
+    EXPECT_EQ(model.weights.output.data.data() == model.weights.token_embd.data.data(), tied);
+    ASSERT_EQ(model.weights.layers.size(), 2u);
+    EXPECT_EQ(model.weights.layers[1].k.shape, (std::vector<std::uint64_t>{32, 32}));
+    EXPECT_EQ(model.weights.layers[1].o.shape, (std::vector<std::uint64_t>{64, 32}));
+    EXPECT_EQ(model.weights.layers[0].down.name, "blk.0.ffn_down.weight");
+  }
+}
+
+TEST(Llama, a_missing_surplus_or_misshapen_tensor_is_named) {
+  EXPECT_EQ(with_tensors([](auto&, auto&, auto&) {}), "");
+  EXPECT_EQ(with_tensors([](auto& name, auto&, auto&) { name = name == "blk.1.ffn_up.weight" ? "" : name; }),
+            "tensor 'blk.1.ffn_up.weight' is missing");
+  EXPECT_EQ(with_tensors([](auto& name, auto& shape, auto&) {
+              if (name == "blk.0.attn_k.weight") shape = {16, 32};
+            }),
+            "tensor 'blk.0.attn_k.weight' has shape [16, 32], the metadata asks for [32, 16]");
+  EXPECT_EQ(with_tensors([](auto& name, auto&, auto& type) {
+              if (name == "output_norm.weight") type = DType::kF16;
+            }),
+            "tensor 'output_norm.weight' is F16, norms are read as F32");
+  GgufWriter writer = tiny_writer(tiny_config());
+  writer.add_tensor("blk.0.attn_q.bias", DType::kF32, {1}, as_bytes("0000"));
+  EXPECT_EQ(load_error(writer), "tensor 'blk.0.attn_q.bias' has no place in a plain Llama of 2 layers");
+}
+
+TEST(Llama, sizes_outside_their_limits_are_refused_by_name) {
+  const auto error = [](auto change) {
+    LlamaConfig config = tiny_config();
+    change(config);
+    const Status status = check_llama_config(config);
+    return status ? "" : status.error().message;
+  };
+  EXPECT_EQ(error([](auto&) {}), "");
+  EXPECT_EQ(error([](auto& c) { c.layers = 0; }), "layers is 0, 1 to 1024 are allowed");
+  EXPECT_EQ(error([](auto& c) { c.vocab = ~std::size_t{0}; }),
+            "vocabulary is 18446744073709551615, 1 to 2097152 are allowed");
+  EXPECT_EQ(error([](auto& c) { c.kv_heads = 3; }), "4 heads cannot share 3 key-value heads");
+  EXPECT_EQ(error([](auto& c) { c.rope_dim = 10; }),
+            "head size 8 and rotary size 10 must be even, the second at most the first");
+  EXPECT_NE(error([](auto& c) { c.rope_base = std::numeric_limits<float>::infinity(); }), "");
+  EXPECT_NE(error([](auto& c) { c.rms_eps = std::nanf(""); }), "");
+}
+
+TEST(Llama, features_that_would_change_the_answer_are_refused) {
+  const auto error = [](std::string_view key, auto value) {
+    GgufWriter writer = tiny_writer(tiny_config());
+    writer.set(key, value);
+    return load_error(writer);
+  };
+  EXPECT_EQ(error("llama.expert_count", std::uint32_t{8}), "llama.expert_count is 8: mixtures are not run");
+  EXPECT_EQ(error("llama.attention.sliding_window", std::uint32_t{8}),
+            "llama.attention.sliding_window is not supported");
+  EXPECT_EQ(error("llama.rope.scaling.type", "yarn"), "llama.rope.scaling.type 'yarn' is not supported (linear is)");
+  EXPECT_EQ(error("llama.rope.scaling.type", "none"), "");
+}
+
+TEST(Llama, position_scaling_becomes_factors_of_the_frequencies) {
+  GgufWriter writer = tiny_writer(tiny_config());
+  writer.set("llama.rope.scaling.type", "linear");
+  writer.set("llama.rope.scaling.factor", 4.0f);
+  const std::vector<float> freqs = {1, 2, 3, 4};
+  writer.add_tensor("rope_freqs.weight", DType::kF32, {4},
+                    Bytes(reinterpret_cast<const std::uint8_t*>(freqs.data()), 16));
+  const Buffer bytes = writer.to_bytes().value();
+  const GgufFile file = GgufFile::parse(bytes).value();
+  EXPECT_EQ(load_llama(file).value().rope_factors, (std::vector<float>{4, 8, 12, 16}));
+}
+
+TEST(Llama, an_architecture_is_a_row_that_says_how_rope_pairs) {
+  LlamaConfig config = tiny_config();
+  config.arch = "exaone";
+  const Buffer bytes = tiny_writer(config).to_bytes().value();
+  EXPECT_EQ(load_llama(GgufFile::parse(bytes).value()).value().config.rope_layout, RopeLayout::kHalf);
+  config.arch = "mamba";
+  EXPECT_EQ(load_error(tiny_writer(config)), "general.architecture 'mamba' is not run here (llama and exaone are)");
+}
+
+TEST(Llama, a_model_made_by_others_loads) {
+  SEDGE_NEED_DATA(path, "llm/stories260K/stories260K.gguf");
+  const GgufFile file = GgufFile::open(path).value();
+  const LlamaModel model = load_llama(file).value();
+  EXPECT_EQ(model.config.layers, 5u);
+  EXPECT_EQ(model.config.kv_heads, 4u);
+  EXPECT_EQ(model.config.vocab, 512u);
+  EXPECT_FALSE(model.config.tied);
+}
+
+TEST(Llama, a_vocabulary_alone_has_sizes_but_no_weights) {
+  SEDGE_NEED_DATA(path, "tokenizers/llama.cpp/ggml-vocab-llama-spm.gguf");
+  const GgufFile file = GgufFile::open(path).value();
+  EXPECT_EQ(read_llama_config(file).value().layers, 32u);
+  EXPECT_EQ(load_llama(file).error().message, "the file holds a vocabulary and no weights");
+}
+
+}  // namespace
+}  // namespace sedge::model

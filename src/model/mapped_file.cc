@@ -1,0 +1,52 @@
+#include "model/mapped_file.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace sedge::model {
+namespace {
+
+std::unexpected<Error> system_error(const std::filesystem::path& path) {
+  const int reason = errno;
+  const Code code = reason == ENOENT                      ? Code::kNotFound
+                    : reason == EACCES || reason == EPERM ? Code::kPermissionDenied
+                                                          : Code::kUnknown;
+  return fail(code, "{}: {}", path.string(), std::strerror(reason));
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
+  // O_NONBLOCK: a FIFO under this name must not hang us before fstat can refuse it.
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.fd < 0) return system_error(path);
+  struct stat info{};
+  if (::fstat(file.fd, &info) != 0) return system_error(path);
+  if (!S_ISREG(info.st_mode)) return fail(Code::kInvalidArgument, "{}: not a regular file", path.string());
+  Bytes view;
+  if (info.st_size > 0) {
+    const auto size = static_cast<std::size_t>(info.st_size);
+    void* start = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.fd, 0);
+    if (start == MAP_FAILED) return system_error(path);
+    view = Bytes(static_cast<const std::uint8_t*>(start), size);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(view));
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace sedge::model

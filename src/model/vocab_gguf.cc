@@ -1,0 +1,125 @@
+// A vocabulary as GGUF metadata: tokenizer.ggml.* and tokenizer.chat_template, read and written.
+// The keys are those of the GGUF specification, so that other runtimes read what we write. Two of our own carry what
+// the specification has no key for; other runtimes pass over them.
+#include <array>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "model/bpe_words.h"
+#include "model/gguf.h"
+#include "model/vocab.h"
+
+namespace sedge::model {
+
+namespace {
+
+constexpr const char* kStripLeft = "sedge.tokenizer.strip_left";
+constexpr const char* kStripRight = "sedge.tokenizer.strip_right";
+
+struct IdKey {
+  const char* key;
+  std::optional<std::int32_t> Vocab::*id;
+};
+constexpr auto kIds = std::to_array<IdKey>({
+    {"tokenizer.ggml.bos_token_id", &Vocab::bos},
+    {"tokenizer.ggml.eos_token_id", &Vocab::eos},
+    {"tokenizer.ggml.unknown_token_id", &Vocab::unk},
+    {"tokenizer.ggml.eot_token_id", &Vocab::eot},
+});
+
+struct FlagKey {
+  const char* key;
+  bool Vocab::*flag;
+};
+constexpr auto kFlags = std::to_array<FlagKey>({
+    {"tokenizer.ggml.add_bos_token", &Vocab::add_bos},
+    {"tokenizer.ggml.add_eos_token", &Vocab::add_eos},
+    {"tokenizer.ggml.add_space_prefix", &Vocab::add_space_prefix},
+});
+
+// Some converters write 2^32 - 1 for a token that there is not.
+Status read_ids(const GgufFile& file, Vocab& vocab) {
+  constexpr std::uint64_t kNone = std::numeric_limits<std::uint32_t>::max();
+  for (const IdKey& row : kIds) {
+    if (!file.has(row.key)) continue;
+    SEDGE_TRY(const std::uint64_t id, file.get_uint(row.key));
+    if (id == kNone) continue;
+    if (id >= vocab.tokens.size()) {
+      return fail(Code::kInvalidArgument, "{} is {}, the vocabulary has {} tokens", row.key, id, vocab.tokens.size());
+    }
+    vocab.*row.id = static_cast<std::int32_t>(id);
+  }
+  return {};
+}
+
+Result<std::vector<std::int32_t>> read_int32s(const GgufFile& file, std::string_view key) {
+  std::vector<std::int32_t> narrow;
+  if (!file.has(key)) return narrow;
+  SEDGE_TRY(const std::vector<std::int64_t> wide, file.get_ints(key));
+  narrow.reserve(wide.size());
+  for (const std::int64_t value : wide) {
+    if (!std::in_range<std::int32_t>(value)) return fail(Code::kInvalidArgument, "{} holds {}", key, value);
+    narrow.push_back(static_cast<std::int32_t>(value));
+  }
+  return narrow;
+}
+
+Result<Vocab> read_vocab(const GgufFile& file) {
+  Vocab vocab;
+  SEDGE_TRY(vocab.model, file.get_string("tokenizer.ggml.model"));
+  if (file.has("tokenizer.ggml.pre")) {
+    SEDGE_TRY(vocab.pre, file.get_string("tokenizer.ggml.pre"));
+  }
+  SEDGE_TRY(vocab.tokens, file.get_strings("tokenizer.ggml.tokens"));
+  if (file.has("tokenizer.ggml.scores")) {
+    SEDGE_TRY(vocab.scores, file.get_floats("tokenizer.ggml.scores"));
+  }
+  if (file.has("tokenizer.ggml.merges")) {
+    SEDGE_TRY(vocab.merges, file.get_strings("tokenizer.ggml.merges"));
+  }
+  SEDGE_TRY(vocab.types, read_int32s(file, "tokenizer.ggml.token_type"));
+  SEDGE_TRY(vocab.strip_left, read_int32s(file, kStripLeft));
+  SEDGE_TRY(vocab.strip_right, read_int32s(file, kStripRight));
+  const bool sentencepiece = vocab.model == "llama";
+  const PreTokenizer* pre = find_pre_tokenizer(vocab.pre);
+  vocab.add_space_prefix = sentencepiece;
+  vocab.add_bos = sentencepiece || (pre != nullptr && pre->add_bos);
+  for (const FlagKey& row : kFlags) {
+    if (!file.has(row.key)) continue;
+    SEDGE_TRY(vocab.*row.flag, file.get_bool(row.key));
+  }
+  if (file.has("tokenizer.chat_template")) {
+    SEDGE_TRY(vocab.chat_template, file.get_string("tokenizer.chat_template"));
+  }
+  SEDGE_CHECK(read_ids(file, vocab));
+  SEDGE_CHECK(check_vocab(vocab));
+  return vocab;
+}
+
+}  // namespace
+
+Result<Vocab> vocab_from_gguf(const GgufFile& file) {
+  auto vocab = read_vocab(file);
+  if (!vocab) return in_context("tokenizer", std::move(vocab).error());
+  return vocab;
+}
+
+void write_vocab(GgufWriter& writer, const Vocab& vocab) {
+  writer.set("tokenizer.ggml.model", vocab.model);
+  writer.set("tokenizer.ggml.pre", vocab.pre.empty() ? std::string("default") : vocab.pre);
+  writer.set("tokenizer.ggml.tokens", std::span<const std::string>(vocab.tokens));
+  if (!vocab.scores.empty()) writer.set("tokenizer.ggml.scores", std::span<const float>(vocab.scores));
+  if (!vocab.types.empty()) writer.set("tokenizer.ggml.token_type", std::span<const std::int32_t>(vocab.types));
+  if (!vocab.merges.empty()) writer.set("tokenizer.ggml.merges", std::span<const std::string>(vocab.merges));
+  for (const IdKey& row : kIds) {
+    if (const auto id = vocab.*row.id) writer.set(row.key, static_cast<std::uint32_t>(*id));
+  }
+  for (const FlagKey& row : kFlags) writer.set(row.key, vocab.*row.flag);
+  for (const auto& [key, ids] : {std::pair(kStripLeft, &vocab.strip_left), {kStripRight, &vocab.strip_right}}) {
+    if (!ids->empty()) writer.set(key, std::span<const std::int32_t>(*ids));
+  }
+  if (!vocab.chat_template.empty()) writer.set("tokenizer.chat_template", vocab.chat_template);
+}
+
+}  // namespace sedge::model

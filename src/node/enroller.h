@@ -1,0 +1,75 @@
+// The issuer's side of joining: makes invitations, and answers who comes with one. The order is the point: a spent
+// invitation is durable before the certificate leaves, so that a crash in between can cost the joiner a retry (with
+// the same key it gets the same answer) but never admits two machines on one invitation.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "env/entropy.h"
+#include "env/outbox.h"
+#include "trust/certificate.h"
+#include "trust/invitation.h"
+#include "trust/join.h"
+#include "trust/keys.h"
+#include "trust/revocation.h"
+
+namespace sedge::node {
+
+struct IssuerOptions {
+  trust::Seed key{};                  // of the issuer's own key
+  trust::Certificate certificate;
+  trust::PublicKey root;
+};
+
+class Enroller {
+ public:
+  Enroller(const IssuerOptions& issuer, trust::FleetSecret fleet_secret, std::vector<std::string> seeds,
+           env::Entropy& entropy);
+
+  Status load(Bytes key, Bytes value) { return book_.load(key, value); }
+
+  // `shown` gets the invitation's text once it is durable. Errors (through `shown`): as InvitationBook::invite.
+  using Shown = std::function<void(const Result<std::string>&)>;
+  void invite(std::optional<std::string> name, std::optional<trust::Grants> grants, Shown shown);
+
+  // A signed revocation of a node by this issuer. `chain` is the subject's.
+  Result<Buffer> revoke(const trust::CertificateChain& chain, trust::Cut cut) const;
+
+  void on_request(std::uint64_t handle, const trust::JoinRequest& request, const trust::Exporter& exporter);
+
+  struct Answer {
+    std::uint64_t handle = 0;
+    std::variant<trust::JoinGrant, trust::JoinRefusal> message;
+  };
+  std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
+
+  void drain(env::Outbox& out);
+  void on_persisting(env::Lsn lsn);
+  void on_durable(env::Lsn upto);
+
+ private:
+  struct Waiting {
+    std::optional<env::Lsn> lsn;       // of its record, once it has one
+    std::function<void()> then;
+  };
+  void after(trust::InvitationBook::Record record, std::function<void()> then);
+
+  trust::SecretKey key_;
+  trust::Certificate certificate_;
+  trust::PublicKey root_;
+  trust::FleetSecret fleet_secret_;
+  std::vector<std::string> seeds_;
+  env::Entropy& entropy_;
+  trust::InvitationBook book_;
+  std::vector<env::Record> records_;
+  std::vector<Waiting> waiting_;
+  std::vector<Answer> answers_;
+};
+
+}  // namespace sedge::node

@@ -1,0 +1,528 @@
+#include "node/node.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "mesh/topic.h"
+#include "trust/beacon.h"
+#include "trust/revocation.h"
+#include "wire/task_messages.h"
+
+namespace sedge::node {
+namespace {
+
+constexpr std::string_view kNodePrefix = "sys/node/";
+constexpr std::string_view kOffersSuffix = "/offers";
+constexpr std::string_view kRetainedPrefix = "retained/";
+constexpr Duration kIdleLoadInterval = 2s;     // an unchanged queue is repeated, for those who missed it
+constexpr Duration kLonelyBeaconInterval = 1s;  // with no link yet; then rarer: 2 KB a minute a node
+constexpr Duration kBeaconInterval = 10s;
+constexpr int kSelfRoundsMax = 64;  // messages to ourselves that answer each other, in one call
+
+std::string offers_path(NodeId id) { return fmt::format("{}{}{}", kNodePrefix, id.hex(), kOffersSuffix); }
+
+template <class Message, class Handler>
+Status with(Bytes body, Handler&& handle) {
+  SEDGE_TRY(const Message message, wire::decode<Message>(body));
+  handle(message);
+  return {};
+}
+
+bool same_load(const wire::LoadReport& a, const wire::LoadReport& b) {
+  return a.running == b.running && a.waiting == b.waiting && a.backlog == b.backlog;
+}
+
+}  // namespace
+
+Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& directory, env::Entropy& entropy,
+           env::Compute& compute)
+    : options_(std::move(options)),
+      id_(trust::node_id_of(key.public_key())),
+      key_(std::move(key)),
+      directory_(directory),
+      entropy_(entropy),
+      compute_(compute),
+      owner_([&] {
+        TaskOwnerOptions owner = options_.owner;
+        owner.self = id_;
+        return owner;
+      }()),
+      worker_(options_.worker, compute) {
+  const auto learn = [this](Bytes chain) -> Status {
+    SEDGE_CHECK(directory_.add(chain));
+    return {};
+  };
+  mesh::Membership::Options member;
+  member.self = id_;
+  member.name = options_.name;
+  member.epoch = options_.epoch;
+  member.seed = entropy_.u64();
+  member.endpoints = options_.endpoints;
+  member.seeds = options_.seeds;
+  member.learn_certificate = learn;
+  member.fleet_ms = [this](Instant now) -> std::uint64_t {
+    return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;  // an unsettled clock has no vote
+  };
+  member.clock_sample = [this](NodeId peer, std::uint64_t their_ms, Duration /*rtt*/, Instant now) {
+    state_->on_clock_sample(peer, their_ms, true, now);
+  };
+  membership_ = std::make_unique<mesh::Membership>(std::move(member), key_, directory_);
+
+  mesh::Broadcast::Options broadcast;
+  broadcast.self = id_;
+  broadcast.epoch = options_.epoch;
+  broadcast.deliver = [this](mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now) {
+    on_batch(kind, origin, payload, now);
+  };
+  broadcast_ = std::make_unique<mesh::Broadcast>(std::move(broadcast), key_, directory_);
+  pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_);
+
+  mesh::StateSync::Options state;
+  state.self = id_;
+  state.epoch = options_.epoch;
+  state.seed = entropy_.u64();
+  state_ = std::make_unique<mesh::StateSync>(state, key_, directory_);
+  state_->hooks.done = [this](mesh::Ticket ticket, const Status& status) {
+    if (auto found = durable_callbacks_.extract(ticket)) found.mapped()(status);
+  };
+  state_->hooks.changed = [this](const std::string& path, NodeId writer) { on_entry(path, writer); };
+  state_->hooks.learn_chain = learn;
+  if (options_.issuer) {
+    std::vector<std::string> seeds;
+    for (const env::Endpoint& endpoint : options_.endpoints) seeds.push_back(endpoint.text());
+    seeds.resize(std::min(seeds.size(), trust::kSeedsMax));
+    enroller_ = std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, std::move(seeds), entropy_);
+  }
+}
+
+Node::~Node() = default;
+
+const std::vector<std::string>& Node::buckets() {
+  static const std::vector<std::string> kBuckets = {
+      mesh::Membership::kBucket, mesh::Broadcast::kBucket, std::string(mesh::kStateOpBucket),
+      std::string(mesh::kStateVectorBucket), std::string(trust::InvitationBook::kBucket)};
+  return kBuckets;
+}
+
+Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
+  if (bucket == mesh::Membership::kBucket) return membership_->load(key, value);
+  if (bucket == mesh::Broadcast::kBucket) return broadcast_->load(key, value);
+  if (bucket == trust::InvitationBook::kBucket) return enroller_ ? enroller_->load(key, value) : Status();
+  return state_->load(bucket, key, value);
+}
+
+void Node::start(Instant now) {
+  now_ = now;
+  state_->start(now);
+  broadcast_->start(now);
+  membership_->start(now);
+  // What was replicated before this start is as good as what comes now.
+  state_->replica().for_each(kNodePrefix, [this](const std::string& path, const crdt::Value& value) {
+    on_entry(path, value.writer);
+  });
+  on_revocations(now);
+  advertise(now);
+  next_load_ = now;
+  if (options_.beacons) next_beacon_ = now;
+  settle(now);
+}
+
+void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
+  now_ = now;
+  if (const auto known = directory_.add(peer.certificate_chain); !known) {
+    ++stats_.frames_refused;
+    hangups_.push_back({peer.id, env::LinkDown::kProtocol});
+    return;
+  }
+  membership_->on_link_up(peer, now);
+  broadcast_->on_link_up(peer.id, now);
+  state_->on_link_up(peer.id, now);
+  owner_.on_link_up(peer.id);
+  views_stale_ = true;
+  settle(now);
+}
+
+void Node::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
+  now_ = now;
+  membership_->on_link_down(peer, reason, now);
+  broadcast_->on_link_down(peer, now);
+  state_->on_link_down(peer, now);
+  lose(peer, now);
+  settle(now);
+}
+
+// What we and it had under way with each other is void; both sides start over on the next link.
+void Node::lose(NodeId peer, Instant now) {
+  views_stale_ = true;
+  refresh_views();
+  owner_.on_node_lost(peer, now);
+  worker_.on_owner_lost(peer, now);
+}
+
+void Node::on_dial_failed(const env::DialFailure& failure, Instant now) {
+  now_ = now;
+  membership_->on_dial_failed(failure, now);
+  settle(now);
+}
+
+void Node::on_frame(NodeId from, Bytes frame, Instant now) {
+  now_ = now;
+  membership_->on_heard(from, now);
+  const auto opened = wire::open_frame(frame);
+  const Status handled = opened ? dispatch(from, opened->type, opened->body, now)
+                                : Status(std::unexpected(opened.error()));
+  if (!handled) ++stats_.frames_refused;
+  settle(now);
+}
+
+Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  const auto number = static_cast<std::uint8_t>(type);
+  if (number < 16) return membership_->on_message(from, type, body, now);
+  if (number < 32) return broadcast_->on_message(from, type, body, now);
+  if (number < 48) return state_->on_message(from, type, body, now);
+  if (number < 64) return on_task_frame(from, type, body, now);
+  return fail(Code::kUnimplemented, "message type {} is of a newer version", number);
+}
+
+Status Node::on_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  switch (type) {
+    case wire::MessageType::kTaskAssign: {
+      SEDGE_TRY(const auto assign, wire::decode<wire::TaskAssign>(body));
+      if (!directory_.allows(from, trust::Verb::kTask, assign.spec.model)) {
+        return fail(Code::kPermissionDenied, "node {} has no grant task:{}", from.short_hex(), assign.spec.model);
+      }
+      if (!leaving_) worker_.on_assign(from, assign, now);
+      return {};
+    }
+    case wire::MessageType::kTaskCancel:
+      return with<wire::TaskCancel>(body, [&](const auto& message) { worker_.on_cancel(from, message, now); });
+    case wire::MessageType::kTaskCredit:
+      return with<wire::TaskCredit>(body, [&](const auto& message) { worker_.on_credit(from, message, now); });
+    case wire::MessageType::kTaskAnswer:
+      return with<wire::TaskAnswer>(body, [&](const auto& message) { owner_.on_answer(from, message, now); });
+    case wire::MessageType::kTaskTokens:
+      return with<wire::TaskTokens>(body, [&](const auto& message) { owner_.on_tokens(from, message, now); });
+    case wire::MessageType::kTaskDone:
+      return with<wire::TaskDone>(body, [&](const auto& message) { owner_.on_done(from, message, now); });
+    default:
+      return fail(Code::kUnimplemented, "task message type {} is of a newer version", static_cast<int>(type));
+  }
+}
+
+void Node::on_beacon(const env::Endpoint& from, Bytes beacon, Instant now) {
+  now_ = now;
+  const auto opened = trust::open_beacon(options_.fleet_secret, beacon);
+  if (!opened || opened->node == id_) return;  // another fleet's, noise, or our own echo
+  env::Endpoint address = from;
+  address.port = opened->port;
+  membership_->on_hint(address, now);
+  settle(now);
+}
+
+void Node::on_durable(env::Lsn lsn, Instant now) {
+  now_ = now;
+  state_->on_durable(lsn, now);
+  if (enroller_) enroller_->on_durable(lsn);
+  settle(now);
+}
+
+void Node::on_slice(const env::SliceReport& report, Instant now) {
+  now_ = now;
+  worker_.on_slice(report, now);
+  settle(now);
+}
+
+void Node::on_timer(Instant now) {
+  now_ = now;
+  membership_->on_timer(now);
+  broadcast_->on_timer(now);
+  pubsub_->on_timer(now);
+  state_->on_timer(now);
+  owner_.on_timer(now);
+  worker_.on_timer(now);
+  if (next_load_ <= now) report_load(now);
+  if (next_beacon_ <= now) send_beacon(now);
+  settle(now);
+}
+
+Instant Node::next_deadline() const {
+  return std::min({membership_->next_deadline(), broadcast_->next_deadline(), pubsub_->next_deadline(),
+                   state_->next_deadline(), owner_.next_deadline(), worker_.next_deadline(), next_load_, next_beacon_});
+}
+
+// After every call: passes on what the cores have for each other, until nothing moves.
+void Node::settle(Instant now) {
+  for (int round = 0; round < kSelfRoundsMax; ++round) {
+    while (const auto event = membership_->poll()) on_event(*event, now);
+    if (std::exchange(revocations_stale_, false)) on_revocations(now);
+    if (views_stale_) refresh_views();
+    broadcast_gathered(now);
+    env::Outbox tasks;
+    owner_.drain(tasks);
+    worker_.drain(tasks);
+    bool local = false;
+    for (env::Send& send : tasks.sends) {
+      if (send.to != id_) {
+        remote_.push_back(std::move(send));
+        continue;
+      }
+      local = true;
+      const auto opened = wire::open_frame(send.frame);
+      SEDGE_ASSERT(opened && dispatch(id_, opened->type, opened->body, now));
+    }
+    if (!local) return;
+  }
+}
+
+void Node::broadcast_gathered(Instant now) {
+  for (const Buffer& ops : state_->take_outgoing()) {
+    (void)broadcast_->broadcast(mesh::BatchKind::kState, ops, true, env::Priority::kState, now);
+  }
+  for (const mesh::OutgoingBatch& batch : pubsub_->take_outgoing()) {
+    (void)broadcast_->broadcast(mesh::BatchKind::kPubSub, batch.payload, batch.reliable, batch.priority, now);
+  }
+}
+
+void Node::drain(env::Outbox& out, Instant now) {
+  settle(now);
+  membership_->drain(out);
+  broadcast_->drain(out);
+  state_->drain(out);
+  if (enroller_) enroller_->drain(out);
+  out.sends.insert(out.sends.end(), std::make_move_iterator(remote_.begin()), std::make_move_iterator(remote_.end()));
+  remote_.clear();
+  out.hangups.insert(out.hangups.end(), hangups_.begin(), hangups_.end());
+  hangups_.clear();
+  out.beacons.insert(out.beacons.end(), std::make_move_iterator(beacons_.begin()), std::make_move_iterator(beacons_.end()));
+  beacons_.clear();
+  if (out.records.empty()) return;
+  out.lsn = ++lsn_;
+  state_->on_persisting(lsn_);
+  if (enroller_) enroller_->on_persisting(lsn_);
+}
+
+void Node::on_event(const mesh::MemberEvent& event, Instant now) {
+  using Kind = mesh::MemberEvent::Kind;
+  switch (event.kind) {
+    case Kind::kRestarted:
+    case Kind::kDown:
+    case Kind::kLeft:
+      loads_.erase(event.id);
+      lose(event.id, now);
+      break;
+    case Kind::kUp:
+    case Kind::kUpdated:
+    case Kind::kSuspect:
+    case Kind::kClone:
+      views_stale_ = true;
+      break;
+  }
+  if (member_event_) member_event_(event);
+}
+
+void Node::on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now) {
+  Status handled;
+  switch (kind) {
+    case mesh::BatchKind::kPubSub:
+      handled = pubsub_->on_broadcast(origin, payload, now);
+      break;
+    case mesh::BatchKind::kState:
+      handled = state_->on_broadcast(origin, payload, now);
+      break;
+    case mesh::BatchKind::kLoad:
+      handled = with<wire::LoadReport>(payload, [&](const wire::LoadReport& load) {
+        loads_[origin] = load;
+        owner_.on_load(origin, load);
+      });
+      break;
+  }
+  if (!handled) ++stats_.frames_refused;
+}
+
+void Node::on_entry(const std::string& path, NodeId writer) {
+  const auto value = state_->replica().read(path);
+  if (path.starts_with(trust::kRevocationPath)) revocations_stale_ = true;
+  if (path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix) && value && !value->values.empty()) {
+    // Only its node may write there (StateSync holds to that), so the writer is whom it speaks of.
+    if (auto offers = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*offers);
+    views_stale_ = true;
+  }
+  const auto watchers = watchers_;  // a callback may watch or unwatch
+  for (const auto& [id, watcher] : watchers) {
+    if (watchers_.contains(id) && mesh::matches(watcher.filter, path)) watcher.callback(path, value, writer);
+  }
+}
+
+void Node::on_revocations(Instant now) {
+  const std::uint64_t before = directory_.generation();
+  state_->replica().for_each(trust::kRevocationPath, [this](const std::string&, const crdt::Value& value) {
+    for (const Buffer& element : value.values) {
+      const auto revocation = trust::decode_revocation(element);
+      if (!revocation || !directory_.revoke(*revocation)) ++stats_.frames_refused;
+    }
+  });
+  if (directory_.generation() == before) return;
+  for (const mesh::Member& member : membership_->members()) {
+    if (member.id == id_ || !directory_.revoked(member.id)) continue;
+    membership_->on_revoked(member.id, now);
+    hangups_.push_back({member.id, env::LinkDown::kRevoked});
+  }
+  state_->on_directory_changed(now);
+}
+
+// What placement decides from: every linked member that offers something, and ourselves.
+void Node::refresh_views() {
+  views_stale_ = false;
+  auto& views = owner_.nodes();
+  std::map<NodeId, place::NodeView> fresh;
+  for (const mesh::Member& member : membership_->members()) {
+    const bool self = member.id == id_;
+    const bool alive = member.state == mesh::MemberState::kAlive || member.state == mesh::MemberState::kSuspect;
+    const auto offers = offers_.find(member.id);
+    if (!alive || offers == offers_.end() || !(self || member.linked)) continue;
+    place::NodeView view;
+    if (const auto old = views.find(member.id); old != views.end()) view = old->second;
+    view.offers = offers->second.models;
+    view.linked = true;
+    view.suspect = member.state == mesh::MemberState::kSuspect;
+    view.round_trip = self ? Duration::zero() : membership_->rtt(member.id);
+    if (const auto load = loads_.find(member.id); load != loads_.end() && load->second.number > view.load.number) {
+      view.load = load->second;
+    }
+    fresh.emplace(member.id, std::move(view));
+  }
+  views = std::move(fresh);
+}
+
+// Our offers are a replicated entry, written only when they changed.
+void Node::advertise(Instant now) {
+  wire::Offers offers{compute_.offers()};
+  const Buffer encoded = wire::encode(offers);
+  offers_[id_] = std::move(offers);
+  const auto known = state_->replica().read(offers_path(id_));
+  if (known && known->values.size() == 1 && known->values.front() == encoded) return;
+  when_durable(state_->set(offers_path(id_), encoded, now), [](const Status&) {});
+}
+
+void Node::report_load(Instant now) {
+  wire::LoadReport load = worker_.load();
+  load.number |= options_.epoch.value << 40;  // a restarted node's reports are newer than its former life's
+  loads_[id_] = load;
+  owner_.on_load(id_, load);
+  const bool changed = !same_load(load, told_load_);
+  if (changed || now - load_told_ >= kIdleLoadInterval) {
+    (void)broadcast_->broadcast(mesh::BatchKind::kLoad, wire::encode(load), false, env::Priority::kNormal, now);
+    told_load_ = load;
+    load_told_ = now;
+  }
+  next_load_ = now + options_.load_interval;
+}
+
+void Node::send_beacon(Instant now) {
+  if (options_.endpoints.empty()) {
+    next_beacon_ = kNever;
+    return;
+  }
+  // The rotation number must grow over all lives of the node; the epoch does, and the monotonic clock within one.
+  const auto period = static_cast<std::uint64_t>(now.time_since_epoch() / trust::kBeaconRotation);
+  const trust::Beacon beacon{id_, options_.endpoints.front().port, options_.epoch};
+  beacons_.push_back(trust::seal_beacon(options_.fleet_secret, beacon, options_.epoch.value << 32 | period));
+  next_beacon_ = now + (membership_->neighbours().empty() ? kLonelyBeaconInterval : kBeaconInterval);
+}
+
+void Node::when_durable(Result<mesh::Ticket> ticket, Done done) {
+  if (!ticket) return done(std::unexpected(ticket.error()));
+  durable_callbacks_.emplace(*ticket, std::move(done));
+}
+
+Result<Node::WatchId> Node::watch(std::string_view filter, bool initial, OnChange callback) {
+  SEDGE_CHECK(mesh::check_filter(filter));
+  const WatchId id = ++last_watch_;
+  if (initial) {
+    state_->replica().for_each("", [&](const std::string& path, const crdt::Value& value) {
+      if (mesh::matches(filter, path)) callback(path, value, value.writer);
+    });
+  }
+  watchers_.emplace(id, Watcher{std::string(filter), std::move(callback)});
+  return id;
+}
+
+void Node::unwatch(WatchId id) { watchers_.erase(id); }
+
+void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
+                   Instant now) {
+  now_ = now;
+  if (!retain) return done(pubsub_->publish(topic, payload, options, now));
+  if (const Status valid = mesh::check_topic(topic); !valid) return done(valid);
+  if (!directory_.allows(id_, trust::Verb::kPub, topic)) {
+    return done(fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic));
+  }
+  when_durable(state_->set(fmt::format("{}{}", kRetainedPrefix, topic), to_buffer(payload), now), std::move(done));
+}
+
+Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubSub::Callback callback) {
+  SEDGE_TRY(const mesh::SubscriptionId id, pubsub_->subscribe(filter, callback));
+  // A retained topic's messages travel as its entry, live ones too: one way, one order, nothing twice.
+  const auto as_message = [callback = std::move(callback)](const std::string& path,
+                                                           const std::optional<crdt::Value>& value, NodeId writer) {
+    if (!value || value->values.empty()) return;
+    callback({.topic = path.substr(kRetainedPrefix.size()), .payload = value->values.front(), .origin = writer});
+  };
+  const auto watching = watch(fmt::format("{}{}", kRetainedPrefix, filter), true, as_message);
+  if (!watching) {
+    pubsub_->unsubscribe(id);
+    return std::unexpected(watching.error());
+  }
+  retained_watches_.emplace(id, *watching);
+  return id;
+}
+
+void Node::unsubscribe(mesh::SubscriptionId id) {
+  pubsub_->unsubscribe(id);
+  if (const auto found = retained_watches_.extract(id)) unwatch(found.mapped());
+}
+
+TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
+  now_ = now;
+  if (request.id.is_zero()) entropy_.fill(request.id.bytes);
+  const TaskId id = request.id;
+  OnTokens on_tokens = [this, inner = std::move(options.on_tokens)](std::span<const env::Token> tokens) {
+    stats_.tokens_streamed += tokens.size();
+    if (inner) inner(tokens);
+  };
+  OnResult on_result = [this, inner = std::move(options.on_result)](const TaskResult& result) {
+    count(result);
+    if (inner) inner(result);
+  };
+  owner_.submit(std::move(request), std::move(on_tokens), std::move(on_result), options.manual_credit, now);
+  settle(now);
+  return id;
+}
+
+void Node::count(const TaskResult& result) {
+  if (result.outcome == Outcome::kAnswered) ++stats_.tasks_answered;
+  if (result.outcome == Outcome::kRefused) ++stats_.tasks_refused;
+  if (result.outcome == Outcome::kFallback) ++stats_.tasks_fallback;
+  if (result.outcome == Outcome::kFailed || result.outcome == Outcome::kDeadlineExceeded) ++stats_.tasks_failed;
+  if (result.attempts > 1 && !result.tokens.empty()) ++stats_.tasks_resumed;
+}
+
+void Node::cancel(TaskId task, Instant now) {
+  now_ = now;
+  owner_.cancel(task, now);
+  settle(now);
+}
+
+void Node::consumed(TaskId task, std::uint32_t tokens) { owner_.consumed(task, tokens); }
+
+void Node::leave(Instant now) {
+  now_ = now;
+  leaving_ = true;
+  owner_.shutdown("this node is leaving the fleet", now);
+  membership_->leave(now);
+  next_beacon_ = kNever;
+  next_load_ = kNever;
+  settle(now);
+}
+
+}  // namespace sedge::node

@@ -1,0 +1,196 @@
+// One node: the sans-IO cores composed. The same object runs on a robot (platform/) and in the simulator (sim/).
+// It is told of links, messages, durable writes, compute reports and time; it says through drain() what to send, dial,
+// persist and announce, and through next_deadline() when to be called again. Nothing in here blocks or locks; one
+// thread owns it.
+//
+//   frames, links ──> Membership ── events ──> TaskOwner (a lost node's tasks move), StateSync, Broadcast
+//                     Broadcast  ── batches ─> PubSub, StateSync, load reports
+//                     StateSync  ── entries ─> offers of other nodes (placement), revocations, retained values
+//                     TaskOwner <── tasks ───> TaskWorker ──> env::Compute
+//
+// A message to ourselves (the owner serves its own task) takes the same road as one to a peer, encoded and decoded:
+// one path to test.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/id.h"
+#include "base/time.h"
+#include "env/compute.h"
+#include "env/entropy.h"
+#include "env/link.h"
+#include "env/outbox.h"
+#include "mesh/broadcast.h"
+#include "mesh/membership.h"
+#include "mesh/pubsub.h"
+#include "mesh/state_sync.h"
+#include "node/enroller.h"
+#include "node/task_owner.h"
+#include "node/task_worker.h"
+#include "trust/directory.h"
+#include "trust/keys.h"
+
+namespace sedge::node {
+
+struct NodeOptions {
+  std::string name;
+  BootEpoch epoch;                       // begin_epoch() of node/boot.h: persisted before first use
+  std::vector<env::Endpoint> endpoints;  // where others can dial us
+  std::vector<env::Endpoint> seeds;      // whom to dial when nobody is known
+  std::array<std::uint8_t, 32> fleet_secret{};  // keys the beacons
+  bool beacons = true;
+  Duration load_interval = 200ms;        // how often a changed queue is told; unchanged ones every 2 s
+  TaskWorkerOptions worker;
+  TaskOwnerOptions owner;
+  std::optional<IssuerOptions> issuer;   // this node may invite others
+};
+
+// What the running node counts, for status and metrics.
+struct NodeStats {
+  std::uint64_t frames_refused = 0;  // malformed or forbidden, dropped and counted
+  std::uint64_t tasks_answered = 0;
+  std::uint64_t tasks_refused = 0;
+  std::uint64_t tasks_fallback = 0;
+  std::uint64_t tasks_failed = 0;
+  std::uint64_t tasks_resumed = 0;   // moved to another node after a loss
+  std::uint64_t tokens_streamed = 0;
+};
+
+struct RunOptions {
+  OnTokens on_tokens;
+  OnResult on_result;
+  bool manual_credit = false;
+};
+
+class Node {
+ public:
+  // `directory`, `entropy` and `compute` outlive the node.
+  Node(NodeOptions options, trust::SecretKey key, trust::Directory& directory, env::Entropy& entropy,
+       env::Compute& compute);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // What an earlier life persisted, bucket by bucket, before start().
+  static const std::vector<std::string>& buckets();
+  Status load(std::string_view bucket, Bytes key, Bytes value);
+  void start(Instant now);
+
+  // From the world.
+  void on_link_up(const env::PeerInfo& peer, Instant now);
+  void on_link_down(NodeId peer, env::LinkDown reason, Instant now);
+  void on_dial_failed(const env::DialFailure& failure, Instant now);
+  void on_frame(NodeId from, Bytes frame, Instant now);     // a datagram is the same: one whole message
+  void on_beacon(const env::Endpoint& from, Bytes beacon, Instant now);
+  void on_durable(env::Lsn lsn, Instant now);
+  void on_slice(const env::SliceReport& report, Instant now);
+  void on_timer(Instant now);
+  Instant next_deadline() const;
+  void drain(env::Outbox& out, Instant now);
+
+  // For clients, on the node's own thread.
+  mesh::StateSync& state() { return *state_; }
+  const mesh::StateSync& state() const { return *state_; }
+  const mesh::Membership& membership() const { return *membership_; }
+  const mesh::Broadcast& broadcast() const { return *broadcast_; }
+  const TaskOwner& owner() const { return owner_; }
+  const NodeStats& stats() const { return stats_; }
+  const NodeOptions& options() const { return options_; }
+  NodeId id() const { return id_; }
+  Enroller* enroller() { return enroller_.get(); }
+
+  // when_durable(node.state().set(...), done): `done` runs once, when the write is durable or refused.
+  using Done = std::function<void(const Status&)>;
+  void when_durable(Result<mesh::Ticket> ticket, Done done);
+
+  // Calls back for every change of an entry whose path the filter chooses (as topics: + and #); with `initial` also
+  // for what is there already, before it returns.
+  using OnChange = std::function<void(const std::string& path, const std::optional<crdt::Value>& value, NodeId writer)>;
+  using WatchId = Number<struct WatchTag>;
+  Result<WatchId> watch(std::string_view filter, bool initial, OnChange callback);
+  void unwatch(WatchId id);
+
+  // `retain`: the message is the topic's last value, kept as a replicated entry, so that who subscribes later gets it
+  // at once; durable before it is acknowledged. Others are acknowledged when they are on their way.
+  void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done, Instant now);
+  // Retained values that match come first, then live messages.
+  Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback);
+  void unsubscribe(mesh::SubscriptionId id);
+
+  // Draws a task id when the request has none. The callbacks run on the node's thread, the result exactly once.
+  TaskId run(TaskRequest request, RunOptions options, Instant now);
+  void cancel(TaskId task, Instant now);
+  void consumed(TaskId task, std::uint32_t tokens);
+
+  // What membership saw: for logs, the demo and `sedge status --watch`.
+  void on_member_event(std::function<void(const mesh::MemberEvent&)> callback) { member_event_ = std::move(callback); }
+
+  // Graceful end: no new tasks, peers are told. Call drain() until empty, then close the links.
+  void leave(Instant now);
+  bool leaving() const { return leaving_; }
+
+ private:
+  struct Watcher {
+    std::string filter;
+    OnChange callback;
+  };
+
+  Status dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  Status on_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  void on_event(const mesh::MemberEvent& event, Instant now);
+  void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
+  void on_entry(const std::string& path, NodeId writer);
+  void on_revocations(Instant now);
+  void lose(NodeId peer, Instant now);
+  void settle(Instant now);
+  void broadcast_gathered(Instant now);
+  void refresh_views();
+  void advertise(Instant now);
+  void report_load(Instant now);
+  void send_beacon(Instant now);
+  void count(const TaskResult& result);
+
+  NodeOptions options_;
+  NodeId id_;
+  trust::SecretKey key_;
+  trust::Directory& directory_;
+  env::Entropy& entropy_;
+  env::Compute& compute_;
+  std::unique_ptr<mesh::Membership> membership_;
+  std::unique_ptr<mesh::Broadcast> broadcast_;
+  std::unique_ptr<mesh::PubSub> pubsub_;
+  std::unique_ptr<mesh::StateSync> state_;
+  std::unique_ptr<Enroller> enroller_;
+  TaskOwner owner_;
+  TaskWorker worker_;
+  NodeStats stats_;
+  std::function<void(const mesh::MemberEvent&)> member_event_;
+
+  std::map<mesh::Ticket, Done> durable_callbacks_;
+  std::map<WatchId, Watcher> watchers_;
+  WatchId last_watch_;
+  std::map<mesh::SubscriptionId, WatchId> retained_watches_;
+
+  std::vector<env::Send> remote_;        // task messages to other nodes
+  std::vector<env::Hangup> hangups_;
+  std::vector<Buffer> beacons_;
+  std::map<NodeId, wire::Offers> offers_;
+  std::map<NodeId, wire::LoadReport> loads_;
+  wire::LoadReport told_load_;
+  env::Lsn lsn_;
+  Instant now_{};                        // of the latest call
+  Instant load_told_{};
+  Instant next_load_ = kNever;
+  Instant next_beacon_ = kNever;
+  bool views_stale_ = true;
+  bool revocations_stale_ = false;
+  bool leaving_ = false;
+};
+
+}  // namespace sedge::node

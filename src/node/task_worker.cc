@@ -1,0 +1,183 @@
+#include "node/task_worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "wire/message_type.h"
+
+namespace sedge::node {
+namespace {
+
+constexpr std::size_t kTokensPerMessage = 256;  // with 32 bytes a token well under a frame
+
+}  // namespace
+
+TaskWorker::TaskWorker(TaskWorkerOptions options, env::Compute& compute)
+    : options_(options), compute_(compute), scheduler_(options.scheduler, compute.offers()) {}
+
+template <class Message>
+void TaskWorker::send(NodeId to, wire::MessageType type, const Message& message) {
+  sends_.push_back({.to = to, .priority = env::Priority::kTask, .frame = wire::frame(type, message)});
+}
+
+void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant now) {
+  if (const auto same = jobs_.find(assign.task); same != jobs_.end()) {
+    if (same->second.owner == owner && same->second.attempt >= assign.attempt) return;  // heard twice
+    drop(assign.task);  // the owner (or the client's new owner) starts over
+  }
+  const Instant deadline = assign.budget ? now + *assign.budget : kNever;
+  const serve::Admission admission = scheduler_.submit(assign.task, assign.spec, assign.resume.size(), deadline, now);
+  send(owner, wire::MessageType::kTaskAnswer,
+       wire::TaskAnswer{.task = assign.task,
+                        .attempt = assign.attempt,
+                        .accepted = admission.accepted,
+                        .reason = admission.reason,
+                        .retry_after = admission.retry_after,
+                        .first_token = admission.first_token,
+                        .step = admission.step});
+  if (!admission.accepted) return;
+  Job job;
+  job.owner = owner;
+  job.attempt = assign.attempt;
+  job.sent = static_cast<std::uint32_t>(assign.resume.size());
+  job.credit = assign.credit;
+  job.last_sent = now;
+  jobs_.emplace(assign.task, std::move(job));
+  compute_.start(assign.task, {.model = assign.spec.model,
+                               .prompt = assign.spec.prompt,
+                               .turns = assign.spec.turns,
+                               .resume = assign.resume,
+                               .tokens_max = assign.spec.tokens_max,
+                               .stops = assign.spec.stops,
+                               .sampling = assign.spec.sampling});
+  run_slices(now);
+}
+
+void TaskWorker::on_cancel(NodeId owner, const wire::TaskCancel& cancel, Instant now) {
+  const auto found = jobs_.find(cancel.task);
+  if (found == jobs_.end() || found->second.owner != owner || found->second.attempt > cancel.attempt) return;
+  drop(cancel.task);
+  run_slices(now);
+}
+
+void TaskWorker::on_credit(NodeId owner, const wire::TaskCredit& credit, Instant now) {
+  const auto found = jobs_.find(credit.task);
+  if (found == jobs_.end() || found->second.owner != owner || found->second.attempt != credit.attempt) return;
+  Job& job = found->second;
+  job.credit += std::min(credit.credit, UINT32_MAX - job.credit);
+  flush(credit.task, job, now);
+  run_slices(now);
+}
+
+void TaskWorker::on_slice(const env::SliceReport& report, Instant now) {
+  scheduler_.on_report(report, now);
+  const auto found = jobs_.find(report.task);
+  if (found != jobs_.end()) {
+    Job& job = found->second;
+    (report.prefilling ? job.prefill : job.decode) += report.busy;
+    if (report.prompt_tokens > 0) job.prompt_tokens = report.prompt_tokens;
+    job.unsent.insert(job.unsent.end(), report.tokens.begin(), report.tokens.end());
+    if (report.end == env::JobEnd::kFailed) {
+      finish(report.task, job, wire::TaskEnd::kFailed, report.error.message);
+    } else if (report.end != env::JobEnd::kNone) {
+      finish(report.task, job, report.end == env::JobEnd::kStop ? wire::TaskEnd::kStop : wire::TaskEnd::kLength, "");
+    }
+    flush(report.task, job, now);
+  }
+  run_slices(now);
+}
+
+void TaskWorker::on_owner_lost(NodeId owner, Instant now) {
+  std::vector<TaskId> orphans;
+  for (const auto& [task, job] : jobs_) {
+    if (job.owner == owner) orphans.push_back(task);
+  }
+  for (const TaskId task : orphans) drop(task);
+  run_slices(now);
+}
+
+void TaskWorker::on_timer(Instant now) {
+  for (const TaskId task : scheduler_.expired(now)) {
+    Job& job = jobs_.at(task);
+    finish(task, job, wire::TaskEnd::kDeadline, "the deadline passed while this node worked on it");
+    flush(task, job, now);
+  }
+  for (auto& [task, job] : jobs_) {
+    if (job.last_sent + options_.heartbeat > now) continue;
+    send(job.owner, wire::MessageType::kTaskTokens,
+         wire::TaskTokens{.task = task, .attempt = job.attempt, .first = job.sent, .prompt_tokens = job.prompt_tokens, .tokens = {}});
+    job.last_sent = now;
+  }
+  run_slices(now);
+}
+
+Instant TaskWorker::next_deadline() const {
+  Instant next = scheduler_.next_deadline();
+  for (const auto& [task, job] : jobs_) next = std::min(next, job.last_sent + options_.heartbeat);
+  return next;
+}
+
+void TaskWorker::drain(env::Outbox& out) {
+  out.sends.insert(out.sends.end(), std::make_move_iterator(sends_.begin()), std::make_move_iterator(sends_.end()));
+  sends_.clear();
+}
+
+wire::LoadReport TaskWorker::load() {
+  return {.number = ++load_number_,
+          .backlog = scheduler_.backlog(),
+          .running = static_cast<std::uint32_t>(scheduler_.running()),
+          .waiting = static_cast<std::uint32_t>(scheduler_.waiting()),
+          .workers = options_.scheduler.workers};
+}
+
+void TaskWorker::run_slices(Instant now) {
+  while (const auto slice = scheduler_.next(now)) compute_.run(slice->task, slice->steps);
+}
+
+// Sends what the credit allows, then the end if there is one. May erase the job.
+void TaskWorker::flush(TaskId task, Job& job, Instant now) {
+  while (!job.unsent.empty() && job.credit > 0) {
+    const std::size_t count = std::min({job.unsent.size(), kTokensPerMessage, std::size_t{job.credit}});
+    const auto end = job.unsent.begin() + static_cast<std::ptrdiff_t>(count);
+    send(job.owner, wire::MessageType::kTaskTokens,
+         wire::TaskTokens{.task = task,
+                          .attempt = job.attempt,
+                          .first = job.sent,
+                          .prompt_tokens = job.prompt_tokens,
+                          .tokens = {job.unsent.begin(), end}});
+    job.unsent.erase(job.unsent.begin(), end);
+    job.sent += static_cast<std::uint32_t>(count);
+    job.credit -= static_cast<std::uint32_t>(count);
+    job.last_sent = now;
+  }
+  scheduler_.park(task, !job.unsent.empty());
+  if (job.done && job.unsent.empty()) {
+    send(job.owner, wire::MessageType::kTaskDone, *job.done);
+    jobs_.erase(task);
+  }
+}
+
+// The engine is done with it; the job stays until its tokens are sent.
+void TaskWorker::finish(TaskId task, Job& job, wire::TaskEnd end, std::string message) {
+  job.done = wire::TaskDone{.task = task,
+                            .attempt = job.attempt,
+                            .end = end,
+                            .message = std::move(message),
+                            .prompt_tokens = job.prompt_tokens,
+                            .prefill = job.prefill,
+                            .decode = job.decode};
+  scheduler_.remove(task);
+  compute_.release(task);
+}
+
+void TaskWorker::drop(TaskId task) {
+  const auto found = jobs_.find(task);
+  if (found == jobs_.end()) return;
+  if (!found->second.done) {
+    scheduler_.remove(task);
+    compute_.release(task);
+  }
+  jobs_.erase(found);
+}
+
+}  // namespace sedge::node

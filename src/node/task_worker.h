@@ -1,0 +1,74 @@
+// The serving side of tasks: takes assignments from owners, lets serve/ decide the order, runs slices on the compute
+// seam, and streams tokens back within the owner's credit. It knows owners only by id; the node itself may be one.
+//
+// A worker says something about every task at least each `heartbeat`, tokens or not, so that an owner can tell a dead
+// node from a long prompt without waiting for membership. Back-pressure: tokens beyond the credit wait here, and the
+// task is parked (no slices) until credit comes, so that a slow reader costs one KV cache and nothing else.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "base/id.h"
+#include "base/time.h"
+#include "env/compute.h"
+#include "env/outbox.h"
+#include "serve/scheduler.h"
+#include "wire/message_type.h"
+#include "wire/task_messages.h"
+
+namespace sedge::node {
+
+struct TaskWorkerOptions {
+  serve::SchedulerOptions scheduler;
+  Duration heartbeat = 30ms;  // a third of the shortest gap an owner tolerates
+};
+
+class TaskWorker {
+ public:
+  TaskWorker(TaskWorkerOptions options, env::Compute& compute);
+
+  void on_assign(NodeId owner, const wire::TaskAssign& assign, Instant now);
+  void on_cancel(NodeId owner, const wire::TaskCancel& cancel, Instant now);
+  void on_credit(NodeId owner, const wire::TaskCredit& credit, Instant now);
+  void on_slice(const env::SliceReport& report, Instant now);
+  // Its answers have nowhere to go: whoever owns the tasks now will assign them again.
+  void on_owner_lost(NodeId owner, Instant now);
+
+  void on_timer(Instant now);
+  Instant next_deadline() const;
+  void drain(env::Outbox& out);
+
+  wire::LoadReport load();
+  std::size_t tasks() const { return jobs_.size(); }
+
+ private:
+  struct Job {
+    NodeId owner;
+    std::uint32_t attempt = 0;
+    std::uint32_t sent = 0;           // index of the next token to send
+    std::uint32_t credit = 0;
+    std::uint32_t prompt_tokens = 0;
+    std::vector<env::Token> unsent;   // beyond the credit
+    Instant last_sent{};
+    Duration prefill{};
+    Duration decode{};
+    std::optional<wire::TaskDone> done;  // ended, but tokens still wait for credit
+  };
+
+  void run_slices(Instant now);
+  void flush(TaskId task, Job& job, Instant now);
+  void finish(TaskId task, Job& job, wire::TaskEnd end, std::string message);
+  void drop(TaskId task);
+  template <class Message>
+  void send(NodeId to, wire::MessageType type, const Message& message);
+
+  TaskWorkerOptions options_;
+  env::Compute& compute_;
+  serve::Scheduler scheduler_;
+  std::map<TaskId, Job> jobs_;
+  std::vector<env::Send> sends_;
+  std::uint64_t load_number_ = 0;
+};
+
+}  // namespace sedge::node

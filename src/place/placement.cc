@@ -1,0 +1,44 @@
+#include "place/placement.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace sedge::place {
+namespace {
+
+constexpr Duration kDialCost = 20ms;      // a handshake and its round trips, before anything is sent
+constexpr Duration kSuspectCost = 5000ms; // only when nobody else can
+
+Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
+
+const env::ModelOffer* offer_for(const NodeView& view, const Request& request) {
+  for (const env::ModelOffer& offer : view.offers) {
+    if (offer.name != request.model) continue;
+    if (request.hash && offer.hash != *request.hash) continue;
+    if (request.numeric_class && offer.numeric_class != *request.numeric_class) continue;
+    return &offer;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::vector<Candidate> rank(const std::map<NodeId, NodeView>& nodes, const Request& request) {
+  std::vector<Candidate> candidates;
+  for (const auto& [id, view] : nodes) {
+    const env::ModelOffer* offer = offer_for(view, request);
+    if (offer == nullptr) continue;
+    const Duration work = seconds(request.prompt_tokens / std::max(offer->prefill_tok_s, 1e-3) +
+                                  request.tokens_max / std::max(offer->decode_tok_s, 1e-3));
+    Duration cost = view.round_trip + view.load.backlog + view.promised + work;
+    if (!view.linked) cost += kDialCost;
+    if (view.suspect) cost += kSuspectCost;
+    candidates.push_back({id, cost, work, offer});
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return std::tie(a.cost, a.node) < std::tie(b.cost, b.node);
+  });
+  return candidates;
+}
+
+}  // namespace sedge::place

@@ -1,0 +1,57 @@
+#include "place/placement.h"
+
+#include <gtest/gtest.h>
+
+namespace sedge::place {
+namespace {
+
+NodeId node_number(std::uint8_t number) {
+  NodeId id;
+  id.bytes[0] = number;
+  return id;
+}
+
+NodeView view(double decode_tok_s, Duration backlog = {}) {
+  env::ModelOffer offer;
+  offer.name = "m";
+  offer.hash = "h1";
+  offer.numeric_class = "c1";
+  offer.prefill_tok_s = 1000;
+  offer.decode_tok_s = decode_tok_s;
+  NodeView node;
+  node.offers = {offer};
+  node.load.backlog = backlog;
+  node.linked = true;
+  return node;
+}
+
+TEST(Placement, the_node_that_answers_first_comes_first) {
+  std::map<NodeId, NodeView> nodes = {{node_number(1), view(100)}, {node_number(2), view(200)}};
+  EXPECT_EQ(rank(nodes, {.model = "m", .prompt_tokens = 10, .tokens_max = 50})[0].node, node_number(2));
+  nodes.at(node_number(2)).load.backlog = 1000ms;  // busy: the slower idle one is sooner
+  EXPECT_EQ(rank(nodes, {.model = "m", .prompt_tokens = 10, .tokens_max = 50})[0].node, node_number(1));
+  nodes.at(node_number(1)).promised = 2000ms;      // what we sent there counts before its report says so
+  EXPECT_EQ(rank(nodes, {.model = "m", .prompt_tokens = 10, .tokens_max = 50})[0].node, node_number(2));
+}
+
+TEST(Placement, a_suspect_comes_last_and_a_node_without_the_model_not_at_all) {
+  std::map<NodeId, NodeView> nodes = {{node_number(1), view(100)}, {node_number(2), view(10)}, {node_number(3), {}}};
+  nodes.at(node_number(1)).suspect = true;
+  const auto ranked = rank(nodes, {.model = "m", .prompt_tokens = 1, .tokens_max = 10});
+  ASSERT_EQ(ranked.size(), 2u);
+  EXPECT_EQ(ranked[0].node, node_number(2));
+}
+
+TEST(Placement, a_resumed_task_stays_in_its_numeric_class) {
+  std::map<NodeId, NodeView> nodes = {{node_number(1), view(100)}, {node_number(2), view(10)}};
+  nodes.at(node_number(1)).offers[0].numeric_class = "c2";
+  Request request{.model = "m", .prompt_tokens = 1, .tokens_max = 10};
+  request.hash = "h1";
+  request.numeric_class = "c1";
+  const auto ranked = rank(nodes, request);
+  ASSERT_EQ(ranked.size(), 1u);
+  EXPECT_EQ(ranked[0].node, node_number(2));
+}
+
+}  // namespace
+}  // namespace sedge::place

@@ -1,0 +1,30 @@
+#include "platform/system.h"
+
+#include <cerrno>
+#include <ctime>
+
+#include <sys/random.h>
+
+#include "base/assert.h"
+
+namespace sedge::platform {
+
+Instant now() {
+  timespec time{};
+  SEDGE_ASSERT(clock_gettime(CLOCK_BOOTTIME, &time) == 0);
+  return Instant(std::chrono::seconds(time.tv_sec) + Duration(time.tv_nsec));
+}
+
+std::int64_t wall_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
+
+void SystemEntropy::fill(MutableBytes out) {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = ::getrandom(out.data() + done, out.size() - done, 0);
+    if (got < 0 && errno == EINTR) continue;
+    SEDGE_ASSERT(got > 0);  // without randomness no key is safe
+    done += static_cast<std::size_t>(got);
+  }
+}
+
+}  // namespace sedge::platform

@@ -1,0 +1,19 @@
+// The seams that need nothing but the system: time and randomness.
+#pragma once
+
+#include "base/time.h"
+#include "env/entropy.h"
+
+namespace sedge::platform {
+
+// CLOCK_BOOTTIME: goes on while a laptop sleeps, never jumps.
+Instant now();
+// Seconds since 1970 as the machine believes; for certificates that expire and beacon tags, nothing else.
+std::int64_t wall_seconds();
+
+class SystemEntropy final : public env::Entropy {
+ public:
+  void fill(MutableBytes out) override;
+};
+
+}  // namespace sedge::platform

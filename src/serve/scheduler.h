@@ -1,0 +1,101 @@
+// Which task runs next on this node, and whether a new one may come in at all.
+//
+// The problem: an answer after its deadline is worthless, and a queue that accepts everything makes every answer late.
+// The idea: earliest deadline first, in slices, so that an urgent task waits at most one slice; and admission by
+// simulation: a task is accepted only if, with every task served in deadline order at the measured rates, it and all
+// those accepted before still make it. What does not fit is refused at once, with the time after which it may.
+// First-come-first-served with time-outs (what inference servers do) was rejected: it spends the engine on answers
+// that nobody can use any more. This object never computes: it emits slices.
+// Source: Liu & Layland 1973 (EDF is optimal on one processor); with w workers the test is the fluid bound.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/id.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/compute.h"
+#include "wire/task_messages.h"
+
+namespace sedge::serve {
+
+struct SchedulerOptions {
+  std::uint32_t workers = 1;
+  std::size_t tasks_max = 64;          // accepted and unfinished; each holds a KV cache
+  std::uint32_t slice_tokens = 8;      // decode steps a slice: an urgent task waits at most for these
+  std::uint32_t prefill_chunk = 64;    // prompt tokens one step of prefill does; only the estimate needs it
+  double margin = 1.15;                // estimates are stretched by this, for what else the machine does
+};
+
+struct Slice {
+  TaskId task;
+  std::uint32_t steps = 0;
+};
+
+struct Admission {
+  bool accepted = false;
+  std::string reason;
+  Duration retry_after{};
+  Duration first_token{};  // expected, when accepted
+  Duration step{};
+};
+
+class Scheduler {
+ public:
+  Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers);
+
+  // `resumed`: tokens that are context already. `deadline`: kNever for none.
+  Admission submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline, Instant now);
+  void remove(TaskId task);
+
+  // The next slice for an idle worker, or none. Call until none.
+  std::optional<Slice> next(Instant now);
+
+  // After each slice. A report with an end removes the task.
+  void on_report(const env::SliceReport& report, Instant now);
+
+  // Stops and lets run again a task whose reader is slow: parked tasks get no slices.
+  void park(TaskId task, bool parked);
+
+  // Tasks whose deadline has passed; the caller ends them.
+  std::vector<TaskId> expired(Instant now) const;
+  Instant next_deadline() const;
+
+  Duration backlog() const;
+  std::size_t running() const;
+  std::size_t waiting() const;
+
+ private:
+  struct Rates {
+    double prefill_tok_s = 0;
+    double decode_tok_s = 0;
+    double generated = 0;  // moving average of tokens an answer has; 0 before the first
+  };
+  struct Entry {
+    std::string model;
+    Instant deadline = kNever;
+    std::uint8_t priority = 0;
+    std::uint64_t order = 0;        // of arrival: ties are first come first served
+    std::uint32_t prompt_left = 0;  // estimated until the worker says
+    std::uint32_t tokens_left = 0;
+    std::uint32_t generated = 0;
+    bool running = false;
+    bool parked = false;
+  };
+  using Key = std::tuple<Instant, std::uint8_t, std::uint64_t>;
+  Key key_of(const Entry& entry) const { return {entry.deadline, entry.priority, entry.order}; }
+  Duration work_left(const Entry& entry) const;
+  std::vector<const Entry*> in_deadline_order() const;
+
+  SchedulerOptions options_;
+  std::map<std::string, Rates> rates_;
+  std::map<TaskId, Entry> tasks_;
+  std::uint64_t arrivals_ = 0;
+};
+
+}  // namespace sedge::serve

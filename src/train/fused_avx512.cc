@@ -1,0 +1,4 @@
+// The avx512 row of the table in fused.cc.
+#define SEDGE_FUSED_SET avx512
+#define SEDGE_FUSED_NAME "avx512"
+#include "train/fused_body.h"

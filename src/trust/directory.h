@@ -1,0 +1,85 @@
+// All certificates and revocations of one fleet that this node has seen, and the questions that the other cores ask
+// of them. What it answers is a pure function of the sets that were added: order and repetition do not matter.
+//   - of two certificates of one subject, the higher serial counts (equal ones: the greater signature);
+//   - of two revocations of one subject, the smaller cut.
+// Bounded: at most kCertificatesMax of each; only what the fleet's own keys signed is ever remembered.
+// Threads: none; whoever reads it does so between two changes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/result.h"
+#include "trust/certificate.h"
+#include "trust/grants.h"
+#include "trust/keys.h"
+#include "trust/revocation.h"
+
+namespace sedge::trust {
+
+inline constexpr std::size_t kCertificatesMax = 65536;
+
+class Directory {
+ public:
+  explicit Directory(const PublicKey& root);
+
+  const PublicKey& root() const { return root_; }
+  const Fingerprint& fleet() const { return fleet_; }
+  // Until this is called no certificate expires: a board without a clock battery wakes up in 1970.
+  void set_wall_time(WallTime now) { wall_time_ = now; }
+
+  // Verifies a chain and remembers it. A revoked node's is remembered too: its writes up to the cut stay verifiable.
+  // Errors: DataLoss, Unauthenticated: refuse the peer. ResourceExhausted: the fleet is larger than this build allows.
+  Result<NodeId> add(Bytes chain);
+
+  // Verifies without remembering; a revoked subject or issuer is refused as well. What admits a peer (quic).
+  // Errors: DataLoss, Unauthenticated (a stranger, another fleet), PermissionDenied (revoked).
+  Result<CertificateChain> admit(Bytes chain) const;
+
+  const Certificate* find(NodeId id) const;
+  // As it was added, to hand on. Empty when unknown.
+  Bytes chain_of(NodeId id) const;
+
+  bool revoked(NodeId id) const;
+  Status revoke(const Revocation& revocation);  // verifies; adding one again is fine
+
+  // Known, not revoked, and granted.
+  bool allows(NodeId id, Verb verb, std::string_view path) const;
+
+  // Errors: NotFound: no certificate (yet). Unauthenticated: not its signature.
+  Status verify(NodeId origin, std::string_view domain, Bytes message, const Signature& signature) const;
+
+  // Whether a write of `origin` counts. Revocation's cut decides; the grant is asked by allows_write below.
+  // Errors: NotFound: no certificate (yet): keep it until one comes, or ask. PermissionDenied: past the cut.
+  Status accepts_write(NodeId origin, BootEpoch epoch, Sequence sequence) const;
+
+  // Grant `write` for the path, whether or not the node was revoked since: with accepts_write this is the whole
+  // question for one replicated operation, and its answer does not depend on when it is asked.
+  bool grants_write(NodeId origin, std::string_view path) const;
+
+  std::size_t size() const { return nodes_.size(); }
+  // Counts changes of either set: whoever caches an answer compares it.
+  std::uint64_t generation() const { return generation_; }
+
+ private:
+  struct Entry {
+    Certificate certificate;
+    NodeId issuer;
+    Buffer chain;
+  };
+
+  const Cut* cut_of(const Entry* entry, NodeId id) const;
+
+  PublicKey root_;
+  Fingerprint fleet_;
+  WallTime wall_time_;
+  std::map<NodeId, Entry> nodes_;
+  std::map<NodeId, Cut> revoked_;
+  std::uint64_t generation_ = 0;
+};
+
+}  // namespace sedge::trust

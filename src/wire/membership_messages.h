@@ -1,0 +1,184 @@
+// What nodes tell each other about who is in the fleet. Two kinds of statement travel:
+//   MemberRecord  what a node says of itself, signed by it: it cannot be forged or altered by who passes it on
+//   Rumour        what others say of a node (suspect, dead): unsigned, cheap, and refuted by the node itself with a
+//                 record of a higher incarnation
+// Rejected: signing rumours too. A member that lies about others is answered by the refutation within a round trip,
+// and a signature a rumour would be paid on every suspicion of a lossy radio.
+// Layout and order of precedence: docs/formats/membership.md.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "wire/codec.h"
+
+namespace sedge::wire {
+
+using RawSignature = std::array<std::uint8_t, 64>;
+
+// An address as it travels: IPv4 mapped into IPv6, port in host order.
+struct Address {
+  std::array<std::uint8_t, 16> ip{};
+  std::uint16_t port = 0;
+  friend auto operator<=>(const Address&, const Address&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("ip", ip);
+    visit("port", port);
+  }
+};
+
+// Worse claims win at the same incarnation.
+enum class MemberState : std::uint8_t { kAlive, kSuspect, kDead, kLeft };
+constexpr MemberState wire_last(MemberState) { return MemberState::kLeft; }
+
+struct MemberRecord {
+  NodeId id;
+  BootEpoch epoch;
+  std::uint64_t instance = 0;  // random, drawn at each start: the same epoch twice shows a copied home
+  Incarnation incarnation;
+  bool left = false;           // the last record of a node that goes away on purpose
+  std::string name;
+  std::vector<Address> endpoints;
+  friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("id", id);
+    visit("epoch", epoch);
+    visit("instance", instance);
+    visit("incarnation", incarnation);
+    visit("left", left);
+    visit("name", name);
+    visit("endpoints", endpoints);
+  }
+};
+
+struct SignedMember {
+  Buffer record;              // an encoded MemberRecord: signed as these bytes
+  RawSignature signature{};   // by the subject, domain "sedge.member.1"
+  Buffer certificate_chain;   // empty when the receiver surely has it
+  friend bool operator==(const SignedMember&, const SignedMember&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("record", record);
+    visit("signature", signature);
+    visit("certificate_chain", certificate_chain);
+  }
+};
+
+struct Rumour {
+  NodeId subject;
+  BootEpoch epoch;
+  Incarnation incarnation;
+  MemberState state = MemberState::kAlive;
+  friend bool operator==(const Rumour&, const Rumour&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("subject", subject);
+    visit("epoch", epoch);
+    visit("incarnation", incarnation);
+    visit("state", state);
+  }
+};
+
+// The whole table in brief. The receiver answers with the records that it has newer (MemberGossip), and with its own
+// table when it lacks something and `answer` asks for it.
+struct MemberSync {
+  bool answer = false;
+  std::vector<Rumour> members;
+  friend bool operator==(const MemberSync&, const MemberSync&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("answer", answer);
+    visit("members", members);
+  }
+};
+
+struct MemberGossip {
+  std::vector<SignedMember> records;
+  std::vector<Rumour> rumours;
+  friend bool operator==(const MemberGossip&, const MemberGossip&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("records", records);
+    visit("rumours", rumours);
+  }
+};
+
+struct Probe {
+  std::uint64_t number = 0;
+  std::uint64_t digest = 0;  // of the sender's view of who lives: a difference starts a MemberSync
+  bool again = false;        // sent as a frame because a datagram was not answered: answer as a frame
+  friend bool operator==(const Probe&, const Probe&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("number", number);
+    visit("digest", digest);
+    visit("again", again);
+  }
+};
+
+struct ProbeAck {
+  std::uint64_t number = 0;
+  std::uint64_t digest = 0;
+  std::uint64_t fleet_ms = 0;  // the answering node's fleet clock when it answered; 0: it has none yet
+  friend bool operator==(const ProbeAck&, const ProbeAck&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("number", number);
+    visit("digest", digest);
+    visit("fleet_ms", fleet_ms);
+  }
+};
+
+// "Probe this one for me", over a link that you already have.
+struct ProbeRequest {
+  std::uint64_t number = 0;
+  NodeId target;
+  friend bool operator==(const ProbeRequest&, const ProbeRequest&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("number", number);
+    visit("target", target);
+  }
+};
+
+// Sent only when the target answered; silence is not evidence.
+struct ProbeVerdict {
+  std::uint64_t number = 0;
+  NodeId target;
+  friend bool operator==(const ProbeVerdict&, const ProbeVerdict&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("number", number);
+    visit("target", target);
+  }
+};
+
+// "I close this link on purpose": nobody is to suspect me for it.
+struct Leave {
+  bool fleet = false;  // true: I leave the fleet too (my last record says so); false: only this link is one too many
+  friend bool operator==(const Leave&, const Leave&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("fleet", fleet);
+  }
+};
+
+}  // namespace sedge::wire

@@ -1,0 +1,58 @@
+// The first byte of every frame and datagram between nodes. One row a message; docs/formats/wire.md describes each.
+// Numbers are for ever: a retired one is not used again.
+#pragma once
+
+#include <cstdint>
+
+#include "base/bytes.h"
+#include "wire/codec.h"
+
+namespace sedge::wire {
+
+enum class MessageType : std::uint8_t {
+  // membership (wire/membership_messages.h)
+  kMemberSync = 1,     // the whole member table, when a link comes up
+  kMemberGossip = 2,   // what changed about members
+  kProbe = 3,
+  kProbeAck = 4,
+  kProbeRequest = 5,   // probe this one for me
+  kProbeVerdict = 6,
+  kLeave = 7,
+  // broadcast tree (wire/broadcast_messages.h)
+  kBroadcast = 16,     // a signed batch, eager
+  kBroadcastHave = 17, // ids only, lazy
+  kBroadcastGraft = 18,
+  kBroadcastPrune = 19,
+  // state (wire/state_messages.h)
+  kStateVector = 32,   // what I have
+  kStateOps = 33,      // signed operations
+  kStateRequest = 34,
+  // tasks (wire/task_messages.h)
+  kTaskAssign = 48,
+  kTaskAnswer = 49,    // accepted or refused
+  kTaskTokens = 50,
+  kTaskDone = 51,
+  kTaskCancel = 52,
+  kTaskCredit = 53,
+};
+
+// type byte, then the message.
+template <class T>
+Buffer frame(MessageType type, const T& message) {
+  Buffer body = encode(message);
+  body.insert(body.begin(), static_cast<std::uint8_t>(type));
+  return body;
+}
+
+struct Frame {
+  MessageType type{};
+  Bytes body;
+};
+
+// Errors: DataLoss for an empty frame. An unknown type is the caller's to skip: a newer peer may speak it.
+inline Result<Frame> open_frame(Bytes bytes) {
+  if (bytes.empty()) return fail(Code::kDataLoss, "an empty frame has no message type");
+  return Frame{static_cast<MessageType>(bytes[0]), bytes.subspan(1)};
+}
+
+}  // namespace sedge::wire

@@ -1,0 +1,150 @@
+// What nodes say to each other about replicated state (mesh/state_sync.h). Writes are opaque here: crdt/op.h reads
+// them. Grammar: docs/formats/state_sync.md.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+
+namespace sedge::wire {
+
+struct StateDigest {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const StateDigest&, const StateDigest&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("low", low);
+    visit("high", high);
+  }
+};
+
+// Consecutive sequences, both ends included.
+struct StateSpan {
+  Sequence first;
+  Sequence last;
+  friend bool operator==(const StateSpan&, const StateSpan&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("first", first);
+    visit("last", last);
+  }
+};
+
+struct StateEpoch {
+  BootEpoch epoch;
+  std::vector<StateSpan> spans;  // ascending, disjoint
+  friend bool operator==(const StateEpoch&, const StateEpoch&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("epoch", epoch);
+    visit("spans", spans);
+  }
+};
+
+// Writes of one origin: as a record on disk, in a vector, and as a list of what lives.
+struct StateRow {
+  NodeId origin;
+  BootEpoch floor;                 // everything of earlier epochs counts as included
+  std::vector<StateEpoch> epochs;  // ascending
+  friend bool operator==(const StateRow&, const StateRow&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("origin", origin);
+    visit("floor", floor);
+    visit("epochs", epochs);
+  }
+};
+
+// "This is my state." With `pull`, rows say what I have dealt with, and the answer is StateOps; without, there are
+// none, and who finds another digest than its own pulls.
+struct StateVector {
+  StateDigest digest;          // of all living writes
+  std::uint64_t clock_ms = 0;  // fleet clock as it was sent
+  bool settled = false;        // whether that clock is worth following
+  bool pull = false;
+  std::vector<StateRow> rows;
+  friend bool operator==(const StateVector&, const StateVector&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("digest", digest);
+    visit("clock_ms", clock_ms);
+    visit("settled", settled);
+    visit("pull", pull);
+    visit("rows", rows);
+  }
+};
+
+// A range in which the ops of the same message are all that the sender knows to live.
+struct StateCover {
+  NodeId origin;
+  BootEpoch epoch;
+  StateSpan span;
+  friend bool operator==(const StateCover&, const StateCover&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("origin", origin);
+    visit("epoch", epoch);
+    visit("span", span);
+  }
+};
+
+// The answer to a pull or a request. Broadcasts carry the same message with nothing but ops.
+struct StateOps {
+  std::vector<Buffer> chains;  // certificate chains of origins whose ops are here and which the asker may not know
+  std::vector<Buffer> ops;     // signed writes (docs/formats/op.md)
+  std::vector<StateCover> covers;
+  StateDigest digest;          // of all living writes of the sender
+  bool more = false;           // ask again for the rest
+  friend bool operator==(const StateOps&, const StateOps&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("chains", chains);
+    visit("ops", ops);
+    visit("covers", covers);
+    visit("digest", digest);
+    visit("more", more);
+  }
+};
+
+struct StateDot {
+  NodeId origin;
+  BootEpoch epoch;
+  Sequence sequence;
+  friend bool operator==(const StateDot&, const StateDot&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("origin", origin);
+    visit("epoch", epoch);
+    visit("sequence", sequence);
+  }
+};
+
+// "From `first` to `last` exactly these writes live here: send me the others that live with you." For what vectors
+// cannot tell apart: a withdrawn write, a hole that was covered wrongly.
+struct StateRequest {
+  StateDot first;
+  StateDot last;
+  std::vector<StateRow> living;
+  friend bool operator==(const StateRequest&, const StateRequest&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("first", first);
+    visit("last", last);
+    visit("living", living);
+  }
+};
+
+}  // namespace sedge::wire
