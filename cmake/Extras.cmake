@@ -37,3 +37,10 @@ if(SEDGE_TRAIN AND NOT SEDGE_SANITIZE)
     message(STATUS "sedge-train: left out (libtorch is not installed); everything else builds without it")
   endif()
 endif()
+
+# The demo: real processes, measured from outside.
+add_executable(sedge-demo demo/demo.cc demo/process.cc src/apps/control_client.cc)
+set_target_properties(sedge-demo PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_include_directories(sedge-demo PRIVATE demo)
+target_compile_definitions(sedge-demo PRIVATE SEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+target_link_libraries(sedge-demo PRIVATE sedge_api Threads::Threads)

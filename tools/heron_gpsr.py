@@ -33,7 +33,8 @@ SHAPES = [
     (f"(?:bring|take|carry) the {{o}} to the {{p}}", [("bring", "what=o to=p")]),
     (f"(?:bring|take|carry) my (?P<bag>[a-z ]+) to the (?P<car>[a-z]+)", [("bring", "what=bag to=car")]),
     (f"{PUT} the {{o}} on the {{p}}", [("put", "what=o at=p")]),
-    (f"{TAKE} the {{o}}(?: from the {{p}})? and {PUT} it on the {{p2}}", [("pick", "what=o from=p"), ("put", "what=it at=p2")]),
+    (f"{TAKE} the {{o}}(?: from the {{p}})? and {PUT} it on the {{p2}}",
+     [("pick", "what=o from=p"), ("put", "what=it at=p2")]),
     (f"{TAKE} the {{o}} from the {{p}} and {BRING} it to me", [("pick", "what=o from=p"), ("bring", "what=it to=me")]),
     (f"{TAKE} the {{o}} from the {{p}} and {BRING} it to {{n}} at the {{p2}}",
      [("pick", "what=o from=p"), ("bring", "what=it at=p2 to=n")]),
@@ -53,15 +54,19 @@ SHAPES = [
     (f"{FIND} {{n}} in the {{p}} and say {{w}}", [("search", "what=n at=p"), ("say", "text=w")]),
     (f"{GO} to the {{p}}, {FIND} {SOMEONE}, and tell them {{w}}",
      [("goto", "to=p"), ("search", "what=person"), ("say", "text=w to=them")]),
-    (f"{GO} to the {{p}}, {FIND} {SOMEONE}, and say {{w}}", [("goto", "to=p"), ("search", "what=person"), ("say", "text=w")]),
+    (f"{GO} to the {{p}}, {FIND} {SOMEONE}, and say {{w}}",
+     [("goto", "to=p"), ("search", "what=person"), ("say", "text=w")]),
     (f"{GO} to the {{p}}, {FIND} {{n}}, and say {{w}}", [("goto", "to=p"), ("search", "what=n"), ("say", "text=w")]),
     (f"{FOLLOW} {{n}}", [("follow", "what=n")]),
     (f"{FOLLOW} {{n}} from the {{p}} to the {{p2}}", [("follow", "what=n from=p to=p2")]),
-    (f"{MEET} {{n}} at the {{p}} and {FOLLOW} {PRON}(?: to the {{p2}})?", [("meet", "what=n at=p"), ("follow", "what=it to=p2")]),
-    (f"{GO} to the {{p}}, {MEET} {{n}}, and {FOLLOW} {PRON}", [("goto", "to=p"), ("meet", "what=n"), ("follow", "what=it")]),
+    (f"{MEET} {{n}} at the {{p}} and {FOLLOW} {PRON}(?: to the {{p2}})?",
+     [("meet", "what=n at=p"), ("follow", "what=it to=p2")]),
+    (f"{GO} to the {{p}}, {MEET} {{n}}, and {FOLLOW} {PRON}",
+     [("goto", "to=p"), ("meet", "what=n"), ("follow", "what=it")]),
     (f"{GUIDE} {{n}} from the {{p}} to the {{p2}}", [("escort", "what=n from=p to=p2")]),
     (f"{GUIDE} {{n}} to the {{p}}", [("escort", "what=n to=p")]),
-    (f"{MEET} {{n}} at the {{p}} and {GUIDE} {PRON} to the {{p2}}", [("meet", "what=n at=p"), ("escort", "what=it to=p2")]),
+    (f"{MEET} {{n}} at the {{p}} and {GUIDE} {PRON} to the {{p2}}",
+     [("meet", "what=n at=p"), ("escort", "what=it to=p2")]),
     (f"{MEET} {{n}} and {GUIDE} {PRON}", [("meet", "what=n"), ("escort", "what=it")]),
     (f"{GO} to the {{p}}, {MEET} {{n}}, and {GUIDE} {PRON} to the {{p2}}",
      [("goto", "to=p"), ("meet", "what=n"), ("escort", "what=it to=p2")]),
@@ -155,7 +160,8 @@ class World:
         return re.sub(r"<([a-z]+)\d*>", choose, shape), chosen
 
 
-SLOT = {"o": "(?:<(?:object|category)\\d*>|bowl|cloth|tray)", "p": "<(?:room|placement|beacon|location)\\d*>", "n": "<name\\d*>",
+SLOT = {"o": "(?:<(?:object|category)\\d*>|bowl|cloth|tray)",
+        "p": "<(?:room|placement|beacon|location)\\d*>", "n": "<name\\d*>",
         "w": "<whattosay>"}
 COMPILED = [(re.compile(re.sub(r"\{([opnw])(\d?)\}", lambda m: f"(?P<{m[1]}{m[2]}>{SLOT[m[1]]})", shape)
                         .replace(PRON, "(?P<it><pron>)")), steps) for shape, steps in SHAPES]
@@ -213,7 +219,8 @@ def main():
             read_rules(folder / grammar, rules)
         world = World(folder)
         for _ in range(EXPANSIONS_MAX):
-            text = re.sub(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}", lambda m: placeholder(m[1]), expand("$Main", rules, rng))
+            text = re.sub(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}", lambda m: placeholder(m[1]),
+                          expand("$Main", rules, rng))
             text = re.sub(r"\s+", " ", text).replace(" ,", ",").strip(" .").lower()
             if "<unknown>" in text or re.search(r"<(?!(?:room|placement|beacon|location|object|category|name|whattosay|"
                                                 r"pron|gesture|question)\d*>)", text):
@@ -236,7 +243,8 @@ def main():
         sentence, chosen = world.fill(shape, rng)
         cases.add((sentence, action(steps, chosen)))
     for sentence, completion in sorted(cases):
-        print(json.dumps({"prompt": sentence + "\n", "completion": completion}, ensure_ascii=False, separators=(",", ":")))
+        case = {"prompt": sentence + "\n", "completion": completion}
+        print(json.dumps(case, ensure_ascii=False, separators=(",", ":")))
     print(f"{len(cases)} cases from {len(shapes)} expressible command shapes; {len(left_out)} shapes left out",
           file=sys.stderr)
 

@@ -40,14 +40,16 @@ Result<std::vector<std::int32_t>> ids_from_json(const std::string& path, std::st
   ids.reserve(array->size());
   for (const json::Value& element : *array) {
     const std::int64_t* id = element.if_int64();
-    if (id == nullptr || *id < 0 || *id > INT32_MAX) return fail(Code::kDataLoss, "{}: element {} is not a token id", path, ids.size());
+    if (id == nullptr || *id < 0 || *id > INT32_MAX)
+      return fail(Code::kDataLoss, "{}: element {} is not a token id", path, ids.size());
     ids.push_back(static_cast<std::int32_t>(*id));
   }
   return ids;
 }
 
 Result<std::vector<std::int32_t>> ids_from_u16(const std::string& path, std::string_view bytes) {
-  if (bytes.size() % 2 != 0) return fail(Code::kDataLoss, "{}: {} bytes are not a row of 16-bit ids", path, bytes.size());
+  if (bytes.size() % 2 != 0)
+    return fail(Code::kDataLoss, "{}: {} bytes are not a row of 16-bit ids", path, bytes.size());
   std::vector<std::int32_t> ids(bytes.size() / 2);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     ids[i] = static_cast<unsigned char>(bytes[2 * i]) | static_cast<unsigned char>(bytes[2 * i + 1]) << 8;
@@ -75,7 +77,8 @@ struct Progress {
 
   double tok_s() const { return busy.count() > 0 ? static_cast<double>(tokens) / to_seconds(busy) : 0.0; }
   std::string line() const {
-    return fmt::format("perplexity {:.4f} ± {:.4f}, {:.0f} tokens/s", perplexity.value(), perplexity.standard_error(), tok_s());
+    return fmt::format("perplexity {:.4f} ± {:.4f}, {:.0f} tokens/s", perplexity.value(), perplexity.standard_error(),
+                       tok_s());
   }
 };
 
@@ -99,9 +102,11 @@ Status run_eval(const EvalOptions& options) {
   SEDGE_TRY(const auto ids, load_ids(options, *model));
   const std::size_t context = model->config().context;
   const std::size_t window = options.window == 0 ? std::min(kWindowDefault, context) : options.window;
-  if (window < 2 || window > context) return fail(Code::kInvalidArgument, "--window is {}, 2 to {} fit this model", window, context);
+  if (window < 2 || window > context)
+    return fail(Code::kInvalidArgument, "--window is {}, 2 to {} fit this model", window, context);
   const auto windows = engine::cut_windows(ids, window, options.limit);
-  if (windows.empty() || windows.front().size() < 2) return fail(Code::kInvalidArgument, "{} tokens are too few to predict any", ids.size());
+  if (windows.empty() || windows.front().size() < 2)
+    return fail(Code::kInvalidArgument, "{} tokens are too few to predict any", ids.size());
 
   engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
   SEDGE_TRY(engine::Sequence sequence, engine::Sequence::make(*model, {.capacity = window}));
@@ -112,14 +117,16 @@ Status run_eval(const EvalOptions& options) {
     progress.busy += platform::now() - start;
     progress.perplexity.add(loss);
     progress.tokens += each.size();
-    if (on_terminal()) fmt::print(stderr, "\rwindow {} of {}: {}  ", progress.perplexity.windows(), windows.size(), progress.line());
+    if (on_terminal())
+      fmt::print(stderr, "\rwindow {} of {}: {}  ", progress.perplexity.windows(), windows.size(), progress.line());
   }
   if (on_terminal()) fmt::print(stderr, "\r\x1b[K");
   if (options.json) {
     fmt::print("{}\n", json::write(report(progress, window, engine.threads(), load_ms)));
   } else {
-    fmt::print("{}\n{} tokens in {} windows of {}, peak memory {:.1f} MiB, {} threads\n", progress.line(), progress.perplexity.tokens(),
-               windows.size(), window, static_cast<double>(peak_rss_bytes()) / (1 << 20), engine.threads());
+    fmt::print("{}\n{} tokens in {} windows of {}, peak memory {:.1f} MiB, {} threads\n", progress.line(),
+               progress.perplexity.tokens(), windows.size(), window, static_cast<double>(peak_rss_bytes()) / (1 << 20),
+               engine.threads());
   }
   return {};
 }
@@ -132,8 +139,10 @@ void add_eval(Commands& commands) {
   const auto options = std::make_shared<EvalOptions>();
   command->add_option("MODEL", options->model, "a GGUF file")->required();
   command->add_option("--text", options->text, "a text file");
-  command->add_option("--ids", options->ids, "token ids instead: 16-bit little-endian, or a JSON array in a file named .json");
-  command->add_option("--window", options->window, "tokens a window; without it 512, or the model's context when that is less");
+  command->add_option("--ids", options->ids,
+                      "token ids instead: 16-bit little-endian, or a JSON array in a file named .json");
+  command->add_option("--window", options->window,
+                      "tokens a window; without it 512, or the model's context when that is less");
   command->add_option("--limit", options->limit, "stop after this many windows; 0: all")->capture_default_str();
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object");

@@ -78,7 +78,9 @@ Description describe(const std::string& path, const model::GgufFile& file) {
 
 std::string types_text(const Description& model) {
   std::string text;
-  for (const auto& [name, count] : model.types) text += fmt::format("{}{} × {}", text.empty() ? "" : ", ", count, name);
+  for (const auto& [name, count] : model.types) {
+    text += fmt::format("{}{} × {}", text.empty() ? "" : ", ", count, name);
+  }
   return text.empty() ? "none (a vocabulary alone)" : text;
 }
 

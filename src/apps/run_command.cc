@@ -1,31 +1,69 @@
 // sedge run: a prompt in, text out.
+#include <cstdlib>
 #include <memory>
+#include <string>
 
 #include "apps/command.h"
+#include "apps/control_client.h"
+#include "apps/run_fleet.h"
 #include "apps/run_local.h"
 
 namespace sedge::apps {
+namespace {
+
+// "300ms", "2s", "1.5s"; 0 when it is none of them.
+double parse_ms(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const std::string unit(end);
+  const double scale = unit == "ms" ? 1 : unit == "s" ? 1000 : 0;
+  return value > 0 && value * scale < 1e9 ? value * scale : 0;
+}
+
+}  // namespace
 
 void add_run(Commands& commands) {
-  auto* command = commands.add(commands.root(), "run", "Continues a prompt with a language model",
-                               "sedge run models/heron/heron.gguf \"scout two, hold position\" --local --max-tokens 64");
+  auto* command =
+      commands.add(commands.root(), "run", "Continues a prompt with a language model",
+                   "sedge run models/heron/heron.gguf \"scout two, hold position\" --local --max-tokens 64");
   const auto options = std::make_shared<RunOptions>();
   engine::SamplingOptions& sampling = options->sampling;
   command->add_option("MODEL", options->model, "a GGUF file")->required();
   command->add_option("PROMPT", options->prompt, "the text to go on from; empty: from nothing");
   command->add_option("--max-tokens", options->tokens_max, "stop after this many tokens")->capture_default_str();
-  command->add_option("--temp", sampling.temperature, "0: always the best token; higher: more adventurous")->capture_default_str();
+  command->add_option("--temp", sampling.temperature, "0: always the best token; higher: more adventurous")
+      ->capture_default_str();
   command->add_option("--top-k", sampling.top_k, "draw from the k best tokens; 0: from all")->capture_default_str();
-  command->add_option("--top-p", sampling.top_p, "draw from the best tokens that reach this probability")->capture_default_str();
-  command->add_option("--min-p", sampling.min_p, "leave out tokens below this fraction of the best one's probability")->capture_default_str();
-  command->add_option("--repeat-penalty", sampling.repeat_penalty, "above 1: turn away from the last 64 tokens")->capture_default_str();
+  command->add_option("--top-p", sampling.top_p, "draw from the best tokens that reach this probability")
+      ->capture_default_str();
+  command->add_option("--min-p", sampling.min_p, "leave out tokens below this fraction of the best one's probability")
+      ->capture_default_str();
+  command->add_option("--repeat-penalty", sampling.repeat_penalty, "above 1: turn away from the last 64 tokens")
+      ->capture_default_str();
   command->add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
   command->add_option("--stop", options->stops, "end where this text comes; may be given several times");
   command->add_flag("--chat", options->chat, "put the prompt into the model's chat template, as the user's turn");
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--local", options->local, "run here, even when a node is running");
   command->add_flag("--json", options->json, "print one JSON object: text, tokens, times");
-  commands.on(command, [options] { return run_local(*options); });
+  options->home = default_home();
+  command->add_option("--home", options->home, "folder of the running node")->capture_default_str();
+  command
+      ->add_option_function<std::string>(
+          "--deadline", [options](const std::string& text) { options->deadline_ms = parse_ms(text); },
+          "time for the whole answer, such as 300ms or 2s; needs a running node")
+      ->check([](const std::string& text) { return parse_ms(text) > 0 ? "" : "write it as 300ms or 2s"; });
+  command->add_option_function<std::string>(
+      "--fallback", [options](const std::string& text) { options->fallback = text; },
+      "what to answer when the model's comes too late");
+  commands.on(command, [options]() -> Status {
+    if (!options->local && node_runs(options->home)) return run_fleet(*options);
+    if (options->deadline_ms > 0 || options->fallback) {
+      return fail(Code::kFailedPrecondition, "--deadline and --fallback need a running node on {}: start `sedge up --model {}`",
+                  options->home, options->model);
+    }
+    return run_local(*options);
+  });
 }
 
 }  // namespace sedge::apps

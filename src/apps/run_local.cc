@@ -29,7 +29,8 @@ Result<std::vector<std::int32_t>> prompt_ids(const engine::Model& model, const R
   return engine::encode_chat(model, {&turn, 1});
 }
 
-json::Object report(const engine::Generation& generation, const std::string& text, const Times& times, unsigned threads) {
+json::Object report(const engine::Generation& generation, const std::string& text, const Times& times,
+                    unsigned threads) {
   const auto tokens = generation.tokens();
   return {{"text", text},
           {"tokens", json::Array(tokens.begin(), tokens.end())},

@@ -38,8 +38,8 @@ Status exec_trainer(const std::vector<std::string>& arguments) {
 void add_train(Commands& commands) {
   CLI::App* train = commands.add(commands.root(), "train", "Trains a model from a recipe, text or JSONL (--help: all)",
                                  "sedge train models/heron/heron.toml");
-  train->prefix_command();        // every word after it is the trainer's
-  train->set_help_flag();         // --help too: the trainer knows its options
+  train->prefix_command();  // every word after it is the trainer's
+  train->set_help_flag();   // --help too: the trainer knows its options
   commands.on(train, [train] { return exec_trainer(train->remaining()); });
 }
 

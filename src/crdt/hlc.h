@@ -58,8 +58,8 @@ class FleetClock {
   };
 
   struct Options {
-    Duration alone = 2s;       // after this long without a settled neighbour a node trusts itself
-    Duration dead_zone = 20ms; // smaller corrections are measurement noise; following them would ratchet the clock
+    Duration alone = 2s;        // after this long without a settled neighbour a node trusts itself
+    Duration dead_zone = 20ms;  // smaller corrections are measurement noise; following them would ratchet the clock
   };
   FleetClock() : FleetClock(Options()) {}
   explicit FleetClock(Options options) : options_(options) {}

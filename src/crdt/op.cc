@@ -33,10 +33,12 @@ Status check(const Op& op) {
   if (!fits) return fail(Code::kDataLoss, "op {}: fields that its kind does not have", op.dot.text());
   if (op.dot.sequence.value == 0) return fail(Code::kDataLoss, "op {}: sequences start at 1", op.dot.text());
   if (op.value && op.value->size() > kValueBytesMax) {
-    return fail(Code::kDataLoss, "op {}: a value of {} bytes; {} are allowed", op.dot.text(), op.value->size(), kValueBytesMax);
+    return fail(Code::kDataLoss, "op {}: a value of {} bytes; {} are allowed", op.dot.text(), op.value->size(),
+                kValueBytesMax);
   }
   if (op.replaces.size() > kReplacesMax) {
-    return fail(Code::kDataLoss, "op {}: replaces {} dots; {} are allowed", op.dot.text(), op.replaces.size(), kReplacesMax);
+    return fail(Code::kDataLoss, "op {}: replaces {} dots; {} are allowed", op.dot.text(), op.replaces.size(),
+                kReplacesMax);
   }
   const auto unsorted = [](const Dot& a, const Dot& b) { return a.origin >= b.origin; };
   if (std::ranges::adjacent_find(op.replaces, unsorted) != op.replaces.end()) {

@@ -22,7 +22,8 @@ bool ends(const Op& later, const Op& earlier) {
 
 // Room in memory: the strings, and what the maps around them cost.
 std::size_t footprint(const Op& op) {
-  return sizeof(Op) + 192 + 2 * op.path.size() + (op.value ? 2 * op.value->size() : 0) + op.replaces.size() * sizeof(Dot);
+  return sizeof(Op) + 192 + 2 * op.path.size() + (op.value ? 2 * op.value->size() : 0) +
+         op.replaces.size() * sizeof(Dot);
 }
 
 // A signature's first half is as good as a hash of the write: it differs for any other write, key or dot.
@@ -96,8 +97,9 @@ Status Replica::check_room(const Op& op, const MergeResult& planned) const {
   const std::size_t bytes = bytes_ - bytes_freed + footprint(op);
   const bool shrinks = writes <= living_.size() && bytes <= bytes_;
   if (!shrinks && (writes > limits_.writes_max || bytes > limits_.bytes_max)) {
-    return fail(Code::kResourceExhausted, "no room for '{}': {} writes in {} bytes are held, {} in {} are allowed; erase some",
-                op.path, living_.size(), bytes_, limits_.writes_max, limits_.bytes_max);
+    return fail(Code::kResourceExhausted,
+                "no room for '{}': {} writes in {} bytes are held, {} in {} are allowed; erase some", op.path,
+                living_.size(), bytes_, limits_.writes_max, limits_.bytes_max);
   }
   return {};
 }
@@ -158,12 +160,6 @@ Digest Replica::digest_of(NodeId origin) const {
   return at == origins_.end() ? Digest{} : at->second;
 }
 
-Hlc Replica::newest() const {
-  Hlc newest;
-  for (const auto& [dot, op] : living_) newest = std::max(newest, op.stamp);
-  return newest;
-}
-
 namespace {
 
 // All living writes of one family at one path.
@@ -217,7 +213,8 @@ std::optional<Value> Replica::read(std::string_view path) const {
   return entry == entries_.end() ? std::nullopt : read_slots(entry->second);
 }
 
-void Replica::for_each(std::string_view prefix, const std::function<void(const std::string&, const Value&)>& visit) const {
+void Replica::for_each(std::string_view prefix,
+                       const std::function<void(const std::string&, const Value&)>& visit) const {
   for (auto at = entries_.lower_bound(prefix); at != entries_.end() && at->first.starts_with(prefix); ++at) {
     if (const auto value = read_slots(at->second)) visit(at->first, *value);
   }
@@ -230,7 +227,8 @@ bool Replica::holds_other(std::string_view path, Family family) const {
     const auto slot = entry->second.lower_bound({other, {}});
     if (other == family || slot == entry->second.end() || slot->first.first != other) continue;
     const bool may_be_erased = other == Family::kRegister || other == Family::kMulti;
-    if (!may_be_erased || std::ranges::any_of(slot->second, [](const Op* op) { return op->value.has_value(); })) return true;
+    if (!may_be_erased || std::ranges::any_of(slot->second, [](const Op* op) { return op->value.has_value(); }))
+      return true;
   }
   return false;
 }

@@ -92,7 +92,6 @@ class Replica {
   const Digest& digest() const { return digest_; }
   Digest digest_of(NodeId origin) const;
   std::size_t bytes() const { return bytes_; }
-  Hlc newest() const;
 
  private:
   // What one write can end: the rest of its slot. Registers have one slot, counters one an origin, sets one an element.

@@ -61,7 +61,8 @@ void VersionVector::add(const Dot& dot) {
 
 bool VersionVector::cover(const DotRange& range) {
   const auto at = rows_.find(range.origin);
-  if (at == rows_.end() || at->second.epochs.empty() || range.first.value == 0 || range.last < range.first) return false;
+  if (at == rows_.end() || at->second.epochs.empty() || range.first.value == 0 || range.last < range.first)
+    return false;
   Row& known = at->second;
   const auto& [newest, set] = *known.epochs.rbegin();
   if (range.epoch < known.floor || range.epoch > newest) return false;

@@ -1,5 +1,6 @@
 #include "crdt/version_vector.h"
 
+#include <algorithm>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -13,7 +14,9 @@ NodeId node(std::uint8_t number) {
   id.bytes[0] = number;
   return id;
 }
-Dot dot(std::uint8_t origin, std::uint64_t epoch, std::uint64_t sequence) { return {node(origin), {epoch}, {sequence}}; }
+Dot dot(std::uint8_t origin, std::uint64_t epoch, std::uint64_t sequence) {
+  return {node(origin), {epoch}, {sequence}};
+}
 DotRange range(std::uint8_t origin, std::uint64_t epoch, std::uint64_t first, std::uint64_t last) {
   return {node(origin), {epoch}, {first}, {last}};
 }

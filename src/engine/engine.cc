@@ -42,7 +42,12 @@ struct Product {
 class Pass {
  public:
   Pass(Engine& engine, const Model& model, std::size_t tokens, const CancelFlag* cancel)
-      : e_(engine), model_(model), config_(model.config()), kernels_(kernels::active_kernels()), n_(tokens), cancel_(cancel) {}
+      : e_(engine),
+        model_(model),
+        config_(model.config()),
+        kernels_(kernels::active_kernels()),
+        n_(tokens),
+        cancel_(cancel) {}
 
   bool layers(std::span<const Row> rows, std::size_t begin, std::size_t end, float* hidden) {
     find_angles(rows);
@@ -143,8 +148,12 @@ class Pass {
   void place(std::span<const Row> rows, std::size_t layer, float* q, float* k, const float* v) {
     const std::size_t head_dim = config_.head_dim;
     const auto turn = [&](float* x, std::size_t heads, std::size_t t) {
-      kernels::rope({.x = x, .heads = heads, .head_dim = head_dim, .pairs = pairs(),
-                     .cosines = e_.cosines_.data() + t * pairs(), .sines = e_.sines_.data() + t * pairs(),
+      kernels::rope({.x = x,
+                     .heads = heads,
+                     .head_dim = head_dim,
+                     .pairs = pairs(),
+                     .cosines = e_.cosines_.data() + t * pairs(),
+                     .sines = e_.sines_.data() + t * pairs(),
                      .interleaved = config_.rope_layout == model::RopeLayout::kInterleaved});
     };
     for_each_token([&](std::size_t t) {
@@ -232,8 +241,8 @@ Result<std::vector<Row>> rows_of(std::span<const Slice> slices, std::size_t laye
     const std::size_t length = slice.sequence->length(layer_begin);
     for (std::size_t layer = layer_begin; layer < layer_end; ++layer) {
       if (slice.sequence->length(layer) == length) continue;
-      return fail(Code::kFailedPrecondition, "layer {} stands at position {}, layer {} at {}", layer_begin, length, layer,
-                  slice.sequence->length(layer));
+      return fail(Code::kFailedPrecondition, "layer {} stands at position {}, layer {} at {}", layer_begin, length,
+                  layer, slice.sequence->length(layer));
     }
     if (slice.tokens > slice.sequence->capacity() - length) {
       return fail(Code::kOutOfRange, "{} tokens do not fit at position {} of a context of {}", slice.tokens, length,

@@ -59,15 +59,15 @@ class Engine {
   EngineOptions options_;
   ThreadPool pool_;
   // Scratch, grown to the largest model and chunk seen. Shapes with n = tokens of a chunk.
-  std::vector<float> normed_;              // [n, dim]
-  std::vector<float> q_, k_, v_;           // [n, q_dim], [n, kv_dim] twice
-  std::vector<float> mixed_;               // [n, q_dim]: attention's output
-  std::vector<float> gate_, up_;           // [n, ffn_dim]
-  std::vector<float> added_;               // [n, dim]: what the residual gets
-  std::vector<float> cosines_, sines_;     // [n, rope_dim / 2]
-  std::vector<float> scores_;              // [threads, heads a kv head, positions rounded up to 16]
-  std::vector<std::int8_t> quants_;        // [n, widest]
-  std::vector<float> scales_;              // [n, widest / 32]
+  std::vector<float> normed_;           // [n, dim]
+  std::vector<float> q_, k_, v_;        // [n, q_dim], [n, kv_dim] twice
+  std::vector<float> mixed_;            // [n, q_dim]: attention's output
+  std::vector<float> gate_, up_;        // [n, ffn_dim]
+  std::vector<float> added_;            // [n, dim]: what the residual gets
+  std::vector<float> cosines_, sines_;  // [n, rope_dim / 2]
+  std::vector<float> scores_;           // [threads, heads a kv head, positions rounded up to 16]
+  std::vector<std::int8_t> quants_;     // [n, widest]
+  std::vector<float> scales_;           // [n, widest / 32]
 };
 
 }  // namespace sedge::engine

@@ -51,7 +51,8 @@ TEST(Engine, prefill_equals_decode_steps_bit_for_bit_for_any_cut_of_tokens_layer
       for (const std::size_t piece : {1u, 2u, 5u, 41u}) {
         for (std::size_t middle = 0; middle <= model.config().layers; ++middle) {
           ASSERT_EQ(run(engine, model, ids, piece, middle), expected)
-              << kernels::format_of(type).name << ", " << threads << " threads, pieces of " << piece << ", cut at " << middle;
+              << kernels::format_of(type).name << ", " << threads << " threads, pieces of " << piece << ", cut at "
+              << middle;
         }
       }
     }
@@ -119,12 +120,14 @@ TEST(Engine, what_does_not_fit_is_an_error_that_says_so) {
   const auto full = engine.forward(model, {&five, 1}, 0, 3, hidden);
   EXPECT_EQ(full.error().message, "5 tokens do not fit at position 0 of a context of 4");
   const std::int32_t strange[] = {259};
-  EXPECT_EQ(engine.embed(model, strange, std::span(hidden).first(64)).error().message, "token 0 is 259, the vocabulary has 259");
+  EXPECT_EQ(engine.embed(model, strange, std::span(hidden).first(64)).error().message,
+            "token 0 is 259, the vocabulary has 259");
   EXPECT_EQ(Sequence::make(model, {.capacity = 65}).error().code, Code::kInvalidArgument);
   EXPECT_EQ(Sequence::make(model, {.bytes_max = 1000}).error().code, Code::kResourceExhausted);
   const Slice two{&sequence, 2};
   ASSERT_TRUE(engine.forward(model, {&two, 1}, 0, 2, std::span(hidden).first(128)));
-  EXPECT_EQ(engine.forward(model, {&two, 1}, 0, 3, std::span(hidden).first(128)).error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(engine.forward(model, {&two, 1}, 0, 3, std::span(hidden).first(128)).error().code,
+            Code::kFailedPrecondition);
 }
 
 TEST(ThreadPool, runs_each_index_once_whatever_the_sizes) {
@@ -153,7 +156,8 @@ TEST(ThreadPool, stops_between_blocks_once_cancelled) {
 TEST(ThreadPool, a_million_blocks_or_a_thousand_short_lives_are_no_matter) {
   ThreadPool pool(2);
   std::atomic<std::size_t> sum{0};
-  EXPECT_TRUE(pool.run(std::size_t{1} << 22, 1, nullptr, [&](unsigned, std::size_t begin, std::size_t end) { sum += end - begin; }));
+  EXPECT_TRUE(pool.run(std::size_t{1} << 22, 1, nullptr,
+                       [&](unsigned, std::size_t begin, std::size_t end) { sum += end - begin; }));
   EXPECT_EQ(sum, std::size_t{1} << 22);
   for (int i = 0; i < 300; ++i) {
     ThreadPool brief(3);

@@ -1,6 +1,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace sedge::engine {
@@ -30,8 +31,8 @@ Status check_ids(std::span<const std::int32_t> ids, std::size_t vocab, std::stri
 // Whether nothing but control tokens stands in front, so that the first word begins the text.
 bool text_begins_after(const model::Vocab& vocab, std::span<const std::int32_t> prompt) {
   return vocab.model == "llama" && vocab.add_space_prefix && std::ranges::all_of(prompt, [&](std::int32_t id) {
-    return vocab.type(static_cast<std::size_t>(id)) == model::TokenType::kControl;
-  });
+           return vocab.type(static_cast<std::size_t>(id)) == model::TokenType::kControl;
+         });
 }
 
 }  // namespace
@@ -45,7 +46,8 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
   if (prompt.empty()) return fail(Code::kInvalidArgument, "the prompt has no tokens");
   const std::size_t context = options.context == 0 ? config.context : std::min(options.context, config.context);
   if (prompt.size() > context) {
-    return fail(Code::kInvalidArgument, "the prompt has {} tokens, the context {}: shorten the prompt", prompt.size(), context);
+    return fail(Code::kInvalidArgument, "the prompt has {} tokens, the context {}: shorten the prompt", prompt.size(),
+                context);
   }
   const std::size_t room = std::min(options.tokens_max, context - prompt.size());
   SEDGE_TRY(Sequence sequence, Sequence::make(*model, {.capacity = prompt.size() + room}));
@@ -54,6 +56,12 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
   generation.prompt_tokens_ = prompt.size();
   generation.resumed_ = resume.size();
   generation.swallow_space_ = text_begins_after(generation.model_->tokenizer().vocab(), prompt);
+  if (generation.options_.tokens_min > 0) {
+    const model::Tokenizer& tokenizer = generation.model_->tokenizer();
+    for (std::int32_t id = 0; id < static_cast<std::int32_t>(config.vocab); ++id) {
+      if (tokenizer.is_end(id)) generation.ends_.push_back(id);
+    }
+  }
   for (const std::int32_t id : resume) {  // the stream holds back what it held back elsewhere; the text was shown there
     Step shown_already;
     generation.accept(id, shown_already);
@@ -105,6 +113,9 @@ Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
 }
 
 Result<Step> Generation::choose() {
+  if (tokens().size() < options_.tokens_min) {
+    for (const std::int32_t id : ends_) logits_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
+  }
   auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling);
   if (!chosen) {
     failed_ = true;

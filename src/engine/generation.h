@@ -26,10 +26,11 @@ inline constexpr std::size_t kStopsMax = 16, kStopBytesMax = 256;
 
 struct GenerationOptions {
   SamplingOptions sampling;
-  std::size_t tokens_max = 256;     // generated ones, those of `resume` included
-  std::vector<std::string> stops;   // at most kStopsMax of 1 to kStopBytesMax bytes; none is shown
-  std::size_t context = 0;          // positions; 0: what prompt and tokens_max need, at most the model's
-  std::size_t chunk_tokens = 48;    // of the prompt, a slice
+  std::size_t tokens_max = 256;    // generated ones, those of `resume` included
+  std::size_t tokens_min = 0;      // before so many no end token is chosen
+  std::vector<std::string> stops;  // at most kStopsMax of 1 to kStopBytesMax bytes; none is shown
+  std::size_t context = 0;         // positions; 0: what prompt and tokens_max need, at most the model's
+  std::size_t chunk_tokens = 48;   // of the prompt, a slice
 };
 
 enum class Finish { kNone, kStop, kLength };  // kStop: end of text or a stop string; kLength: tokens_max or context
@@ -67,7 +68,10 @@ class Generation {
 
  private:
   Generation(std::shared_ptr<const Model> model, Sequence sequence, GenerationOptions options)
-      : model_(std::move(model)), sequence_(std::move(sequence)), options_(std::move(options)), stream_(options_.stops) {}
+      : model_(std::move(model)),
+        sequence_(std::move(sequence)),
+        options_(std::move(options)),
+        stream_(options_.stops) {}
 
   bool full() const;  // tokens_max is reached, or the last token has no position left to stand at
   Result<Step> choose();
@@ -85,6 +89,7 @@ class Generation {
   Finish finish_ = Finish::kNone;
   bool failed_ = false;
   std::vector<float> hidden_, logits_;
+  std::vector<std::int32_t> ends_;  // end tokens, where tokens_min holds them back
 };
 
 }  // namespace sedge::engine

@@ -35,10 +35,14 @@ TEST(Generation, a_resumed_run_goes_on_as_the_undisturbed_one_would) {
   const RandomModel random;
   Engine engine({.threads = 2});
   for (const float temperature : {0.0f, 1.3f}) {
-    const GenerationOptions options{
-        .sampling = {.temperature = temperature, .top_k = 50, .top_p = 0.95f, .min_p = 0.01f, .repeat_penalty = 1.1f, .seed = 7},
-        .tokens_max = 40,
-        .stops = {}};
+    const GenerationOptions options{.sampling = {.temperature = temperature,
+                                                 .top_k = 50,
+                                                 .top_p = 0.95f,
+                                                 .min_p = 0.01f,
+                                                 .repeat_penalty = 1.1f,
+                                                 .seed = 7},
+                                    .tokens_max = 40,
+                                    .stops = {}};
     const Text whole = run_to_end(engine, Generation::start(random.model(), kPrompt, {}, options).value());
     ASSERT_GT(whole.tokens.size(), 5u);
     for (std::size_t cut = 0; cut <= whole.tokens.size(); ++cut) {
@@ -95,14 +99,17 @@ TEST(Generation, refuses_what_cannot_run_and_says_why) {
   };
   EXPECT_EQ(error({}, {}), "the prompt has no tokens");
   EXPECT_EQ(error({1, 300}, {}), "prompt token 1 is 300, the vocabulary has 259");
-  EXPECT_EQ(error(std::vector<std::int32_t>(65, 1), {}), "the prompt has 65 tokens, the context 64: shorten the prompt");
+  EXPECT_EQ(error(std::vector<std::int32_t>(65, 1), {}),
+            "the prompt has 65 tokens, the context 64: shorten the prompt");
   EXPECT_EQ(error({1}, {.sampling = {.top_p = 1.5f}, .stops = {}}), "top_p is 1.5, it must be from 0 to 1");
-  EXPECT_EQ(error({1}, {.sampling = {.temperature = NAN}, .stops = {}}), "temperature is nan, it must be from 0 to 100");
+  EXPECT_EQ(error({1}, {.sampling = {.temperature = NAN}, .stops = {}}),
+            "temperature is nan, it must be from 0 to 100");
   EXPECT_EQ(error({1}, {.sampling = {}, .stops = {""}}), "a stop string has 0 bytes, 1 to 256 are allowed");
 }
 
 TEST(Sampler, philox_gives_the_published_vectors) {  // Random123's kat_vectors
-  EXPECT_EQ(philox({0, 0, 0, 0}, {0, 0}), (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox({0, 0, 0, 0}, {0, 0}),
+            (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
             (std::array<std::uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
@@ -164,7 +171,9 @@ TEST(TextStream, text_is_the_same_however_it_is_cut_and_always_valid) {
 TEST(TextStream, holds_back_half_a_character_and_half_a_stop) {
   TextStream stream({"end", "nda"});
   EXPECT_EQ(stream.push("gr\xC3"), "gr");
-  EXPECT_EQ(stream.push("\xBC" "n e"), "\xC3\xBCn ");
+  EXPECT_EQ(stream.push("\xBC"
+                        "n e"),
+            "\xC3\xBCn ");
   EXPECT_EQ(stream.push("n"), "");
   EXPECT_EQ(stream.push("t"), "ent");
   EXPECT_EQ(stream.push(" \xF0\x9F\x8C"), " ");

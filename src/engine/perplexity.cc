@@ -20,8 +20,8 @@ double token_loss(std::span<const float> logits, std::int32_t id) {
 
 }  // namespace
 
-Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence, std::span<const std::int32_t> window,
-                               const CancelFlag* cancel) {
+Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence,
+                               std::span<const std::int32_t> window, const CancelFlag* cancel) {
   if (window.size() < 2) return fail(Code::kInvalidArgument, "a window of {} tokens predicts nothing", window.size());
   const std::size_t dim = model.config().dim, vocab = model.config().vocab;
   std::vector<float> hidden(window.size() * dim), logits(std::min(kHeadTokens, window.size()) * vocab);
@@ -35,7 +35,8 @@ Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& seq
     const std::size_t count = std::min(kHeadTokens, predicting - first);
     const auto chunk = std::span(logits).first(count * vocab);
     SEDGE_CHECK(engine.head(model, std::span(hidden).subspan(first * dim, count * dim), chunk, cancel));
-    for (std::size_t t = 0; t < count; ++t) loss.nats += token_loss(chunk.subspan(t * vocab, vocab), window[first + t + 1]);
+    for (std::size_t t = 0; t < count; ++t)
+      loss.nats += token_loss(chunk.subspan(t * vocab, vocab), window[first + t + 1]);
   }
   loss.tokens = predicting;
   return loss;

@@ -18,13 +18,13 @@
 namespace sedge::engine {
 
 struct WindowLoss {
-  double nats = 0;          // summed over the predicted tokens
-  std::size_t tokens = 0;   // predicted
+  double nats = 0;         // summed over the predicted tokens
+  std::size_t tokens = 0;  // predicted
 };
 
 // Errors: those of Engine; InvalidArgument for a window of fewer than two tokens or more than `sequence` holds.
-Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence, std::span<const std::int32_t> window,
-                               const CancelFlag* cancel = nullptr);
+Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence,
+                               std::span<const std::int32_t> window, const CancelFlag* cancel = nullptr);
 
 class Perplexity {
  public:

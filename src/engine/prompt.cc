@@ -22,8 +22,9 @@ Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<cons
   const auto spelled = [&](std::optional<std::int32_t> id) {
     return id ? vocab.tokens[static_cast<std::size_t>(*id)] : std::string();
   };
-  SEDGE_TRY(const std::string text, model::render_chat(vocab.chat_template, messages,
-                                                       {.bos_token = spelled(vocab.bos), .eos_token = spelled(vocab.eos)}));
+  SEDGE_TRY(const std::string text,
+            model::render_chat(vocab.chat_template, messages,
+                               {.bos_token = spelled(vocab.bos), .eos_token = spelled(vocab.eos)}));
   std::vector<std::int32_t> ids = model.tokenizer().encode(text, {.add_special = false, .parse_special = true});
   const bool begun = !ids.empty() && vocab.bos && ids.front() == *vocab.bos;  // most templates write it themselves
   if (vocab.add_bos && vocab.bos && !begun) ids.insert(ids.begin(), *vocab.bos);

@@ -24,7 +24,8 @@ class RandomModel {
     model::Vocab vocab;
     vocab.tokens = {"<unk>", "<s>", "</s>"};
     vocab.types = {2, 3, 3};
-    for (int byte = 0; byte < 256; ++byte) vocab.tokens.push_back(fmt::format("<0x{:02X}>", byte)), vocab.types.push_back(6);
+    for (int byte = 0; byte < 256; ++byte)
+      vocab.tokens.push_back(fmt::format("<0x{:02X}>", byte)), vocab.types.push_back(6);
     vocab.scores.assign(vocab.tokens.size(), 0.0f);
     vocab.unk = 0, vocab.bos = 1, vocab.eos = 2, vocab.add_bos = true;
     describe();
@@ -77,7 +78,8 @@ class RandomModel {
     const bool is_norm = rows == 0;
     const kernels::Format& format = kernels::format_of(is_norm ? kernels::DType::kF32 : options_.type);
     std::vector<float> values(cols * (is_norm ? 1 : rows));
-    for (float& v : values) v = static_cast<float>(is_norm ? 0.9 + 0.2 * prng_.uniform() : span * (2 * prng_.uniform() - 1));
+    for (float& v : values)
+      v = static_cast<float>(is_norm ? 0.9 + 0.2 * prng_.uniform() : span * (2 * prng_.uniform() - 1));
     Buffer& bytes = tensors_.emplace_back(values.size() / format.block_values * format.block_bytes);
     format.quantize(values.data(), bytes.data(), values.size());
     std::vector<std::uint64_t> shape = {cols};

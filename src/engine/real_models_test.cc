@@ -62,7 +62,8 @@ Greedy greedy(const std::shared_ptr<const Model>& model, std::span<const std::in
   Greedy out;
   while (generation && generation->finish() == Finish::kNone) {
     const Step step = generation->step(engine).value();
-    if (out.first_logits.empty() && step.token) out.first_logits.assign(generation->logits().begin(), generation->logits().end());
+    if (out.first_logits.empty() && step.token)
+      out.first_logits.assign(generation->logits().begin(), generation->logits().end());
     out.text += step.text;
   }
   out.tokens.assign(generation->tokens().begin(), generation->tokens().end());
@@ -89,8 +90,9 @@ void expect_stories(const std::shared_ptr<const Model>& model, const fs::path& e
 
 TEST(RealModels, stories260K_bin_tells_the_story_that_llama2c_tells) {
   SEDGE_NEED_DATA(path, "llm/stories260K");
-  expect_stories(imported(path / "stories260K.bin", {.type = {}, .tokenizer = path / "tok512.bin", .name = {}, .progress = {}}),
-                 path / "expected_greedy_200steps.txt");
+  expect_stories(
+      imported(path / "stories260K.bin", {.type = {}, .tokenizer = path / "tok512.bin", .name = {}, .progress = {}}),
+      path / "expected_greedy_200steps.txt");
 }
 
 TEST(RealModels, stories260K_gguf_tells_the_same_story) {
@@ -111,7 +113,8 @@ void expect_tiny_stories(const std::shared_ptr<const Model>& model, const fs::pa
   ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()));
   EXPECT_EQ(run.tokens, ids);
   const json::Array& logits = expected.at("logits_after_prompt_first16").as_array();
-  for (std::size_t i = 0; i < logits.size(); ++i) EXPECT_NEAR(run.first_logits[i], logits[i].as_double(), 1e-3) << "logit " << i;
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    EXPECT_NEAR(run.first_logits[i], logits[i].as_double(), 1e-3) << "logit " << i;
 }
 
 TEST(RealModels, tiny_stories_from_f32_safetensors_gives_the_reference_ids_and_logits) {

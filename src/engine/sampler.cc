@@ -81,7 +81,8 @@ Status check_sampling(const SamplingOptions& options) {
                           {"repeat_penalty", options.repeat_penalty, 0.01f, 100}};
   for (const Range& range : ranges) {
     if (range.value >= range.low && range.value <= range.high) continue;
-    return fail(Code::kInvalidArgument, "{} is {}, it must be from {} to {}", range.name, range.value, range.low, range.high);
+    return fail(Code::kInvalidArgument, "{} is {}, it must be from {} to {}", range.name, range.value, range.low,
+                range.high);
   }
   return {};
 }
@@ -93,7 +94,8 @@ Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] > best.logit) best = {logits[i], static_cast<std::int32_t>(i)};
   }
-  if (best.id < 0) return fail(Code::kDataLoss, "no logit at position {} is a number: the model's weights are damaged", position);
+  if (best.id < 0)
+    return fail(Code::kDataLoss, "no logit at position {} is a number: the model's weights are damaged", position);
   if (options.temperature == 0.0f || best.logit == std::numeric_limits<float>::infinity()) return best.id;
   return draw(candidates_of(logits, options), uniform_at(options.seed, position), options);
 }

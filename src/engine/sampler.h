@@ -15,11 +15,11 @@
 namespace sedge::engine {
 
 struct SamplingOptions {
-  float temperature = 0;       // 0: the best token, always
-  std::uint32_t top_k = 0;     // the k best; 0: off
-  float top_p = 1;             // the best that together reach this probability; 1: off
-  float min_p = 0;             // at least this fraction of the best one's probability; 0: off
-  float repeat_penalty = 1;    // divides positive, multiplies negative logits of recent tokens; 1: off
+  float temperature = 0;           // 0: the best token, always
+  std::uint32_t top_k = 0;         // the k best; 0: off
+  float top_p = 1;                 // the best that together reach this probability; 1: off
+  float min_p = 0;                 // at least this fraction of the best one's probability; 0: off
+  float repeat_penalty = 1;        // divides positive, multiplies negative logits of recent tokens; 1: off
   std::uint32_t repeat_last = 64;  // how many recent tokens those are
   std::uint64_t seed = 0;
 };

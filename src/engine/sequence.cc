@@ -21,8 +21,9 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
   }
   const Uint128 floats = Uint128{layer_end - options.layer_begin} * config.kv_dim() * capacity;
   if (floats * 2 * sizeof(float) > options.bytes_max) {
-    return fail(Code::kResourceExhausted, "the memory of {} positions takes more than the {} MiB allowed: use a smaller context",
-                capacity, options.bytes_max >> 20);
+    return fail(Code::kResourceExhausted,
+                "the memory of {} positions takes more than the {} MiB allowed: use a smaller context", capacity,
+                options.bytes_max >> 20);
   }
   Sequence sequence;
   sequence.capacity_ = capacity;

@@ -15,9 +15,9 @@
 namespace sedge::engine {
 
 struct SequenceOptions {
-  std::size_t capacity = 0;      // positions; 0: the context that the model was trained for
+  std::size_t capacity = 0;  // positions; 0: the context that the model was trained for
   std::size_t layer_begin = 0;
-  std::size_t layer_end = 0;     // 0: to the last layer
+  std::size_t layer_end = 0;  // 0: to the last layer
   std::size_t bytes_max = std::size_t{8} << 30;
 };
 

@@ -63,7 +63,8 @@ void ThreadPool::take_blocks(unsigned worker) {
   std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
   while (next_of(ticket) < blocks_of(ticket)) {
     // Success means that the block is of the present loop: job_ stands until it is reported finished.
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      continue;
     run_block(worker, next_of(ticket));
     if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
     ticket = ticket_.load(std::memory_order_acquire);
@@ -86,7 +87,8 @@ bool ThreadPool::run_erased(std::size_t count, std::size_t block, const CancelFl
     for (std::size_t i = 0; i < blocks; ++i) run_block(0, i);
   } else {
     pending_.store(static_cast<std::uint32_t>(blocks), std::memory_order_relaxed);
-    ticket_.store(make_ticket(epoch_of(ticket_.load(std::memory_order_relaxed)) + 1, blocks), std::memory_order_release);
+    ticket_.store(make_ticket(epoch_of(ticket_.load(std::memory_order_relaxed)) + 1, blocks),
+                  std::memory_order_release);
     ticket_.notify_all();
     take_blocks(0);
     for (std::uint32_t left = 0; (left = pending_.load(std::memory_order_acquire)) != 0;) wait_while(pending_, left);

@@ -35,9 +35,10 @@ class ThreadPool {
   // One caller at a time.
   template <class Body>
   bool run(std::size_t count, std::size_t block, const CancelFlag* cancel, const Body& body) {
-    return run_erased(count, block, cancel, {&body, [](const void* self, unsigned worker, std::size_t begin, std::size_t end) {
-                        (*static_cast<const Body*>(self))(worker, begin, end);
-                      }});
+    return run_erased(count, block, cancel,
+                      {&body, [](const void* self, unsigned worker, std::size_t begin, std::size_t end) {
+                         (*static_cast<const Body*>(self))(worker, begin, end);
+                       }});
   }
 
  private:

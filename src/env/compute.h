@@ -52,6 +52,7 @@ struct JobSpec {
   std::vector<ChatTurn> turns;  // a conversation, through the model's chat template
   std::vector<std::int32_t> resume;  // tokens generated elsewhere so far: part of the context, not generated again
   std::uint32_t tokens_max = 256;    // counts those of `resume`
+  std::uint32_t tokens_min = 0;      // before so many the end token is not chosen
   std::vector<std::string> stops;
   Sampling sampling;
 };

@@ -1,7 +1,8 @@
-// Random arguments for each kind of kernel, for the tests and the benchmark: a case owns its memory, runs any
-// implementation on it and gives back every byte that was written.
+// Random arguments for each kind of kernel, for the fingerprint, the tests and the benchmark: a case owns its memory,
+// runs any implementation on it and gives back every byte that was written.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <string_view>
@@ -41,7 +42,8 @@ struct Case<MatmulArgs> {
     const std::size_t row_bytes = cols / f.block_values * f.block_bytes;
     source = random_floats(prng, size.rows * cols, 0.2);
     weights.resize(size.rows * row_bytes);
-    for (std::size_t r = 0; r < size.rows; ++r) f.quantize(source.data() + r * cols, weights.data() + r * row_bytes, cols);
+    for (std::size_t r = 0; r < size.rows; ++r)
+      f.quantize(source.data() + r * cols, weights.data() + r * row_bytes, cols);
     x = random_floats(prng, size.tokens * cols, 8.0);
     y.resize(size.tokens * size.rows);
     if (is_quantized(format)) {
@@ -49,7 +51,8 @@ struct Case<MatmulArgs> {
       scales.resize(x.size() / 32);
       scalar::quantize_q8({x.data(), x.size(), quants.data(), scales.data()});
     }
-    args = {weights.data(), row_bytes, size.rows, cols, x.data(), quants.data(), scales.data(), size.tokens, y.data(), size.rows};
+    args = {weights.data(), row_bytes,     size.rows,   cols,     x.data(),
+            quants.data(),  scales.data(), size.tokens, y.data(), size.rows};
   }
   Buffer run(void (*kernel)(const MatmulArgs&)) {
     std::ranges::fill(y, -1.0f);
@@ -91,7 +94,8 @@ struct Case<NormArgs> {
 
 template <>
 struct Case<SiluArgs> {
-  Case(Prng& prng, Size size, int) : gate(random_floats(prng, size.cols, 240.0)), up(random_floats(prng, size.cols, 4.0)) {}
+  Case(Prng& prng, Size size, int)
+      : gate(random_floats(prng, size.cols, 240.0)), up(random_floats(prng, size.cols, 4.0)) {}
   Buffer run(void (*kernel)(const SiluArgs&)) {
     std::vector<float> result = gate;
     kernel({result.data(), up.data(), up.size()});
@@ -109,7 +113,8 @@ struct Case<AttentionArgs> {
         out(q.size()) {
     const std::size_t stride = (size.rows + 15) / 16 * 16;
     scores.resize(size.tokens * stride);
-    args = {q.data(), keys.data(), values.data(), size.tokens, size.rows, size.cols, 0.35f, scores.data(), stride, out.data()};
+    args = {q.data(),  keys.data(), values.data(), size.tokens, size.rows,
+            size.cols, 0.35f,       scores.data(), stride,      out.data()};
   }
   Buffer run(void (*kernel)(const AttentionArgs&)) {
     kernel(args);

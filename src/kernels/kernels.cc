@@ -51,8 +51,7 @@ Kernels::Matmul Kernels::matmul(DType weights) const {
   if (weights == (format)) return name;
   SEDGE_MATMUL_ROWS(SEDGE_PICK)
 #undef SEDGE_PICK
-  SEDGE_ASSERT(!"a format without a matmul row");
-  return nullptr;
+  assertion_failed("every format has a matmul row", __FILE__, __LINE__);
 }
 
 }  // namespace sedge::kernels

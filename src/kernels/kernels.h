@@ -83,13 +83,13 @@ struct AttentionArgs {
 
 // The table: every kernel that has an implementation for each instruction set, with its arguments. A matmul also
 // names the format of its weights. Dispatch, tests and benchmarks are all made from these rows.
-#define SEDGE_MATMUL_ROWS(ROW)              \
+#define SEDGE_MATMUL_ROWS(ROW)               \
   ROW(matmul_f32, MatmulArgs, DType::kF32)   \
   ROW(matmul_f16, MatmulArgs, DType::kF16)   \
   ROW(matmul_bf16, MatmulArgs, DType::kBF16) \
   ROW(matmul_q8_0, MatmulArgs, DType::kQ8_0) \
   ROW(matmul_q4_0, MatmulArgs, DType::kQ4_0)
-#define SEDGE_VECTOR_ROWS(ROW)     \
+#define SEDGE_VECTOR_ROWS(ROW)      \
   ROW(quantize_q8, QuantizeArgs, 0) \
   ROW(rms_norm, NormArgs, 0)        \
   ROW(silu_mul, SiluArgs, 0)        \

@@ -28,7 +28,8 @@ void time_case(const std::string& name, void (*kernel)(const Args&), cases::Size
       }
     }
     if constexpr (std::is_same_v<Args, MatmulArgs>) {
-      state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(random.weights.size()));
+      state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) *
+                              static_cast<std::int64_t>(random.weights.size()));
     } else {
       state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(size.cols));
     }

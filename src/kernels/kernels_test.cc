@@ -9,6 +9,7 @@
 #include "kernels/kernel_cases.h"
 #include "kernels/lanes.h"
 #include "kernels/math.h"
+#include "kernels/numeric_class.h"
 #include "kernels/rope/rope.h"
 
 namespace sedge::kernels {
@@ -24,37 +25,43 @@ Size any_size() {
 }
 
 // One test a row of the table: every instruction set of this machine gives the definition's bits.
-#define SEDGE_SAME_BITS(name, Args, format)                                                      \
-  TEST(EveryInstructionSet, gives_the_bits_of_the_definition_##name) {                          \
-    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                               \
-      Prng prng(seed);                                                                           \
-      Case<Args> random(prng, any_size(), format);                                               \
-      const Buffer expected = random.run(&scalar::name);                                         \
+#define SEDGE_SAME_BITS(name, Args, format)                                                               \
+  TEST(EveryInstructionSet, gives_the_bits_of_the_definition_##name) {                                    \
+    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                                        \
+      Prng prng(seed);                                                                                    \
+      Case<Args> random(prng, any_size(), format);                                                        \
+      const Buffer expected = random.run(&scalar::name);                                                  \
       for (const Kernels& kernels : available_kernels()) RC_ASSERT(random.run(kernels.name) == expected); \
-    }));                                                                                         \
+    }));                                                                                                  \
   }
 SEDGE_KERNEL_ROWS(SEDGE_SAME_BITS)
 #undef SEDGE_SAME_BITS
 
+TEST(NumericClass, every_instruction_set_of_this_machine_belongs_to_it) {
+  for (const Kernels& kernels : available_kernels()) {
+    EXPECT_EQ(numeric_fingerprint(kernels), kNumericFingerprint) << kernels.isa << " of class " << kNumericClass;
+  }
+}
+
 // One test a matmul: several tokens at once give the bits of each alone, so a prefill equals its decode steps.
-#define SEDGE_TOKENS_ALONE(name, Args, format)                                       \
-  TEST(Matmul, several_tokens_give_the_bits_of_each_alone_##name) {                 \
-    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                   \
-      Prng prng(seed);                                                               \
-      Case<Args> together(prng, any_size(), format);                                 \
-      const Kernels::Matmul matmul = active_kernels().name;                          \
-      (void)together.run(matmul);                                                    \
-      const std::vector<float> expected = together.y;                                \
-      for (std::size_t t = 0; t < together.args.tokens; ++t) {                       \
-        MatmulArgs one = together.args;                                              \
-        one.tokens = 1;                                                              \
-        one.x += t * one.cols;                                                       \
+#define SEDGE_TOKENS_ALONE(name, Args, format)                                                    \
+  TEST(Matmul, several_tokens_give_the_bits_of_each_alone_##name) {                               \
+    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                                \
+      Prng prng(seed);                                                                            \
+      Case<Args> together(prng, any_size(), format);                                              \
+      const Kernels::Matmul matmul = active_kernels().name;                                       \
+      (void)together.run(matmul);                                                                 \
+      const std::vector<float> expected = together.y;                                             \
+      for (std::size_t t = 0; t < together.args.tokens; ++t) {                                    \
+        MatmulArgs one = together.args;                                                           \
+        one.tokens = 1;                                                                           \
+        one.x += t * one.cols;                                                                    \
         if (one.scales != nullptr) one.quants += t * one.cols, one.scales += t * (one.cols / 32); \
-        one.y += t * one.y_stride;                                                   \
-        matmul(one);                                                                 \
-      }                                                                              \
-      RC_ASSERT(together.y == expected);                                             \
-    }));                                                                             \
+        one.y += t * one.y_stride;                                                                \
+        matmul(one);                                                                              \
+      }                                                                                           \
+      RC_ASSERT(together.y == expected);                                                          \
+    }));                                                                                          \
   }
 SEDGE_MATMUL_ROWS(SEDGE_TOKENS_ALONE)
 #undef SEDGE_TOKENS_ALONE
@@ -72,8 +79,9 @@ TEST(Matmul, is_the_product_it_says) {
         double expected = 0;
         for (std::size_t i = 0; i < row.size(); ++i) {
           const std::size_t at = t * row.size() + i;
-          expected += static_cast<double>(row[i]) *
-                      (is_quantized(format.type) ? static_cast<double>(c.scales[at / 32]) * c.quants[at] : static_cast<double>(c.x[at]));
+          expected += static_cast<double>(row[i]) * (is_quantized(format.type)
+                                                         ? static_cast<double>(c.scales[at / 32]) * c.quants[at]
+                                                         : static_cast<double>(c.x[at]));
         }
         EXPECT_NEAR(c.y[t * c.args.rows + r], expected, 2e-5) << format.name << " row " << r << " token " << t;
       }
@@ -89,8 +97,16 @@ TEST(Matmul, the_most_negative_weights_do_not_saturate) {
   const float scale = 1.0f;
   for (const Kernels& kernels : available_kernels()) {
     float y = 0;
-    kernels.matmul_q8_0({.weights = reinterpret_cast<const std::uint8_t*>(&block), .row_bytes = sizeof block, .rows = 1,
-                         .cols = 32, .x = nullptr, .quants = quants, .scales = &scale, .tokens = 1, .y = &y, .y_stride = 1});
+    kernels.matmul_q8_0({.weights = reinterpret_cast<const std::uint8_t*>(&block),
+                         .row_bytes = sizeof block,
+                         .rows = 1,
+                         .cols = 32,
+                         .x = nullptr,
+                         .quants = quants,
+                         .scales = &scale,
+                         .tokens = 1,
+                         .y = &y,
+                         .y_stride = 1});
     EXPECT_EQ(y, 2.0f * 128 * 127) << kernels.isa;
   }
 }

@@ -8,7 +8,8 @@ namespace {
 
 constexpr double kLn2 = 0x1.62e42fefa39efp-1;
 constexpr double kLn2Hi = 0x1.62e42fee00000p-1, kLn2Lo = 0x1.a39ef35793c76p-33;
-constexpr double kHalfPiHi = 0x1.921fb54400000p+0, kHalfPiMid = 0x1.0b4611a600000p-34, kHalfPiLo = 0x1.3198a2e037073p-69;
+constexpr double kHalfPiHi = 0x1.921fb54400000p+0, kHalfPiMid = 0x1.0b4611a600000p-34,
+                 kHalfPiLo = 0x1.3198a2e037073p-69;
 
 double exp_f64(double x) {
   const double n = std::nearbyint(x / kLn2);
@@ -67,10 +68,14 @@ SinCos sin_cos(double x) {
   const double r = std::fma(-n, kHalfPiLo, std::fma(-n, kHalfPiMid, std::fma(-n, kHalfPiHi, x)));
   const double s = sin_series(r), c = cos_series(r);
   switch (static_cast<std::int64_t>(n) & 3) {
-    case 0: return {s, c};
-    case 1: return {c, -s};
-    case 2: return {-s, -c};
-    default: return {-c, s};
+    case 0:
+      return {s, c};
+    case 1:
+      return {c, -s};
+    case 2:
+      return {-s, -c};
+    default:
+      return {-c, s};
   }
 }
 

@@ -10,9 +10,9 @@ namespace sedge::kernels {
 
 inline constexpr float kExpMin = -87.0f, kExpMax = 88.0f;  // arguments are clamped here: 1.6e-38 to 1.7e38
 inline constexpr float kLog2E = 0x1.715476p+0f;
-inline constexpr float kLn2High = 0x1.62e4p-1f;            // 15 bits: n · kLn2High is exact
+inline constexpr float kLn2High = 0x1.62e4p-1f;  // 15 bits: n · kLn2High is exact
 inline constexpr float kLn2Low = 0x1.7f7d1cp-20f;
-inline constexpr float kRoundMagic = 0x1.8p+23f;           // adding it leaves the nearest integer in the low bits
+inline constexpr float kRoundMagic = 0x1.8p+23f;  // adding it leaves the nearest integer in the low bits
 inline constexpr float kExpPolynomial[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
 
 // e^x, relative error below 2e-7; arguments outside [kExpMin, kExpMax] (and NaN) are clamped.

@@ -21,9 +21,8 @@ inline constexpr std::size_t kLanes = 16;
 // f(0), f(1), ... f(N - 1) with constant arguments: arrays indexed by them live in registers at any -O level.
 template <std::size_t N, class Body>
 SEDGE_INLINE inline void unroll(const Body& body) {
-  [&]<std::size_t... I>(std::index_sequence<I...>) SEDGE_INLINE {
-    (body(std::integral_constant<std::size_t, I>{}), ...);
-  }(std::make_index_sequence<N>{});
+  [&]<std::size_t... I>(std::index_sequence<I...>)
+      SEDGE_INLINE { (body(std::integral_constant<std::size_t, I>{}), ...); }(std::make_index_sequence<N>{});
 }
 
 // The last group of fewer than 16 values, with zeros behind it.

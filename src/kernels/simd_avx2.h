@@ -1,6 +1,8 @@
 // AVX2 with FMA and F16C: see simd.h. Only *_avx2.cc may include this.
 #pragma once
 
+#if defined(__AVX2__)
+
 #include <immintrin.h>
 
 #include <cstring>
@@ -89,3 +91,5 @@ struct V {
 };
 
 }  // namespace sedge::kernels::avx2
+
+#endif  // __AVX2__

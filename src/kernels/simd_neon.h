@@ -1,6 +1,8 @@
 // NEON as every 64-bit ARM has it (no dot product extension needed): see simd.h. Only *_neon.cc may include this.
 #pragma once
 
+#if defined(__aarch64__)
+
 #include <arm_neon.h>
 
 #include <cstring>
@@ -45,9 +47,7 @@ struct V {
   }
   SEDGE_INLINE static float largest(F v) { return vmaxnmvq_f32(v); }
 
-  SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
-    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from)));
-  }
+  SEDGE_INLINE static F load_f16(const std::uint8_t* from) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vreinterpret_u16_u8(vld1_u8(from))), 16));
   }
@@ -93,3 +93,5 @@ struct V {
 };
 
 }  // namespace sedge::kernels::neon
+
+#endif  // __aarch64__

@@ -8,11 +8,11 @@ namespace sedge::mesh {
 namespace {
 
 constexpr std::string_view kDomain = "sedge.batch.1";
-constexpr std::size_t kMissingMax = 4096;        // announced and not yet here; more are left to chance
-constexpr std::size_t kAnnouncersMax = 8;        // of one batch
-constexpr Duration kMissingTime = 5s;            // then it is given up
-constexpr std::size_t kAnnounceMax = 1024;       // ids in one HAVE
-constexpr std::size_t kGraftMax = 256;           // batches sent for one GRAFT
+constexpr std::size_t kMissingMax = 4096;   // announced and not yet here; more are left to chance
+constexpr std::size_t kAnnouncersMax = 8;   // of one batch
+constexpr Duration kMissingTime = 5s;       // then it is given up
+constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
+constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
 
 struct Mark {
   BootEpoch epoch;
@@ -69,8 +69,11 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
     return fail(Code::kInvalidArgument, "a batch has at most {} bytes, this has {}", kBatchBytesMax, payload.size());
   }
   ++sequence_;
-  const wire::Batch batch{{options_.self, options_.epoch, sequence_}, kind, reliable,
-                          static_cast<std::uint8_t>(priority), to_buffer(payload)};
+  const wire::Batch batch{{options_.self, options_.epoch, sequence_},
+                          kind,
+                          reliable,
+                          static_cast<std::uint8_t>(priority),
+                          to_buffer(payload)};
   wire::SignedBatch signed_batch{wire::encode(batch), {}};
   signed_batch.signature = trust::sign(key_, kDomain, signed_batch.batch).bytes;
   ++stats_.sent;
@@ -90,8 +93,11 @@ void Broadcast::on_link_up(NodeId peer, Instant now) {
 }
 
 void Broadcast::on_link_down(NodeId peer, Instant now) {
-  if (links_.erase(peer) == 0) return;
-  for (auto& [id, link] : links_) link.eager = true;  // the tree has a hole: let it grow again from all links
+  const auto lost = links_.find(peer);
+  if (lost == links_.end()) return;
+  const bool in_tree = lost->second.eager;
+  links_.erase(lost);
+  for (auto& [id, link] : links_) link.eager |= in_tree;  // the tree has a hole: let it grow again from all links
   for (auto& [id, missing] : missing_) {
     std::erase(missing.announcers, peer);
     missing.ask_at = std::min(missing.ask_at, now);
@@ -127,7 +133,8 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
       if (const auto link = links_.find(from); link != links_.end()) link->second.eager = false;
       return {};
     }
-    default: return fail(Code::kInvalidArgument, "message type {} is not the broadcast's", static_cast<int>(type));
+    default:
+      return fail(Code::kInvalidArgument, "message type {} is not the broadcast's", static_cast<int>(type));
   }
 }
 
@@ -161,8 +168,8 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
 void Broadcast::on_duplicate(NodeId from) {
   ++stats_.duplicates;
   const auto link = links_.find(from);
-  if (link == links_.end() || !link->second.eager) return;
-  link->second.eager = false;
+  if (link == links_.end()) return;
+  link->second.eager = false;  // said even when it was so already: the sender's side of the link may differ from ours
   send(from, wire::MessageType::kBroadcastPrune, wire::BroadcastPrune{});
 }
 

@@ -40,12 +40,12 @@ inline constexpr std::size_t kBatchBytesMax = 64u << 10;
 inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 128;
 
 struct BroadcastStats {
-  std::uint64_t sent = 0;        // batches of our own
-  std::uint64_t delivered = 0;   // of others
+  std::uint64_t sent = 0;       // batches of our own
+  std::uint64_t delivered = 0;  // of others
   std::uint64_t duplicates = 0;
-  std::uint64_t grafts = 0;      // repairs asked for
-  std::uint64_t refused = 0;     // malformed, badly signed, revoked
-  std::uint64_t given_up = 0;    // announced but never got
+  std::uint64_t grafts = 0;    // repairs asked for
+  std::uint64_t refused = 0;   // malformed, badly signed, revoked
+  std::uint64_t given_up = 0;  // announced but never got
 };
 
 class Broadcast {
@@ -55,10 +55,10 @@ class Broadcast {
     BootEpoch epoch;
     std::size_t cache_bytes_max = 8u << 20;  // batches kept for those who missed them; the oldest go first
     Duration cache_age_max = 10s;
-    Duration announce_delay = 30ms;          // HAVE waits this long for more
-    Duration graft_delay = 100ms;            // an announced batch may still come along the tree
-    Duration graft_retry = 250ms;            // then the next announcer is asked
-    Duration mark_interval = 10s;            // how often changed high-water marks are persisted
+    Duration announce_delay = 30ms;  // HAVE waits this long for more
+    Duration graft_delay = 100ms;    // an announced batch may still come along the tree
+    Duration graft_retry = 250ms;    // then the next announcer is asked
+    Duration mark_interval = 10s;    // how often changed high-water marks are persisted
     // A batch of another node, once, verified. kind and origin are its own; never called for our own batches.
     std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
   };

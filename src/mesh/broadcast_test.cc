@@ -118,9 +118,9 @@ struct Pair {
   std::size_t delivered = 0;
   Broadcast sender, receiver;
   Pair()
-      : sender(options(0), fleet.nodes[0].key.secret, directory),
-        receiver(options(1), fleet.nodes[1].key.secret, directory) {
-    for (const auto& one : fleet.nodes) SEDGE_ASSERT(directory.add(one.chain).has_value());
+      : sender(options(0), fleet.nodes[0].keys.secret, directory),
+        receiver(options(1), fleet.nodes[1].keys.secret, directory) {
+    for (const auto& one : fleet.nodes) SEDGE_ASSERT(directory.add(one.encoded).has_value());
     sender.start(Instant{});
     receiver.start(Instant{});
     sender.on_link_up(fleet.nodes[1].id, Instant{});
@@ -163,7 +163,7 @@ TEST(Broadcast, a_replay_is_not_delivered_even_after_the_receiver_restarted) {
   env::Outbox out;
   pair.receiver.drain(out);
   ASSERT_EQ(out.records.size(), 1u);
-  Broadcast again(pair.options(1), pair.fleet.nodes[1].key.secret, pair.directory);
+  Broadcast again(pair.options(1), pair.fleet.nodes[1].keys.secret, pair.directory);
   ASSERT_TRUE(again.load(out.records[0].key, out.records[0].value));
   again.start(Instant{});
   EXPECT_TRUE(pair.receive(old, again));

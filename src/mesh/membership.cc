@@ -10,10 +10,10 @@ namespace sedge::mesh {
 
 namespace {
 
-constexpr Duration kLateness = 150ms;      // being called so much later than asked means that we were stalled
-constexpr Duration kSyncPause = 1s;        // between two tables sent to one neighbour because digests differ
-constexpr std::size_t kHelpers = 3;        // asked for an indirect probe
-constexpr std::size_t kFavoursMax = 256;   // probes for others under way; more are not helped
+constexpr Duration kLateness = 150ms;     // being called so much later than asked means that we were stalled
+constexpr Duration kSyncPause = 1s;       // between two tables sent to one neighbour because digests differ
+constexpr std::size_t kHelpers = 3;       // asked for an indirect probe
+constexpr std::size_t kFavoursMax = 256;  // probes for others under way; more are not helped
 constexpr Duration kFavourTime = 1s;
 
 }  // namespace
@@ -32,8 +32,8 @@ void Membership::start(Instant now) {
   SEDGE_ASSERT(!started_);
   started_ = true;
   Entry& own = entries_[options_.self];
-  own.member = {options_.self, options_.name,      options_.epoch, Incarnation{1}, instance_,
-                MemberState::kAlive, options_.endpoints, now,          false};
+  own.member = {options_.self,      options_.name, options_.epoch, Incarnation{1}, instance_, MemberState::kAlive,
+                options_.endpoints, now,           false};
   sign_self();
   alive_ = 1;
   retry_pause_ = options_.retry_min;
@@ -72,12 +72,14 @@ void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   next_dial_ = std::min(next_dial_, now + jittered(100ms));
   if (parting || leaving_) return;
   switch (reason) {
-    case env::LinkDown::kTimeout: return suspect(peer, options_.self, options_.suspicion, "its link fell silent", now);
+    case env::LinkDown::kTimeout:
+      return suspect(peer, options_.self, options_.suspicion, "its link fell silent", now);
     case env::LinkDown::kRefused:
       return suspect(peer, options_.self, options_.suspicion_refused, "nobody listens at its address", now);
     case env::LinkDown::kClosed:
       return suspect(peer, options_.self, options_.suspicion, "it closed its link without a word", now);
-    default: return;  // we closed it ourselves: says nothing about the peer
+    default:
+      return;  // we closed it ourselves: says nothing about the peer
   }
 }
 
@@ -123,7 +125,8 @@ Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, I
       if (const auto link = links_.find(from); link != links_.end()) link->second.parting = true;
       return {};
     }
-    default: return fail(Code::kInvalidArgument, "message type {} is not membership's", static_cast<int>(type));
+    default:
+      return fail(Code::kInvalidArgument, "message type {} is not membership's", static_cast<int>(type));
   }
 }
 

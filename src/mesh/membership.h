@@ -63,10 +63,10 @@ struct MemberEvent {
     kRestarted,  // alive with a higher boot epoch: what the old process held is gone
     kUpdated,    // new endpoints or name
     kSuspect,
-    kDown,       // it did not refute: dead
-    kLeft,       // it said goodbye
-    kClone,      // its key runs twice, from a copied home. When it is our own key and we are the older or smaller
-                 // instance, `self` is true: stop this process, the other one goes on
+    kDown,   // it did not refute: dead
+    kLeft,   // it said goodbye
+    kClone,  // its key runs twice, from a copied home. When it is our own key and we are the older or smaller
+             // instance, `self` is true: stop this process, the other one goes on
   };
   Kind kind = Kind::kUp;
   NodeId id;
@@ -82,29 +82,29 @@ class Membership {
   struct Options {
     NodeId self;
     std::string name;
-    BootEpoch epoch;             // persisted before it is used here
-    std::uint64_t seed = 0;      // from env::Entropy: instance number, and the order of probes and dials
+    BootEpoch epoch;                       // persisted before it is used here
+    std::uint64_t seed = 0;                // from env::Entropy: instance number, and the order of probes and dials
     std::vector<env::Endpoint> endpoints;  // where we can be dialled
     std::vector<env::Endpoint> seeds;      // whom to dial with nobody known
 
-    std::size_t links_wanted = 8;   // dial until min(members - 1, this)
-    std::size_t links_max = 16;     // above: one is closed a second, at random
-    std::size_t members_max = 4096; // above: the longest dead are forgotten, then newcomers refused
-    Duration probe_interval = 200ms;      // how often silence is looked for
-    Duration silence_max = 400ms;         // a neighbour not heard for so long is probed
-    Duration probe_interval_max = 2s;     // a talkative one too: for clocks and digests
-    Duration probe_timeout_min = 50ms;    // the first probe waits 4 round trips within these
+    std::size_t links_wanted = 8;       // dial until min(members - 1, this)
+    std::size_t links_max = 12;         // above: one is closed a second, at random
+    std::size_t members_max = 4096;     // above: the longest dead are forgotten, then newcomers refused
+    Duration probe_interval = 200ms;    // how often silence is looked for
+    Duration silence_max = 400ms;       // a neighbour not heard for so long is probed
+    Duration probe_interval_max = 2s;   // a talkative one too: for clocks and digests
+    Duration probe_timeout_min = 50ms;  // the first probe waits 4 round trips within these
     Duration probe_timeout_max = 250ms;
-    Duration second_chance = 250ms;       // for the reliable and the indirect probes
-    Duration suspicion = 1600ms;          // to refute; a stall of 1.5 s ends before it
-    Duration suspicion_refused = 300ms;   // when its own machine says that nobody listens at its port
-    Duration gossip_delay = 10ms;         // news waits this long for more news
-    Duration refresh_interval = 15s;      // one link more, at random, where not all are linked
-    Duration retry_min = 2s;              // back-off for lost members and seeds
+    Duration second_chance = 250ms;      // for the reliable and the indirect probes
+    Duration suspicion = 1600ms;         // to refute; a stall of 1.5 s ends before it
+    Duration suspicion_refused = 300ms;  // when its own machine says that nobody listens at its port
+    Duration gossip_delay = 10ms;        // news waits this long for more news
+    Duration refresh_interval = 15s;     // one link more, at random, where not all are linked
+    Duration retry_min = 2s;             // back-off for lost members and seeds
     Duration retry_max = 15s;
 
-    // Verifies a certificate chain and remembers it (trust::Directory::add of the node's directory). Not set: certificates
-    // must be in the directory already.
+    // Verifies a certificate chain and remembers it (trust::Directory::add of the node's directory). Not set:
+    // certificates must be in the directory already.
     std::function<Status(Bytes chain)> learn_certificate;
     // Our fleet clock, told in answers to probes; 0 while it is not settled. Not set: never told.
     std::function<std::uint64_t(Instant now)> fleet_ms;
@@ -155,19 +155,19 @@ class Membership {
  private:
   struct Entry {
     Member member;
-    wire::SignedMember proof;        // as the subject signed it; passed on unchanged
+    wire::SignedMember proof;           // as the subject signed it; passed on unchanged
     std::optional<env::Endpoint> seen;  // where a link to it ended: dialled like those that it names
     Instant dial_after{};
-    Duration dial_pause{};           // doubled by each failed dial
-    std::size_t dialled = 0;         // endpoints are tried in turn
-    std::uint64_t clone_named = 0;   // the other instance that an event has told of
+    Duration dial_pause{};          // doubled by each failed dial
+    std::size_t dialled = 0;        // endpoints are tried in turn
+    std::uint64_t clone_named = 0;  // the other instance that an event has told of
   };
   struct Link {
     env::Endpoint address;
     Instant heard{};
     Instant probed{};
     Instant synced{};
-    Duration rtt{};        // smoothed; zero: not measured
+    Duration rtt{};                  // smoothed; zero: not measured
     std::uint64_t probe_number = 0;  // of the latest probe, sent at `probed`
     bool answered = false;
     bool parting = false;  // it said that it would close
@@ -186,7 +186,7 @@ class Membership {
     Instant until{};
   };
   struct News {
-    NodeId source;      // it need not be told
+    NodeId source;  // it need not be told
     bool record = false;
     bool chain = false;
   };
@@ -243,7 +243,7 @@ class Membership {
   bool dial(const env::Endpoint& address, NodeId expected, Instant now);
   bool dial_member(Entry& entry, Instant now);
   static std::vector<env::Endpoint> ways_to(const Entry& entry);
-  bool linked_at(const env::Endpoint& address) const;
+  bool in_sight(const env::Endpoint& address) const;
   bool is_own(const env::Endpoint& address) const;
   Duration jittered(Duration about);
 

@@ -8,11 +8,11 @@ namespace sedge::mesh {
 
 namespace {
 
-constexpr std::size_t kDialsMax = 8;           // under way at once
-constexpr Duration kDialTime = 6s;             // a dial of which nothing is heard is given up
-constexpr Duration kDialPauseMin = 500ms;      // after a failed dial of a living member, doubled each time
+constexpr std::size_t kDialsMax = 8;       // under way at once
+constexpr Duration kDialTime = 6s;         // a dial of which nothing is heard is given up
+constexpr Duration kDialPauseMin = 500ms;  // after a failed dial of a living member, doubled each time
 constexpr Duration kHintPause = 5s;
-constexpr std::size_t kHintsMax = 64;          // addresses remembered
+constexpr std::size_t kHintsMax = 64;  // addresses remembered
 constexpr std::size_t kHintsPerSecond = 5;
 
 }  // namespace
@@ -27,15 +27,16 @@ bool Membership::is_own(const env::Endpoint& address) const {
   return std::ranges::find(options_.endpoints, address) != options_.endpoints.end();
 }
 
-bool Membership::linked_at(const env::Endpoint& address) const {
-  for (const auto& [id, link] : links_) {
-    if (link.address == address) return true;
-    const auto entry = entries_.find(id);
-    if (entry == entries_.end()) continue;
-    const auto& endpoints = entry->second.member.endpoints;
-    if (std::ranges::find(endpoints, address) != endpoints.end()) return true;
-  }
-  return false;
+// Somebody who lives has this address: linked, or with a turn of its own in dial_members().
+bool Membership::in_sight(const env::Endpoint& address) const {
+  const auto linked = [&](const auto& row) { return row.second.address == address; };
+  const auto alive = [&](const auto& row) {
+    const Entry& entry = row.second;
+    const auto& endpoints = entry.member.endpoints;
+    return entry.member.state <= MemberState::kSuspect &&
+           (entry.seen == address || std::ranges::find(endpoints, address) != endpoints.end());
+  };
+  return std::ranges::any_of(links_, linked) || std::ranges::any_of(entries_, alive);
 }
 
 std::vector<env::Endpoint> Membership::ways_to(const Entry& entry) {
@@ -65,18 +66,13 @@ bool Membership::dial_member(Entry& entry, Instant now) {
 void Membership::on_dial_failed(const env::DialFailure& failure, Instant /*now*/) { dialling_.erase(failure.address); }
 
 void Membership::on_hint(const env::Endpoint& address, Instant now) {
-  if (!started_ || leaving_ || superseded_ || linked_at(address)) return;
+  if (!started_ || leaving_ || superseded_ || in_sight(address)) return;
   if (now - hint_second_ >= 1s) {
     hint_second_ = now;
     hints_this_second_ = 0;
     std::erase_if(hinted_, [&](const auto& hint) { return hint.second <= now; });
   }
   if (hinted_.contains(address) || hinted_.size() >= kHintsMax || hints_this_second_ >= kHintsPerSecond) return;
-  // A living member at this address has its own turn: only strangers and the lost are dialled on a hint.
-  for (const auto& [id, entry] : entries_) {
-    if (entry.member.state > MemberState::kSuspect) continue;
-    if (std::ranges::find(entry.member.endpoints, address) != entry.member.endpoints.end()) return;
-  }
   ++hints_this_second_;
   hinted_[address] = now + kHintPause;
   dial(address, {}, now);
@@ -106,24 +102,26 @@ void Membership::dial_members(Instant now) {
   }
 }
 
-// One of those who are out of sight: the dead, those remembered from an earlier life, seeds. One at a time, less and
-// less often, for ever: however long a fleet was split, somebody on one side calls somebody on the other.
+// One of those who are out of sight: the dead, those remembered from an earlier life, seeds. One at a time, at all its
+// addresses (which interface is alive nobody knows), less and less often, for ever: however long a fleet was split,
+// somebody on one side calls somebody on the other.
 void Membership::dial_lost(Instant now) {
   const bool alone = links_.empty();
-  std::vector<std::pair<env::Endpoint, NodeId>> lost;
-  for (auto& [id, entry] : entries_) {
-    if (id == options_.self || links_.contains(id) || entry.member.state != MemberState::kDead) continue;
-    for (const env::Endpoint& way : ways_to(entry)) lost.emplace_back(way, id);
+  std::vector<std::pair<NodeId, std::vector<env::Endpoint>>> lost(remembered_.begin(), remembered_.end());
+  for (const auto& [id, entry] : entries_) {
+    if (entry.member.state == MemberState::kDead && !links_.contains(id)) lost.emplace_back(id, ways_to(entry));
   }
-  for (const auto& [id, ways] : remembered_) {
-    for (const env::Endpoint& way : ways) lost.emplace_back(way, id);
+  for (const env::Endpoint& seed : options_.seeds) lost.emplace_back(NodeId{}, std::vector{seed});
+  for (auto& [id, ways] : lost) {
+    std::erase_if(ways, [&](const env::Endpoint& way) { return is_own(way) || in_sight(way); });
   }
-  for (const env::Endpoint& seed : options_.seeds) lost.emplace_back(seed, NodeId{});
-  std::erase_if(lost, [&](const auto& way) { return is_own(way.first) || linked_at(way.first); });
+  std::erase_if(lost, [](const auto& one) { return one.second.empty(); });
   prng_.shuffle(lost);
   // Alone, a node has nothing to lose: it calls several, and four times as often.
-  std::size_t calls = alone ? 3 : 1;
-  for (const auto& [way, id] : lost) calls -= calls > 0 && dial(way, id, now) ? 1 : 0;
+  if (const std::size_t calls = alone ? 3 : 1; lost.size() > calls) lost.resize(calls);
+  for (const auto& [id, ways] : lost) {
+    for (const env::Endpoint& way : ways) dial(way, id, now);
+  }
   next_retry_ = now + jittered(alone ? retry_pause_ / 4 : retry_pause_);
   if (!lost.empty()) retry_pause_ = std::min(retry_pause_ * 3 / 2, options_.retry_max);
 }
@@ -134,7 +132,8 @@ void Membership::refresh_overlay(Instant now) {
   if (leaving_ || links_.size() + 1 >= alive_) return;
   std::vector<NodeId> others;
   for (const auto& [id, entry] : entries_) {
-    if (id != options_.self && !links_.contains(id) && entry.member.state <= MemberState::kSuspect) others.push_back(id);
+    if (id != options_.self && !links_.contains(id) && entry.member.state <= MemberState::kSuspect)
+      others.push_back(id);
   }
   if (!others.empty()) dial_member(entries_[others[prng_.below(others.size())]], now);
 }
@@ -145,7 +144,8 @@ void Membership::prune_overlay(Instant now) {
   const std::vector<NodeId> all = neighbours();
   const NodeId one = all[prng_.below(all.size())];
   links_[one].parting = true;
-  out_.sends.push_back({one, env::Priority::kControl, false, wire::frame(wire::MessageType::kLeave, wire::Leave{false})});
+  out_.sends.push_back(
+      {one, env::Priority::kControl, false, wire::frame(wire::MessageType::kLeave, wire::Leave{false})});
   out_.hangups.push_back({one, env::LinkDown::kClosed});
 }
 

@@ -56,8 +56,8 @@ std::size_t Membership::alive() const { return alive_; }
 void Membership::sign_self() {
   Entry& own = entries_[options_.self];
   const Member& m = own.member;
-  wire::MemberRecord record{m.id, m.epoch, m.instance, m.incarnation, m.state == MemberState::kLeft, m.name,
-                            converted(m.endpoints, on_wire)};
+  wire::MemberRecord record{
+      m.id, m.epoch, m.instance, m.incarnation, m.state == MemberState::kLeft, m.name, converted(m.endpoints, on_wire)};
   if (record.endpoints.size() > kEndpointsMax) record.endpoints.resize(kEndpointsMax);
   own.proof.record = wire::encode(record);
   own.proof.signature = trust::sign(key_, kDomain, own.proof.record).bytes;
@@ -162,7 +162,8 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
     entry.dial_pause = {};
     next_dial_ = std::min(next_dial_, now + jittered(20ms));
   } else if (restarted || twin) {
-    event(MemberEvent::Kind::kRestarted, entry, fmt::format("boot epoch {} after {}", m.epoch.value, before.epoch.value));
+    event(MemberEvent::Kind::kRestarted, entry,
+          fmt::format("boot epoch {} after {}", m.epoch.value, before.epoch.value));
   } else if (before.endpoints != m.endpoints || before.name != m.name || before.state != m.state) {
     event(MemberEvent::Kind::kUpdated, entry, before.state == m.state ? "new endpoints or name" : "it refuted");
   }
@@ -178,7 +179,10 @@ void Membership::apply_rumour(NodeId from, const wire::Rumour& rumour, Instant n
   if (rumour.epoch != m.epoch || rumour.incarnation < m.incarnation) return;
   if (rumour.subject == options_.self) return refute(rumour.incarnation, now);
   if (rumour.incarnation > m.incarnation || rumour.state <= m.state) return;  // the record comes with a table
-  if (rumour.state == MemberState::kSuspect) {
+  // Whom we hear ourselves has to refute, but is not dead: after a split the other side believes all of ours are.
+  const auto link = links_.find(rumour.subject);
+  const bool heard = link != links_.end() && now - link->second.heard < options_.silence_max;
+  if (rumour.state == MemberState::kSuspect || heard) {
     suspect(rumour.subject, from, options_.suspicion, "others suspect it", now);
   } else {
     declare_dead(rumour.subject, from, "others found it dead", now);

@@ -163,13 +163,13 @@ TEST(Membership, a_copied_home_is_named_and_only_one_of_the_two_goes_on) {
   world.run(2s);
   const NodeId twin = world.fleet.nodes[3].id;
   trust::Directory directory = world.fleet.directory();
-  for (const auto& one : world.fleet.nodes) ASSERT_TRUE(directory.add(one.chain));
+  for (const auto& one : world.fleet.nodes) ASSERT_TRUE(directory.add(one.encoded));
   Membership::Options options;
   options.self = twin;
   options.epoch = BootEpoch{1};
   options.seed = 99;
   options.endpoints = {world.nodes[4].address};
-  Membership copy(options, world.fleet.nodes[3].key.secret, directory);
+  Membership copy(options, world.fleet.nodes[3].keys.secret, directory);
   copy.start(world.now());
   // The copy meets node 0 and tells of itself.
   copy.on_link_up({world.fleet.nodes[0].id, world.nodes[0].address, true, {}}, world.now());
@@ -202,8 +202,8 @@ TEST(Membership, a_record_altered_on_the_way_is_refused) {
   wire::MemberRecord record{world.fleet.nodes[1].id, BootEpoch{9}, 1, Incarnation{1}, true, "forged", {}};
   wire::MemberGossip gossip;
   gossip.records.push_back({wire::encode(record), {}, {}});
-  const Status status = world.nodes[0].membership->on_message(
-      world.fleet.nodes[2].id, wire::MessageType::kMemberGossip, wire::encode(gossip), world.now());
+  const Status status = world.nodes[0].membership->on_message(world.fleet.nodes[2].id, wire::MessageType::kMemberGossip,
+                                                              wire::encode(gossip), world.now());
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Code::kUnauthenticated);
   EXPECT_EQ(world.nodes[0].membership->find(world.fleet.nodes[1].id)->state, MemberState::kAlive);
@@ -230,17 +230,45 @@ TEST(Membership, members_of_an_earlier_life_are_dialled_without_seeds) {
   world.kill(2, true);
   world.run(5s);
   trust::Directory directory = world.fleet.directory();
-  ASSERT_TRUE(directory.add(world.fleet.nodes[2].chain));
+  ASSERT_TRUE(directory.add(world.fleet.nodes[2].encoded));
   Membership::Options options;
   options.self = world.fleet.nodes[2].id;
   options.epoch = BootEpoch{2};
-  Membership again(options, world.fleet.nodes[2].key.secret, directory);
+  Membership again(options, world.fleet.nodes[2].keys.secret, directory);
   for (const env::Record& record : kept) ASSERT_TRUE(again.load(record.key, record.value));
   again.start(world.now());
   again.on_timer(world.now());
   env::Outbox out;
   again.drain(out);
   EXPECT_EQ(out.dials.size(), 2u);
+}
+
+TEST(Membership, a_node_with_several_interfaces_is_reached_by_the_one_that_works) {
+  World world(4, 16);
+  for (std::size_t i = 1; i < 4; ++i) {
+    for (std::uint8_t dead = 0; dead < 3; ++dead) {
+      world.nodes[i].dead_ends.push_back(env::Endpoint::v4(192, 168, dead, static_cast<std::uint8_t>(i), 7334));
+    }
+  }
+  settle(world, 15s);
+  EXPECT_TRUE(world.one_view());
+  for (const World::Node& node : world.nodes) EXPECT_EQ(node.membership->neighbours().size(), 3u);
+  world.partition({3});
+  world.run(60s);
+  world.heal();
+  world.run(16s);
+  EXPECT_TRUE(world.one_view());
+}
+
+TEST(Membership, new_endpoints_are_told_to_everybody) {
+  World world(3, 17);
+  settle(world);
+  world.nodes[1].membership->set_endpoints({env::Endpoint::v4(10, 7, 7, 7, 7334)}, world.now());
+  world.pump(1);
+  world.run(1s);
+  const auto seen = world.nodes[2].membership->find(world.fleet.nodes[1].id).value();
+  EXPECT_EQ(seen.endpoints.front().text(), "10.7.7.7:7334");
+  EXPECT_EQ(world.count(2, Kind::kUpdated), 1u);
 }
 
 TEST(Membership, hints_are_rate_limited) {

@@ -32,7 +32,7 @@ inline constexpr std::size_t kPayloadBytesMax = 60u << 10;
 
 struct Message {
   std::string topic;
-  Bytes payload;   // valid within the callback
+  Bytes payload;  // valid within the callback
   NodeId origin;
 };
 

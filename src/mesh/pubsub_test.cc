@@ -14,8 +14,11 @@ struct Two {
   trust::Directory directory;
   PubSub a, b;
   explicit Two(trust::Grants grants = trust::Grants::of_a_node())
-      : fleet(2, std::move(grants)), directory(fleet.directory()), a(fleet.nodes[0].id, directory), b(fleet.nodes[1].id, directory) {
-    for (const auto& one : fleet.nodes) SEDGE_ASSERT(directory.add(one.chain).has_value());
+      : fleet(2, std::move(grants)),
+        directory(fleet.directory()),
+        a(fleet.nodes[0].id, directory),
+        b(fleet.nodes[1].id, directory) {
+    for (const auto& one : fleet.nodes) SEDGE_ASSERT(directory.add(one.encoded).has_value());
   }
   std::size_t carry(Instant now) {
     a.on_timer(now);
@@ -56,7 +59,8 @@ TEST(PubSub, a_batch_leaves_after_a_millisecond_or_when_full) {
 
 TEST(PubSub, best_effort_batches_fit_one_datagram) {
   Two two;
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(two.a.publish("a", Buffer(100), {false, env::Priority::kNormal}, Instant{}));
+  for (int i = 0; i < 100; ++i)
+    ASSERT_TRUE(two.a.publish("a", Buffer(100), {false, env::Priority::kNormal}, Instant{}));
   two.a.on_timer(Instant{} + 1ms);
   for (const OutgoingBatch& batch : two.a.take_outgoing()) EXPECT_LE(batch.payload.size(), kBatchDatagramBytesMax);
 }
@@ -80,11 +84,14 @@ TEST(PubSub, a_callback_may_unsubscribe_itself_and_publish) {
   Two two;
   std::size_t got = 0;
   SubscriptionId id;
-  id = two.a.subscribe("a", [&](const Message&) {
-    ++got;
-    two.a.unsubscribe(id);
-    EXPECT_TRUE(two.a.publish("b", as_bytes("y"), {}, Instant{}));
-  }).value();
+  id = two.a
+           .subscribe("a",
+                      [&](const Message&) {
+                        ++got;
+                        two.a.unsubscribe(id);
+                        EXPECT_TRUE(two.a.publish("b", as_bytes("y"), {}, Instant{}));
+                      })
+           .value();
   ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
   ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
   EXPECT_EQ(got, 1u);

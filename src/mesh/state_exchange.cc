@@ -11,10 +11,11 @@ namespace {
 using crdt::Dot;
 using crdt::Op;
 
-constexpr std::size_t kRangesAnswered = 4096;            // 24 bytes each on the wire: under 100 KB of a frame
-constexpr std::size_t kDotsListed = 16'384;              // a request with as many ranges stays under 400 KB
-constexpr std::size_t kRowsBytesMax = 768u << 10;        // of a frame of 1 MiB; rows left out cost being sent twice
-constexpr int kDryPulls = 2;                             // until vectors are given up on
+constexpr std::size_t kRangesAnswered = 4096;      // 24 bytes each on the wire: under 100 KB of a frame
+constexpr std::size_t kDotsListed = 16'384;        // a request with as many ranges stays under 400 KB
+constexpr std::size_t kRowsBytesMax = 768u << 10;  // of a frame of 1 MiB; rows left out cost being sent twice
+constexpr std::size_t kPassedMax = 65'536;  // refused in one pull, 40 bytes each; then the neighbour loses its turn
+constexpr int kDryPulls = 2;                // until vectors are given up on
 
 Dot last_dot() {
   Dot dot;
@@ -89,6 +90,7 @@ void StateSync::on_link_down(NodeId peer, Instant now) {
 
 void StateSync::on_clock_sample(NodeId peer, std::uint64_t their_fleet_ms, bool settled, Instant now) {
   now_ = now;
+  if (!linked(peer)) return;
   clock_.sample(peer, {their_fleet_ms, settled, true}, now);
   release_quarantine();
 }
@@ -124,6 +126,7 @@ void StateSync::send_brief(NodeId peer) {
 // ---- asking ---------------------------------------------------------------------------------------------------------
 
 Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
+  if (!linked(from)) return {};  // its link fell meanwhile
   clock_.sample(from, {message.clock_ms, message.settled, false}, now_);
   release_quarantine();
   if (message.pull) {
@@ -138,10 +141,11 @@ Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
   return {};
 }
 
+bool StateSync::linked(NodeId peer) const { return std::ranges::binary_search(peers_, peer); }
+
 void StateSync::want(NodeId peer) {
-  const bool linked = std::ranges::binary_search(peers_, peer);
   const bool asking = pull_ && pull_->peer == peer;
-  if (!linked || asking || std::ranges::find(wanted_, peer) != wanted_.end()) return;
+  if (!linked(peer) || asking || std::ranges::find(wanted_, peer) != wanted_.end()) return;
   wanted_.push_back(peer);
   next_pull();
 }
@@ -207,7 +211,7 @@ Status StateSync::on_ops(NodeId from, const wire::StateOps& message) {
   if (!pull) return taken;
   bool progress = stats_.of(Verdict::kMerged) > merged || pull->passed.size() > passed;
   for (const wire::StateCover& range : message.covers) progress |= cover(range, pull->passed);
-  if (message.more && progress && taken) {
+  if (message.more && progress && taken && pull->passed.size() < kPassedMax) {
     ask();
   } else {
     finish_pull(message.digest);

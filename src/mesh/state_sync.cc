@@ -16,8 +16,8 @@ using crdt::Family;
 using crdt::Op;
 using crdt::OpKind;
 
-constexpr std::size_t kLazyRecordsMax = 1024;    // then they go to disk without waiting for company
-constexpr std::size_t kReportsMax = 4096;        // kinds times origins that a report is remembered for
+constexpr std::size_t kLazyRecordsMax = 1024;  // then they go to disk without waiting for company
+constexpr std::size_t kReportsMax = 4096;      // kinds times origins that a report is remembered for
 constexpr std::uint64_t kTotalMax = std::numeric_limits<std::int64_t>::max();
 
 // Big-endian, so that the store's order of keys is the order of dots.
@@ -42,8 +42,8 @@ Status check_revocation(const trust::Directory& directory, const Op& op, std::st
 
 std::string_view verdict_name(StateVerdict verdict) {
   constexpr std::array<std::string_view, kStateVerdicts> kNames = {
-      "merged", "duplicate", "replaced", "conflict", "malformed", "unknown_origin",
-      "forged", "past_cut",  "forbidden", "early",   "full",      "own"};
+      "merged", "duplicate", "replaced",  "conflict", "malformed", "unknown_origin",
+      "forged", "past_cut",  "forbidden", "early",    "full",      "own"};
   return kNames.at(static_cast<std::size_t>(verdict));
 }
 

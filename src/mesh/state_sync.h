@@ -54,8 +54,8 @@ inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;           // fits 
 enum class StateVerdict : std::uint8_t {
   kMerged,
   kDuplicate,
-  kReplaced,       // newer ones had made it void
-  kConflict,       // two writes with one dot: its origin equivocates (reported)
+  kReplaced,  // newer ones had made it void
+  kConflict,  // two writes with one dot: its origin equivocates (reported)
   kMalformed,
   kUnknownOrigin,  // no certificate yet
   kForged,         // the signature is not its origin's
@@ -79,25 +79,35 @@ struct StateStats {
   std::uint64_t of(StateVerdict verdict) const { return verdicts[static_cast<std::size_t>(verdict)]; }
 };
 
+// One neighbour being asked for what we lack.
+struct StatePull {
+  NodeId peer;
+  Instant until;
+  bool listing = false;        // by StateRequest,
+  crdt::Dot listed_last;       // which covers the dots up to here
+  bool news = false;           // something was merged
+  std::set<crdt::Dot> passed;  // seen in this pull and not merged: not to be sent again in it, nor covered
+};
+
 class StateSync {
  public:
   struct Options {
     NodeId self;
-    BootEpoch epoch;         // of this life; greater than any before
-    std::uint64_t seed = 0;  // for choosing neighbours and jitter
-    Duration round = 1s;              // between anti-entropy rounds, +-25 %
-    Duration pull_timeout = 2s;       // a neighbour that does not answer loses its turn
-    Duration lazy_flush = 50ms;       // others' writes wait this long for company on the way to disk
+    BootEpoch epoch;             // of this life; greater than any before
+    std::uint64_t seed = 0;      // for choosing neighbours and jitter
+    Duration round = 1s;         // between anti-entropy rounds, +-25 %
+    Duration pull_timeout = 2s;  // a neighbour that does not answer loses its turn
+    Duration lazy_flush = 50ms;  // others' writes wait this long for company on the way to disk
     Duration ahead_max = 500ms;
     std::size_t chunk_bytes = 256u << 10;  // sent for one question
     std::size_t unacknowledged_max = 4096;
-    std::size_t quarantine_max = 1024;           // writes
+    std::size_t quarantine_max = 1024;  // writes
     std::size_t quarantine_bytes_max = 4u << 20;
     crdt::Replica::Limits limits;
   };
   // Set before start(); each may be empty. They may call back into this object.
   struct Hooks {
-    std::function<void(Ticket, Status)> done;  // exactly once for each ticket
+    std::function<void(Ticket, Status)> done;                             // exactly once for each ticket
     std::function<void(const std::string& path, NodeId writer)> changed;  // read it from replica()
     std::function<Status(Bytes chain)> learn_chain;  // a certificate chain that came along: for the directory
     std::function<void(const std::string&)> report;  // what a person should know, once an origin and kind
@@ -154,6 +164,7 @@ class StateSync {
 
  private:
   using Verdict = StateVerdict;
+  using Pull = StatePull;
 
   struct Staged {
     Ticket ticket;
@@ -163,14 +174,6 @@ class StateSync {
   struct Flight {
     env::Lsn lsn;
     std::size_t count;  // of staged writes, from the front
-  };
-  struct Pull {
-    NodeId peer;
-    Instant until;
-    bool listing = false;       // by StateRequest,
-    crdt::Dot listed_last;      // which covers the dots up to here
-    bool news = false;          // something was merged
-    std::set<crdt::Dot> passed; // seen in this pull and not merged: not to be sent again in it, nor covered
   };
 
   // Local writes.
@@ -197,6 +200,7 @@ class StateSync {
   Status on_ops(NodeId from, const wire::StateOps& message);
   Status on_request(NodeId from, const wire::StateRequest& message);
   void finish_pull(const wire::StateDigest& theirs);
+  bool linked(NodeId peer) const;
   void want(NodeId peer);
   void next_pull();
   void ask();
@@ -238,17 +242,17 @@ class StateSync {
   std::map<std::pair<crdt::Hlc, crdt::Dot>, Buffer> quarantine_;
   std::size_t quarantine_bytes_ = 0;
 
-  std::vector<NodeId> peers_;          // linked, ascending
-  std::vector<NodeId> wanted_;         // said another digest than ours, in that order
-  std::map<NodeId, int> dry_;          // pulls in a row that gave nothing while digests differed
+  std::vector<NodeId> peers_;   // linked, ascending
+  std::vector<NodeId> wanted_;  // said another digest than ours, in that order
+  std::map<NodeId, int> dry_;   // pulls in a row that gave nothing while digests differed
   std::optional<Pull> pull_;
-  crdt::Dot listed_upto_;              // where the next StateRequest begins
+  crdt::Dot listed_upto_;  // where the next StateRequest begins
   Instant round_due_ = kNever;
   std::vector<env::Send> sends_;
 
   std::vector<env::Record> lazy_;
   std::set<NodeId> dirty_rows_;
-  Instant now_{};                      // of the call in progress
+  Instant now_{};  // of the call in progress
   Instant lazy_due_ = kNever;
   bool flush_ = false;
 };

@@ -15,54 +15,22 @@
 #include "mesh/broadcast.h"
 #include "mesh/membership.h"
 #include "mesh/pubsub.h"
-#include "trust/certificate.h"
 #include "trust/directory.h"
+#include "trust/testing.h"
 
 namespace sedge::mesh::test {
 
-struct Identity {
-  trust::KeyPair key;
-  NodeId id;
-  Buffer chain;
-};
+using Identity = trust::testing::Member;
 
-// Root, one issuer and n nodes, from fixed seeds.
-class Fleet {
- public:
-  explicit Fleet(std::size_t n, trust::Grants grants = trust::Grants::of_a_node())
-      : root_(trust::KeyPair::from_seed(seed(1))), issuer_(trust::KeyPair::from_seed(seed(2))) {
-    for (std::size_t i = 0; i < n; ++i) nodes.push_back(enrol(i, grants));
+// n enrolled nodes, the same ones every time.
+struct Fleet {
+  explicit Fleet(std::size_t n, const trust::Grants& grants = trust::Grants::of_a_node()) : authority(1) {
+    for (std::size_t i = 0; i < n; ++i) nodes.push_back(authority.enrol(fmt::format("node-{}", i), grants));
   }
+  trust::Directory directory() const { return trust::Directory(authority.root.public_key); }
 
-  Identity enrol(std::size_t i, const trust::Grants& grants) const {
-    trust::CertificateChain chain;
-    chain.issuer.role = trust::Role::kIssuer;
-    chain.issuer.subject = issuer_.public_key;
-    chain.issuer.name = "issuer";
-    chain.issuer.grants = trust::Grants::of_an_issuer();
-    chain.issuer.fleet = chain.node.fleet = trust::fingerprint(root_.public_key);
-    trust::sign_certificate(chain.issuer, root_.secret);
-    Identity one{trust::KeyPair::from_seed(seed(100 + i)), {}, {}};
-    chain.node.subject = one.key.public_key;
-    chain.node.name = fmt::format("node-{}", i);
-    chain.node.grants = grants;
-    trust::sign_certificate(chain.node, issuer_.secret);
-    one.id = trust::node_id_of(one.key.public_key);
-    one.chain = trust::encode_chain(chain);
-    return one;
-  }
-
-  trust::Directory directory() const { return trust::Directory(root_.public_key); }
-
+  trust::testing::Fleet authority;
   std::vector<Identity> nodes;
-
- private:
-  static trust::Seed seed(std::size_t number) {
-    trust::Seed bytes{};
-    for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(number >> (8 * i));
-    return bytes;
-  }
-  trust::KeyPair root_, issuer_;
 };
 
 class World {
@@ -70,13 +38,14 @@ class World {
   struct Node {
     const Identity* identity = nullptr;
     env::Endpoint address;
+    std::vector<env::Endpoint> dead_ends;  // interfaces that it names first and nobody reaches
     std::unique_ptr<trust::Directory> directory;
     std::unique_ptr<Membership> membership;
     std::unique_ptr<Broadcast> broadcast;
     std::unique_ptr<PubSub> pubsub;
     std::map<std::size_t, Instant> links;  // peer index -> not delivered before (frames stay in order)
     std::vector<std::pair<Instant, MemberEvent>> events;
-    std::vector<std::string> got;          // "topic=payload"
+    std::vector<std::string> got;  // "topic=payload"
     std::vector<env::Record> records;
     std::uint64_t epoch = 0;
     Instant stalled_until{};
@@ -90,7 +59,8 @@ class World {
     nodes.resize(n);
     for (std::size_t i = 0; i < n; ++i) {
       nodes[i].identity = &fleet.nodes[i];
-      nodes[i].address = env::Endpoint::v4(10, 0, static_cast<std::uint8_t>(i / 250), static_cast<std::uint8_t>(i % 250 + 1), 7334);
+      nodes[i].address =
+          env::Endpoint::v4(10, 0, static_cast<std::uint8_t>(i / 250), static_cast<std::uint8_t>(i % 250 + 1), 7334);
     }
   }
 
@@ -100,26 +70,27 @@ class World {
     Node& node = nodes[i];
     node.up = true;
     node.directory = std::make_unique<trust::Directory>(fleet.directory());
-    ASSERT_OR_DIE(node.directory->add(node.identity->chain).has_value());
+    must(node.directory->add(node.identity->encoded).has_value());
     Membership::Options options;
     options.self = node.identity->id;
     options.name = fmt::format("node-{}", i);
     options.epoch = BootEpoch{++node.epoch};
     options.seed = prng_.next();
-    options.endpoints = {node.address};
+    options.endpoints = node.dead_ends;
+    options.endpoints.push_back(node.address);
     for (const std::size_t s : seeds) options.seeds.push_back(nodes[s].address);
     options.learn_certificate = [&node](Bytes chain) -> Status {
       SEDGE_TRY([[maybe_unused]] const NodeId id, node.directory->add(chain));
       return {};
     };
-    node.membership = std::make_unique<Membership>(options, node.identity->key.secret, *node.directory);
+    node.membership = std::make_unique<Membership>(options, node.identity->keys.secret, *node.directory);
     Broadcast::Options tree;
     tree.self = options.self;
     tree.epoch = options.epoch;
     tree.deliver = [&node](BatchKind kind, NodeId origin, Bytes payload, Instant at) {
       if (kind == BatchKind::kPubSub) (void)node.pubsub->on_broadcast(origin, payload, at);
     };
-    node.broadcast = std::make_unique<Broadcast>(tree, node.identity->key.secret, *node.directory);
+    node.broadcast = std::make_unique<Broadcast>(tree, node.identity->keys.secret, *node.directory);
     node.pubsub = std::make_unique<PubSub>(options.self, *node.directory);
     (void)node.pubsub->subscribe("#", [&node](const Message& message) {
       node.got.push_back(message.topic + "=" + std::string(as_text(message.payload)));
@@ -222,15 +193,15 @@ class World {
   std::uint64_t frames = 0;
 
  private:
-  static void ASSERT_OR_DIE(bool condition) { SEDGE_ASSERT(condition); }
+  static void must(bool condition) { SEDGE_ASSERT(condition); }
   void at(Instant when, std::function<void()> what) { queue_[{when, ++order_}] = std::move(what); }
   bool cut(std::size_t a, std::size_t b) const { return side_.contains(a) != side_.contains(b); }
   Duration delay() { return latency_ + Duration(static_cast<std::int64_t>(prng_.below(1'000'000))); }
 
   void arm(std::size_t i) {
     Node& node = nodes[i];
-    const Instant due = std::min({node.membership->next_deadline(), node.broadcast->next_deadline(),
-                                  node.pubsub->next_deadline()});
+    const Instant due =
+        std::min({node.membership->next_deadline(), node.broadcast->next_deadline(), node.pubsub->next_deadline()});
     if (due == kNever || (node.timer_set && node.timer_at <= due)) return;
     node.timer_set = true;
     node.timer_at = due;
@@ -263,8 +234,9 @@ class World {
       if (!nodes[from].up || !nodes[to].up || nodes[from].links.contains(to)) return;
       nodes[from].links[to] = nodes[to].links[from] = now_;
       for (const auto& [one, other] : {std::pair(from, to), std::pair(to, from)}) {
-        ASSERT_OR_DIE(nodes[one].directory->add(nodes[other].identity->chain).has_value());
-        const env::PeerInfo info{nodes[other].identity->id, nodes[other].address, one == from, nodes[other].identity->chain};
+        must(nodes[one].directory->add(nodes[other].identity->encoded).has_value());
+        const env::PeerInfo info{nodes[other].identity->id, nodes[other].address, one == from,
+                                 nodes[other].identity->encoded};
         nodes[one].membership->on_link_up(info, now_);
         nodes[one].broadcast->on_link_up(info.id, now_);
       }
@@ -306,7 +278,7 @@ class World {
     const bool membership = frame.type <= wire::MessageType::kLeave;
     const Status status = membership ? node.membership->on_message(id, frame.type, frame.body, now_)
                                      : node.broadcast->on_message(id, frame.type, frame.body, now_);
-    ASSERT_OR_DIE(status.has_value());
+    must(status.has_value());
     node.membership->on_heard(id, now_);
     pump(to);
   }

@@ -37,9 +37,7 @@ class Scanner {
  public:
   Scanner(std::string_view text, const PreTokenizer& pre) : text_(text), pre_(pre) {}
 
-  std::size_t word_end(std::size_t at) const {
-    return pre_.rule == WordRule::kGpt2 ? gpt2_word(at) : llama3_word(at);
-  }
+  std::size_t word_end(std::size_t at) const { return pre_.rule == WordRule::kGpt2 ? gpt2_word(at) : llama3_word(at); }
 
  private:
   struct Char {

@@ -17,11 +17,11 @@ enum class WordRule : std::uint8_t {
 };
 
 struct PreTokenizer {
-  std::string_view name;          // as in GGUF's tokenizer.ggml.pre
+  std::string_view name;  // as in GGUF's tokenizer.ggml.pre
   WordRule rule;
-  std::uint8_t digits;            // kLlama3: the longest run of digits in a word; kGpt2: 1 cuts digits out first, 0 not
-  bool whole_words = false;       // a word that is a token is that token, whatever the merges say
-  bool add_bos = false;           // what holds where the file does not say
+  std::uint8_t digits;       // kLlama3: the longest run of digits in a word; kGpt2: 1 cuts digits out first, 0 not
+  bool whole_words = false;  // a word that is a token is that token, whatever the merges say
+  bool add_bos = false;      // what holds where the file does not say
 };
 
 // nullptr: not one of ours. An empty name and "default" are gpt-2's.

@@ -522,12 +522,13 @@ Result<std::string> render_chat(std::string_view jinja, std::span<const ChatMess
     list.push_back(std::move(value));
   }
   SEDGE_TRY(Value all, make_list(std::move(list)));
-  Scope globals = {{"messages", std::move(all)},
-                   {"bos_token", make_string(options.bos_token)},
-                   {"eos_token", make_string(options.eos_token)},
-                   {"tools", Value{None{}}},  // defined, as templates are published for a renderer that always names them
-                   {"documents", Value{None{}}},
-                   {"add_generation_prompt", make_bool(options.add_generation_prompt)}};
+  Scope globals = {
+      {"messages", std::move(all)},
+      {"bos_token", make_string(options.bos_token)},
+      {"eos_token", make_string(options.eos_token)},
+      {"tools", Value{None{}}},  // defined, as templates are published for a renderer that always names them
+      {"documents", Value{None{}}},
+      {"add_generation_prompt", make_bool(options.add_generation_prompt)}};
   return Evaluator(std::move(globals)).run(block);
 }
 

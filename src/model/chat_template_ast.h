@@ -13,7 +13,7 @@
 
 namespace sedge::model::jinja {
 
-inline constexpr int kTreeHeightMax = 200;            // the deepest published template reaches 30
+inline constexpr int kTreeHeightMax = 200;                  // the deepest published template reaches 30
 inline constexpr std::size_t kTemplateBytesMax = 1u << 20;  // the longest known has 30 KB
 
 struct Expr;
@@ -50,13 +50,13 @@ struct Stmt;
 using Block = std::vector<std::unique_ptr<Stmt>>;
 
 enum class StmtKind {
-  kText,      // text
-  kOutput,    // {{ expr }}
-  kIf,        // the first branch whose condition holds; an else has none
-  kFor,       // for names in expr if condition: body, else otherwise
-  kSet,       // set names = expr, or set names[0].names[1] = expr
-  kSetBlock,  // set names[0] to what body renders
-  kMacro,     // macro text(macro->parameters): body
+  kText,         // text
+  kOutput,       // {{ expr }}
+  kIf,           // the first branch whose condition holds; an else has none
+  kFor,          // for names in expr if condition: body, else otherwise
+  kSet,          // set names = expr, or set names[0].names[1] = expr
+  kSetBlock,     // set names[0] to what body renders
+  kMacro,        // macro text(macro->parameters): body
   kFilterBlock,  // expr, where kFilteredName stands for what body renders
   kBreak,
   kContinue,

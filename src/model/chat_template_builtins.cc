@@ -272,10 +272,15 @@ Result<Value> get_member(const Arguments& arguments, Budget& budget) {
   return found != nullptr ? *found : arguments.get(2, "default", {None{}});
 }
 
+// These filters take what is false, none above all, for an empty list.
+Result<List> items_or_none(const Value& value, Budget& budget) {
+  return truth(value) ? items_of(value, budget) : List{};
+}
+
 // select, reject, selectattr, rejectattr: the items for which a test holds, of the item or of one of its members.
 template <bool kMember, bool kKeep>
 Result<Value> select(const Arguments& arguments, Budget& budget) {
-  SEDGE_TRY(const List items, items_of(arguments.get(0, ""), budget));
+  SEDGE_TRY(const List items, items_or_none(arguments.get(0, ""), budget));
   const std::size_t test_at = kMember ? 2 : 1;
   std::string member, test;
   if (kMember) {
@@ -301,7 +306,7 @@ Result<Value> select(const Arguments& arguments, Budget& budget) {
 
 // map(attribute='x', default=...) and map('filter', ...).
 Result<Value> map(const Arguments& arguments, Budget& budget) {
-  SEDGE_TRY(const List items, items_of(arguments.get(0, ""), budget));
+  SEDGE_TRY(const List items, items_or_none(arguments.get(0, ""), budget));
   const Value attribute = arguments.get(SIZE_MAX, "attribute");
   List results;
   for (const Value& item : items) {

@@ -15,9 +15,9 @@ bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Longer ones first.
-constexpr auto kOperators = std::to_array<std::string_view>(
-    {"**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "~", "<", ">", "=",
-     "(", ")", "[", "]", "{", "}", ",", ":", ".", "|"});
+constexpr auto kOperators =
+    std::to_array<std::string_view>({"**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "~", "<",
+                                     ">",  "=",  "(",  ")",  "[",  "]",  "{", "}", ",", ":", ".", "|"});
 
 class Lexer {
  public:
@@ -75,7 +75,8 @@ class Lexer {
 
   Status comment() {
     const std::size_t end = source_.find("#}", at_ + 2);
-    if (end == std::string_view::npos) return fail(Code::kDataLoss, "chat template, offset {}: comment without end", at_);
+    if (end == std::string_view::npos)
+      return fail(Code::kDataLoss, "chat template, offset {}: comment without end", at_);
     const char mark = end > at_ + 2 ? source_[end - 1] : ' ';
     at_ = end + 2;
     after_tag(mark, true);
@@ -170,9 +171,10 @@ class Lexer {
       const std::size_t digits = c == 'x' ? 2 : 4;
       char32_t code = 0;
       for (std::size_t i = 1; i <= digits; ++i) {
-        const std::size_t digit = at_ + i < source_.size()
-                                      ? std::string_view("0123456789abcdef").find(static_cast<char>(source_[at_ + i] | 0x20))
-                                      : std::string_view::npos;
+        const std::size_t digit =
+            at_ + i < source_.size()
+                ? std::string_view("0123456789abcdef").find(static_cast<char>(source_[at_ + i] | 0x20))
+                : std::string_view::npos;
         if (digit == std::string_view::npos) return fail(Code::kDataLoss, "chat template, offset {}: bad escape", at_);
         code = code * 16 + static_cast<char32_t>(digit);
       }

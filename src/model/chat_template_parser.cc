@@ -113,8 +113,8 @@ class Parser {
       if (take_word("else")) {
         SEDGE_TRY(otherwise, expression());
       }
-      SEDGE_TRY(value, make(ExprKind::kChoice, offset, "if", std::move(value), std::move(condition),
-                            std::move(otherwise)));
+      SEDGE_TRY(value,
+                make(ExprKind::kChoice, offset, "if", std::move(value), std::move(condition), std::move(otherwise)));
     }
     return value;
   }
@@ -250,8 +250,8 @@ class Parser {
     expr.negated = take_word("not");
     SEDGE_TRY(expr.name, need_name());
     expr.args.push_back(std::move(subject));
-    const bool ends_here = word("and") || word("or") || word("if") || word("else") || word("is") || word("in") ||
-                           word("not");
+    const bool ends_here =
+        word("and") || word("or") || word("if") || word("else") || word("is") || word("in") || word("not");
     if (op("(")) {
       SEDGE_CHECK(arguments(expr));
     } else if (starts_expression() && !ends_here && !op("-") && !op("+")) {

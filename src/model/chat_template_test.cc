@@ -11,8 +11,10 @@
 namespace sedge::model {
 namespace {
 
-const std::vector<ChatMessage> kTalk = {
-    {"system", " Be brief. "}, {"user", "Where are you?"}, {"assistant", "In the north field."}, {"user", "Come back!"}};
+const std::vector<ChatMessage> kTalk = {{"system", " Be brief. "},
+                                        {"user", "Where are you?"},
+                                        {"assistant", "In the north field."},
+                                        {"user", "Come back!"}};
 const ChatOptions kOptions = {.bos_token = "<s>", .eos_token = "</s>", .add_generation_prompt = true};
 
 std::string render(std::string_view jinja, const std::vector<ChatMessage>& messages = kTalk) {
@@ -21,15 +23,18 @@ std::string render(std::string_view jinja, const std::vector<ChatMessage>& messa
 }
 
 TEST(ChatTemplate, chatml_and_phi_render_as_published) {
-  EXPECT_EQ(render("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-                   "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-                   {{"user", "hi"}}),
-            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
-  EXPECT_EQ(render("{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\\n' + "
-                   "message['content'] + '<|end|>' + '\\n' + '<|assistant|>' + '\\n'}}{% elif (message['role'] == "
-                   "'assistant') %}{{message['content'] + '<|end|>' + '\\n'}}{% endif %}{% endfor %}"),
-            "<s><|user|>\nWhere are you?<|end|>\n<|assistant|>\nIn the north field.<|end|>\n<|user|>\nCome "
-            "back!<|end|>\n<|assistant|>\n");
+  EXPECT_EQ(
+      render(
+          "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+          "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+          {{"user", "hi"}}),
+      "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(
+      render("{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\\n' + "
+             "message['content'] + '<|end|>' + '\\n' + '<|assistant|>' + '\\n'}}{% elif (message['role'] == "
+             "'assistant') %}{{message['content'] + '<|end|>' + '\\n'}}{% endif %}{% endfor %}"),
+      "<s><|user|>\nWhere are you?<|end|>\n<|assistant|>\nIn the north field.<|end|>\n<|user|>\nCome "
+      "back!<|end|>\n<|assistant|>\n");
 }
 
 struct Case {
@@ -40,49 +45,43 @@ struct Case {
 // Every expected text was printed by jinja2 3.1.6 with trim_blocks and lstrip_blocks on.
 TEST(ChatTemplate, the_language_is_jinjas) {
   const Case cases[] = {
-      {"a  {{- 1 }}  b",
-       "a1  b"},
-      {"a {{ 1 -}}   b",
-       "a 1b"},
-      {"x\n  {% if true %}\n  y\n  {% endif %}\nz\n",
-       "x\n  y\nz"},
-      {"x\n  {%+ if true %}y{% endif +%}\nz",
-       "x\n  y\nz"},
-      {"x\n  {%- if true -%}  \n y {% endif -%}\n z",
-       "xy z"},
-      {"a {# note #} b\n  {# line #}\nc",
-       "a  b\nc"},
-      {"a\n {#- note -#} \n b",
-       "ab"},
-      {"{{ \"a\" \"b\" 'c' }}{{ 'it\\'s' }}{{ \"\\u00e9\\x41\\t|\" }}",
-       "abcit'séA\t|"},
-      {"{{ {'a': {'b': 1}}['a']['b'] }}",
-       "1"},
+      {"a  {{- 1 }}  b", "a1  b"},
+      {"a {{ 1 -}}   b", "a 1b"},
+      {"x\n  {% if true %}\n  y\n  {% endif %}\nz\n", "x\n  y\nz"},
+      {"x\n  {%+ if true %}y{% endif +%}\nz", "x\n  y\nz"},
+      {"x\n  {%- if true -%}  \n y {% endif -%}\n z", "xy z"},
+      {"a {# note #} b\n  {# line #}\nc", "a  b\nc"},
+      {"a\n {#- note -#} \n b", "ab"},
+      {"{{ \"a\" \"b\" 'c' }}{{ 'it\\'s' }}{{ \"\\u00e9\\x41\\t|\" }}", "abcit'séA\t|"},
+      {"{{ {'a': {'b': 1}}['a']['b'] }}", "1"},
       {"{{ 1 + 2 * 3 - 4 // 3 }} {{ 7 % 3 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 4 / 2 }} {{ 1.5 + 1 }}",
        "6 1 -4 2 3.5 2.0 2.5"},
-      {"{{ 1 ~ 'a' ~ none ~ true ~ 2.0 }}",
-       "1aNoneTrue2.0"},
-      {"{{ not true or true and not false }} {{ 1 and 'x' }} {{ '' or 'y' }}",
-       "True x y"},
-      {"{{ 'a' if 1 == 1 else 'b' }}{{ 'c' if 1 > 2 }}|{{ 1 if 0 else 2 if 0 else 3 }}",
-       "a|3"},
+      {"{{ 1 ~ 'a' ~ none ~ true ~ 2.0 }}", "1aNoneTrue2.0"},
+      {"{{ not true or true and not false }} {{ 1 and 'x' }} {{ '' or 'y' }}", "True x y"},
+      {"{{ 'a' if 1 == 1 else 'b' }}{{ 'c' if 1 > 2 }}|{{ 1 if 0 else 2 if 0 else 3 }}", "a|3"},
       {"{{ 'b' in 'abc' }} {{ 'z' not in ['a'] }} {{ 'role' in messages[0] }} {{ 1 in [1, 2] }}",
        "True True True True"},
       {"{{ 1 < 2 }} {{ 'a' < 'b' }} {{ 2 >= 2 }} {{ 1 != 1.0 }} {{ [1, [2]] == [1, [2]] }} {{ {'a': 1} == {'a': 1} }}",
        "True True True False True True"},
       {"{{ [1, 'a', none, true, 1.5, {'k': \"it's\"}] }} {{ (1, 2)[0] }}",
        "[1, 'a', None, True, 1.5, {'k': \"it's\"}] 1"},
-      {"{{ messages[1:]|length }} {{ messages[-1].content }} {{ messages[9] is defined }} {{ 'hello'[1:3] }} {{ 'hello'[::-1] }} {{ [1,2,3,4,5][::2] }} {{ [1,2,3][-2:] }} {{ [1,2,3][:-1] }} {{ 'abc'[1] }}",
+      {"{{ messages[1:]|length }} {{ messages[-1].content }} {{ messages[9] is defined }} {{ 'hello'[1:3] }} {{ "
+       "'hello'[::-1] }} {{ [1,2,3,4,5][::2] }} {{ [1,2,3][-2:] }} {{ [1,2,3][:-1] }} {{ 'abc'[1] }}",
        "3 Come back! False el olleh [1, 3, 5] [2, 3] [1, 2] b"},
-      {"{{ messages[0].content | trim }}|{{ messages[0]['content'].strip() }}|{{ ' a '.lstrip() }}|{{ 'xax'.rstrip('x') }}",
+      {"{{ messages[0].content | trim }}|{{ messages[0]['content'].strip() }}|{{ ' a '.lstrip() }}|{{ "
+       "'xax'.rstrip('x') }}",
        "Be brief.|Be brief.|a |xa"},
-      {"{{ 'a-b-c'.split('-') }} {{ ' a  b '.split() }} {{ 'a-b-c'.split('-', 1)[-1] }} {{ 'a</think>b'.split('</think>')[-1] }}",
+      {"{{ 'a-b-c'.split('-') }} {{ ' a  b '.split() }} {{ 'a-b-c'.split('-', 1)[-1] }} {{ "
+       "'a</think>b'.split('</think>')[-1] }}",
        "['a', 'b', 'c'] ['a', 'b'] b-c b"},
-      {"{{ 'abc'.startswith('ab') }} {{ 'abc'.endswith('c') }} {{ 'aXa'.lower().upper() }} {{ 'hello world'|title }} {{ 'hELLO'|capitalize }}",
+      {"{{ 'abc'.startswith('ab') }} {{ 'abc'.endswith('c') }} {{ 'aXa'.lower().upper() }} {{ 'hello world'|title }} "
+       "{{ 'hELLO'|capitalize }}",
        "True True AXA Hello World Hello"},
-      {"{{ x | default('d') }} {{ '' | default('e', true) }} {{ none | default('f') }} {{ x is defined }} {{ x is not defined }} {{ x }}|",
+      {"{{ x | default('d') }} {{ '' | default('e', true) }} {{ none | default('f') }} {{ x is defined }} {{ x is not "
+       "defined }} {{ x }}|",
        "d e None False True |"},
-      {"{{ ['a', 'b'] | join(', ') }} {{ [1, 2] | join }} {{ ['a','b','a'] | unique | list }} {{ [3, 4] | first }} {{ [3, 4] | last }} {{ 'abc' | list }} {{ [1,2]|reverse|list }}",
+      {"{{ ['a', 'b'] | join(', ') }} {{ [1, 2] | join }} {{ ['a','b','a'] | unique | list }} {{ [3, 4] | first }} {{ "
+       "[3, 4] | last }} {{ 'abc' | list }} {{ [1,2]|reverse|list }}",
        "a, b 12 ['a', 'b'] 3 4 ['a', 'b', 'c'] [2, 1]"},
       {"{{ {'a': [1, \"x\\n\\\"é</b>'\"], 'b': none, 'c': {}} | tojson }}",
        "{\"a\": [1, \"x\\n\\\"é</b>'\"], \"b\": null, \"c\": {}}"},
@@ -90,46 +89,53 @@ TEST(ChatTemplate, the_language_is_jinjas) {
        "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": {\n    \"c\": true\n  },\n  \"d\": []\n}"},
       {"{{ '12' | int + 1 }} {{ 3.7 | int }} {{ 'x' | int }} {{ 5 | string + '!' }} {{ 'a.b'|replace('.', '-') }}",
        "13 3 0 5! a-b"},
-      {"{{ 'a\\nb\\n\\nc' | indent(2) }}|{{ 'a\\nb' | indent(2, true) }}",
-       "a\n  b\n\n  c|  a\n  b"},
-      {"{% for k, v in {'a': 1, 'b': 2} | items %}{{ k }}={{ v }};{% endfor %}{% for k, v in {'c': 3}.items() %}{{ k }}{{ v }}{% endfor %}{% for k in {'q': 1} %}{{ k }}{% endfor %}",
+      {"{{ 'a\\nb\\n\\nc' | indent(2) }}|{{ 'a\\nb' | indent(2, true) }}", "a\n  b\n\n  c|  a\n  b"},
+      {"{% for k, v in {'a': 1, 'b': 2} | items %}{{ k }}={{ v }};{% endfor %}{% for k, v in {'c': 3}.items() %}{{ k "
+       "}}{{ v }}{% endfor %}{% for k in {'q': 1} %}{{ k }}{% endfor %}",
        "a=1;b=2;c3q"},
-      {"{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ '!' if loop.first }}{{ '.' if loop.last }}{{ loop.revindex0 }}{{ loop.previtem.role if loop.previtem is defined else '-' }}{% endfor %}",
+      {"{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ '!' if loop.first }}{{ '.' if loop.last }}{{ "
+       "loop.revindex0 }}{{ loop.previtem.role if loop.previtem is defined else '-' }}{% endfor %}",
        "1/4!3-2/42system3/41user4/4.0assistant"},
-      {"{% for m in messages if m.role == 'user' %}{{ loop.index0 }}{{ m.content }}{% else %}none{% endfor %}{% for m in [] %}{% else %}empty{% endfor %}",
+      {"{% for m in messages if m.role == 'user' %}{{ loop.index0 }}{{ m.content }}{% else %}none{% endfor %}{% for m "
+       "in [] %}{% else %}empty{% endfor %}",
        "0Where are you?1Come back!empty"},
-      {"{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}",
-       "231"},
-      {"{% set ns = namespace(n=0, s='') %}{% for i in range(4) %}{% set ns.n = ns.n + i %}{% set ns.t = i %}{% endfor %}{{ ns.n }}{{ ns.t }}",
+      {"{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}", "231"},
+      {"{% set ns = namespace(n=0, s='') %}{% for i in range(4) %}{% set ns.n = ns.n + i %}{% set ns.t = i %}{% endfor "
+       "%}{{ ns.n }}{{ ns.t }}",
        "63"},
-      {"{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set t %}x{{ a }}{% endset %}{{ t }}",
-       "12x1"},
-      {"{% macro f(a, b='d') %}[{{ a }}{{ b }}{{ bos_token }}]{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{{ f(b=3, a=4) }}{{ f() }}",
+      {"{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set t %}x{{ a }}{% endset %}{{ t }}", "12x1"},
+      {"{% macro f(a, b='d') %}[{{ a }}{{ b }}{{ bos_token }}]{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{{ f(b=3, a=4) }}{{ "
+       "f() }}",
        "[1d<s>][12<s>][43<s>][d<s>]"},
       {"{% macro fact(n) %}{% if n > 1 %}{{ n }}*{{ fact(n - 1) }}{% else %}1{% endif %}{% endmacro %}{{ fact(4) }}",
        "4*3*2*1"},
-      {"{% for i in range(9) %}{% if i == 2 %}{% continue %}{% endif %}{% if i == 5 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+      {"{% for i in range(9) %}{% if i == 2 %}{% continue %}{% endif %}{% if i == 5 %}{% break %}{% endif %}{{ i }}{% "
+       "endfor %}",
        "0134"},
-      {"{% filter upper %}a{{ bos_token }}{% endfilter %}{% filter trim | upper %} x {% endfilter %}",
-       "A<S>X"},
-      {"{% if x %}1{% elif messages | length > 3 %}2{% elif true %}3{% else %}4{% endif %}",
-       "2"},
-      {"{{ messages | map(attribute='role') | join(',') }} {{ messages | selectattr('role', 'equalto', 'user') | list | length }} {{ messages | rejectattr('role', 'in', ['user', 'system']) | map(attribute='content') | list }} {{ ['a','b'] | map('upper') | join }} {{ [1, 2, 3] | select('odd') | list }} {{ ['a', 'b'] | reject('equalto', 'a') | list }}",
+      {"{% filter upper %}a{{ bos_token }}{% endfilter %}{% filter trim | upper %} x {% endfilter %}", "A<S>X"},
+      {"{% if x %}1{% elif messages | length > 3 %}2{% elif true %}3{% else %}4{% endif %}", "2"},
+      {"{{ messages | map(attribute='role') | join(',') }} {{ messages | selectattr('role', 'equalto', 'user') | list "
+       "| length }} {{ messages | rejectattr('role', 'in', ['user', 'system']) | map(attribute='content') | list }} {{ "
+       "['a','b'] | map('upper') | join }} {{ [1, 2, 3] | select('odd') | list }} {{ ['a', 'b'] | reject('equalto', "
+       "'a') | list }}",
        "system,user,assistant,user 2 ['In the north field.'] AB [1, 3] ['b']"},
-      {"{{ 'a' is string }} {{ 1 is number }} {{ none is none }} {{ [] is iterable }} {{ {} is mapping }} {{ 4 is divisibleby 2 }} {{ 4 is divisibleby(3) }} {{ true is boolean }} {{ 1.0 is float }} {{ 'a' is not none and 'b' is string }} {{ [1] is sequence }} {{ 1 is eq 1 }}",
+      {"{{ 'a' is string }} {{ 1 is number }} {{ none is none }} {{ [] is iterable }} {{ {} is mapping }} {{ 4 is "
+       "divisibleby 2 }} {{ 4 is divisibleby(3) }} {{ true is boolean }} {{ 1.0 is float }} {{ 'a' is not none and 'b' "
+       "is string }} {{ [1] is sequence }} {{ 1 is eq 1 }}",
        "True True True True True True False True True True True True"},
-      {"{{ range(3) | list }} {{ range(1, 6, 2) | list }} {{ range(3, 0, -1) | list }} {{ dict(a=1) }} {{ -3 + 5 }} {{ 2 - -2 }}",
+      {"{{ range(3) | list }} {{ range(1, 6, 2) | list }} {{ range(3, 0, -1) | list }} {{ dict(a=1) }} {{ -3 + 5 }} {{ "
+       "2 - -2 }}",
        "[0, 1, 2] [1, 3, 5] [3, 2, 1] {'a': 1} 2 4"},
-      {"{{ {'get': 1, 'a': 2}.get('a') }} {{ {'a': 2}.get('b') }} {{ {'a': 2}.get('b', 'c') }} {{ {'a': 1}.keys() | list }} {{ {'a': 1}.values() | list }}",
+      {"{{ {'get': 1, 'a': 2}.get('a') }} {{ {'a': 2}.get('b') }} {{ {'a': 2}.get('b', 'c') }} {{ {'a': 1}.keys() | "
+       "list }} {{ {'a': 1}.values() | list }}",
        "2 None c ['a'] [1]"},
-      {"{{ tools is none }} {{ not tools }} {{ strftime_now is defined }} {{ messages is not string }} {{ (messages | length) is odd }}",
+      {"{{ tools is none }} {{ not tools }} {{ strftime_now is defined }} {{ messages is not string }} {{ (messages | "
+       "length) is odd }}",
        "True True False True False"},
-      {"{% for a in 'héy' %}{{ a }}.{% endfor %} {{ 'héy' | length }} {{ 'x' * 0 if false else 'ok' }}",
-       "h.é.y. 3 ok"},
+      {"{% for a in 'héy' %}{{ a }}.{% endfor %} {{ 'héy' | length }} {{ 'x' * 0 if false else 'ok' }}", "h.é.y. 3 ok"},
       {"{{ ([1] + [2, 3]) }} {{ 'a' + 'b' | upper }} {{ ('a' + 'b') | upper }} {{ 'a,b'.split(',') | last }}",
        "[1, 2, 3] aB AB b"},
-      {"{% generation %}kept{% endgeneration %}",
-       "kept"},
+      {"{% generation %}kept{% endgeneration %}", "kept"},
   };
   for (const Case& each : cases) EXPECT_EQ(render(each.jinja), each.text) << each.jinja;
 }
@@ -226,7 +232,8 @@ TEST(ChatTemplate, a_template_that_works_forever_is_stopped) {
       "{% set ns = namespace(s=[1]) %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
       "{% set ns = namespace(s=[1]) %}{% for a in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}",
       "{% set ns = namespace(s=[1]) %}{% for a in range(30) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
-      "{% set ns = namespace(s=[1]) %}{% for a in range(30) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s == ns.s }}",
+      "{% set ns = namespace(s=[1]) %}{% for a in range(30) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s == ns.s "
+      "}}",
       "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
       "{{ range(1000000000000) }}",
   };
@@ -235,7 +242,8 @@ TEST(ChatTemplate, a_template_that_works_forever_is_stopped) {
     ASSERT_FALSE(stopped) << jinja;
     EXPECT_EQ(stopped.error().code, Code::kResourceExhausted) << stopped.error().message;
   }
-  for (const char* part : {"(", "[", "{'a':", "not ", "-", "a[", "1+", "'a'|upper|", "{% if x %}", "x if y else ", "x."}) {
+  for (const char* part :
+       {"(", "[", "{'a':", "not ", "-", "a[", "1+", "'a'|upper|", "{% if x %}", "x if y else ", "x."}) {
     std::string deep = part[0] == '{' && part[1] == '%' ? "" : "{{ ";
     for (int i = 0; i < 20'000; ++i) deep += part;
     EXPECT_FALSE(check_chat_template(deep + "x }}")) << part;
@@ -243,10 +251,10 @@ TEST(ChatTemplate, a_template_that_works_forever_is_stopped) {
 }
 
 TEST(ChatTemplate, any_text_is_a_template_or_an_error) {
-  const std::vector<std::string> words = {"{{", "}}",   "{%",     "%}",  "-%}", "{%-", "if",  "for", "x",      "in",
-                                          "is", "not",  "endfor", "end", "(",   ")",   "[",   "]",   ":",      ",",
-                                          "1",  "'a'",  "|",      "+",   "-",   "~",   "=",   "==",  "set",    "macro",
-                                          ".",  "loop", "else",   "{",   "}",   "\n",  " ",   "{#",  "#}", "messages"};
+  const std::vector<std::string> words = {"{{", "}}",   "{%",     "%}",  "-%}", "{%-", "if", "for", "x",   "in",
+                                          "is", "not",  "endfor", "end", "(",   ")",   "[",  "]",   ":",   ",",
+                                          "1",  "'a'",  "|",      "+",   "-",   "~",   "=",  "==",  "set", "macro",
+                                          ".",  "loop", "else",   "{",   "}",   "\n",  " ",  "{#",  "#}",  "messages"};
   EXPECT_TRUE(rc::check([&] {
     std::string jinja;
     for (const auto& word : *rc::gen::container<std::vector<std::string>>(rc::gen::elementOf(words))) {

@@ -1,6 +1,7 @@
 // The values of a chat template: Python's, as far as templates see them. Strings and containers are shared and never
 // change, so passing one around costs nothing and no value can contain itself; a namespace is the one thing that
-// changes, and it cannot be put into a container, nor can a macro or a method. All work is counted: a template is a stranger's program.
+// changes, and it cannot be put into a container, nor can a macro or a method. All work is counted: a template is a
+// stranger's program.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ class Budget {
   Status spend_bytes(std::uint64_t bytes) { return spend(1 + bytes / 16); }
 
  private:
-  static constexpr std::uint64_t kUnitsMax = 8'000'000;  // 128 MiB of text, or about a second
+  static constexpr std::uint64_t kUnitsMax = 2'000'000;  // 32 MiB of text, or a fraction of a second
   std::uint64_t spent_ = 0;
 };
 
@@ -81,7 +82,7 @@ const char* type_name(const Value& value);
 
 // Each walk counts what it touches.
 Result<bool> equal(const Value& a, const Value& b, Budget& budget);
-Result<std::string> print(const Value& value, Budget& budget);                    // as {{ value }} shows it
+Result<std::string> print(const Value& value, Budget& budget);                         // as {{ value }} shows it
 Result<std::string> to_json(const Value& value, std::int64_t indent, Budget& budget);  // indent < 0: on one line
 
 }  // namespace sedge::model::jinja

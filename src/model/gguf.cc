@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "model/gguf_types.h"
 
@@ -186,7 +187,7 @@ Status GgufReader::index_entries() {
   order.resize(out_.entries_.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto key = [this](std::uint32_t i) { return out_.entries_[i].key; };
-  std::ranges::stable_sort(order, {}, key);
+  std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(key(i), i); });
   const auto twice = std::ranges::adjacent_find(order, {}, key);
   if (twice == order.end()) return {};
   return fail(Code::kDataLoss, "metadata key '{}' stands twice, the second value at offset {}", key(*twice),
@@ -247,7 +248,7 @@ Status GgufReader::index_tensors() {
   order.resize(out_.tensors_.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto name = [this](std::uint32_t i) -> std::string_view { return out_.tensors_[i].name; };
-  std::ranges::stable_sort(order, {}, name);
+  std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(name(i), i); });
   const auto twice = std::ranges::adjacent_find(order, {}, name);
   if (twice == order.end()) return {};
   return fail(Code::kDataLoss, "tensor '{}' stands twice, as tensor {} and tensor {} (descriptions end at offset {})",
@@ -259,7 +260,7 @@ Status GgufReader::place_tensors() {
   for (std::size_t i = 0; i < out_.tensors_.size(); ++i) SEDGE_CHECK(place_tensor(i, data_start));
   std::vector<std::uint32_t> order(out_.tensors_.size());
   std::iota(order.begin(), order.end(), 0u);
-  std::ranges::stable_sort(order, {}, [this](std::uint32_t i) { return tensor_offsets_[i]; });
+  std::ranges::sort(order, {}, [this](std::uint32_t i) { return std::pair(tensor_offsets_[i], i); });
   for (std::size_t i = 1; i < order.size(); ++i) {
     const TensorView& before = out_.tensors_[order[i - 1]];
     const std::uint64_t end = tensor_offsets_[order[i - 1]] + before.data.size();

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <tuple>
 
 #include "base/json.h"
 
@@ -130,8 +131,9 @@ Result<SafetensorsFile> SafetensorsFile::parse(Bytes file) {
     out.tensors_.push_back(std::move(*tensor));
   }
   // An empty tensor shares its address with the next one and comes first, so that the tiling stays a chain.
-  std::ranges::stable_sort(out.tensors_, {},
-                           [](const SafeTensor& t) { return std::pair(t.data.data(), t.data.size()); });
+  std::ranges::sort(out.tensors_, {}, [](const SafeTensor& t) {
+    return std::tuple(t.data.data(), t.data.size(), std::string_view(t.name));
+  });
   if (auto status = check_tiling(out.tensors_, data); !status) return in_context(kWhat, status.error());
   out.by_name_.resize(out.tensors_.size());
   std::iota(out.by_name_.begin(), out.by_name_.end(), 0u);

@@ -26,11 +26,12 @@ std::string error_of(std::string_view header, std::size_t data_bytes) {
 }
 
 TEST(Safetensors, tensors_are_views_in_the_order_of_their_bytes) {
-  const Buffer bytes = file_of(
-      R"({"__metadata__":{"format":"pt"},"b":{"dtype":"I64","shape":[1],"data_offsets":[8,16]},)"
-      R"("a":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]},"none":{"dtype":"F32","shape":[0,9],"data_offsets":[8,8]},)"
-      R"("one":{"dtype":"F32","shape":[],"data_offsets":[16,20]}}   )",
-      20);
+  const Buffer bytes =
+      file_of(R"({"__metadata__":{"format":"pt"},"b":{"dtype":"I64","shape":[1],"data_offsets":[8,16]},)"
+              R"("a":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]},)"
+              R"("none":{"dtype":"F32","shape":[0,9],"data_offsets":[8,8]},)"
+              R"("one":{"dtype":"F32","shape":[],"data_offsets":[16,20]}}   )",
+              20);
   const SafetensorsFile file = SafetensorsFile::parse(bytes).value();
   ASSERT_EQ(file.tensors().size(), 4u);
   EXPECT_EQ(file.tensors()[0].name, "a");

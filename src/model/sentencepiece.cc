@@ -113,10 +113,11 @@ Status read_piece(const Field& entry, Vocab& vocab) {
 // A negative id, written as the ten-byte varint of a two's complement, means that there is no such token.
 struct TrainerId {
   std::uint64_t number;
-  std::optional<std::int32_t> Vocab::*id;
+  std::optional<std::int32_t> Vocab::* id;
   std::int32_t otherwise;
 };
-constexpr auto kTrainerIds = std::to_array<TrainerId>({{40, &Vocab::unk, 0}, {41, &Vocab::bos, 1}, {42, &Vocab::eos, 2}});
+constexpr auto kTrainerIds =
+    std::to_array<TrainerId>({{40, &Vocab::unk, 0}, {41, &Vocab::bos, 1}, {42, &Vocab::eos, 2}});
 
 Status read_trainer(const Field& entry, Vocab& vocab, std::uint64_t& model_type) {
   for (Message message(entry, "trainer_spec"); !message.done();) {
@@ -161,7 +162,8 @@ Status check_supported(std::uint64_t model_type, const Normalizer& normalizer) {
                 normalizer.charsmap_bytes);
   }
   if (normalizer.extra_spaces_removed || !normalizer.spaces_escaped) {
-    return fail(Code::kUnimplemented, "normalizer_spec: only remove_extra_whitespaces = false with "
+    return fail(Code::kUnimplemented,
+                "normalizer_spec: only remove_extra_whitespaces = false with "
                 "escape_whitespaces = true is read");
   }
   return {};

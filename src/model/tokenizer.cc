@@ -19,7 +19,7 @@ namespace sedge::model {
 
 namespace {
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD: what an unknown token looks like
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";     // U+FFFD: what an unknown token looks like
 constexpr std::size_t kMergeBytesMax = std::size_t{1} << 28;  // symbols are indexed by 32 bits; a longer text is cut
 
 // Control tokens that end a turn in one model family or another, where the file does not name its own.
@@ -72,8 +72,8 @@ struct Tokenizer::State {
   std::vector<std::string> pieces;                              // the bytes that each token means
   std::unordered_map<std::string_view, std::int32_t> by_piece;  // what merging can give; looked up, never walked
   std::size_t piece_bytes_max = 0;
-  std::array<std::int32_t, 256> byte_ids{};                     // the token that spells a byte, -1 for none
-  std::vector<std::uint32_t> ranks;                             // of SentencePiece tokens, from their scores
+  std::array<std::int32_t, 256> byte_ids{};  // the token that spells a byte, -1 for none
+  std::vector<std::uint32_t> ranks;          // of SentencePiece tokens, from their scores
   PairTable pairs;
   SpecialTokens user_defined, all_special;
   std::vector<bool> strips_left, strips_right, ends;

@@ -18,8 +18,9 @@
 namespace sedge::model {
 
 struct EncodeOptions {
-  bool add_special = true;     // BOS in front and EOS behind, as the vocabulary asks
-  bool parse_special = false;  // control tokens spelled in the text become ids: for chat templates, never for users' text
+  bool add_special = true;  // BOS in front and EOS behind, as the vocabulary asks
+  bool parse_special =
+      false;  // control tokens spelled in the text become ids: for chat templates, never for users' text
 };
 
 class Tokenizer {

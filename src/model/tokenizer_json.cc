@@ -60,8 +60,8 @@ struct KnownRegex {
   bool whole_words;
   std::string_view pre;
 };
-#define SEDGE_LLAMA3_REGEX(digits)                                                                        \
-  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits                                       \
+#define SEDGE_LLAMA3_REGEX(digits)                                   \
+  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits \
   R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
 constexpr auto kRegexes = std::to_array<KnownRegex>({
     {SEDGE_LLAMA3_REGEX(R"(\p{N}{1,3})"), true, "llama-bpe"},
@@ -163,7 +163,8 @@ class TokenizerJson {
     return {};
   }
 
-  // Ids may have gaps (a padded embedding); a file of few tokens and one huge id does not make us fill the space between.
+  // Ids may have gaps (a padded embedding); a file of few tokens and one huge id does not make us fill the space
+  // between.
   Status place(std::uint64_t id, std::string_view token, TokenType type, std::uint64_t entries) {
     if (id >= kVocabTokensMax || id > 2 * entries + 1024) {
       return fail(Code::kInvalidArgument, "token '{}' has id {} in a vocabulary of {}", token, id, entries);

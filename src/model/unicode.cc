@@ -15,8 +15,8 @@ bool in_ranges(std::span<const CodeRange> ranges, char32_t code) {
 // The White_Space property: what \s is in the regular expressions of the published pre-tokenizers.
 bool is_space(char32_t code) {
   return (code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 ||
-         (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f ||
-         code == 0x205f || code == 0x3000;
+         (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f ||
+         code == 0x3000;
 }
 
 CharClass look_up(char32_t code) {
@@ -33,9 +33,7 @@ constexpr CharClass ascii_class(char c) {
 
 }  // namespace
 
-CharClass char_class(char32_t code) {
-  return code < 0x80 ? ascii_class(static_cast<char>(code)) : look_up(code);
-}
+CharClass char_class(char32_t code) { return code < 0x80 ? ascii_class(static_cast<char>(code)) : look_up(code); }
 
 CodePoint next_code_point(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) -> char32_t {

@@ -49,8 +49,8 @@ Status check_ids(const Vocab& vocab) {
 Status check_vocab(const Vocab& vocab) {
   const std::size_t count = vocab.tokens.size();
   if (vocab.model != "llama" && vocab.model != "gpt2") {
-    return fail(Code::kUnimplemented, "tokenizer model '{}': llama (SentencePiece BPE) and gpt2 (byte-level BPE) are read",
-                vocab.model);
+    return fail(Code::kUnimplemented,
+                "tokenizer model '{}': llama (SentencePiece BPE) and gpt2 (byte-level BPE) are read", vocab.model);
   }
   if (count == 0) return fail(Code::kInvalidArgument, "the vocabulary has no tokens");
   if (count > kVocabTokensMax) {

@@ -26,20 +26,20 @@ enum class TokenType : std::int32_t {
   kControl = 3,      // <s>, <|eot_id|>: never made from plain text, never shown
   kUserDefined = 4,  // cut out of any text before the merges run, and shown
   kUnused = 5,
-  kByte = 6,         // "<0x41>": one byte, for what no other token spells
+  kByte = 6,  // "<0x41>": one byte, for what no other token spells
 };
 
-inline constexpr std::size_t kVocabTokensMax = 1u << 21;      // the largest known has 262,144
-inline constexpr std::size_t kTokenBytesMax = 1u << 16;       // the longest known has 1,024 (a run of spaces)
-inline constexpr std::size_t kSpecialTokenBytesMax = 512;     // bounds the scan for special tokens: O(512·n)
+inline constexpr std::size_t kVocabTokensMax = 1u << 21;   // the largest known has 262,144
+inline constexpr std::size_t kTokenBytesMax = 1u << 16;    // the longest known has 1,024 (a run of spaces)
+inline constexpr std::size_t kSpecialTokenBytesMax = 512;  // bounds the scan for special tokens: O(512·n)
 
 struct Vocab {
-  std::string model = "llama";  // "llama": SentencePiece BPE; "gpt2": byte-level BPE
-  std::string pre;              // pre-tokenizer of "gpt2" by its GGUF name: "gpt-2", "llama-bpe", "qwen2"...
-  std::vector<std::string> tokens;     // as stored: SentencePiece spells a space U+2581, gpt2 spells bytes as letters
-  std::vector<float> scores;           // "llama": the higher, the earlier the merge; empty or one a token
-  std::vector<std::int32_t> types;     // TokenType; empty (all normal) or one a token
-  std::vector<std::string> merges;     // "left right", best first; where "llama" has them they replace the scores
+  std::string model = "llama";      // "llama": SentencePiece BPE; "gpt2": byte-level BPE
+  std::string pre;                  // pre-tokenizer of "gpt2" by its GGUF name: "gpt-2", "llama-bpe", "qwen2"...
+  std::vector<std::string> tokens;  // as stored: SentencePiece spells a space U+2581, gpt2 spells bytes as letters
+  std::vector<float> scores;        // "llama": the higher, the earlier the merge; empty or one a token
+  std::vector<std::int32_t> types;  // TokenType; empty (all normal) or one a token
+  std::vector<std::string> merges;  // "left right", best first; where "llama" has them they replace the scores
   std::vector<std::int32_t> strip_left, strip_right;  // special tokens that swallow the white space beside them
   std::optional<std::int32_t> bos, eos, unk, eot;
   bool add_bos = false;

@@ -19,7 +19,7 @@ constexpr const char* kStripRight = "sedge.tokenizer.strip_right";
 
 struct IdKey {
   const char* key;
-  std::optional<std::int32_t> Vocab::*id;
+  std::optional<std::int32_t> Vocab::* id;
 };
 constexpr auto kIds = std::to_array<IdKey>({
     {"tokenizer.ggml.bos_token_id", &Vocab::bos},
@@ -30,7 +30,7 @@ constexpr auto kIds = std::to_array<IdKey>({
 
 struct FlagKey {
   const char* key;
-  bool Vocab::*flag;
+  bool Vocab::* flag;
 };
 constexpr auto kFlags = std::to_array<FlagKey>({
     {"tokenizer.ggml.add_bos_token", &Vocab::add_bos},

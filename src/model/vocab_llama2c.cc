@@ -35,8 +35,8 @@ Result<Vocab> read_tokens(Bytes file, std::size_t vocab_size) {
     }
     if (id == kVocabTokensMax) return fail(Code::kResourceExhausted, "more than {} tokens", kVocabTokensMax);
     const std::string_view text = as_text(file.subspan(at, bytes));
-    const TokenType type = id == 0   ? TokenType::kUnknown
-                           : id <= 2 ? TokenType::kControl
+    const TokenType type = id == 0               ? TokenType::kUnknown
+                           : id <= 2             ? TokenType::kControl
                            : byte_of_piece(text) ? TokenType::kByte
                                                  : TokenType::kNormal;
     vocab.tokens.push_back(to_sentencepiece_spaces(text));

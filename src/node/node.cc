@@ -87,6 +87,9 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   };
   state_->hooks.changed = [this](const std::string& path, NodeId writer) { on_entry(path, writer); };
   state_->hooks.learn_chain = learn;
+  state_->hooks.report = [this](const std::string& text) {
+    if (report_) report_(text);
+  };
   if (options_.issuer) {
     std::vector<std::string> seeds;
     for (const env::Endpoint& endpoint : options_.endpoints) seeds.push_back(endpoint.text());
@@ -448,6 +451,28 @@ Result<Node::WatchId> Node::watch(std::string_view filter, bool initial, OnChang
 }
 
 void Node::unwatch(WatchId id) { watchers_.erase(id); }
+
+Result<std::string> Node::revoke(std::string_view who, Done done, Instant now) {
+  now_ = now;
+  if (!enroller_) return fail(Code::kPermissionDenied, "this node is no issuer: revoke where the fleet was created");
+  std::optional<mesh::Member> subject;
+  for (const mesh::Member& member : membership_->members()) {
+    if (member.name != who && (who.size() < 8 || !member.id.hex().starts_with(who))) continue;
+    if (subject) return fail(Code::kInvalidArgument, "'{}' names several nodes: give more of the id", who);
+    subject = member;
+  }
+  if (!subject) return fail(Code::kNotFound, "no member is called '{}'; `sedge status` lists them", who);
+  if (subject->id == id_) return fail(Code::kInvalidArgument, "a node does not revoke itself");
+  SEDGE_TRY(const auto chain, trust::decode_chain(directory_.chain_of(subject->id)));
+  trust::Cut cut{subject->epoch, Sequence{0}};
+  for (const auto& [dot, op] : state_->replica().living()) {
+    if (dot.origin == subject->id) cut = std::max(cut, trust::Cut{dot.epoch, dot.sequence});
+  }
+  SEDGE_TRY(Buffer revocation, enroller_->revoke(chain, cut));
+  when_durable(state_->insert(fmt::format("{}{}", trust::kRevocationPath, subject->id.hex()), std::move(revocation), now),
+               std::move(done));
+  return fmt::format("{} ({})", subject->name, subject->id.short_hex());
+}
 
 void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
                    Instant now) {

@@ -116,6 +116,10 @@ class Node {
   Result<WatchId> watch(std::string_view filter, bool initial, OnChange callback);
   void unwatch(WatchId id);
 
+  // Withdraws a member's certificate, by name or id (or the beginning of one). What it wrote so far stays.
+  // Returns whom. Errors: PermissionDenied: no issuer; NotFound; InvalidArgument: several match.
+  Result<std::string> revoke(std::string_view who, Done done, Instant now);
+
   // `retain`: the message is the topic's last value, kept as a replicated entry, so that who subscribes later gets it
   // at once; durable before it is acknowledged. Others are acknowledged when they are on their way.
   void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done, Instant now);
@@ -130,6 +134,9 @@ class Node {
 
   // What membership saw: for logs, the demo and `sedge status --watch`.
   void on_member_event(std::function<void(const mesh::MemberEvent&)> callback) { member_event_ = std::move(callback); }
+
+  // What a person should know and nobody asked for: clones, lying clocks, full stores.
+  void on_report(std::function<void(const std::string&)> callback) { report_ = std::move(callback); }
 
   // Graceful end: no new tasks, peers are told. Call drain() until empty, then close the links.
   void leave(Instant now);
@@ -171,6 +178,7 @@ class Node {
   TaskWorker worker_;
   NodeStats stats_;
   std::function<void(const mesh::MemberEvent&)> member_event_;
+  std::function<void(const std::string&)> report_;
 
   std::map<mesh::Ticket, Done> durable_callbacks_;
   std::map<WatchId, Watcher> watchers_;

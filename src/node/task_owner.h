@@ -75,6 +75,7 @@ class TaskOwner {
 
   // What we know of every node, ourselves included; the node keeps it current.
   std::map<NodeId, place::NodeView>& nodes() { return nodes_; }
+  const std::map<NodeId, place::NodeView>& nodes() const { return nodes_; }
 
   // `done` is called exactly once, possibly at once (refused). `manual_credit`: the client calls consumed().
   void submit(TaskRequest request, OnTokens tokens, OnResult done, bool manual_credit, Instant now);
@@ -94,6 +95,11 @@ class TaskOwner {
   void drain(env::Outbox& out);
 
   std::size_t open() const { return tasks_.size(); }
+  // Who works on it now; zero when nobody does.
+  NodeId server_of(TaskId task) const {
+    const auto found = tasks_.find(task);
+    return found == tasks_.end() ? NodeId{} : found->second.server;
+  }
   // Ends everything with the reason: the node is leaving.
   void shutdown(const std::string& reason, Instant now);
 

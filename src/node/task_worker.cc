@@ -48,6 +48,7 @@ void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant
                                .turns = assign.spec.turns,
                                .resume = assign.resume,
                                .tokens_max = assign.spec.tokens_max,
+                               .tokens_min = assign.spec.tokens_min,
                                .stops = assign.spec.stops,
                                .sampling = assign.spec.sampling});
   run_slices(now);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 
@@ -10,10 +11,10 @@
 namespace sedge::quic {
 namespace {
 
-constexpr std::uint64_t kStreamWindow = 1u << 20;
-constexpr std::uint64_t kWindow = 2u << 20;
-constexpr std::uint64_t kStreamWindowMax = 4u << 20;  // ngtcp2 grows them while the path proves fast
-constexpr std::uint64_t kWindowMax = 8u << 20;
+// A frame on every stream may be unfinished at once, so less than eight largest frames could come to a deadlock.
+constexpr std::uint64_t kStreamWindow = 2 * env::kFrameBytesMax;
+constexpr std::uint64_t kWindow = (env::kPriorities + 2) * env::kFrameBytesMax;
+constexpr std::uint64_t kStreamWindowMax = 4 * env::kFrameBytesMax;  // ngtcp2 grows it while the path proves fast
 constexpr std::uint64_t kJoinWindow = 2 * trust::kJoinBytesMax;
 constexpr Duration kInitialRtt = 50ms;  // robots are near each other; 333 ms makes the first loss cost a second
 constexpr Duration kLingerMax = 1s;
@@ -36,6 +37,8 @@ Cid to_cid(Bytes bytes) {
 }
 
 Path::Path(const env::Endpoint& endpoint) {
+  local.in6 = {};  // the union's own {} reaches only as far as its first, smaller member
+  remote.in6 = {};
   local.in6.sin6_family = AF_INET6;
   remote.in6.sin6_family = AF_INET6;
   remote.in6.sin6_port = static_cast<std::uint16_t>(endpoint.port << 8 | endpoint.port >> 8);
@@ -43,9 +46,7 @@ Path::Path(const env::Endpoint& endpoint) {
   std::memcpy(&remote.in6.sin6_addr, endpoint.address.data(), endpoint.address.size());
 }
 
-ngtcp2_path Path::view() {
-  return {{&local.sa, sizeof local.in6}, {&remote.sa, sizeof remote.in6}, nullptr};
-}
+ngtcp2_path Path::view() { return {{&local.sa, sizeof local.in6}, {&remote.sa, sizeof remote.in6}, nullptr}; }
 
 env::Endpoint endpoint_of(const ngtcp2_addr& address) {
   ngtcp2_sockaddr_in6 raw;
@@ -83,8 +84,8 @@ struct Connection::Callbacks {
     self(user).on_confirmed();
     return 0;
   }
-  static int stream_data(ngtcp2_conn*, std::uint32_t flags, std::int64_t stream, std::uint64_t, const std::uint8_t* data,
-                         std::size_t size, void* user, void*) {
+  static int stream_data(ngtcp2_conn*, std::uint32_t flags, std::int64_t stream, std::uint64_t,
+                         const std::uint8_t* data, std::size_t size, void* user, void*) {
     const bool ends = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;  // our streams never do
     return !ends && self(user).on_stream_data(stream, {data, size}) ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
   }
@@ -164,7 +165,7 @@ ngtcp2_settings Connection::settings(Instant now) const {
   s.initial_rtt = static_cast<ngtcp2_duration>(kInitialRtt.count());
   s.handshake_timeout = static_cast<ngtcp2_duration>(shared_.limits.handshake_timeout.count());
   s.max_tx_udp_payload_size = kPacketBytesMax;
-  s.max_window = kWindowMax;
+  s.max_window = kWindow;
   s.max_stream_window = kStreamWindowMax;
   s.rand_ctx.native_handle = &shared_;
   return s;
@@ -245,8 +246,8 @@ bool Connection::new_cid(ngtcp2_cid& cid, std::uint8_t* token) {
   const Cid id = to_cid({cid.data, cid.datalen});
   if (!shared_.router.emplace(id, this).second) return false;
   cids_.push_back(id);
-  return ngtcp2_crypto_generate_stateless_reset_token(token, shared_.reset_key.data(), shared_.reset_key.size(), &cid) ==
-         0;
+  return ngtcp2_crypto_generate_stateless_reset_token(token, shared_.reset_key.data(), shared_.reset_key.size(),
+                                                      &cid) == 0;
 }
 
 void Connection::forget_cid(Bytes bytes) {
@@ -273,12 +274,9 @@ Status Connection::on_stream_data(std::int64_t stream, Bytes data) {
   while (!data.empty()) {
     const std::size_t before = data.size();
     SEDGE_TRY(const bool whole, in_[index].next(data, frame));
-    const std::size_t taken = before - data.size();
-    if (whole) {
-      arrivals_.push_back({false, static_cast<env::Priority>(index), std::move(frame), taken});
-    } else {
-      give_credit(static_cast<env::Priority>(index), taken);
-    }
+    taken_[index] += before - data.size();
+    if (!whole) break;
+    arrivals_.push_back({false, static_cast<env::Priority>(index), std::move(frame), std::exchange(taken_[index], 0)});
   }
   return {};
 }
@@ -363,7 +361,7 @@ void Connection::ask_for_life(Instant now) {
 void Connection::close(std::uint64_t code, std::string_view phrase, Instant now) {
   if (ended_) return;
   down_reason_ = code <= static_cast<std::uint64_t>(env::LinkDown::kProtocol) ? static_cast<env::LinkDown>(code)
-                                                                             : env::LinkDown::kClosed;
+                                                                              : env::LinkDown::kClosed;
   ngtcp2_ccerr error;
   ngtcp2_ccerr_set_application_error(&error, code, as_bytes(phrase).data(), phrase.size());
   end(&error, now);
@@ -391,7 +389,8 @@ void Connection::fail_with(int code, Instant now) {
     case NGTCP2_ERR_CALLBACK_FAILURE:  // a frame that no honest peer sends
       ngtcp2_ccerr_set_application_error(&error, static_cast<std::uint64_t>(env::LinkDown::kProtocol), nullptr, 0);
       break;
-    default: ngtcp2_ccerr_set_liberr(&error, code, nullptr, 0);
+    default:
+      ngtcp2_ccerr_set_liberr(&error, code, nullptr, 0);
   }
   down_reason_ = env::LinkDown::kProtocol;
   failure_ = refusal_.empty() ? fmt::format("QUIC: {}", ngtcp2_strerror(code)) : refusal_;
@@ -428,8 +427,9 @@ void Connection::end(const ngtcp2_ccerr* to_peer, Instant now) {
   if (ended_) return;
   ended_ = true;
   if (failure_.empty()) failure_ = "closed";
-  const Duration linger = std::min<Duration>(Duration(3 * ngtcp2_conn_get_pto(conn_)), kLingerMax);
-  end_deadline_ = now + linger;
+  // A peer that said goodbye, or must hear ours, may have packets on the way for a while; a silent one has none.
+  const bool linger = to_peer != nullptr || ngtcp2_conn_in_draining_period(conn_);
+  end_deadline_ = linger ? now + std::min<Duration>(Duration(3 * ngtcp2_conn_get_pto(conn_)), kLingerMax) : now;
   if (to_peer != nullptr) {
     close_packet_.resize(kPacketBytesMax);
     ngtcp2_path_storage path;
@@ -456,6 +456,11 @@ void Connection::push(env::Priority priority, Buffer frame) {
   const std::size_t before = queue.held();
   queue.push(std::move(frame));
   queued_bytes_ += queue.held() - before;
+}
+
+void Connection::push_raw(env::Priority priority, Buffer bytes) {
+  queued_bytes_ += bytes.size();
+  out_[static_cast<std::size_t>(priority)].push_raw(std::move(bytes));
 }
 
 std::uint64_t Connection::push_datagram(Buffer payload) {
@@ -488,9 +493,9 @@ ngtcp2_ssize Connection::add_datagram(MutableBytes out, ngtcp2_path_storage& pat
   ngtcp2_vec piece{};
   if (!life) piece = {datagrams_.front().data(), datagrams_.front().size()};
   int accepted = 0;
-  const ngtcp2_ssize written = ngtcp2_conn_writev_datagram(
-      conn_, &path.path, &info, out.data(), out.size(), &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE,
-      life ? kLifeDatagram : 0, &piece, life ? 0 : 1, timestamp(now));
+  const ngtcp2_ssize written = ngtcp2_conn_writev_datagram(conn_, &path.path, &info, out.data(), out.size(), &accepted,
+                                                           NGTCP2_WRITE_DATAGRAM_FLAG_MORE, life ? kLifeDatagram : 0,
+                                                           &piece, life ? 0 : 1, timestamp(now));
   // A peer that cannot take it (none of ours): it falls out, as datagrams may.
   const bool impossible = written == NGTCP2_ERR_INVALID_STATE || written == NGTCP2_ERR_INVALID_ARGUMENT;
   if (accepted == 0 && !impossible) return written;

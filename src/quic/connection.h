@@ -2,8 +2,8 @@
 // other connections; the endpoint (quic/endpoint.cc) routes datagrams to it, decides whether its peer may stay, and
 // takes out what arrived. ngtcp2's callbacks only note what happened, because nothing may be destroyed inside one.
 //
-// Flow control is the bound on what a peer can make us hold: bytes of a frame that is still growing give their credit
-// back at once (a frame is at most 1 MiB), those of a whole frame only when the frame leaves poll().
+// Flow control is the bound on what a peer can make us hold: the credit of a frame is given back when the frame leaves
+// poll(), never before.
 #pragma once
 
 #include <array>
@@ -34,9 +34,9 @@ namespace sedge::quic {
 
 class Connection;
 
-inline constexpr std::size_t kCidBytes = 8;          // of ours; enough not to be guessed, and short in every packet
-inline constexpr std::size_t kPacketBytesMax = 1452; // path MTU discovery goes no further: Ethernet with IPv6
-inline constexpr std::size_t kBatchBytesMax = 65507; // what one call can hand to the kernel
+inline constexpr std::size_t kCidBytes = 8;           // of ours; enough not to be guessed, and short in every packet
+inline constexpr std::size_t kPacketBytesMax = 1452;  // path MTU discovery goes no further: Ethernet with IPv6
+inline constexpr std::size_t kBatchBytesMax = 65507;  // what one call can hand to the kernel
 
 using Cid = std::array<std::uint8_t, 20>;  // zero-padded
 Cid to_cid(Bytes bytes);
@@ -61,8 +61,8 @@ struct Shared {
 struct Path {
   explicit Path(const env::Endpoint& remote);
   ngtcp2_path view();
-  ngtcp2_sockaddr_union local{};
-  ngtcp2_sockaddr_union remote{};
+  ngtcp2_sockaddr_union local;
+  ngtcp2_sockaddr_union remote;
 };
 env::Endpoint endpoint_of(const ngtcp2_addr& address);
 
@@ -140,8 +140,9 @@ class Connection : private PeerCheck {
   // --- sending ---
   std::size_t queued_bytes() const { return queued_bytes_; }
   void push(env::Priority priority, Buffer frame);
-  std::uint64_t push_datagram(Buffer payload);  // returns how many older ones fell out
-  void ask_for_life(Instant now);               // a packet that an honest living peer acknowledges
+  void push_raw(env::Priority priority, Buffer bytes);  // tests: bytes that need not be a frame
+  std::uint64_t push_datagram(Buffer payload);          // returns how many older ones fell out
+  void ask_for_life(Instant now);                       // a packet that an honest living peer acknowledges
 
   // --- facts ---
   std::uint64_t number() const { return number_; }
@@ -164,9 +165,9 @@ class Connection : private PeerCheck {
   bool queued_for_write = false;
   Instant queued_deadline = kNever;
   std::optional<std::array<std::uint8_t, 16>> half_open;  // the address that it counts against
-  bool announced = false;  // its confirmation was dealt with
-  bool retired = false;    // its end was told
-  bool asked = false;      // a join: the request was handed out
+  bool announced = false;                                 // its confirmation was dealt with
+  bool retired = false;                                   // its end was told
+  bool asked = false;                                     // a join: the request was handed out
 
  private:
   struct Callbacks;  // the bridge from ngtcp2's C callbacks (connection.cc)
@@ -220,13 +221,14 @@ class Connection : private PeerCheck {
   bool streams_open_ = false;
   std::array<bool, env::kPriorities> blocked_{};  // by flow control, for the rest of this turn of writing
   std::array<FrameReader, env::kPriorities> in_;
+  std::array<std::size_t, env::kPriorities> taken_{};  // by the frame that is still growing
   std::array<std::uint64_t, env::kPriorities> credit_{};
   bool credit_waits_ = false;
   std::size_t queued_bytes_ = 0;
   std::deque<Buffer> datagrams_;
   std::size_t datagram_bytes_ = 0;
   bool life_wanted_ = false;
-  bool reset_ = false;     // the peer's process does not know this connection any more
+  bool reset_ = false;  // the peer's process does not know this connection any more
   std::vector<Arrival> arrivals_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;

@@ -114,8 +114,7 @@ void Endpoint::Core::on_datagram(const env::IncomingDatagram& datagram, Instant 
   counters.bytes_in += datagram.payload.size();
   check_revocations(now);
   ngtcp2_version_cid ids{};
-  const int code =
-      ngtcp2_pkt_decode_version_cid(&ids, datagram.payload.data(), datagram.payload.size(), kCidBytes);
+  const int code = ngtcp2_pkt_decode_version_cid(&ids, datagram.payload.data(), datagram.payload.size(), kCidBytes);
   if (code != 0 || ids.dcidlen > NGTCP2_MAX_CIDLEN) {
     ++counters.malformed;
     return;
@@ -130,7 +129,7 @@ void Endpoint::Core::on_datagram(const env::IncomingDatagram& datagram, Instant 
     c.read(datagram, now);
     settle(c, now);
   } else if ((datagram.payload.front() & 0x80) == 0) {
-    send_reset(datagram, {ids.dcid, ids.dcidlen});
+    on_stray(datagram, {ids.dcid, ids.dcidlen}, now);
   } else {
     accept(datagram, now);
   }
@@ -194,9 +193,9 @@ void Endpoint::Core::send_retry(const env::IncomingDatagram& datagram, const ngt
   scid.datalen = kCidBytes;
   options.entropy->fill({scid.data, scid.datalen});
   std::array<std::uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token;
-  const ngtcp2_ssize token_bytes = ngtcp2_crypto_generate_retry_token2(
-      token.data(), retry_key_.data(), retry_key_.size(), header.version, view.remote.addr, view.remote.addrlen, &scid,
-      &header.dcid, timestamp(now));
+  const ngtcp2_ssize token_bytes =
+      ngtcp2_crypto_generate_retry_token2(token.data(), retry_key_.data(), retry_key_.size(), header.version,
+                                          view.remote.addr, view.remote.addrlen, &scid, &header.dcid, timestamp(now));
   if (token_bytes < 0) return;
   Buffer packet(kPacketBytesMax);
   const ngtcp2_ssize bytes =
@@ -206,6 +205,17 @@ void Endpoint::Core::send_retry(const env::IncomingDatagram& datagram, const ngt
   packet.resize(static_cast<std::size_t>(bytes));
   ++counters.retries_sent;
   raw(datagram.remote, datagram.local, std::move(packet));
+}
+
+// A packet with an id that we never gave out is either a stateless reset, which hides its token behind noise and so can
+// only be tried on the links to that address, or meant for an earlier process of ours.
+void Endpoint::Core::on_stray(const env::IncomingDatagram& datagram, Bytes dcid, Instant now) {
+  for_each([&](Connection& c) {
+    if (c.ended() || !c.confirmed() || c.remote() != datagram.remote) return;
+    c.read(datagram, now);
+    settle(c, now);
+  });
+  send_reset(datagram, dcid);
 }
 
 // For a packet of a link that an earlier process of ours had: its sender should stop at once.

@@ -40,26 +40,26 @@
 namespace sedge::quic {
 
 struct Limits {
-  Duration keep_alive = 800ms;      // after so long without hearing anything, a ping
-  Duration idle_timeout = 2000ms;   // with the ping: a dead process is noticed within 2.8 s
+  Duration keep_alive = 800ms;     // after so long without hearing anything, a ping
+  Duration idle_timeout = 2000ms;  // with the ping: a dead process is noticed within 2.8 s
   Duration handshake_timeout = 3s;
-  Duration join_timeout = 10s;      // a whole join exchange: the issuer writes to its disk in between
-  Duration drain_timeout = 500ms;   // close_all: how long queued frames may still leave
-  std::size_t queue_bytes_max = 8u << 20;      // reliable bytes queued or unacknowledged, one link
-  std::size_t datagram_bytes_max = 256u << 10; // queued datagrams, one link; the oldest fall out
-  std::size_t half_open_max = 128;             // accepted handshakes not yet confirmed; Retry from half of it on
+  Duration join_timeout = 10s;                  // a whole join exchange: the issuer writes to its disk in between
+  Duration drain_timeout = 500ms;               // close_all: how long queued frames may still leave
+  std::size_t queue_bytes_max = 8u << 20;       // reliable bytes queued or unacknowledged, one link
+  std::size_t datagram_bytes_max = 256u << 10;  // queued datagrams, one link; the oldest fall out
+  std::size_t half_open_max = 128;              // accepted handshakes not yet confirmed; Retry from half of it on
   std::size_t half_open_per_address = 16;
   std::size_t links_max = 1024;
   std::size_t joins_max = 8;
 };
 
 struct Options {
-  trust::SecretKey key;                        // of the node
-  Buffer chain;                                // its certificate chain; empty: this endpoint can only join
+  trust::SecretKey key;  // of the node
+  Buffer chain;          // its certificate chain; empty: this endpoint can only join
   BootEpoch boot_epoch;
-  const trust::Directory* directory = nullptr; // outlives the endpoint; null when only joining
-  env::Entropy* entropy = nullptr;             // outlives the endpoint
-  bool accept_joins = false;                   // issuers: answer sedge-join/1
+  const trust::Directory* directory = nullptr;  // outlives the endpoint; null when only joining
+  env::Entropy* entropy = nullptr;              // outlives the endpoint
+  bool accept_joins = false;                    // issuers: answer sedge-join/1
   Limits limits;
 };
 
@@ -101,8 +101,7 @@ struct JoinRequestIn {
 struct JoinGranted {
   trust::JoinGrant grant;
 };
-using Event =
-    std::variant<LinkUp, LinkDown, FrameIn, DatagramIn, DialFailed, Clone, JoinRequestIn, JoinGranted>;
+using Event = std::variant<LinkUp, LinkDown, FrameIn, DatagramIn, DialFailed, Clone, JoinRequestIn, JoinGranted>;
 
 struct Counters {
   std::uint64_t datagrams_in = 0;

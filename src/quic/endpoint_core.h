@@ -61,6 +61,7 @@ class Endpoint::Core {
   void accept(const env::IncomingDatagram& datagram, Instant now);
   bool validate_address(const env::IncomingDatagram& datagram, Connection::AcceptOptions& accept, Instant now);
   void send_retry(const env::IncomingDatagram& datagram, const ngtcp2_pkt_hd& header, Instant now);
+  void on_stray(const env::IncomingDatagram& datagram, Bytes dcid, Instant now);
   void send_reset(const env::IncomingDatagram& datagram, Bytes dcid);
   void raw(const env::Endpoint& remote, const env::Endpoint& local, Buffer bytes);
   void settle(Connection& c, Instant now);  // after anything happened to it

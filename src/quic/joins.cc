@@ -26,8 +26,8 @@ void Endpoint::Core::start_join(Connection& c, Instant now) {
   }
   const auto& dial = c.dial_options();
   c.push(env::Priority::kControl,
-         join_frame(JoinFrame::kRequest, trust::make_request(*dial.invitation, options.key.public_key(), dial.join_name,
-                                                             *exporter)));
+         join_frame(JoinFrame::kRequest,
+                    trust::make_request(*dial.invitation, options.key.public_key(), dial.join_name, *exporter)));
 }
 
 void Endpoint::Core::on_join_frames(Connection& c, Instant now) {

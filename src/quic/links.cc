@@ -30,9 +30,13 @@ void Endpoint::Core::confirm(Connection& c, Instant now) {
     return c.close(code(env::LinkDown::kClosed), "too many links", now);
   }
   switch (judge(*old, c)) {
-    case Verdict::kTakeNew: return take_over(c, now);
-    case Verdict::kSpare: return hold_spare(c, now);
-    case Verdict::kClone: emit(Clone{c.peer(), old->remote(), c.remote()}); [[fallthrough]];
+    case Verdict::kTakeNew:
+      return take_over(c, now);
+    case Verdict::kSpare:
+      return hold_spare(c, now);
+    case Verdict::kClone:
+      emit(Clone{c.peer(), old->remote(), c.remote()});
+      [[fallthrough]];
     case Verdict::kKeepOld:
       c.blame(fmt::format("linked to {} already", c.peer().short_hex()));
       c.close(code(env::LinkDown::kReplaced), "another link stays", now);

@@ -8,10 +8,10 @@
 namespace sedge::quic {
 namespace {
 
-constexpr std::size_t kChunkBytesMin = 4096;    // what a link that only gossips holds
+constexpr std::size_t kChunkBytesMin = 4096;  // what a link that only gossips holds
 constexpr std::size_t kChunkBytesMax = 65536;
-constexpr std::size_t kAdoptBytes = 8192;       // from here on moving is cheaper than copying
-constexpr std::size_t kReserveBytes = 65536;    // of a frame whose bytes are not there yet
+constexpr std::size_t kAdoptBytes = 8192;     // from here on moving is cheaper than copying
+constexpr std::size_t kReserveBytes = 65536;  // of a frame whose bytes are not there yet
 
 struct Length {
   std::array<std::uint8_t, 5> bytes;
@@ -80,6 +80,12 @@ void SendQueue::push(Buffer frame) {
   }
   unsent_ += total;
   held_ += total;
+}
+
+void SendQueue::push_raw(Buffer bytes) {
+  unsent_ += bytes.size();
+  held_ += bytes.size();
+  chunks_.push_back(std::move(bytes));
 }
 
 std::size_t SendQueue::gather(std::span<Bytes> out) const {

@@ -36,6 +36,8 @@ class SendQueue {
  public:
   // Requires: 1 <= frame.size() <= env::kFrameBytesMax.
   void push(Buffer frame);
+  // Bytes that need not be a frame: what a hostile peer may do.
+  void push_raw(Buffer bytes);
 
   // The next unsent bytes, at most out.size() pieces; returns how many pieces.
   std::size_t gather(std::span<Bytes> out) const;

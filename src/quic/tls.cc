@@ -65,9 +65,11 @@ Status fill_certificate(const Crt& crt, const PrivateKey& key, Bytes extension) 
   SEDGE_CHECK(checked(gnutls_x509_crt_set_activation_time(crt.handle, 0), "activation"));
   SEDGE_CHECK(checked(gnutls_x509_crt_set_expiration_time(crt.handle, kNoEnd), "expiration"));
   SEDGE_CHECK(checked(gnutls_x509_crt_set_key(crt.handle, key.handle), "key"));
-  SEDGE_CHECK(checked(gnutls_x509_crt_set_extension_by_oid(crt.handle, kExtension, extension.data(),
-                                                           extension.size(), 0),
-                      "extension"));
+  if (!extension.empty()) {
+    SEDGE_CHECK(
+        checked(gnutls_x509_crt_set_extension_by_oid(crt.handle, kExtension, extension.data(), extension.size(), 0),
+                "extension"));
+  }
   return checked(gnutls_x509_crt_sign2(crt.handle, crt.handle, key.handle, GNUTLS_DIG_SHA512, 0), "signing");
 }
 
@@ -108,21 +110,30 @@ Result<PeerProof> read_certificate(Bytes der) {
   return proof;
 }
 
-Result<std::unique_ptr<TlsCredentials>> TlsCredentials::create(const trust::SecretKey& key,
-                                                               const TlsIdentity& identity, bool accept_joins) {
+Result<std::unique_ptr<TlsCredentials>> TlsCredentials::create(const trust::SecretKey& key, const TlsIdentity& identity,
+                                                               bool accept_joins) {
+  return create_raw(key, wire::encode(identity), accept_joins);
+}
+
+Result<std::unique_ptr<TlsCredentials>> TlsCredentials::create_raw(const trust::SecretKey& key, Bytes extension,
+                                                                   bool accept_joins) {
   std::unique_ptr<TlsCredentials> out(new TlsCredentials);
   out->accept_joins_ = accept_joins;
   const PrivateKey private_key;
   const trust::PublicKey public_key = key.public_key();
   const gnutls_datum_t x = datum(public_key.bytes);
   const gnutls_datum_t k = datum(key.seed());
-  SEDGE_CHECK(checked(
-      gnutls_x509_privkey_import_ecc_raw(private_key.handle, GNUTLS_ECC_CURVE_ED25519, &x, nullptr, &k), "node key"));
+  SEDGE_CHECK(checked(gnutls_x509_privkey_import_ecc_raw(private_key.handle, GNUTLS_ECC_CURVE_ED25519, &x, nullptr, &k),
+                      "node key"));
   Crt crt;
-  SEDGE_CHECK(fill_certificate(crt, private_key, wire::encode(identity)));
+  SEDGE_CHECK(fill_certificate(crt, private_key, extension));
+  gnutls_datum_t der{};
+  SEDGE_CHECK(checked(gnutls_x509_crt_export2(crt.handle, GNUTLS_X509_FMT_DER, &der), "encoding"));
+  out->certificate_ = Buffer(der.data, der.data + der.size);
+  gnutls_free(der.data);
   SEDGE_CHECK(checked(gnutls_certificate_allocate_credentials(&out->credentials_), "credentials"));
-  SEDGE_CHECK(
-      checked(gnutls_certificate_set_x509_key(out->credentials_, &crt.handle, 1, private_key.handle), "own certificate"));
+  SEDGE_CHECK(checked(gnutls_certificate_set_x509_key(out->credentials_, &crt.handle, 1, private_key.handle),
+                      "own certificate"));
   gnutls_certificate_set_verify_function(out->credentials_, &TlsSession::verify);
   SEDGE_CHECK(checked(gnutls_priority_init(&out->priority_, kPriority, nullptr), "algorithms"));
   return out;
@@ -138,7 +149,8 @@ Status TlsSession::configure(const TlsCredentials& credentials, unsigned flags,
   // No tickets: resumption would let a peer in on a certificate that was looked at earlier.
   SEDGE_CHECK(checked(gnutls_init(&session_, flags | GNUTLS_NO_TICKETS), "session"));
   SEDGE_CHECK(checked(gnutls_priority_set(session_, credentials.priority_), "algorithms"));
-  SEDGE_CHECK(checked(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, credentials.credentials_), "credentials"));
+  SEDGE_CHECK(
+      checked(gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, credentials.credentials_), "credentials"));
   gnutls_handshake_set_max_packet_length(session_, kHandshakeBytesMax);
   std::array<gnutls_datum_t, kAlpn.size()> names{};
   unsigned count = 0;

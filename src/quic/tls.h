@@ -61,6 +61,10 @@ class TlsCredentials {
   // Errors: Internal, with GnuTLS's words.
   static Result<std::unique_ptr<TlsCredentials>> create(const trust::SecretKey& key, const TlsIdentity& identity,
                                                         bool accept_joins);
+  // With any extension, or none where it is empty: what a hostile peer may do.
+  static Result<std::unique_ptr<TlsCredentials>> create_raw(const trust::SecretKey& key, Bytes extension,
+                                                            bool accept_joins);
+  Bytes certificate() const { return certificate_; }  // X.509, DER
   ~TlsCredentials();
   TlsCredentials(const TlsCredentials&) = delete;
   TlsCredentials& operator=(const TlsCredentials&) = delete;
@@ -70,6 +74,7 @@ class TlsCredentials {
   TlsCredentials() = default;
   gnutls_certificate_credentials_t credentials_ = nullptr;
   gnutls_priority_t priority_ = nullptr;
+  Buffer certificate_;
   bool accept_joins_ = false;
 };
 

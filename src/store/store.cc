@@ -33,13 +33,17 @@ using Statement = std::unique_ptr<sqlite3_stmt, Finalize>;
 
 Code code_of(int sqlite_code) {
   switch (sqlite_code & 0xff) {
-    case SQLITE_FULL: return Code::kResourceExhausted;
+    case SQLITE_FULL:
+      return Code::kResourceExhausted;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return Code::kDataLoss;
+    case SQLITE_NOTADB:
+      return Code::kDataLoss;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-    case SQLITE_BUSY: return Code::kUnavailable;
-    default: return Code::kInternal;
+    case SQLITE_BUSY:
+      return Code::kUnavailable;
+    default:
+      return Code::kInternal;
   }
 }
 

@@ -77,9 +77,9 @@ int sector_size(sqlite3_file*) { return kSectorBytes; }
 int device_characteristics(sqlite3_file*) { return 0; }
 
 constexpr sqlite3_io_methods kMethods = {
-    1,            close_file, read_file, write_file, truncate_file, sync_file,    size_of_file,
-    lock_file,    lock_file,  check_lock, control_file, sector_size, device_characteristics,
-    nullptr,      nullptr,    nullptr,   nullptr,    nullptr,       nullptr};
+    1,         close_file, read_file,    write_file,  truncate_file,          sync_file, size_of_file, lock_file,
+    lock_file, check_lock, control_file, sector_size, device_characteristics, nullptr,   nullptr,      nullptr,
+    nullptr,   nullptr,    nullptr};
 
 int open_file(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   auto* const open = new (file) OpenFile{{nullptr}, &as_vfs(vfs), nullptr};

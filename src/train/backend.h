@@ -47,7 +47,7 @@ class Backend {
   virtual bool prefers_bf16() const = 0;
 };
 
-std::unique_ptr<Backend> make_plain_backend();                      // one thread, no library: for tests
-std::unique_ptr<Backend> make_torch_backend(std::size_t threads);   // libtorch: oneDNN for bf16, its BLAS for float
+std::unique_ptr<Backend> make_plain_backend();                     // one thread, no library: for tests
+std::unique_ptr<Backend> make_torch_backend(std::size_t threads);  // libtorch: oneDNN for bf16, its BLAS for float
 
 }  // namespace sedge::train

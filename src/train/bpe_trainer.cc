@@ -204,16 +204,26 @@ std::string tokenizer_json(const model::Vocab& vocab) {
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
     tokens.emplace(vocab.tokens[id], id);
     if (vocab.type(id) != model::TokenType::kControl) continue;
-    added.push_back(json::Object{{"id", id}, {"content", vocab.tokens[id]}, {"single_word", false}, {"lstrip", false},
-                                 {"rstrip", false}, {"normalized", false}, {"special", true}});
+    added.push_back(json::Object{{"id", id},
+                                 {"content", vocab.tokens[id]},
+                                 {"single_word", false},
+                                 {"lstrip", false},
+                                 {"rstrip", false},
+                                 {"normalized", false},
+                                 {"special", true}});
   }
   for (const std::string& merge : vocab.merges) merges.emplace_back(merge);
-  model = {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-           {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}};
+  model = {{"type", "BPE"},
+           {"dropout", nullptr},
+           {"unk_token", nullptr},
+           {"continuing_subword_prefix", nullptr},
+           {"end_of_word_suffix", nullptr},
+           {"fuse_unk", false},
+           {"byte_fallback", false}};
   model.emplace("vocab", std::move(tokens));
   model.emplace("merges", std::move(merges));
-  const json::Object byte_level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true},
-                                {"use_regex", true}};
+  const json::Object byte_level{
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   root.emplace("added_tokens", std::move(added));
   root.emplace("normalizer", nullptr);
@@ -224,7 +234,8 @@ std::string tokenizer_json(const model::Vocab& vocab) {
     const json::Object first{{"Sequence", json::Object{{"id", "A"}, {"type_id", 0}}}};
     const json::Object second{{"Sequence", json::Object{{"id", "B"}, {"type_id", 1}}}};
     special.emplace(bos, json::Object{{"id", bos}, {"ids", json::Array{*vocab.bos}}, {"tokens", json::Array{bos}}});
-    root.emplace("post_processor", json::Object{{"type", "TemplateProcessing"}, {"single", json::Array{begin, first}},
+    root.emplace("post_processor", json::Object{{"type", "TemplateProcessing"},
+                                                {"single", json::Array{begin, first}},
                                                 {"pair", json::Array{begin, first, second}},
                                                 {"special_tokens", special}});
   } else {
@@ -236,8 +247,10 @@ std::string tokenizer_json(const model::Vocab& vocab) {
 }
 
 std::string tokenizer_config_json(const model::Vocab& vocab) {
-  json::Object config{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"add_bos_token", vocab.add_bos},
-                      {"add_eos_token", vocab.add_eos}, {"clean_up_tokenization_spaces", false}};
+  json::Object config{{"tokenizer_class", "PreTrainedTokenizerFast"},
+                      {"add_bos_token", vocab.add_bos},
+                      {"add_eos_token", vocab.add_eos},
+                      {"clean_up_tokenization_spaces", false}};
   const auto name = [&](const char* key, const std::optional<std::int32_t>& id) {
     if (id) config.emplace(key, vocab.tokens[static_cast<std::size_t>(*id)]);
   };

@@ -21,8 +21,8 @@
 namespace sedge::train {
 
 struct BpeOptions {
-  std::size_t vocab = 1024;     // tokens in all: 2 control, 256 bytes, the rest merges
-  std::size_t pair_min = 2;     // a rarer pair is not worth a token: the vocabulary then stays smaller
+  std::size_t vocab = 1024;  // tokens in all: 2 control, 256 bytes, the rest merges
+  std::size_t pair_min = 2;  // a rarer pair is not worth a token: the vocabulary then stays smaller
   std::string chat_template;
 };
 

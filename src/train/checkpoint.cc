@@ -64,7 +64,8 @@ std::vector<NamedTensor> tensors_of(const Checkpoint& c) {
   const std::vector<WeightSlot> slots = weight_slots(c.net);
   for (const auto& [prefix, flat] : {std::pair("weights", &c.weights), {"m", &c.m}, {"v", &c.v}}) {
     for (const WeightSlot& slot : slots) {
-      tensors.push_back({fmt::format("{}.{}", prefix, slot.name), {slot.rows, slot.cols},
+      tensors.push_back({fmt::format("{}.{}", prefix, slot.name),
+                         {slot.rows, slot.cols},
                          std::span(*flat).subspan(slot.offset, slot.count())});
     }
   }
@@ -72,8 +73,8 @@ std::vector<NamedTensor> tensors_of(const Checkpoint& c) {
 }
 
 constexpr std::pair<const char*, std::size_t NetConfig::*> kSizes[] = {
-    {"dim", &NetConfig::dim}, {"layers", &NetConfig::layers}, {"heads", &NetConfig::heads},
-    {"kv_heads", &NetConfig::kv_heads}, {"ffn", &NetConfig::ffn}, {"vocab", &NetConfig::vocab},
+    {"dim", &NetConfig::dim},           {"layers", &NetConfig::layers}, {"heads", &NetConfig::heads},
+    {"kv_heads", &NetConfig::kv_heads}, {"ffn", &NetConfig::ffn},       {"vocab", &NetConfig::vocab},
     {"context", &NetConfig::context}};
 constexpr std::pair<const char*, float NetConfig::*> kReals[] = {{"rope_base", &NetConfig::rope_base},
                                                                  {"epsilon", &NetConfig::epsilon}};
@@ -205,10 +206,14 @@ Status write_safetensors(const std::filesystem::path& path, const Metadata& meta
 
 Status write_checkpoint(const std::filesystem::path& path, const Checkpoint& c) {
   const std::vector<NamedTensor> tensors = tensors_of(c);
-  Metadata metadata{{"format", std::string(kFormat)}, {"step", fmt::format("{}", c.step)},
-                    {"epoch", fmt::format("{}", c.position.epoch)}, {"next", fmt::format("{}", c.position.next)},
-                    {"fingerprint", c.fingerprint}, {"tokenizer", c.tokenizer},
-                    {"tokenizer_config", c.tokenizer_config}, {"digest", digest(tensors)}};
+  Metadata metadata{{"format", std::string(kFormat)},
+                    {"step", fmt::format("{}", c.step)},
+                    {"epoch", fmt::format("{}", c.position.epoch)},
+                    {"next", fmt::format("{}", c.position.next)},
+                    {"fingerprint", c.fingerprint},
+                    {"tokenizer", c.tokenizer},
+                    {"tokenizer_config", c.tokenizer_config},
+                    {"digest", digest(tensors)}};
   for (const auto& [key, at] : kSizes) metadata.emplace_back(key, fmt::format("{}", c.net.*at));
   for (const auto& [key, at] : kReals) metadata.emplace_back(key, fmt::format("{}", c.net.*at));
   return write_safetensors(path, metadata, tensors);

@@ -23,11 +23,11 @@ namespace sedge::train {
 
 struct Checkpoint {
   NetConfig net;
-  std::uint64_t step = 0;             // steps done
+  std::uint64_t step = 0;  // steps done
   DataPosition position;
-  std::string fingerprint;            // see recipe.h, with the data's hash and the precision
+  std::string fingerprint;                  // see recipe.h, with the data's hash and the precision
   std::string tokenizer, tokenizer_config;  // Hugging Face's two files
-  std::vector<float> weights, m, v;   // flat, laid out by weight_slots(net)
+  std::vector<float> weights, m, v;         // flat, laid out by weight_slots(net)
 };
 
 Status write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);

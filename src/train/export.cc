@@ -39,10 +39,14 @@ std::vector<NamedTensor> huggingface_tensors(const Checkpoint& c) {
   const NetConfig& net = c.net;
   const std::size_t kv = net.kv_heads * net.head_dim();
   const Piece kPieces[] = {
-      {"attention_norm", "input_layernorm", 1},        {"qkv", "self_attn.q_proj", net.dim},
-      {"qkv", "self_attn.k_proj", kv},                 {"qkv", "self_attn.v_proj", kv},
-      {"attention_out", "self_attn.o_proj", net.dim},  {"ffn_norm", "post_attention_layernorm", 1},
-      {"gate_up", "mlp.gate_proj", net.ffn},           {"gate_up", "mlp.up_proj", net.ffn},
+      {"attention_norm", "input_layernorm", 1},
+      {"qkv", "self_attn.q_proj", net.dim},
+      {"qkv", "self_attn.k_proj", kv},
+      {"qkv", "self_attn.v_proj", kv},
+      {"attention_out", "self_attn.o_proj", net.dim},
+      {"ffn_norm", "post_attention_layernorm", 1},
+      {"gate_up", "mlp.gate_proj", net.ffn},
+      {"gate_up", "mlp.up_proj", net.ffn},
       {"down", "mlp.down_proj", net.dim},
   };
   std::vector<NamedTensor> tensors;

@@ -23,7 +23,8 @@ struct Row {
   bool (*runs_here)();
 };
 
-constexpr Row kTable[] = {  // best first
+constexpr Row kTable[] = {
+    // best first
 #if defined(__x86_64__)
     {&avx512::kFused,
      [] {

@@ -64,11 +64,11 @@ struct AddNormBackward {
 template <class T>
 struct Attention {
   std::size_t heads, kv_heads, head_dim;  // head_dim % 16 == 0
-  const T* qkv;        // [rows, (heads + 2·kv_heads)·head_dim]: queries, keys, values, before rotation
-  const float* angles; // [context, head_dim]: cosines of head_dim/2 frequencies, then their sines
-  T* out;              // [rows, heads·head_dim]
-  const T* dout;       // backward: gradient of out
-  T* dqkv;             // backward: gradient of qkv
+  const T* qkv;         // [rows, (heads + 2·kv_heads)·head_dim]: queries, keys, values, before rotation
+  const float* angles;  // [context, head_dim]: cosines of head_dim/2 frequencies, then their sines
+  T* out;               // [rows, heads·head_dim]
+  const T* dout;        // backward: gradient of out
+  T* dqkv;              // backward: gradient of qkv
 };
 
 std::size_t attention_scratch_floats(std::size_t length, std::size_t head_dim);

@@ -10,16 +10,19 @@
 namespace sedge::train::SEDGE_FUSED_SET {
 namespace {
 
-using Vec __attribute__((vector_size(64), aligned(4), may_alias)) = float;
-constexpr std::size_t kLanes = 16;
+// The set's own register: wider ones are cut in pieces by the compiler, and g++ 12 then forgets their alignment.
+using Vec __attribute__((vector_size(SEDGE_FUSED_VECTOR_BYTES))) = float;
+constexpr std::size_t kLanes = sizeof(Vec) / sizeof(float);
+constexpr std::size_t kPad = 16;    // rows of scores hold a whole number of registers of any set
 constexpr std::size_t kBlock = 32;  // query rows at a time: with 512 keys, 64 KiB of scores
 
-// exp for x <= 88 (and e^-80 below -80), exact to 2 ulp, without a branch. 2^n from the exponent bits, the rest by a Taylor polynomial
-// on [-ln2/2, ln2/2]: the sixth term is below 2^-24.
+// exp for x <= 88 (e^-80 below -80) to 2 ulp, without a branch: 2^n through the exponent bits, the rest by a
+// polynomial on [-ln2/2, ln2/2] with the coefficients of the Cephes library's expf (Moshier 1992).
 inline float fast_exp(float x) {
   x = std::max(x, -80.0F);
-  const float shifted = x * 1.44269504F + 12582912.0F;  // 1.5·2^23: rounds to an integer in the low bits
-  const float n = shifted - 12582912.0F;
+  // Truncation of something positive rounds; adding and subtracting 1.5·2^23 would be folded away by the flags.
+  const std::int32_t exponent = static_cast<std::int32_t>(x * 1.44269504F + 200.5F) - 200;
+  const auto n = static_cast<float>(exponent);
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.9875691500e-4F;
   p = p * r + 1.3981999507e-3F;
@@ -28,7 +31,6 @@ inline float fast_exp(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * r * r + r + 1.0F;
-  const std::int32_t exponent = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(12582912.0F);
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(p) + exponent * (1 << 23));
 }
 
@@ -78,14 +80,14 @@ void add_norm_backward(const AddNormBackward<T>& op, std::size_t begin, std::siz
 }
 
 // c [rows_c, cols_c] = or += a·b, with a(i, k) at a[i·a_row + k·a_col], b and c row-major; cols_c % 16 == 0.
-// A 4 × 32 tile of c stays in eight vector registers while k runs.
+// A tile of 4 rows and two registers a row stays in registers while k runs.
 template <std::size_t kRows, std::size_t kVecs>
 void product_tile(float* c, std::size_t ldc, const float* a, std::size_t a_row, std::size_t a_col, const float* b,
                   std::size_t ldb, std::size_t depth, bool add) {
   Vec sum[kRows][kVecs] = {};
   for (std::size_t k = 0; k < depth; ++k) {
     Vec right[kVecs];
-    for (std::size_t v = 0; v < kVecs; ++v) right[v] = *reinterpret_cast<const Vec*>(b + k * ldb + v * kLanes);
+    for (std::size_t v = 0; v < kVecs; ++v) std::memcpy(&right[v], b + k * ldb + v * kLanes, sizeof(Vec));
     for (std::size_t i = 0; i < kRows; ++i) {
       const float left = a[i * a_row + k * a_col];
       for (std::size_t v = 0; v < kVecs; ++v) sum[i][v] += left * right[v];
@@ -93,8 +95,11 @@ void product_tile(float* c, std::size_t ldc, const float* a, std::size_t a_row, 
   }
   for (std::size_t i = 0; i < kRows; ++i) {
     for (std::size_t v = 0; v < kVecs; ++v) {
-      auto* out = reinterpret_cast<Vec*>(c + i * ldc + v * kLanes);
-      *out = add ? *out + sum[i][v] : sum[i][v];
+      float* out = c + i * ldc + v * kLanes;
+      Vec before = {};
+      if (add) std::memcpy(&before, out, sizeof(Vec));
+      before += sum[i][v];
+      std::memcpy(out, &before, sizeof(Vec));
     }
   }
 }
@@ -164,7 +169,7 @@ void store_head(const float* from, std::size_t length, std::size_t head_dim, con
   }
 }
 
-std::size_t round_up(std::size_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
+std::size_t round_up(std::size_t x) { return (x + kPad - 1) / kPad * kPad; }
 
 // [length, head_dim] -> [head_dim, padded], zero beyond `length`.
 void transpose(const float* from, std::size_t length, std::size_t head_dim, std::size_t padded, float* to) {
@@ -259,8 +264,8 @@ void attention_backward(const Attention<T>& op, std::size_t row, std::size_t len
   std::fill_n(at.dv, length * hd, 0.0F);
   for (std::size_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     load_head(op.qkv + row * width + head * hd, width, length, hd, op.angles, scale, at.q);
-    load_head(op.dout + row * op.heads * hd + head * hd, op.heads * hd, length, hd,
-              static_cast<const float*>(nullptr), 1.0F, at.o);
+    load_head(op.dout + row * op.heads * hd + head * hd, op.heads * hd, length, hd, static_cast<const float*>(nullptr),
+              1.0F, at.o);
     for (std::size_t first = 0; first < length; first += kBlock) {
       const std::size_t rows = std::min(kBlock, length - first), seen = first + rows, cols = round_up(seen);
       const float* q = at.q + first * hd;

@@ -44,9 +44,9 @@ class Display {
     const double taken = std::max(1e-9, now - begin_);
     const auto done = static_cast<double>(at.step - first_step_);
     const auto left = static_cast<long>(done == 0 ? 0 : taken / done * static_cast<double>(at.steps - at.step));
-    const std::string line = fmt::format(
-        "step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} tokens/s  {}:{:02} left", at.step, at.steps, loss_, at.lr,
-        static_cast<double>(at.tokens - first_tokens_) / taken, left / 60, left % 60);
+    const std::string line =
+        fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} tokens/s  {}:{:02} left", at.step, at.steps, loss_,
+                    at.lr, static_cast<double>(at.tokens - first_tokens_) / taken, left / 60, left % 60);
     std::fprintf(stderr, terminal_ ? "\r\033[K%s" : "%s\n", line.c_str());
     drawn_ = terminal_;
   }
@@ -77,7 +77,9 @@ struct Flags {
   void add_to(CLI::App& app) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       const RecipeField& field = recipe_fields()[i];
-      app.add_option(field.flag(), values[i], std::string(field.help))->group(std::string(group_of(field)));
+      app.add_option(field.flag(), values[i], std::string(field.help))
+          ->allow_extra_args(false)  // one value a flag: what follows may be the recipe; lists repeat the flag
+          ->group(std::string(group_of(field)));
     }
   }
   Status apply(Recipe& recipe) const {
@@ -105,14 +107,14 @@ Status run_training(const std::string& file, const Flags& flags, bool fresh, boo
   std::signal(SIGTERM, [](int) { stop_asked = 1; });
   Display display(quiet);
   const std::unique_ptr<Backend> backend = make_torch_backend(recipe.threads);
-  const Status status = sedge::train::train(
-      recipe, *backend,
-      {.progress = [&](const Progress& at) { display.progress(at); },
-       .say = [&](const std::string& line) { display.say(line); },
-       .stop = [] { return stop_asked != 0; },
-       .write_corpus = [](const Recipe& r, const std::string& folder) {
-         return heron::write_corpus(folder, r.corpus_seed, r.corpus_count);
-       }});
+  const Status status = sedge::train::train(recipe, *backend,
+                                            {.progress = [&](const Progress& at) { display.progress(at); },
+                                             .say = [&](const std::string& line) { display.say(line); },
+                                             .stop = [] { return stop_asked != 0; },
+                                             .write_corpus =
+                                                 [](const Recipe& r, const std::string& folder) {
+                                                   return heron::write_corpus(folder, r.corpus_seed, r.corpus_count);
+                                                 }});
   display.finish();
   return status;
 }
@@ -121,9 +123,10 @@ Status run_training(const std::string& file, const Flags& flags, bool fresh, boo
 
 int main(int argc, char** argv) {
   CLI::App app("Trains a Llama-architecture language model.", "sedge train");
-  app.footer("Examples:\n  sedge train models/heron/heron.toml\n"
-             "  sedge train --train stories.txt --steps 2000 --vocab 2048 --out stories --type q8_0\n"
-             "  sedge train corpus --out corpus --seed 7 --count 100000");
+  app.footer(
+      "Examples:\n  sedge train models/heron/heron.toml\n"
+      "  sedge train --train stories.txt --steps 2000 --vocab 2048 --out stories --type q8_0\n"
+      "  sedge train corpus --out corpus --seed 7 --count 100000");
   std::string file;
   bool fresh = false, quiet = false;
   Flags flags;
@@ -140,8 +143,8 @@ int main(int argc, char** argv) {
   corpus->add_option("--count", count, "training examples")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
-  const Status status = corpus->parsed() ? heron::write_corpus(folder, seed, count)
-                                         : run_training(file, flags, fresh, quiet);
+  const Status status =
+      corpus->parsed() ? heron::write_corpus(folder, seed, count) : run_training(file, flags, fresh, quiet);
   if (status) return 0;
   std::fprintf(stderr, "sedge train: %s\n", status.error().message.c_str());
   return status.error().code == Code::kInvalidArgument ? 2 : 1;

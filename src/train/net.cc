@@ -108,9 +108,16 @@ class NetOf final : public Net {
     Plane<float> x_attention, x_ffn, rstd_attention, rstd_ffn;
     Plane<T> h_attention, qkv, attended, h_ffn, gate_up, gated;
     Layer(const NetConfig& c, std::size_t rows)
-        : x_attention(rows * c.dim), x_ffn(rows * c.dim), rstd_attention(rows), rstd_ffn(rows),
-          h_attention(rows * c.dim), qkv(rows * c.qkv()), attended(rows * c.dim), h_ffn(rows * c.dim),
-          gate_up(rows * 2 * c.ffn), gated(rows * c.ffn) {}
+        : x_attention(rows * c.dim),
+          x_ffn(rows * c.dim),
+          rstd_attention(rows),
+          rstd_ffn(rows),
+          h_attention(rows * c.dim),
+          qkv(rows * c.qkv()),
+          attended(rows * c.dim),
+          h_ffn(rows * c.dim),
+          gate_up(rows * 2 * c.ffn),
+          gated(rows * c.ffn) {}
   };
 
   const WeightSlot& slot(std::size_t layer, Part part) const { return slots_[1 + layer * kParts + part]; }
@@ -132,10 +139,8 @@ class NetOf final : public Net {
   }
 
   void embed(const Batch& batch);
-  void norm(const WeightSlot& slot, std::size_t rows, const float* x_in, const T* add, float* x_out, float* rstd,
-            T* h);
-  void norm_backward(const WeightSlot& slot, std::size_t rows, const float* x, const float* rstd, const T* dh,
-                     T* dadd);
+  void norm(const WeightSlot& slot, std::size_t rows, const float* x_in, const T* add, float* x_out, float* rstd, T* h);
+  void norm_backward(const WeightSlot& slot, std::size_t rows, const float* x, const float* rstd, const T* dh, T* dadd);
   Attention<T> attention_of(Layer& layer);
   void attend(const Batch& batch, Layer& layer);
   void attend_backward(const Batch& batch, Layer& layer);
@@ -171,17 +176,33 @@ class NetOf final : public Net {
 
 template <class T>
 NetOf<T>::NetOf(const NetConfig& config, std::size_t capacity, Backend& backend)
-    : config_(config), capacity_(capacity), backend_(backend), fused_(fused()), of_(fused_.of<T>()),
-      slots_(weight_slots(config)), weights_(weight_count(config)), gradients_(weight_count(config)),
+    : config_(config),
+      capacity_(capacity),
+      backend_(backend),
+      fused_(fused()),
+      of_(fused_.of<T>()),
+      slots_(weight_slots(config)),
+      weights_(weight_count(config)),
+      gradients_(weight_count(config)),
       angles_(config.context * config.head_dim()),
       scratch_(backend.threads() * attention_scratch_floats(config.context, config.head_dim())),
-      dgain_((capacity / kRowsAtOnce + 1) * config.dim), x_last_(capacity * config.dim),
-      x_out_(capacity * config.dim), rstd_out_(capacity), dx_(capacity * config.dim), dx_counted_(capacity * config.dim),
-      attended_last_(capacity * config.dim), branch_(capacity * config.dim), h_out_(capacity * config.dim),
-      logits_(capacity * config.vocab), dh_(capacity * std::max(config.dim, config.ffn)),
+      dgain_((capacity / kRowsAtOnce + 1) * config.dim),
+      x_last_(capacity * config.dim),
+      x_out_(capacity * config.dim),
+      rstd_out_(capacity),
+      dx_(capacity * config.dim),
+      dx_counted_(capacity * config.dim),
+      attended_last_(capacity * config.dim),
+      branch_(capacity * config.dim),
+      h_out_(capacity * config.dim),
+      logits_(capacity * config.vocab),
+      dh_(capacity * std::max(config.dim, config.ffn)),
       dwide_(capacity * std::max(config.qkv(), config.dim)),
-      dweight_(std::max({config.vocab, config.qkv(), 2 * config.ffn}) * config.dim), rows_(capacity),
-      targets_(capacity), losses_(capacity), hits_(capacity) {
+      dweight_(std::max({config.vocab, config.qkv(), 2 * config.ffn}) * config.dim),
+      rows_(capacity),
+      targets_(capacity),
+      losses_(capacity),
+      hits_(capacity) {
   if (sizeof(T) == sizeof(Bf16)) half_ = std::make_unique<Plane<Bf16>>(weights_.size());
   layers_.reserve(config.layers);
   for (std::size_t l = 0; l < config.layers; ++l) layers_.emplace_back(config, capacity);
@@ -235,8 +256,8 @@ void NetOf<T>::norm_backward(const WeightSlot& slot, std::size_t rows, const flo
 
 template <class T>
 Attention<T> NetOf<T>::attention_of(Layer& layer) {
-  return {config_.heads, config_.kv_heads, config_.head_dim(), layer.qkv.get(), angles_.get(),
-          layer.attended.get(), dh_.get(), dwide_.get()};
+  return {config_.heads, config_.kv_heads,     config_.head_dim(), layer.qkv.get(),
+          angles_.get(), layer.attended.get(), dh_.get(),          dwide_.get()};
 }
 
 // Rows of filler take part in products: they must hold numbers, and zero ones in a gradient.
@@ -329,8 +350,9 @@ template <class T>
 StepResult NetOf<T>::score(const Batch& batch, std::vector<std::uint8_t>* right) {
   std::fill(targets_.begin(), targets_.end(), -1);
   std::ranges::copy(batch.targets, targets_.begin());
-  const CrossEntropy<T> op{config_.vocab, 1.0F / static_cast<float>(std::max<std::size_t>(1, batch.rows.size())),
-                           logits_.get(), targets_.data(), losses_.data(), hits_.data()};
+  const CrossEntropy<T> op{config_.vocab,  1.0F / static_cast<float>(std::max<std::size_t>(1, batch.rows.size())),
+                           logits_.get(),  targets_.data(),
+                           losses_.data(), hits_.data()};
   for_rows(counted_, [&](std::size_t begin, std::size_t end) { of_.cross_entropy(op, begin, end); });
   StepResult result;
   for (std::size_t i = 0; i < batch.rows.size(); ++i) {

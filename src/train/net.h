@@ -22,7 +22,7 @@ namespace sedge::train {
 
 struct NetConfig {
   std::size_t dim = 256, layers = 4, heads = 8, kv_heads = 4, ffn = 512, vocab = 1024;
-  std::size_t context = 512;   // longest sequence, in tokens
+  std::size_t context = 512;  // longest sequence, in tokens
   float rope_base = 10000.0F;
   float epsilon = 1e-5F;
 
@@ -50,15 +50,15 @@ struct Sequence {
   std::uint32_t begin = 0, length = 0;
 };
 struct Batch {
-  std::vector<std::int32_t> tokens;    // [capacity]
+  std::vector<std::int32_t> tokens;  // [capacity]
   std::vector<Sequence> sequences;
-  std::vector<std::uint32_t> rows;     // ascending: which rows predict something that counts
-  std::vector<std::int32_t> targets;   // what each of them should predict
+  std::vector<std::uint32_t> rows;    // ascending: which rows predict something that counts
+  std::vector<std::int32_t> targets;  // what each of them should predict
 };
 
 struct StepResult {
-  double loss = 0;        // mean over the counted rows, nats
-  std::size_t hits = 0;   // rows whose first choice was right
+  double loss = 0;       // mean over the counted rows, nats
+  std::size_t hits = 0;  // rows whose first choice was right
 };
 
 class Net {

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <numbers>
 
-#define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
 namespace sedge::train {
@@ -53,9 +52,9 @@ const RecipeField kFields[] = {
 };
 
 // Fields that may differ between the run that wrote a checkpoint and the one that goes on from it.
-constexpr std::string_view kFree[] = {"name",           "data.valid",      "data.train",        "train.checkpoint_every",
-                                      "train.eval_every", "train.eval_items", "output.out",      "output.gguf",
-                                      "output.type",    "output.chat_template"};
+constexpr std::string_view kFree[] = {
+    "name",       "data.valid",  "data.train",  "train.checkpoint_every", "train.eval_every", "train.eval_items",
+    "output.out", "output.gguf", "output.type", "output.chat_template"};
 
 template <class Number>
 Status set_number(Number& at, const RecipeField& field, std::span<const std::string> values) {
@@ -66,13 +65,15 @@ Status set_number(Number& at, const RecipeField& field, std::span<const std::str
 }
 
 std::string field_text(const Recipe& recipe, const RecipeField& field) {
-  return std::visit([&](auto at) { 
-    if constexpr (std::is_same_v<decltype(at), std::vector<std::string> Recipe::*>) {
-      return fmt::format("{}", fmt::join(recipe.*at, " "));
-    } else {
-      return fmt::format("{}", recipe.*at);
-    }
-  }, field.at);
+  return std::visit(
+      [&](auto at) {
+        if constexpr (std::is_same_v<decltype(at), std::vector<std::string> Recipe::*>) {
+          return fmt::format("{}", fmt::join(recipe.*at, " "));
+        } else {
+          return fmt::format("{}", recipe.*at);
+        }
+      },
+      field.at);
 }
 
 Status read_table(const toml::table& table, const std::string& prefix, std::string_view what, Recipe& recipe) {
@@ -130,12 +131,11 @@ Status set_field(Recipe& recipe, const RecipeField& field, std::span<const std::
 }
 
 Status parse_recipe(std::string_view toml, std::string_view what, Recipe& recipe) {
-  const toml::parse_result parsed = toml::parse(toml, what);
-  if (!parsed) {
-    return fail(Code::kInvalidArgument, "{}: line {}: {}", what, parsed.error().source().begin.line,
-                parsed.error().description());
+  try {
+    return read_table(toml::parse(toml, what), "", what, recipe);
+  } catch (const toml::parse_error& error) {
+    return fail(Code::kInvalidArgument, "{}: line {}: {}", what, error.source().begin.line, error.description());
   }
-  return read_table(parsed.table(), "", what, recipe);
 }
 
 Status read_recipe(const std::string& path, Recipe& recipe) {
@@ -152,8 +152,9 @@ Status check_recipe(const Recipe& r) {
     const char* relation;
   } kRelations[] = {
       {r.dim > 0 && r.layers > 0 && r.heads > 0 && r.kv_heads > 0 && r.ffn > 0, "model sizes are above 0"},
-      {r.dim <= 8192 && r.layers <= 128 && r.ffn <= 65536 && r.vocab <= 262144, "dim <= 8192, layers <= 128, "
-                                                                                "ffn <= 65536, vocab <= 262144"},
+      {r.dim <= 8192 && r.layers <= 128 && r.ffn <= 65536 && r.vocab <= 262144,
+       "dim <= 8192, layers <= 128, "
+       "ffn <= 65536, vocab <= 262144"},
       {r.heads > 0 && r.dim % r.heads == 0 && r.dim / r.heads % 32 == 0, "dim / heads is a multiple of 32"},
       {r.kv_heads > 0 && r.heads % r.kv_heads == 0, "kv_heads divides heads"},
       {r.context >= 2 && r.context <= 65536 && r.batch >= r.context && r.batch <= 1 << 20,
@@ -172,8 +173,14 @@ Status check_recipe(const Recipe& r) {
 }
 
 NetConfig net_config(const Recipe& r, std::size_t vocab) {
-  return {.dim = r.dim, .layers = r.layers, .heads = r.heads, .kv_heads = r.kv_heads, .ffn = r.ffn, .vocab = vocab,
-          .context = r.context, .rope_base = static_cast<float>(r.rope_base)};
+  return {.dim = r.dim,
+          .layers = r.layers,
+          .heads = r.heads,
+          .kv_heads = r.kv_heads,
+          .ffn = r.ffn,
+          .vocab = vocab,
+          .context = r.context,
+          .rope_base = static_cast<float>(r.rope_base)};
 }
 
 std::string fingerprint(const Recipe& recipe) {

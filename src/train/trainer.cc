@@ -70,7 +70,7 @@ class Run {
   std::vector<HeldOut> held_out_;
   Precision precision_ = Precision::kF32;
   std::string fingerprint_;
-  Checkpoint state_;      // at the step where this process begins; its moments are updated in place
+  Checkpoint state_;  // at the step where this process begins; its moments are updated in place
   bool resumed_ = false;
   std::ofstream log_;
   std::size_t tokens_ = 0;
@@ -247,9 +247,9 @@ void Run::evaluate(Net& net, const HeldOut& held_out) {
     for (std::size_t i = first; i < item; ++i) {
       const Dataset::Item& it = data.items()[nth(i)];
       const std::size_t count = it.length - it.first_target;
-      exact += static_cast<std::size_t>(
-          std::all_of(right.begin() + static_cast<std::ptrdiff_t>(row),
-                      right.begin() + static_cast<std::ptrdiff_t>(row + count), [](std::uint8_t r) { return r == 1; }));
+      exact += static_cast<std::size_t>(std::all_of(right.begin() + static_cast<std::ptrdiff_t>(row),
+                                                    right.begin() + static_cast<std::ptrdiff_t>(row + count),
+                                                    [](std::uint8_t r) { return r == 1; }));
       row += count;
     }
     rows += batch.rows.size();

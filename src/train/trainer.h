@@ -16,16 +16,16 @@
 namespace sedge::train {
 
 struct Progress {
-  std::size_t step = 0, steps = 0;   // done, in all
-  double loss = 0;                   // mean over the steps since the last report, nats a counted token
+  std::size_t step = 0, steps = 0;  // done, in all
+  double loss = 0;                  // mean over the steps since the last report, nats a counted token
   double lr = 0;
-  std::size_t tokens = 0;            // done in this process, filler not counted
+  std::size_t tokens = 0;  // done in this process, filler not counted
 };
 
 struct Observer {
-  std::function<void(const Progress&)> progress;        // after each step
-  std::function<void(const std::string&)> say;          // one line about a stage
-  std::function<bool()> stop;                           // asked after each step: true ends with a checkpoint
+  std::function<void(const Progress&)> progress;  // after each step
+  std::function<void(const std::string&)> say;    // one line about a stage
+  std::function<bool()> stop;                     // asked after each step: true ends with a checkpoint
   std::function<Status(const Recipe&, const std::string& folder)> write_corpus;  // train.jsonl and valid*.jsonl
 };
 

@@ -33,12 +33,12 @@ struct Certificate {
   Fingerprint fleet{};  // of the root
   Role role = Role::kNode;
   PublicKey subject;
-  std::string name;      // what people call it: 1 to 64 printable bytes, levels by '/'
+  std::string name;  // what people call it: 1 to 64 printable bytes, levels by '/'
   Grants grants;
   std::uint64_t serial = 0;  // of two certificates of one subject the higher serial counts: microseconds since 1970
   std::optional<std::int64_t> not_after;  // seconds since 1970
-  PublicKey issuer;      // the root's key in an issuer's certificate
-  Signature signature;   // by `issuer`, over all the bytes before it, domain "sedge.certificate.1"
+  PublicKey issuer;                       // the root's key in an issuer's certificate
+  Signature signature;                    // by `issuer`, over all the bytes before it, domain "sedge.certificate.1"
   friend bool operator==(const Certificate&, const Certificate&) = default;
 
   template <class Visitor>

@@ -59,9 +59,7 @@ bool valid_path(std::string_view path) { return well_formed(path, false); }
 bool matches(std::string_view pattern, std::string_view path) { return walk(pattern, path); }
 bool covers(std::string_view outer, std::string_view inner) { return walk(outer, inner); }
 
-Grants Grants::of_a_node() {
-  return {{Verb::kPub, "#"}, {Verb::kSub, "#"}, {Verb::kWrite, "#"}, {Verb::kTask, "#"}};
-}
+Grants Grants::of_a_node() { return {{Verb::kPub, "#"}, {Verb::kSub, "#"}, {Verb::kWrite, "#"}, {Verb::kTask, "#"}}; }
 
 Grants Grants::of_an_issuer() {
   Grants grants = of_a_node();

@@ -54,11 +54,11 @@ std::string seal_home_file(HomeFile file, Bytes contents) {
 Result<Buffer> open_home_file(HomeFile file, std::string_view text) {
   const HomeFileInfo& info = home_file(file);
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
-  if (text.size() > kHomeFileBytesMax) return fail(Code::kDataLoss, "{}: {} bytes are too many", info.name, text.size());
+  if (text.size() > kHomeFileBytesMax)
+    return fail(Code::kDataLoss, "{}: {} bytes are too many", info.name, text.size());
   if (!text.starts_with(info.title) || text.substr(info.title.size()).substr(0, 1) != " ") {
-    const auto other = std::find_if(kFiles.begin(), kFiles.end(), [&](const HomeFileInfo& candidate) {
-      return text.starts_with(candidate.title);
-    });
+    const auto other = std::find_if(kFiles.begin(), kFiles.end(),
+                                    [&](const HomeFileInfo& candidate) { return text.starts_with(candidate.title); });
     return fail(Code::kDataLoss, "{}: it should begin with '{}' but is {}", info.name, info.title,
                 other == kFiles.end() ? "no file of Sedge's" : other->title);
   }
@@ -101,9 +101,7 @@ Result<PublicKey> decode_root(std::string_view text) {
   return PublicKey{bytes};
 }
 
-std::string encode_fleet_secret(const FleetSecret& secret) {
-  return seal_home_file(HomeFile::kFleetSecret, secret);
-}
+std::string encode_fleet_secret(const FleetSecret& secret) { return seal_home_file(HomeFile::kFleetSecret, secret); }
 Result<FleetSecret> decode_fleet_secret(std::string_view text) { return fixed<32>(HomeFile::kFleetSecret, text); }
 
 }  // namespace sedge::trust

@@ -28,8 +28,8 @@
 namespace sedge::trust {
 
 using InvitationSecret = std::array<std::uint8_t, 16>;
-using Verifier = Digest;                              // derived from an invitation's secret; keys its proofs
-using FleetSecret = std::array<std::uint8_t, 32>;     // known to every enrolled node; keys the beacons
+using Verifier = Digest;                           // derived from an invitation's secret; keys its proofs
+using FleetSecret = std::array<std::uint8_t, 32>;  // known to every enrolled node; keys the beacons
 
 inline constexpr std::size_t kSeedsMax = 16;
 inline constexpr std::size_t kInvitationsMax = 1024;
@@ -38,9 +38,9 @@ struct Invitation {
   PublicKey issuer;
   Fingerprint root{};
   InvitationSecret secret{};
-  std::uint64_t serial = 0;        // in the issuer's book
-  std::vector<std::string> seeds;  // "192.168.1.7:7334": where the issuer listens
-  std::optional<std::string> name; // that the node shall have
+  std::uint64_t serial = 0;         // in the issuer's book
+  std::vector<std::string> seeds;   // "192.168.1.7:7334": where the issuer listens
+  std::optional<std::string> name;  // that the node shall have
   friend bool operator==(const Invitation&, const Invitation&) = default;
   template <class Visitor>
   void fields(Visitor& visit) {
@@ -100,7 +100,7 @@ class InvitationBook {
   };
   struct Issued {
     Invitation invitation;
-    Record record;  // persist, then show the text
+    Record record;                    // persist, then show the text
     std::optional<Record> forgotten;  // an old spent invitation that made room: erase
   };
   // Errors: ResourceExhausted: kInvitationsMax open ones. InvalidArgument: seeds, name or grants.
@@ -115,7 +115,8 @@ class InvitationBook {
   // all three, so that a guesser learns nothing.
   Result<Invited> check(const JoinRequest& request, const Exporter& exporter) const;
 
-  // Only after check() said yes (asserted): spends it on the request's key. Persist the record, and only when it is durable make the grant.
+  // Only after check() said yes (asserted): spends it on the request's key. Persist the record, and only when it is
+  // durable make the grant.
   Record spend(const JoinRequest& request);
 
   // Withdraws an open invitation.

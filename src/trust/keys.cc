@@ -10,7 +10,8 @@
 namespace sedge::trust {
 namespace {
 
-// Chooses libsodium's implementations for this processor; the calls work before it, only slower, so nothing waits on it.
+// Chooses libsodium's implementations for this processor; the calls work before it, only slower, so nothing waits on
+// it.
 [[maybe_unused]] const int kSodiumReady = sodium_init();
 
 std::array<std::uint8_t, 64> message_digest(std::string_view domain, Bytes message) {

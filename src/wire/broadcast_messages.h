@@ -35,8 +35,8 @@ struct BatchId {
 struct Batch {
   BatchId id;
   BatchKind kind = BatchKind::kPubSub;
-  bool reliable = true;        // false: passed on once, as a datagram where it fits, and never repaired
-  std::uint8_t priority = 4;   // env::Priority of the frames that carry it
+  bool reliable = true;       // false: passed on once, as a datagram where it fits, and never repaired
+  std::uint8_t priority = 4;  // env::Priority of the frames that carry it
   Buffer payload;
   friend bool operator==(const Batch&, const Batch&) = default;
 

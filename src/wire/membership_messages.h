@@ -43,7 +43,7 @@ struct MemberRecord {
   BootEpoch epoch;
   std::uint64_t instance = 0;  // random, drawn at each start: the same epoch twice shows a copied home
   Incarnation incarnation;
-  bool left = false;           // the last record of a node that goes away on purpose
+  bool left = false;  // the last record of a node that goes away on purpose
   std::string name;
   std::vector<Address> endpoints;
   friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
@@ -61,9 +61,9 @@ struct MemberRecord {
 };
 
 struct SignedMember {
-  Buffer record;              // an encoded MemberRecord: signed as these bytes
-  RawSignature signature{};   // by the subject, domain "sedge.member.1"
-  Buffer certificate_chain;   // empty when the receiver surely has it
+  Buffer record;             // an encoded MemberRecord: signed as these bytes
+  RawSignature signature{};  // by the subject, domain "sedge.member.1"
+  Buffer certificate_chain;  // empty when the receiver surely has it
   friend bool operator==(const SignedMember&, const SignedMember&) = default;
 
   template <class V>

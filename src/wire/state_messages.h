@@ -103,8 +103,8 @@ struct StateOps {
   std::vector<Buffer> chains;  // certificate chains of origins whose ops are here and which the asker may not know
   std::vector<Buffer> ops;     // signed writes (docs/formats/op.md)
   std::vector<StateCover> covers;
-  StateDigest digest;          // of all living writes of the sender
-  bool more = false;           // ask again for the rest
+  StateDigest digest;  // of all living writes of the sender
+  bool more = false;   // ask again for the rest
   friend bool operator==(const StateOps&, const StateOps&) = default;
 
   template <class Visitor>

@@ -18,10 +18,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto frame = open_frame({data, size});
   if (!frame) return 0;
   switch (frame->type) {
-    case MessageType::kStateVector: comes_back<StateVector>(frame->body); break;
-    case MessageType::kStateOps: comes_back<StateOps>(frame->body); break;
-    case MessageType::kStateRequest: comes_back<StateRequest>(frame->body); break;
-    default: break;
+    case MessageType::kStateVector:
+      comes_back<StateVector>(frame->body);
+      break;
+    case MessageType::kStateOps:
+      comes_back<StateOps>(frame->body);
+      break;
+    case MessageType::kStateRequest:
+      comes_back<StateRequest>(frame->body);
+      break;
+    default:
+      break;
   }
   return 0;
 }

@@ -23,6 +23,7 @@ struct TaskSpec {
   std::string prompt;                // raw text, or
   std::vector<env::ChatTurn> turns;  // a conversation through the model's chat template
   std::uint32_t tokens_max = 256;
+  std::uint32_t tokens_min = 0;      // before so many the end token is not chosen
   std::vector<std::string> stops;
   env::Sampling sampling;
   std::uint8_t priority = 4;         // 0 most urgent; breaks ties between equal deadlines
@@ -35,6 +36,7 @@ struct TaskSpec {
     visit("prompt", prompt);
     visit("turns", turns);
     visit("tokens_max", tokens_max);
+    visit("tokens_min", tokens_min);
     visit("stops", stops);
     visit("sampling", sampling);
     visit("priority", priority);

@@ -22,7 +22,7 @@ void run_with_neighbours(std::vector<std::uint8_t> input) {
     LLVMFuzzerTestOneInput(prefix.data(), prefix.size());  // own memory: a sanitizer sees reads past the cut
   }
   for (std::size_t at = 0; at < input.size(); at += step) {
-    for (const std::uint8_t flip : {0x01, 0x80, 0xff}) {
+    for (const std::uint8_t flip : {std::uint8_t{0x01}, std::uint8_t{0x80}, std::uint8_t{0xff}}) {
       input[at] = static_cast<std::uint8_t>(input[at] ^ flip);
       LLVMFuzzerTestOneInput(input.data(), input.size());
       input[at] = static_cast<std::uint8_t>(input[at] ^ flip);

@@ -2,6 +2,7 @@
 // activation_scalar.cc, lane by lane.
 #pragma once
 
+#include "kernels/kernels.h"
 #include "kernels/math.h"
 #include "kernels/simd.h"
 

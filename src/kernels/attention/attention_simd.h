@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/activation/activation_simd.h"
+#include "kernels/kernels.h"
 #include "kernels/matmul/matmul_simd.h"
 #include "kernels/simd.h"
 
@@ -29,7 +30,8 @@ SEDGE_INLINE inline float softmax(float* scores, std::size_t count, float scale)
 
 // `Registers` neighbouring dimensions of the weighted sum: that many chains run side by side.
 template <class V, std::size_t Registers>
-SEDGE_INLINE inline void weigh(const AttentionArgs& a, const float* scores, float normalise, std::size_t d, float* out) {
+SEDGE_INLINE inline void weigh(const AttentionArgs& a, const float* scores, float normalise, std::size_t d,
+                               float* out) {
   typename V::F sums[Registers];
   unroll<Registers>([&](auto i) SEDGE_INLINE { sums[i] = V::zero(); });
   const float* value = a.values + d;
@@ -37,7 +39,8 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, const float* scores, floa
     const auto score = V::all(scores[p]);
     unroll<Registers>([&](auto i) SEDGE_INLINE { sums[i] = V::fma(score, V::load(value + i * V::kWidth), sums[i]); });
   }
-  unroll<Registers>([&](auto i) SEDGE_INLINE { V::store(out + d + i * V::kWidth, V::mul(sums[i], V::all(normalise))); });
+  unroll<Registers>([&](auto i)
+                        SEDGE_INLINE { V::store(out + d + i * V::kWidth, V::mul(sums[i], V::all(normalise))); });
 }
 
 template <class V>

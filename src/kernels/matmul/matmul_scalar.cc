@@ -79,7 +79,8 @@ void for_each_output(const MatmulArgs& m, const Dot& dot_of) {
 
 template <class Weight>
 void matmul_float(const MatmulArgs& m) {
-  for_each_output(m, [&](const std::uint8_t* row, std::size_t t) { return dot<Weight>(row, m.x + t * m.cols, m.cols); });
+  for_each_output(m,
+                  [&](const std::uint8_t* row, std::size_t t) { return dot<Weight>(row, m.x + t * m.cols, m.cols); });
 }
 
 template <class Weight>

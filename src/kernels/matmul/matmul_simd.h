@@ -4,6 +4,7 @@
 // changes no sum: each output has lanes of its own.
 #pragma once
 
+#include "kernels/kernels.h"
 #include "kernels/simd.h"
 
 namespace sedge::kernels::simd {
@@ -62,9 +63,8 @@ struct FloatTile {
     const float* x[T];
     unroll<R>([&](auto r) SEDGE_INLINE { w[r] = m.weights + (row + r) * m.row_bytes; });
     unroll<T>([&](auto t) SEDGE_INLINE { x[t] = m.x + (token + t) * m.cols; });
-    unroll<R * T * V::kParts>([&](auto i) SEDGE_INLINE {
-      tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero();
-    });
+    unroll<R * T * V::kParts>(
+        [&](auto i) SEDGE_INLINE { tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero(); });
     for (std::size_t c = m.cols / kLanes; c > 0; --c) {
       tile.group(w, x);
       unroll<R>([&](auto r) SEDGE_INLINE { w[r] += kLanes * Weight::kBytes; });
@@ -125,9 +125,8 @@ struct BlockTile {
       tile.x[t] = m.quants + (token + t) * m.cols;
       tile.scales[t] = m.scales + (token + t) * blocks;
     });
-    unroll<R * T * V::kParts>([&](auto i) SEDGE_INLINE {
-      tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero();
-    });
+    unroll<R * T * V::kParts>(
+        [&](auto i) SEDGE_INLINE { tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero(); });
     for (std::size_t b = 0; b + 1 < blocks; b += 2) {
       tile.template block<0>(b);
       tile.template block<1>(b + 1);
@@ -139,17 +138,20 @@ struct BlockTile {
   }
 };
 
-// Covers [rows, tokens] with tiles: 2 by 3 while three tokens are left, then 4 by 1.
+// Weights that stay in the first-level cache while the tokens pass: half of the 32 KiB that small processors have.
+inline constexpr std::size_t kBlockBytes = std::size_t{16} << 10;
+
+// Covers [rows, tokens] with tiles: 2 by 3 while three tokens are left, a block of rows at a time, then 4 by 1.
 template <class V, template <class, class, std::size_t, std::size_t> class Tile, class Weight>
 SEDGE_INLINE inline void matmul(const MatmulArgs& m) {
   const std::size_t threes = m.tokens / 3 * 3;
-  for (std::size_t row = 0; threes > 0 && row < m.rows; row += 2) {
+  const std::size_t block = kBlockBytes / (2 * m.row_bytes) * 2 + 2;
+  for (std::size_t first = 0; threes > 0 && first < m.rows; first += block) {
+    const std::size_t last = first + block < m.rows ? first + block : m.rows;
     for (std::size_t token = 0; token < threes; token += 3) {
-      if (row + 1 < m.rows) {
-        Tile<V, Weight, 2, 3>::run(m, row, token);
-      } else {
-        Tile<V, Weight, 1, 3>::run(m, row, token);
-      }
+      std::size_t row = first;
+      for (; row + 2 <= last; row += 2) Tile<V, Weight, 2, 3>::run(m, row, token);
+      if (row < last) Tile<V, Weight, 1, 3>::run(m, row, token);
     }
   }
   for (std::size_t token = threes; token < m.tokens; ++token) {

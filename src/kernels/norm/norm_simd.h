@@ -1,6 +1,7 @@
 // RMSNorm over a vector type (simd.h): norm_scalar.cc is the definition.
 #pragma once
 
+#include "kernels/kernels.h"
 #include "kernels/simd.h"
 
 namespace sedge::kernels::simd {

@@ -1,6 +1,7 @@
 // Activations to 8-bit blocks over a vector type (simd.h): quantize_scalar.cc is the definition.
 #pragma once
 
+#include "kernels/kernels.h"
 #include "kernels/simd.h"
 
 namespace sedge::kernels::simd {

@@ -10,9 +10,9 @@ namespace {
 
 // The order of a sentence: what, who, with what, where, how, when, what else. The last ten keys belong to conditions.
 constexpr std::array<std::string_view, 38> kKeys = {
-    "do",  "who",   "not",     "n",   "what", "text", "as",     "state", "shape", "lead", "order", "from",    "via",
-    "at",  "to",    "alt",     "speed", "heading", "gap", "for", "if",   "unless", "until", "on",  "also",    "then",
-    "else", "why",  "see",     "battery", "lost", "done", "after", "time", "wind", "weather", "is",  "told"};
+    "do",   "who", "not", "n",       "what",    "text", "as",    "state", "shape",  "lead",    "order", "from", "via",
+    "at",   "to",  "alt", "speed",   "heading", "gap",  "for",   "if",    "unless", "until",   "on",    "also", "then",
+    "else", "why", "see", "battery", "lost",    "done", "after", "time",  "wind",   "weather", "is",    "told"};
 
 std::size_t place_of(std::string_view key) {
   const auto* found = std::ranges::find(kKeys, key);

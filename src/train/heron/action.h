@@ -1,6 +1,6 @@
-// One action while it is being put together: fields in any order, printed in the canonical one (docs/formats/action.md).
-// A map of ready JSON snippets is all that a generator needs; json::Value was rejected because its objects keep the
-// order of insertion, and a model must always see the same order.
+// One action while it is being put together: fields in any order, printed in the canonical one
+// (docs/formats/action.md). A map of ready JSON snippets is all that a generator needs; json::Value was rejected
+// because its objects keep the order of insertion, and a model must always see the same order.
 #pragma once
 
 #include <cstdint>

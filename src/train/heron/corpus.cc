@@ -50,8 +50,12 @@ void add_typo(Expansion& out, Prng& prng) {
   if (places.empty()) return;
   const std::size_t at = places[prng.below(places.size())];
   switch (prng.below(3)) {
-    case 0: std::swap(out.text[at], out.text[at + 1]); break;
-    case 1: erase_at(out, at); break;
+    case 0:
+      std::swap(out.text[at], out.text[at + 1]);
+      break;
+    case 1:
+      erase_at(out, at);
+      break;
     default:
       out.text.insert(at, 1, out.text[at]);
       out.mask.insert(at, 1, 't');
@@ -71,7 +75,8 @@ void write_as_heard(Expansion& out, Prng& prng) {
 
 void write_with_care(Expansion& out, Prng& prng) {
   for (std::size_t i = 0; i < out.text.size(); ++i) {
-    const bool starts = i == 0 || (i > 1 && out.text[i - 1] == ' ' && (out.text[i - 2] == '.' || out.text[i - 2] == '?'));
+    const bool starts =
+        i == 0 || (i > 1 && out.text[i - 1] == ' ' && (out.text[i - 2] == '.' || out.text[i - 2] == '?'));
     const bool alone = out.text[i] == 'i' && out.mask[i] == 't' && (i == 0 || out.text[i - 1] == ' ') &&
                        (i + 1 == out.text.size() || !is_letter(out.text[i + 1]));
     if (starts || alone) out.text[i] = static_cast<char>(std::toupper(static_cast<unsigned char>(out.text[i])));

@@ -116,7 +116,8 @@ TEST(HeronCorpus, phrases_keep_what_was_said_in_canonical_form) {
 TEST(HeronCorpus, files_have_one_object_a_line) {
   const std::string dir = testing::TempDir() + "/heron_corpus";
   ASSERT_TRUE(write_corpus(dir, 4, 300));
-  for (const auto& [name, count] : {std::pair{"train", 300}, {"heldout_sentences", 1000}, {"heldout_templates", 1000}}) {
+  for (const auto& [name, count] :
+       {std::pair{"train", 300}, {"heldout_sentences", 1000}, {"heldout_templates", 1000}}) {
     std::ifstream file(dir + "/" + name + ".jsonl");
     int lines = 0;
     for (std::string line; std::getline(file, line); ++lines) {

@@ -37,7 +37,7 @@ std::size_t closing(std::string_view pattern, std::size_t begin) {
     if (pattern[i] == open) ++depth;
     if (pattern[i] == close && --depth == 0) return i;
   }
-  SEDGE_ASSERT(!"unbalanced pattern");
+  SEDGE_ASSERT(begin == pattern.npos);  // the pattern is unbalanced
   return begin;
 }
 
@@ -117,8 +117,12 @@ class Expander {
         case '[':
           if (prng_.chance(0.4)) pattern(inside, action);
           break;
-        case '<': slot(inside, action); break;
-        default: store(inside, action); break;
+        case '<':
+          slot(inside, action);
+          break;
+        default:
+          store(inside, action);
+          break;
       }
     }
   }

@@ -66,15 +66,17 @@ const Words kPeople = words(
 const Words kRoles = words(
     "operator|commander|doctor|medic|mechanic|engineer|foreman|farmer|driver|guard|nurse|pilot|chief|captain|manager|"
     "technician|warden|visitor|supervisor|cook|sergeant|boss|ranger|patient|guest|inspector|surveyor|shepherd");
-const Words kPosts = words("control|base|command|dispatch|ops|headquarters|mission control|the operator|the control room|"
-                           "the ground station|the tower|the gateway|the command post|the office|the crew|everyone");
+const Words kPosts = words(
+    "control|base|command|dispatch|ops|headquarters|mission control|the operator|the control room|"
+    "the ground station|the tower|the gateway|the command post|the office|the crew|everyone");
 
 // ------------------------------------------------------------------------------------------------------- places
 
-const Words kSide = words("north|south|east|west|northern|southern|eastern|western|upper|lower|old|new|main|back|front|"
-                          "rear|left|right|far|near|inner|outer|big|small|long|central|second|first|third|northeast|"
-                          "southwest|northwest|southeast|top|bottom|middle|narrow|abandoned|burnt|flooded|red|blue|"
-                          "green|white|grey|black|yellow|steel|wooden|stone|public|spare|cold|dry");
+const Words kSide = words(
+    "north|south|east|west|northern|southern|eastern|western|upper|lower|old|new|main|back|front|"
+    "rear|left|right|far|near|inner|outer|big|small|long|central|second|first|third|northeast|"
+    "southwest|northwest|southeast|top|bottom|middle|narrow|abandoned|burnt|flooded|red|blue|"
+    "green|white|grey|black|yellow|steel|wooden|stone|public|spare|cold|dry");
 const Words kPlace = words(
     "field|barn|silo|yard|gate|fence|orchard|vineyard|greenhouse|pasture|meadow|paddock|stable|shed|well|pond|lake|"
     "river|creek|stream|bridge|dam|canal|ditch|ford|road|track|path|trail|crossroads|junction|car park|parking lot|"
@@ -87,39 +89,49 @@ const Words kPlace = words(
     "balcony|terrace|porch|entrance|exit|front door|back door|elevator|stairs|staircase|lab|laboratory|storeroom|"
     "storage room|server room|control room|meeting room|canteen|reception|checkpoint|perimeter|border|wall|east wing|"
     "airfield|stadium|playground|park|pool|fire station|water tower|solar farm|wind farm|rail yard|scrapyard|landfill|"
-    "test site|drop zone|staging area|assembly point|rally point|charging station|charging dock|dump|nursery|plantation|"
+    "test site|drop zone|staging area|assembly point|rally point|charging station|charging "
+    "dock|dump|nursery|plantation|"
     "beehives|compost heap|feed store|cattle shed|milking parlour|chicken coop|grain store|weather station|"
     "lookout|lighthouse|boathouse|breakwater|reservoir|spillway|culvert|embankment|levee|crash site|excavation|trench|"
     "kitchen table|dining table|coffee table|desk|bed|sofa|couch|armchair|shelf|bookshelf|counter|sink|fridge|freezer|"
     "cupboard|cabinet|drawer|wardrobe|nightstand|side table|table|bench|rack|bin|conveyor|workbench|stove|microwave|"
     "dishwasher|washing machine|bar|fireplace|window|shower|toilet|bathtub|dresser|chair|pallet|container|trolley");
-const Words kNumbered = words("gate|sector|zone|waypoint|point|bay|dock|pad|row|field|block|lane|building|hangar|room|"
-                              "checkpoint|station|section|plot|area|floor|platform|pier|warehouse|aisle|site|tank|well|"
-                              "post|marker|landing pad|charging dock|rack|shelf|door|pen|tunnel|shaft|runway|cell|camp|house|village|tower|yard|lot|table|bench|barn|field|bridge");
-const Words kProperKind = words("farm|field|hill|ridge|bridge|lake|creek|forest|valley|point|house|station|road|street|"
-                                "square|park|mine|quarry|harbour|island|bay|woods|castle|dam|village|camp|tower|plaza");
-const Words kPart = words("edge|end|corner|side|north end|south end|east side|west side|north side|south side|foot|top|"
-                          "far end|far side|middle|centre|north edge|south edge|back|front|entrance|mouth|left side|"
-                          "right side|north corner|south corner|end|start|bottom");
-const Words kNear = words("behind|near|next to|in front of|beside|under|above|opposite|outside|beyond|around|"
-                          "by|close to|past|between");
-const Words kNato = words("alpha|bravo|charlie|delta|echo|foxtrot|golf|hotel|india|juliett|kilo|lima|mike|november|oscar|"
-                          "papa|quebec|romeo|sierra|tango|uniform|victor|whiskey|xray|yankee|zulu");
+const Words kNumbered = words(
+    "gate|sector|zone|waypoint|point|bay|dock|pad|row|field|block|lane|building|hangar|room|"
+    "checkpoint|station|section|plot|area|floor|platform|pier|warehouse|aisle|site|tank|well|"
+    "post|marker|landing pad|charging "
+    "dock|rack|shelf|door|pen|tunnel|shaft|runway|cell|camp|house|village|tower|yard|lot|table|bench|barn|field|"
+    "bridge");
+const Words kProperKind = words(
+    "farm|field|hill|ridge|bridge|lake|creek|forest|valley|point|house|station|road|street|"
+    "square|park|mine|quarry|harbour|island|bay|woods|castle|dam|village|camp|tower|plaza");
+const Words kPart = words(
+    "edge|end|corner|side|north end|south end|east side|west side|north side|south side|foot|top|"
+    "far end|far side|middle|centre|north edge|south edge|back|front|entrance|mouth|left side|"
+    "right side|north corner|south corner|end|start|bottom");
+const Words kNear = words(
+    "behind|near|next to|in front of|beside|under|above|opposite|outside|beyond|around|"
+    "by|close to|past|between");
+const Words kNato = words(
+    "alpha|bravo|charlie|delta|echo|foxtrot|golf|hotel|india|juliett|kilo|lima|mike|november|oscar|"
+    "papa|quebec|romeo|sierra|tango|uniform|victor|whiskey|xray|yankee|zulu");
 const Words kCompass = words("north|south|east|west|northeast|northwest|southeast|southwest");
 const Words kOwnDirection = words("forward|back|left|right|ahead");
 
 // ------------------------------------------------------------------------------------------------------- things
 
-const Words kAdjective = words("red|blue|green|yellow|white|black|orange|grey|brown|small|big|large|broken|empty|full|"
-                               "heavy|wooden|metal|plastic|spare|old|new|damaged|wet|cold|hot|loose|rusty|first|second|"
-                               "tall|long|short|round|missing|lost|injured|abandoned|parked|overturned|burning|leaking|"
-                               "unknown|suspicious|silver|purple|pink|clean|dirty|open|frozen|stray|fallen");
+const Words kAdjective = words(
+    "red|blue|green|yellow|white|black|orange|grey|brown|small|big|large|broken|empty|full|"
+    "heavy|wooden|metal|plastic|spare|old|new|damaged|wet|cold|hot|loose|rusty|first|second|"
+    "tall|long|short|round|missing|lost|injured|abandoned|parked|overturned|burning|leaking|"
+    "unknown|suspicious|silver|purple|pink|clean|dirty|open|frozen|stray|fallen");
 const Words kThing = words(
     "apple|axe|backpack|bag|ball|banana|barrel|basket|battery|blanket|bolt|book|bottle|bowl|box|brush|bucket|cable|"
     "camera|can|canister|cap|car|cart|chain|clamp|cloth|coat|cone|container|crate|cup|dish|drill|drone|drum|engine|"
     "envelope|extinguisher|fan|file|filter|first aid kit|flag|flare|flashlight|folder|fork|fuel can|fuse|generator|"
     "glass|glove|grinder|hammer|hard hat|harness|hat|helmet|hose|jacket|jar|jug|kettle|key|keys|kit|knife|ladder|lamp|"
-    "laptop|letter|lever|light|magazine|map|mask|medicine|meter|mirror|mop|motor|mug|nail|napkin|net|newspaper|notebook|"
+    "laptop|letter|lever|light|magazine|map|mask|medicine|meter|mirror|mop|motor|mug|nail|napkin|net|newspaper|"
+    "notebook|"
     "oil can|orange|package|paddle|paint|pallet|pan|paper|parcel|part|pear|pen|phone|pick|pillow|pipe|plank|plate|"
     "pliers|pole|pot|pump|radio|rag|rake|ratchet|relay|remote|rock|rope|sack|sandwich|sample|saw|scarf|scissors|screw|"
     "screwdriver|seal|sensor|sheet|shirt|shoe|shovel|sign|soap|socket|spade|spanner|sponge|spoon|stake|stone|strap|"
@@ -135,44 +147,52 @@ const Words kSight = words(
     "obstacles|an obstacle|a fallen tree|mould|rust|thieves|trespassers|birds|a gap|holes|mines|a mine|a car|cars|"
     "trucks|a truck|strangers|the target|a signal|poachers|wild boar|a nest|dry spots|standing water|broken glass|"
     "workers|tourists|a broken fence|an open gate|anything strange|anything unusual|anything suspicious|trouble");
-const Words kPlural = words("people|boxes|crates|bottles|bags|cups|chairs|cars|trucks|trees|cows|sheep|barrels|pallets|"
-                            "parcels|tents|boats|sensors|batteries|tools|plates|apples|books|men|women|children|workers|"
-                            "visitors|animals|vehicles|survivors|cones|stakes|samples|blankets|helmets|spoons|glasses|"
-                            "drinks|snacks|fruits|containers|toys|packages|panels|hives|horses|pigs|goats|cables|"
-                            "doors|windows|lamps|guests|persons|machines|seedlings|rows|rocks|holes|shelves|bins");
-const Words kDevice = words("light|lights|floodlight|camera|thermal camera|beacon|siren|radio|fan|pump|sprayer|heater|"
-                            "engine|motor|strobe|searchlight|headlights|recorder|lidar|gimbal|winch|horn|generator|"
-                            "sprinkler|music|tv|lamp|navigation lights|landing light|speaker|microphone|transponder|"
-                            "conveyor|spotlight|alarm|mower|cutter|vacuum|night vision|autopilot|data link|air conditioning");
-const Words kDoor = words("door|gate|hatch|window|valve|front door|back door|gripper|garage door|entrance door|exit door|"
-                          "cargo door|curtain|lid|drawer|fridge|barrier|main valve|water valve|hangar door|vent|blinds|"
-                          "cupboard|cabinet|cargo bay|sluice|trapdoor|shutter|tailgate|claw|corridor door|fuel valve");
-const Words kStatus = words("status|position|location|battery|battery level|altitude|speed|heading|progress|temperature|"
-                            "fuel|load|signal strength|findings|eta|condition|health|payload|coordinates|range|wind speed|"
-                            "distance|sensor readings|damage|results|link quality|humidity|water level|pressure|mode");
-const Words kMarkAs = words("blocked|clear|dangerous|safe|done|searched|damaged|dry|flooded|empty|occupied|closed|open|hot|"
-                            "contaminated|unsafe|checked|off limits|priority|a hazard|a landing site|a landing zone|"
-                            "no go|impassable|a rally point|ready|infected|harvested|cleared|burnt|free");
+const Words kPlural = words(
+    "people|boxes|crates|bottles|bags|cups|chairs|cars|trucks|trees|cows|sheep|barrels|pallets|"
+    "parcels|tents|boats|sensors|batteries|tools|plates|apples|books|men|women|children|workers|"
+    "visitors|animals|vehicles|survivors|cones|stakes|samples|blankets|helmets|spoons|glasses|"
+    "drinks|snacks|fruits|containers|toys|packages|panels|hives|horses|pigs|goats|cables|"
+    "doors|windows|lamps|guests|persons|machines|seedlings|rows|rocks|holes|shelves|bins");
+const Words kDevice = words(
+    "light|lights|floodlight|camera|thermal camera|beacon|siren|radio|fan|pump|sprayer|heater|"
+    "engine|motor|strobe|searchlight|headlights|recorder|lidar|gimbal|winch|horn|generator|"
+    "sprinkler|music|tv|lamp|navigation lights|landing light|speaker|microphone|transponder|"
+    "conveyor|spotlight|alarm|mower|cutter|vacuum|night vision|autopilot|data link|air conditioning");
+const Words kDoor = words(
+    "door|gate|hatch|window|valve|front door|back door|gripper|garage door|entrance door|exit door|"
+    "cargo door|curtain|lid|drawer|fridge|barrier|main valve|water valve|hangar door|vent|blinds|"
+    "cupboard|cabinet|cargo bay|sluice|trapdoor|shutter|tailgate|claw|corridor door|fuel valve");
+const Words kStatus = words(
+    "status|position|location|battery|battery level|altitude|speed|heading|progress|temperature|"
+    "fuel|load|signal strength|findings|eta|condition|health|payload|coordinates|range|wind speed|"
+    "distance|sensor readings|damage|results|link quality|humidity|water level|pressure|mode");
+const Words kMarkAs = words(
+    "blocked|clear|dangerous|safe|done|searched|damaged|dry|flooded|empty|occupied|closed|open|hot|"
+    "contaminated|unsafe|checked|off limits|priority|a hazard|a landing site|a landing zone|"
+    "no go|impassable|a rally point|ready|infected|harvested|cleared|burnt|free");
 
 // ------------------------------------------------------------------------------------------------------- agents
 
-const Words kClass = words("scout|scout|scout|drone|drone|rover|rover|hawk|crane|mule|hauler|carrier|digger|sprayer|tug|"
-                           "raven|eagle|falcon|unit|robot|bot|ranger|runner|truck|loader|lifter|tender|medic|guard|"
-                           "watcher|courier|harvester|tractor|quad|copter|flyer|boat|skiff|diver|crawler|walker|dog|"
-                           "lynx|bear|heron|swift|wasp|beetle|ant|spider|owl|viper|picker|porter|sentry|mapper|"
-                           "relay|camera|surveyor|pathfinder|kestrel|goose|otter|badger|mower|seeder|helper|cart");
-const Words kEveryone = words("everyone|everybody|all units|all of you|all robots|all agents|whole team|the whole team|"
-                              "everyone|all stations|the fleet|the whole fleet|you all|the entire fleet|every robot|"
-                              "every unit|all hands|all");
-const Words kColour = words("red|blue|green|yellow|white|black|gold|silver|orange|purple|alpha|bravo|charlie|delta|echo|"
-                            "north|south|east|west|one|two|three");
+const Words kClass = words(
+    "scout|scout|scout|drone|drone|rover|rover|hawk|crane|mule|hauler|carrier|digger|sprayer|tug|"
+    "raven|eagle|falcon|unit|robot|bot|ranger|runner|truck|loader|lifter|tender|medic|guard|"
+    "watcher|courier|harvester|tractor|quad|copter|flyer|boat|skiff|diver|crawler|walker|dog|"
+    "lynx|bear|heron|swift|wasp|beetle|ant|spider|owl|viper|picker|porter|sentry|mapper|"
+    "relay|camera|surveyor|pathfinder|kestrel|goose|otter|badger|mower|seeder|helper|cart");
+const Words kEveryone = words(
+    "everyone|everybody|all units|all of you|all robots|the robots|all agents|all the robots|whole team|the whole team|"
+    "everyone|all stations|the fleet|the whole fleet|you all|the entire fleet|every robot|"
+    "every unit|all hands|all");
+const Words kColour = words(
+    "red|blue|green|yellow|white|black|gold|silver|orange|purple|alpha|bravo|charlie|delta|echo|"
+    "north|south|east|west|one|two|three");
 const Words kTeam = words("team|team|team|squad|group|section|crew");
 
-const std::array<std::string_view, 20> kUnits = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
-                                                 "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen",
-                                                 "sixteen", "seventeen", "eighteen", "nineteen"};
-const std::array<std::string_view, 10> kTens = {"", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy",
-                                                "eighty", "ninety"};
+const std::array<std::string_view, 20> kUnits = {
+    "zero", "one",    "two",    "three",    "four",     "five",    "six",     "seven",     "eight",    "nine",
+    "ten",  "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
+const std::array<std::string_view, 10> kTens = {"",      "",      "twenty",  "thirty", "forty",
+                                                "fifty", "sixty", "seventy", "eighty", "ninety"};
 
 std::string number_words(std::uint64_t n, Prng& prng) {
   if (n < 20) return std::string(kUnits[n]);
@@ -214,7 +234,8 @@ struct Unit {
 };
 
 const std::vector<std::uint32_t> kTensSteps = {5, 10, 12, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 75, 80, 90};
-const std::vector<std::uint32_t> kHundreds = {100, 110, 120, 125, 150, 180, 200, 220, 250, 300, 350, 400, 500, 600, 800};
+const std::vector<std::uint32_t> kHundreds = {100, 110, 120, 125, 150, 180, 200, 220,
+                                              250, 300, 350, 400, 500, 600, 800};
 const std::vector<std::uint32_t> kSmall = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15};
 
 std::vector<std::uint32_t> joined(std::vector<std::uint32_t> a, const std::vector<std::uint32_t>& b) {
@@ -267,14 +288,15 @@ Phrase fraction(const Unit& unit, Prng& prng) {
       if (whole == 0) return {fmt::format("half {} {}", article, one), canon};
       if (whole == 1 && unit.canon == "h") return {"an hour and a half", canon};
       return {fmt::format("{} and a half {}", number_words(whole, prng), many), canon};
-    case 1: return {fmt::format("{}.5{}", whole, pick(unit.written, prng)), canon};
-    default: break;
+    case 1:
+      return {fmt::format("{}.5{}", whole, pick(unit.written, prng)), canon};
+    default:
+      break;
   }
   const std::uint64_t tenth = 1 + prng.below(9);
   const std::string value = fmt::format("{}.{}", whole, tenth);
-  const std::string spoken = prng.chance(0.5)
-                                 ? fmt::format("{} {}", value, many)
-                                 : fmt::format("{} point {} {}", kUnits[whole], kUnits[tenth], many);
+  const std::string spoken = prng.chance(0.5) ? fmt::format("{} {}", value, many)
+                                              : fmt::format("{} point {} {}", kUnits[whole], kUnits[tenth], many);
   return {spoken, fmt::format("{} {}", value, unit.canon)};
 }
 
@@ -286,7 +308,8 @@ Phrase quantity(const std::vector<Unit>& units, Prng& prng) {
   if (prng.chance(0.3)) n = 1 + prng.below(prng.chance(0.2) ? 1500 : 99);
   const std::string canon = fmt::format("{} {}", n, unit.canon);
   if (prng.chance(0.28)) return {fmt::format("{}{}", n, pick(unit.written, prng)), canon};
-  if (n == 1) return {fmt::format("{} {}", prng.chance(0.5) && unit.canon != "h" ? "a" : "one", pick(unit.one, prng)), canon};
+  if (n == 1)
+    return {fmt::format("{} {}", prng.chance(0.5) && unit.canon != "h" ? "a" : "one", pick(unit.one, prng)), canon};
   return {fmt::format("{} {}", number_spoken(n, prng), pick(unit.many, prng)), canon};
 }
 
@@ -303,14 +326,18 @@ Phrase angle(Prng& prng) {
   const std::string canon = fmt::format("{} deg", n);
   static const Words suffix = words("| degrees|degrees| deg");
   switch (prng.below(3)) {
-    case 0: return {fmt::format("{}{}", n, prng.chance(0.6) ? " degrees" : ""), canon};
-    case 1: return {number_words(n, prng) + (prng.chance(0.6) ? " degrees" : ""), canon};
-    default: return {digit_words(fmt::format("{}", n)) + (prng.chance(0.4) ? " degrees" : ""), canon};
+    case 0:
+      return {fmt::format("{}{}", n, prng.chance(0.6) ? " degrees" : ""), canon};
+    case 1:
+      return {number_words(n, prng) + (prng.chance(0.6) ? " degrees" : ""), canon};
+    default:
+      return {digit_words(fmt::format("{}", n)) + (prng.chance(0.4) ? " degrees" : ""), canon};
   }
 }
 
 Phrase clock(Prng& prng) {
-  static const Words named = words("noon=12:00|midday=12:00|midnight=00:00|sunrise=sunrise|sunset=sunset|dawn=dawn|dusk=dusk");
+  static const Words named =
+      words("noon=12:00|midday=12:00|midnight=00:00|sunrise=sunrise|sunset=sunset|dawn=dawn|dusk=dusk");
   if (prng.chance(0.3)) {
     const std::string row = pick(named, prng);
     const std::size_t cut = row.find('=');
@@ -320,13 +347,17 @@ Phrase clock(Prng& prng) {
   const std::uint64_t minute = prng.chance(0.6) ? 15 * prng.below(4) : prng.below(60);
   const std::string canon = fmt::format("{:02}:{:02}", hour, minute);
   switch (prng.below(5)) {
-    case 0: return {fmt::format("{}:{:02}", hour, minute), canon};
-    case 1: return {canon, canon};
-    case 2: return {fmt::format("{:02}{:02}{}", hour, minute, prng.chance(0.4) ? " hours" : ""), canon};
+    case 0:
+      return {fmt::format("{}:{:02}", hour, minute), canon};
+    case 1:
+      return {canon, canon};
+    case 2:
+      return {fmt::format("{:02}{:02}{}", hour, minute, prng.chance(0.4) ? " hours" : ""), canon};
     case 3:
       if (minute >= 10) return {fmt::format("{} {}", number_words(hour, prng), number_words(minute, prng)), canon};
       [[fallthrough]];
-    default: break;
+    default:
+      break;
   }
   static const Words am = words("am| am");
   static const Words pm = words("pm| pm");
@@ -365,9 +396,12 @@ Phrase grid(Prng& prng) {
   const std::string canon = fmt::format("grid {}{}", letter[0], n);
   const std::string figure = fmt::format("{}", n);
   switch (prng.below(3)) {
-    case 0: return {fmt::format("grid {}{}", letter[0], n), canon};
-    case 1: return {fmt::format("grid {} {}", letter[0], number_spoken(n, prng)), canon};
-    default: return {fmt::format("grid {} {}", letter, n < 20 ? number_spoken(n, prng) : figure), canon};
+    case 0:
+      return {fmt::format("grid {}{}", letter[0], n), canon};
+    case 1:
+      return {fmt::format("grid {} {}", letter[0], number_spoken(n, prng)), canon};
+    default:
+      return {fmt::format("grid {} {}", letter, n < 20 ? number_spoken(n, prng) : figure), canon};
   }
 }
 
@@ -378,16 +412,36 @@ std::string some_name(Prng& prng) {
 // A place without a preposition, as the object of "sweep" or "patrol".
 Phrase plain_place(Prng& prng) {
   switch (prng.below(20)) {
-    case 0: case 1: case 2: case 3: case 4: return with_article(bare(pick(kSide, prng) + " " + pick(kPlace, prng)), prng, 0.93);
-    case 5: case 6: case 7: case 8: case 9: return with_article(bare(pick(kPlace, prng)), prng, 0.93);
-    case 10: case 11: case 12: return numbered(kNumbered, prng);
-    case 13: return grid(prng);
-    case 14: return bare(some_name(prng) + " " + pick(kProperKind, prng));
-    case 15: return bare(some_name(prng) + " " + pick(kProperKind, prng));
-    case 16: return bare(capital(coined(prng)));
-    case 17: return with_article(bare(capital(coined(prng)) + " " + pick(kPlace, prng)), prng, 0.5);
-    case 18: return with_article(bare(pick(kThing, prng) + " " + pick(kPlace, prng)), prng);
-    default: break;
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+      return with_article(bare(pick(kSide, prng) + " " + pick(kPlace, prng)), prng, 0.93);
+    case 5:
+    case 6:
+    case 7:
+    case 8:
+    case 9:
+      return with_article(bare(pick(kPlace, prng)), prng, 0.93);
+    case 10:
+    case 11:
+    case 12:
+      return numbered(kNumbered, prng);
+    case 13:
+      return grid(prng);
+    case 14:
+      return bare(some_name(prng) + " " + pick(kProperKind, prng));
+    case 15:
+      return bare(some_name(prng) + " " + pick(kProperKind, prng));
+    case 16:
+      return bare(capital(coined(prng)));
+    case 17:
+      return with_article(bare(capital(coined(prng)) + " " + pick(kPlace, prng)), prng, 0.5);
+    case 18:
+      return with_article(bare(pick(kThing, prng) + " " + pick(kPlace, prng)), prng);
+    default:
+      break;
   }
   const std::string part = pick(kPart, prng);
   const std::string whole = prng.chance(0.5) ? pick(kPlace, prng) : pick(kSide, prng) + " " + pick(kPlace, prng);
@@ -430,7 +484,8 @@ Phrase located(Prng& prng) {  // "at the barn", "in the kitchen", "behind the ba
   return place;
 }
 
-Phrase destination(Prng& prng) {  // "to the barn", "over to gate 3", "behind the barn", "fifty metres north of the barn"
+Phrase destination(
+    Prng& prng) {  // "to the barn", "over to gate 3", "behind the barn", "fifty metres north of the barn"
   static const Words to = words("to|to|to|to|to|to|over to|towards|up to|down to|out to|into");
   if (prng.chance(0.1)) return beside(prng);
   if (prng.chance(0.09)) {
@@ -439,6 +494,7 @@ Phrase destination(Prng& prng) {  // "to the barn", "over to gate 3", "behind th
     if (prng.chance(0.15)) place.spoken = "to a point " + place.spoken.substr(place.spoken.starts_with("to ") ? 3 : 0);
     return place;
   }
+  if (prng.chance(0.015)) return {"to base", "base"};
   Phrase place = plain_place(prng);
   place.spoken = pick(to, prng) + " " + place.spoken;
   return place;
@@ -494,11 +550,18 @@ Phrase agent_number(std::string name, Prng& prng) {
   const std::uint64_t n = prng.chance(0.85) ? 1 + prng.below(9) : 10 + prng.below(40);
   const std::string canon = fmt::format("{}-{}", lower(name), n);
   switch (prng.below(10)) {
-    case 0: return {fmt::format("{}-{}", name, n), canon};
-    case 1: return {fmt::format("{}{}", name, n), canon};
-    case 2: return {fmt::format("{} number {}", name, number_words(n, prng)), canon};
-    case 3: case 4: case 5: return {fmt::format("{} {}", name, n), canon};
-    default: return {fmt::format("{} {}", name, number_words(n, prng)), canon};
+    case 0:
+      return {fmt::format("{}-{}", name, n), canon};
+    case 1:
+      return {fmt::format("{}{}", name, n), canon};
+    case 2:
+      return {fmt::format("{} number {}", name, number_words(n, prng)), canon};
+    case 3:
+    case 4:
+    case 5:
+      return {fmt::format("{} {}", name, n), canon};
+    default:
+      return {fmt::format("{} {}", name, number_words(n, prng)), canon};
   }
 }
 
@@ -531,23 +594,26 @@ const Words kMessage = words(
     "we found the dog|the door is open|come to the gate|the gate is locked|the doctor is coming|"
     "happy birthday|good night|the test is finished|watch out for ice|the coffee is hot|"
     "do not touch the fence|rain is coming|i need a hand|we are out of fuel|the harvest is done");
-const Words kSubject = words("the pump|the road|the gate|the bridge|dinner|the meeting|the bus|the crew|the truck|my shift|"
-                             "the water|the line|the tank|the harvest|the power|the north field|the lift|everything|"
-                             "the train|breakfast|the package|the game|the field|the camp|the shop|the lab|he|she|it");
+const Words kSubject = words(
+    "the pump|the road|the gate|the bridge|dinner|the meeting|the bus|the crew|the truck|my shift|"
+    "the water|the line|the tank|the harvest|the power|the north field|the lift|everything|"
+    "the train|breakfast|the package|the game|the field|the camp|the shop|the lab|he|she|it");
 const Words kBe = words("is|is|is|is now|will be|is not|was|has to be|should be|is still");
-const Words kState = words("ready|closed|open|late|broken|fixed|empty|full|cold|hot|safe|blocked|delayed|finished|wet|"
-                           "on fire|in danger|out of order|under water|cancelled|coming|leaving|at the gate|waiting|"
-                           "done for today|here|gone|over|in five minutes|at noon|behind schedule|tomorrow|on time");
-const Words kDeed = words("come home|bring the keys|call the office|wait at the gate|close the door|leave the building|"
-                          "move the truck|check the radio|take a break|open the valve|stay inside|follow the signs|"
-                          "put on a helmet|go to the camp|hurry up|sit down|be careful|keep quiet|clean up the mess|"
-                          "wash the dishes|feed the dog|turn around|slow down|help us|meet us at the barn|look up");
+const Words kState = words(
+    "ready|closed|open|late|broken|fixed|empty|full|cold|hot|safe|blocked|delayed|finished|wet|"
+    "on fire|in danger|out of order|under water|cancelled|coming|leaving|at the gate|waiting|"
+    "done for today|here|gone|over|in five minutes|at noon|behind schedule|tomorrow|on time");
+const Words kDeed = words(
+    "come home|bring the keys|call the office|wait at the gate|close the door|leave the building|"
+    "move the truck|check the radio|take a break|open the valve|stay inside|follow the signs|"
+    "put on a helmet|go to the camp|hurry up|sit down|be careful|keep quiet|clean up the mess|"
+    "wash the dishes|feed the dog|turn around|slow down|help us|meet us at the barn|look up");
 
-const Words kTopic = words("the time|the date|a joke|the news|the score|your name|your team's name|what day it is|who you are|"
-                           "what time it is|something funny|something about yourself|the day of the week|a story|hi|"
-                           "what day tomorrow is|it's late|they're here|we're leaving|i'm tired|you're welcome|thank you|"
-                           "it's time to eat|i'm sorry|to be quiet|to come here|to wait outside|to leave the room|"
-                           "to hurry up|to sit down|the way to the exit|the weather|what's for lunch|where the exit is");
+const Words kTopic = words(
+    "the time|the date|a joke|the news|the score|your name|your team's name|what day it is|who you are|"
+    "what time it is|something funny|something about yourself|the day of the week|a story|hi|"
+    "what day tomorrow is|it's late|they're here|we're leaving|i'm tired|you're welcome|thank you|"
+    "it's time to eat|i'm sorry|the way to the exit|the weather|what's for lunch|where the exit is");
 
 Phrase message(Prng& prng) {
   if (prng.chance(0.15)) return bare(pick(kTopic, prng));
@@ -562,21 +628,25 @@ Phrase message(Prng& prng) {
   } else if (roll == 7) {
     text = "we need " + pick(kPlural, prng) + " at the " + pick(kPlace, prng);
   } else if (roll == 8) {
-    text = "the " + pick(kAdjective, prng) + " " + pick(kThing, prng) + " " + pick(kBe, prng) + " " + pick(kState, prng);
+    text =
+        "the " + pick(kAdjective, prng) + " " + pick(kThing, prng) + " " + pick(kBe, prng) + " " + pick(kState, prng);
   } else {
     text = lower(coined(prng)) + " " + pick(kBe, prng) + " at the " + pick(kPlace, prng);
   }
   return {text, lower(text)};
 }
 
-Phrase deed(Prng& prng) { return bare(prng.chance(0.7) ? pick(kDeed, prng) : "bring the " + pick(kThing, prng)); }
+Phrase deed(Prng& prng) {
+  return bare("to " + (prng.chance(0.7) ? pick(kDeed, prng) : "bring the " + pick(kThing, prng)));
+}
 
 Phrase question(Prng& prng) {
   static const Words start = words("where|when|if|whether|why|how");
   const std::string text = pick(start, prng) + " " + pick(kSubject, prng) + " is " + pick(kState, prng);
-  static const Words whole = words("what time it is|what day it is|who is coming|how many people are here|where the keys are|"
-                                   "if they need help|what happened|if everyone is safe|where the fire is|how they feel|"
-                                   "what they want to drink|when the truck comes|which way to go|who has the keys");
+  static const Words whole = words(
+      "what time it is|what day it is|who is coming|how many people are here|where the keys are|"
+      "if they need help|what happened|if everyone is safe|where the fire is|how they feel|"
+      "what they want to drink|when the truck comes|which way to go|who has the keys");
   return bare(prng.chance(0.5) ? pick(whole, prng) : text);
 }
 
@@ -620,7 +690,8 @@ const std::array kMakers = {
     Maker{"compass", [](Prng& p) { return bare(pick(kCompass, p)); }},
     Maker{"thing", thing},
     Maker{"sight", sight},
-    Maker{"plural", [](Prng& p) {
+    Maker{"plural",
+          [](Prng& p) {
             std::string name = pick(kPlural, p);
             if (p.chance(0.2)) name = pick(kAdjective, p) + " " + name;
             return bare(name);
@@ -681,7 +752,9 @@ Addressee group(Prng& prng) {
     return {name_first ? name + " " + team : team + " " + name, quoted(fmt::format("{}-{}", team, lower(canon))), ""};
   }
   static const Words lead = words("all|all the|all|the|");
-  const std::string many = agent_class(prng) + "s";
+  std::string one = agent_class(prng);
+  while (one == "robot" || one == "unit") one = agent_class(prng);  // "all units" is everyone
+  const std::string many = one + "s";
   const std::string start = pick(lead, prng);
   return {start.empty() ? many : start + " " + many, quoted(lower(many)), ""};
 }

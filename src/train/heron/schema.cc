@@ -222,7 +222,8 @@ Status check_schemas(const Value& root, const Value& holder, const std::string& 
   }
   if (!holder.is_object()) return bad(at, "holds no schemas");
   for (const auto& [key, item] : holder.get_object()) {
-    SEDGE_CHECK(check_schema(root, item, fmt::format("{}/{}", at, std::string_view(key.data(), key.size())), depth + 1));
+    SEDGE_CHECK(
+        check_schema(root, item, fmt::format("{}/{}", at, std::string_view(key.data(), key.size())), depth + 1));
   }
   return {};
 }
@@ -230,7 +231,8 @@ Status check_schemas(const Value& root, const Value& holder, const std::string& 
 Status check_ref(const Value& root, const Value& ref, const std::string& at) {
   constexpr std::string_view kPrefix = "#/$defs/";  // a direct member of $defs is known to be a schema
   const std::string_view name = ref.is_string() ? view(ref.get_string()) : std::string_view();
-  if (!name.starts_with(kPrefix) || name.find('/', kPrefix.size()) != name.npos) return bad(at, "is not '#/$defs/NAME'");
+  if (!name.starts_with(kPrefix) || name.find('/', kPrefix.size()) != name.npos)
+    return bad(at, "is not '#/$defs/NAME'");
   boost::system::error_code error;
   if (root.find_pointer(name.substr(1), error) == nullptr) return bad(at, "points nowhere");
   return {};
@@ -246,7 +248,8 @@ Status check_keyword(const Value& root, std::string_view key, const Value& rule,
   }
   if (key == "enum") return rule.is_array() ? Status{} : bad(at, "is not an array");
   if (key == "required") {
-    if (rule.is_array() && std::ranges::all_of(rule.get_array(), [](const Value& v) { return v.is_string(); })) return {};
+    if (rule.is_array() && std::ranges::all_of(rule.get_array(), [](const Value& v) { return v.is_string(); }))
+      return {};
     return bad(at, "is not an array of strings");
   }
   if (key == "properties" || key == "$defs") {

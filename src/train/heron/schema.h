@@ -1,9 +1,9 @@
 // A validator for the part of JSON Schema 2020-12 that models/heron/action.schema.json uses: type, enum, const,
 // properties, required, additionalProperties, minProperties/maxProperties, items, minItems/maxItems, minimum/maximum,
-// oneOf, anyOf, $ref to "#/$defs/...", boolean schemas, and `format` with Sedge's own formats (docs/formats/action.md §3):
-// agent, name, text, length, speed, duration, angle, percent, clock. An unknown keyword or format is refused when the
-// schema is read: a check that silently does nothing is worse than none. `pattern` was left out: a regular expression
-// from a file is a program with a running time, and the nine formats say all that an action needs.
+// oneOf, anyOf, $ref to "#/$defs/...", boolean schemas, and `format` with Sedge's own formats (docs/formats/action.md
+// §3): agent, name, text, length, speed, duration, angle, percent, clock. An unknown keyword or format is refused when
+// the schema is read: a check that silently does nothing is worse than none. `pattern` was left out: a regular
+// expression from a file is a program with a running time, and the nine formats say all that an action needs.
 #pragma once
 
 #include <string>

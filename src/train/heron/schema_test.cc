@@ -30,7 +30,8 @@ TEST(Schema, a_good_action_passes_and_a_bad_one_says_where_and_why) {
 }
 
 TEST(Schema, formats_are_strict) {
-  for (const char* good : {"20 m", "1.5 km", "0 m", "+10 m", "-2.5 ft"}) EXPECT_TRUE(has_format("length", good)) << good;
+  for (const char* good : {"20 m", "1.5 km", "0 m", "+10 m", "-2.5 ft"})
+    EXPECT_TRUE(has_format("length", good)) << good;
   for (const char* bad : {"", "20", "20m", "m", "020 m", "1. m", ".5 m", "20 m ", "20 M", "1234567 m"}) {
     EXPECT_FALSE(has_format("length", bad)) << bad;
   }
@@ -57,7 +58,9 @@ TEST(Schema, keywords_mean_what_the_standard_says) {
   const Schema schema = Schema::parse(R"({"type": "object", "required": ["n"], "additionalProperties": false,
       "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 3},
                      "list": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"enum": ["a", "b"]}},
-                     "x": {"oneOf": [{"type": "string"}, {"const": "a"}, {"const": 1}]}}})", "s").value();
+                     "x": {"oneOf": [{"type": "string"}, {"const": "a"}, {"const": 1}]}}})",
+                                      "s")
+                            .value();
   EXPECT_EQ(complaint(schema, R"({"n": 3, "list": ["a", "b"], "x": 1})"), "");
   EXPECT_EQ(complaint(schema, R"({"n": 4})"), "$.n: too large");
   EXPECT_EQ(complaint(schema, R"({"n": 0})"), "$.n: too small");

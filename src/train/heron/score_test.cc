@@ -13,7 +13,8 @@ namespace sedge::train::heron {
 namespace {
 
 TEST(HeronScore, the_order_of_keys_does_not_count_and_everything_else_does) {
-  EXPECT_TRUE(same_action(R"({"do":"land","if":{"see":"fog"},"who":"a-1"})", R"({"who": "a-1", "if": {"see": "fog"}, "do": "land"})"));
+  EXPECT_TRUE(same_action(R"({"do":"land","if":{"see":"fog"},"who":"a-1"})",
+                          R"({"who": "a-1", "if": {"see": "fog"}, "do": "land"})"));
   EXPECT_FALSE(same_action(R"({"do":"land"})", R"({"do":"land","at":"barn"})"));
   EXPECT_FALSE(same_action(R"({"do":"land","who":["a-1","a-2"]})", R"({"do":"land","who":["a-2","a-1"]})"));
   EXPECT_FALSE(same_action(R"({"do":"land"})", R"({"do":"land")"));
@@ -34,14 +35,17 @@ TEST(HeronScore, the_table_counts_by_expected_action_and_shows_mistakes) {
 
 TEST(HeronScore, both_file_forms_are_read_and_a_bad_line_is_named) {
   const std::string path = testing::TempDir() + "/heron_cases.jsonl";
-  std::ofstream(path) << R"({"prompt":"land\n","completion":"{\"do\":\"land\"}"})" "\n\n"
-                      << R"({"sentence":"stop","action":{"do":"stop"}})" "\n";
+  std::ofstream(path) << R"({"prompt":"land\n","completion":"{\"do\":\"land\"}"})"
+                         "\n\n"
+                      << R"({"sentence":"stop","action":{"do":"stop"}})"
+                         "\n";
   const auto cases = read_cases(path).value();
   ASSERT_EQ(cases.size(), 2u);
   EXPECT_EQ(cases[0].sentence, "land");
   EXPECT_EQ(cases[0].action, R"({"do":"land"})");
   EXPECT_EQ(cases[1].action, R"({"do":"stop"})");
-  std::ofstream(path) << R"({"sentence":"stop"})" "\n";
+  std::ofstream(path) << R"({"sentence":"stop"})"
+                         "\n";
   EXPECT_EQ(read_cases(path).error().message, path + ":1: field 'action' is missing");
   EXPECT_EQ(read_cases(path + ".none").error().code, Code::kNotFound);
 }

@@ -1,0 +1,380 @@
+#include "api/control_ops.h"
+
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "crdt/replica.h"
+#include "mesh/topic.h"
+#include "node/node.h"
+#include "platform/system.h"
+#include "wire/task_messages.h"
+
+namespace sedge::api {
+namespace {
+
+using Operation = Status (*)(platform::Runtime&, const json::Object&, const SessionRef&);
+
+bool valid_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<std::uint8_t>(text[i]);
+    const int more = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2
+                     : lead >= 0xf0 && lead < 0xf5 ? 3 : -1;
+    if (more < 0 || i + static_cast<std::size_t>(more) >= text.size()) return false;
+    for (int k = 1; k <= more; ++k) {
+      if ((static_cast<std::uint8_t>(text[i + static_cast<std::size_t>(k)]) & 0xc0) != 0x80) return false;
+    }
+    i += static_cast<std::size_t>(more) + 1;
+  }
+  return true;
+}
+
+template <class T, class Read>
+Result<T> optional_field(const json::Object& request, std::string_view key, T fallback, Read read) {
+  if (!request.contains(key) || request.at(key).is_null()) return fallback;
+  SEDGE_TRY(const auto value, read(request, key));
+  return static_cast<T>(value);
+}
+
+Result<std::string> text_field(const json::Object& request, std::string_view key, std::string fallback) {
+  return optional_field(request, key, std::move(fallback), json::get_string);
+}
+
+json::Object value_object(const std::string& path, const std::optional<crdt::Value>& value) {
+  json::Object object{{"path", path}};
+  if (!value) {
+    object["erased"] = true;
+    return object;
+  }
+  object["kind"] = std::string(crdt::family_name(value->family));
+  object["writer"] = value->writer.hex();
+  object["stamp_ms"] = value->stamp.ms();
+  if (value->family == crdt::Family::kCounter) {
+    object["value"] = value->total;
+    return object;
+  }
+  if (value->family == crdt::Family::kRegister && value->values.size() == 1) {
+    put_bytes(object, "value", value->values.front());
+    return object;
+  }
+  json::Array values;
+  for (const Buffer& each : value->values) {
+    json::Object holder;
+    put_bytes(holder, "value", each);
+    values.emplace_back(holder.begin()->value());
+  }
+  object["values"] = std::move(values);
+  return object;
+}
+
+// Answers when the write is durable.
+node::Node::Done acknowledge(const SessionRef& session) {
+  return [session](const Status& status) {
+    if (!status) return session->fail(status.error());
+    session->answer({{"durable", true}});
+    session->end();
+  };
+}
+
+Status op_status(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
+  session->answer(status_report(runtime));
+  session->end();
+  return {};
+}
+
+Status op_set(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string path, json::get_string(request, "path"));
+  SEDGE_TRY(const std::string kind, text_field(request, "kind", "register"));
+  mesh::StateSync& state = runtime.node().state();
+  const Instant at = platform::now();
+  if (kind == "counter") {
+    SEDGE_TRY(const std::int64_t by, json::get_int(request, "by"));
+    runtime.node().when_durable(state.add(path, by, at), acknowledge(session));
+    return {};
+  }
+  if (kind == "erase") {
+    runtime.node().when_durable(state.set(path, std::nullopt, at), acknowledge(session));
+    return {};
+  }
+  SEDGE_TRY(const std::string value, json::get_string(request, "value"));
+  const Buffer bytes = to_buffer(as_bytes(value));
+  if (kind == "register") runtime.node().when_durable(state.set(path, bytes, at), acknowledge(session));
+  else if (kind == "multi") runtime.node().when_durable(state.set_multi(path, bytes, at), acknowledge(session));
+  else if (kind == "insert") runtime.node().when_durable(state.insert(path, bytes, at), acknowledge(session));
+  else if (kind == "remove") runtime.node().when_durable(state.remove(path, bytes, at), acknowledge(session));
+  else return fail(Code::kInvalidArgument, "kind '{}' is none of register, multi, counter, insert, remove, erase", kind);
+  return {};
+}
+
+Status op_get(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string path, json::get_string(request, "path"));
+  const auto& replica = runtime.node().state().replica();
+  if (path.find_first_of("+#") == std::string::npos) {
+    const auto value = replica.read(path);
+    if (!value) return fail(Code::kNotFound, "nothing is written at '{}'; `sedge get '#'` lists what is", path);
+    session->answer(value_object(path, value));
+  } else {
+    SEDGE_CHECK(mesh::check_filter(path));
+    replica.for_each("", [&](const std::string& each, const crdt::Value& value) {
+      if (mesh::matches(path, each)) session->answer(value_object(each, value));
+    });
+  }
+  session->end();
+  return {};
+}
+
+Status op_watch(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string filter, json::get_string(request, "filter"));
+  const std::weak_ptr<ControlSession> weak = session;
+  SEDGE_TRY(const auto watch, runtime.node().watch(filter, true, [weak](const auto& path, const auto& value, NodeId) {
+    if (const auto open = weak.lock()) open->answer(value_object(path, value));
+  }));
+  session->on_close.emplace_back([&runtime, watch] { runtime.node().unwatch(watch); });
+  return {};
+}
+
+Status op_pub(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string topic, json::get_string(request, "topic"));
+  SEDGE_TRY(const std::string payload, json::get_string(request, "payload"));
+  SEDGE_TRY(const bool retain, optional_field(request, "retain", false, json::get_bool));
+  SEDGE_TRY(const bool reliable, optional_field(request, "reliable", true, json::get_bool));
+  runtime.node().publish(topic, as_bytes(payload), {.reliable = reliable}, retain, acknowledge(session),
+                         platform::now());
+  return {};
+}
+
+Status op_sub(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string filter, json::get_string(request, "filter"));
+  const std::weak_ptr<ControlSession> weak = session;
+  SEDGE_TRY(const auto subscription, runtime.node().subscribe(filter, [weak](const mesh::Message& message) {
+    const auto open = weak.lock();
+    if (!open) return;
+    json::Object line{{"topic", message.topic}, {"origin", message.origin.hex()}};
+    put_bytes(line, "payload", message.payload);
+    open->answer(std::move(line));
+  }));
+  session->on_close.emplace_back([&runtime, subscription] { runtime.node().unsubscribe(subscription); });
+  session->answer({{"subscribed", filter}});
+  return {};
+}
+
+Result<node::TaskRequest> task_request(const json::Object& request) {
+  node::TaskRequest task;
+  SEDGE_TRY(task.spec.model, json::get_string(request, "model"));
+  SEDGE_TRY(const std::string prompt, text_field(request, "prompt", ""));
+  SEDGE_TRY(const bool chat, optional_field(request, "chat", false, json::get_bool));
+  if (chat) task.spec.turns.push_back({"user", prompt});
+  else task.spec.prompt = prompt;
+  SEDGE_TRY(task.spec.tokens_max, optional_field(request, "max_tokens", std::uint32_t{256}, json::get_uint));
+  SEDGE_TRY(task.spec.tokens_min, optional_field(request, "min_tokens", std::uint32_t{0}, json::get_uint));
+  if (const auto* stops = request.if_contains("stops"); stops != nullptr && stops->is_array()) {
+    for (const json::Value& each : stops->get_array()) {
+      if (!each.is_string()) return fail(Code::kInvalidArgument, "a stop is a text");
+      task.spec.stops.emplace_back(each.get_string());
+    }
+  }
+  env::Sampling& sampling = task.spec.sampling;
+  SEDGE_TRY(sampling.temperature, optional_field(request, "temperature", 0.0, json::get_double));
+  SEDGE_TRY(sampling.top_k, optional_field(request, "top_k", std::uint32_t{0}, json::get_uint));
+  SEDGE_TRY(sampling.top_p, optional_field(request, "top_p", 1.0, json::get_double));
+  SEDGE_TRY(sampling.min_p, optional_field(request, "min_p", 0.0, json::get_double));
+  SEDGE_TRY(sampling.repeat_penalty, optional_field(request, "repeat_penalty", 1.0, json::get_double));
+  SEDGE_TRY(sampling.seed, optional_field(request, "seed", std::uint64_t{0}, json::get_uint));
+  SEDGE_TRY(const double deadline_ms, optional_field(request, "deadline_ms", 0.0, json::get_double));
+  if (deadline_ms < 0 || deadline_ms > 1e9) return fail(Code::kInvalidArgument, "deadline_ms is outside 0 to 1e9");
+  if (deadline_ms > 0) task.deadline = Duration(static_cast<std::int64_t>(deadline_ms * 1e6));
+  SEDGE_TRY(const std::string fallback, text_field(request, "fallback", ""));
+  if (request.contains("fallback")) task.fallback = fallback;
+  SEDGE_TRY(task.fallback_last_good, optional_field(request, "fallback_last_good", false, json::get_bool));
+  return task;
+}
+
+std::string name_of(const node::Node& node, NodeId id) {
+  const auto member = node.membership().find(id);
+  return member ? member->name : id.is_zero() ? "" : id.short_hex();
+}
+
+json::Object result_object(const node::Node& node, const node::TaskResult& result) {
+  json::Array tokens(result.tokens.begin(), result.tokens.end());
+  const auto rate = [](std::size_t count, Duration time) {
+    return time > Duration::zero() ? static_cast<double>(count) / to_seconds(time) : 0.0;
+  };
+  json::Object object{{"outcome", std::string(node::outcome_name(result.outcome))},
+                      {"text", result.text},
+                      {"tokens", std::move(tokens)},
+                      {"finish", result.stopped ? "stop" : "length"},
+                      {"prompt_tokens", result.prompt_tokens},
+                      {"ttft_ms", to_ms(result.first_token)},
+                      {"total_ms", to_ms(result.total)},
+                      {"prefill_tok_s", rate(result.prompt_tokens, result.prefill)},
+                      {"decode_tok_s", rate(result.tokens.size(), result.decode)},
+                      {"served_by", name_of(node, result.served_by)},
+                      {"attempts", result.attempts},
+                      {"deadline_met", result.deadline_met},
+                      {"task", result.id.hex()}};
+  if (!result.reason.empty()) object["reason"] = result.reason;
+  if (result.retry_after > Duration::zero()) object["retry_after_ms"] = to_ms(result.retry_after);
+  return object;
+}
+
+Status op_run(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(node::TaskRequest task, task_request(request));
+  node::Node& node = runtime.node();
+  node::RunOptions options;
+  const auto id = std::make_shared<TaskId>();
+  options.on_tokens = [session, &node, id, index = std::size_t{0}](std::span<const env::Token> tokens) mutable {
+    const std::string server = name_of(node, node.owner().server_of(*id));
+    for (const env::Token& token : tokens) {
+      session->answer({{"token", token.id}, {"text", token.bytes}, {"index", index++}, {"served_by", server}});
+    }
+  };
+  options.on_result = [session, &node](const node::TaskResult& result) {
+    session->answer({{"result", result_object(node, result)}});
+    session->end();
+  };
+  *id = node.run(std::move(task), std::move(options), platform::now());
+  session->on_close.emplace_back([&runtime, id] { runtime.node().cancel(*id, platform::now()); });
+  return {};
+}
+
+Status op_invite(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  node::Enroller* enroller = runtime.node().enroller();
+  if (enroller == nullptr) {
+    return fail(Code::kPermissionDenied, "this node is no issuer: run `sedge fleet invite` on the one where the fleet was created");
+  }
+  SEDGE_TRY(const std::string name, text_field(request, "name", ""));
+  std::optional<trust::Grants> grants;
+  if (request.contains("grants")) {
+    const auto* list = request.at("grants").if_array();
+    if (list == nullptr) return fail(Code::kInvalidArgument, "field 'grants' is not a list");
+    std::vector<trust::Grant> parsed;
+    for (const json::Value& each : *list) {
+      if (!each.is_string()) return fail(Code::kInvalidArgument, "a grant is a text such as pub:telemetry/#");
+      SEDGE_TRY(trust::Grant grant, trust::parse_grant(std::string_view(each.get_string())));
+      parsed.push_back(std::move(grant));
+    }
+    if (!parsed.empty()) grants = trust::Grants(std::move(parsed));
+  }
+  enroller->invite(name.empty() ? std::nullopt : std::optional(name), std::move(grants),
+                   [session](const Result<std::string>& text) {
+                     if (!text) return session->fail(text.error());
+                     session->answer({{"invitation", *text}});
+                     session->end();
+                   });
+  return {};
+}
+
+Status op_revoke(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string who, json::get_string(request, "node"));
+  SEDGE_TRY(const std::string record, runtime.node().revoke(who, acknowledge(session), platform::now()));
+  session->answer({{"revoked", record}});
+  return {};
+}
+
+Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
+  session->answer({{"stopping", true}});
+  session->end();
+  runtime.stop();
+  return {};
+}
+
+constexpr std::pair<std::string_view, Operation> kOperations[] = {
+    {"status", op_status}, {"set", op_set},       {"get", op_get},       {"watch", op_watch}, {"pub", op_pub},
+    {"sub", op_sub},       {"run", op_run},       {"invite", op_invite}, {"revoke", op_revoke}, {"stop", op_stop},
+};
+
+std::string_view state_name(mesh::MemberState state) {
+  static constexpr std::string_view kNames[] = {"alive", "suspect", "dead", "left"};
+  return kNames[static_cast<std::size_t>(state)];
+}
+
+std::uint64_t resident_bytes() {
+  std::uint64_t pages = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%*u %lu", &pages) != 1) pages = 0;
+    std::fclose(file);
+  }
+  return pages * 4096;
+}
+
+json::Object member_object(platform::Runtime& runtime, const mesh::Member& member) {
+  const node::Node& node = runtime.node();
+  json::Array endpoints;
+  for (const env::Endpoint& endpoint : member.endpoints) endpoints.emplace_back(endpoint.text());
+  json::Object object{{"id", member.id.hex()},
+                      {"name", member.name},
+                      {"state", std::string(state_name(member.state))},
+                      {"self", member.id == node.id()},
+                      {"epoch", member.epoch.value},
+                      {"linked", member.linked},
+                      {"rtt_ms", to_ms(node.membership().rtt(member.id))},
+                      {"endpoints", std::move(endpoints)}};
+  json::Array models;
+  const auto view = node.owner().nodes().find(member.id);
+  if (view != node.owner().nodes().end()) {
+    for (const env::ModelOffer& offer : view->second.offers) {
+      models.push_back(json::Object{{"name", offer.name},
+                                    {"bytes", offer.bytes},
+                                    {"numeric_class", offer.numeric_class},
+                                    {"decode_tok_s", offer.decode_tok_s}});
+    }
+    object["running"] = view->second.load.running;
+    object["waiting"] = view->second.load.waiting;
+    object["backlog_ms"] = to_ms(view->second.load.backlog);
+  }
+  object["models"] = std::move(models);
+  return object;
+}
+
+}  // namespace
+
+void put_bytes(json::Object& object, const char* name, Bytes bytes) {
+  const std::string_view text = as_text(bytes);
+  if (valid_utf8(text)) object[name] = text;
+  else object[std::string(name) + "_base64"] = to_base64url(bytes);
+}
+
+json::Object status_report(platform::Runtime& runtime) {
+  const node::Node& node = runtime.node();
+  json::Array members;
+  for (const mesh::Member& member : node.membership().members()) members.push_back(member_object(runtime, member));
+  const auto& digest = node.state().digest();
+  const platform::TransportStats transport = runtime.transport();
+  const node::NodeStats& stats = node.stats();
+  return {{"id", node.id().hex()},
+          {"name", node.options().name},
+          {"epoch", node.options().epoch.value},
+          {"listening", runtime.listening().text()},
+          {"alive", node.membership().alive()},
+          {"members", std::move(members)},
+          {"state", json::Object{{"writes", node.state().replica().living().size()},
+                                 {"digest", fmt::format("{:016x}{:016x}", digest[0], digest[1])},
+                                 {"unacknowledged", node.state().unacknowledged()},
+                                 {"quarantined", node.state().stats().in_quarantine}}},
+          {"tasks", json::Object{{"open", node.owner().open()},
+                                 {"answered", stats.tasks_answered},
+                                 {"refused", stats.tasks_refused},
+                                 {"fallback", stats.tasks_fallback},
+                                 {"failed", stats.tasks_failed},
+                                 {"resumed", stats.tasks_resumed}}},
+          {"transport", json::Object{{"links", transport.links},
+                                     {"bytes_in", transport.bytes_in},
+                                     {"bytes_out", transport.bytes_out},
+                                     {"handshakes_refused", transport.handshakes_refused},
+                                     {"frames_refused", stats.frames_refused}}},
+          {"resident_bytes", resident_bytes()}};
+}
+
+void control(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  const auto name = json::get_string(request, "op");
+  if (!name) return session->fail(name.error());
+  for (const auto& [op, run] : kOperations) {
+    if (op != *name) continue;
+    if (const Status done = run(runtime, request, session); !done) session->fail(done.error());
+    return runtime.turn();
+  }
+  session->fail({Code::kUnimplemented, fmt::format("this node does not know the operation '{}'", *name)});
+}
+
+}  // namespace sedge::api

@@ -1,0 +1,351 @@
+// A whole node with its HTTP server, spoken to over real sockets. What needs a model skips where there is none.
+#include "api/http_server.h"
+
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <thread>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "platform/home.h"
+#include "platform/runtime.h"
+#include "support/test_data.h"
+#include "trust/testing.h"
+
+namespace sedge::api {
+namespace {
+
+struct Response {
+  int status = 0;
+  std::map<std::string, std::string> headers;  // names in small letters
+  std::string body;
+  json::Value json() const { return json::parse(body, "response").value_or(json::Value()); }
+};
+
+// A client that does what it is told, right or wrong.
+class Client {
+ public:
+  explicit Client(std::uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const timeval patience{.tv_sec = 60, .tv_usec = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  }
+  ~Client() { ::close(fd_); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  void send(std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t sent = ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return;
+      text.remove_prefix(static_cast<std::size_t>(sent));
+    }
+  }
+  Response get(std::string_view path, std::string_view headers = "") {
+    send(fmt::format("GET {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", path, headers));
+    return receive();
+  }
+  Response post(std::string_view path, std::string_view body, std::string_view headers = "") {
+    send(fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{}",
+                     path, headers, body.size(), body));
+    return receive();
+  }
+  // False at the end.
+  bool more() {
+    char buffer[4096];
+    const ssize_t got = ::recv(fd_, buffer, sizeof buffer, 0);
+    if (got > 0) in_.append(buffer, static_cast<std::size_t>(got));
+    return got > 0;
+  }
+  bool closed() { return !more(); }
+  bool wait_for(std::string_view text) {
+    while (in_.find(text) == std::string::npos) {
+      if (!more()) return false;
+    }
+    return true;
+  }
+
+  Response receive() {
+    Response response;
+    if (!wait_for("\r\n\r\n")) return response;
+    std::string head = take(in_.find("\r\n\r\n") + 4);
+    response.status = std::atoi(head.substr(9, 3).c_str());
+    for (auto at = head.find("\r\n") + 2; at < head.size() - 2;) {
+      const auto colon = head.find(": ", at), end = head.find("\r\n", at);
+      std::string name = head.substr(at, colon - at);
+      for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
+      response.headers[name] = head.substr(colon + 2, end - colon - 2);
+      at = end + 2;
+    }
+    if (response.headers.contains("transfer-encoding")) {
+      for (std::size_t size = 1; size > 0;) {
+        if (!wait_for("\r\n")) return response;
+        size = std::strtoul(take(in_.find("\r\n") + 2).c_str(), nullptr, 16);
+        while (in_.size() < size + 2 && more()) {
+        }
+        response.body += take(size + 2).substr(0, size);
+      }
+    } else if (response.headers.contains("content-length")) {
+      const std::size_t size = std::strtoul(response.headers["content-length"].c_str(), nullptr, 10);
+      while (in_.size() < size && more()) {
+      }
+      response.body = take(size);
+    } else {
+      while (more()) {
+      }
+      response.body = std::exchange(in_, {});
+    }
+    return response;
+  }
+
+ private:
+  std::string take(std::size_t count) {
+    std::string taken = in_.substr(0, count);
+    in_.erase(0, count);
+    return taken;
+  }
+
+  int fd_;
+  std::string in_;
+};
+
+class Server {
+ public:
+  explicit Server(std::vector<std::filesystem::path> models = {}, std::string token = {}) {
+    char pattern[] = "/tmp/sedge-http-test-XXXXXX";
+    home_ = ::mkdtemp(pattern);
+    trust::testing::Fleet fleet(7);
+    const auto member = fleet.enrol("tester");
+    using enum trust::HomeFile;
+    const std::pair<trust::HomeFile, std::string> files[] = {
+        {kNodeKey, trust::encode_key(kNodeKey, member.keys.secret)},
+        {kNodeCertificate, trust::encode_node_certificate(member.chain)},
+        {kFleetRoot, trust::encode_root(fleet.root.public_key)},
+        {kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
+    };
+    for (const auto& [file, text] : files) EXPECT_TRUE(platform::write_home_file(home_, file, text));
+    auto runtime = platform::Runtime::open({.home = home_,
+                                            .listen = "127.0.0.1:0",
+                                            .models = std::move(models),
+                                            .engine_threads = 1,
+                                            .beacons = false});
+    EXPECT_TRUE(runtime) << (runtime ? "" : runtime.error().message);
+    if (!runtime) return;
+    runtime_ = std::move(*runtime);
+    auto http = HttpServer::start(*runtime_, {.listen = "127.0.0.1:0", .bearer_token = std::move(token)});
+    EXPECT_TRUE(http) << (http ? "" : http.error().message);
+    if (!http) return;
+    http_ = std::move(*http);
+    port = http_->endpoint().port;
+    loop_ = std::thread([this] { (void)runtime_->run(); });
+  }
+  ~Server() {
+    if (runtime_) runtime_->stop();
+    if (loop_.joinable()) loop_.join();
+    http_.reset();
+    runtime_.reset();
+    std::filesystem::remove_all(home_);
+  }
+
+  // Our own offer is an entry like any other: there once it is durable.
+  void wait_for_model() const {
+    Client client(port);
+    while (client.get("/v1/models").json().at("data").get_array().empty()) {
+    }
+  }
+  double metric(const std::string& name) const {
+    const std::string text = Client(port).get("/metrics").body;
+    const auto at = text.find("\n" + name + " ");
+    return at == std::string::npos ? -1 : std::strtod(text.c_str() + at + name.size() + 2, nullptr);
+  }
+
+  // On the same loop; what is refused here touches nothing of it.
+  Result<std::unique_ptr<HttpServer>> start_another(HttpOptions options) {
+    return HttpServer::start(*runtime_, std::move(options));
+  }
+
+  std::uint16_t port = 0;
+
+ private:
+  std::filesystem::path home_;
+  std::unique_ptr<platform::Runtime> runtime_;
+  std::unique_ptr<HttpServer> http_;
+  std::thread loop_;
+};
+
+std::string error_type(const Response& response) {
+  return json::get_string(response.json().at("error").get_object(), "type").value_or("");
+}
+
+TEST(HttpServer, health_models_and_metrics_come_over_one_kept_connection) {
+  const Server server;
+  Client client(server.port);
+  const Response health = client.get("/healthz");
+  EXPECT_EQ(health.status, 200);
+  EXPECT_EQ(health.json().at("status"), "ok");
+  EXPECT_EQ(health.json().at("members_alive"), 1);
+  const Response models = client.get("/v1/models");
+  EXPECT_EQ(models.json().at("object"), "list");
+  EXPECT_TRUE(models.json().at("data").get_array().empty());
+  const Response metrics = client.get("/metrics");
+  EXPECT_EQ(metrics.status, 200);
+  EXPECT_TRUE(metrics.headers.at("content-type").starts_with("text/plain; version=0.0.4"));
+  for (const char* line : {"# TYPE sedge_tasks_total counter", "sedge_tasks_total{outcome=\"answered\"} 0",
+                           "sedge_members{state=\"alive\"} 1", "sedge_http_connections 1", "sedge_http_requests_total 3"}) {
+    EXPECT_NE(metrics.body.find(std::string("\n") + line), std::string::npos) << line;
+  }
+}
+
+TEST(HttpServer, what_is_wrong_with_a_request_is_said_in_openais_shape) {
+  const Server server;
+  const std::string good = R"({"model": "nobody-has-it", "prompt": "p"})";
+  {
+    Client client(server.port);  // these leave the connection usable
+    EXPECT_EQ(client.get("/v2/models").status, 404);
+    EXPECT_EQ(client.get("/v1/completions").status, 405);
+    const Response missing = client.post("/v1/completions", good);
+    EXPECT_EQ(missing.status, 404);
+    EXPECT_EQ(error_type(missing), "invalid_request_error");
+    EXPECT_EQ(missing.json().at("error").at("code"), "model_not_found");
+    EXPECT_EQ(client.get("/v1/models/nobody-has-it").status, 404);
+    EXPECT_EQ(client.post("/v1/completions", "{\"model\"").status, 400);
+    EXPECT_EQ(client.post("/v1/chat/completions", R"({"model": "m", "messages": []})").json().at("error").at("param"),
+              "messages");
+    EXPECT_EQ(client.post("/v1/completions", good, "Expect: 100-continue\r\n").status, 100);
+    EXPECT_EQ(client.receive().status, 404);
+  }
+  Client form(server.port);
+  form.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+  EXPECT_EQ(form.receive().status, 415);
+  EXPECT_TRUE(form.closed()) << "what was not read must not become the next request";
+  EXPECT_EQ(Client(server.port).get("/healthz", "Origin: https://evil.example\r\n").status, 403);
+  Client rebound(server.port);
+  rebound.send("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+  EXPECT_EQ(rebound.receive().status, 403);
+  Client nameless(server.port);
+  nameless.send("GET /healthz HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(nameless.receive().status, 400);
+}
+
+TEST(HttpServer, what_is_too_large_or_no_http_is_refused_and_closed) {
+  const Server server;
+  Client declared(server.port);
+  EXPECT_EQ(declared.post("/v1/completions", std::string(1100u << 10, ' ')).status, 413);
+  Client chunked(server.port);
+  chunked.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               "Transfer-Encoding: chunked\r\n\r\n");
+  for (int i = 0; i < 18; ++i) chunked.send("10000\r\n" + std::string(0x10000, ' ') + "\r\n");
+  EXPECT_EQ(chunked.receive().status, 413);
+  EXPECT_EQ(Client(server.port).get("/healthz", "X: " + std::string(17u << 10, 'x') + "\r\n").status, 431);
+  Client noise(server.port);
+  noise.send("\x16\x03\x01\x02 this is no HTTP\r\n\r\n");
+  EXPECT_EQ(noise.receive().status, 400);
+  EXPECT_TRUE(noise.closed());
+  EXPECT_EQ(Client(server.port).get("/healthz").status, 200) << "others are served as before";
+}
+
+TEST(HttpServer, a_token_is_demanded_where_one_is_set_but_not_for_health) {
+  const Server server({}, "s3cret");
+  Client client(server.port);
+  const Response refused = client.get("/v1/models");
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(refused.headers.at("www-authenticate"), "Bearer");
+  EXPECT_EQ(client.get("/v1/models", "Authorization: Bearer s3cret\r\n").status, 200);
+  EXPECT_EQ(client.get("/healthz").status, 200);
+}
+
+TEST(HttpServer, without_a_token_it_listens_on_loopback_alone) {
+  Server server;
+  const auto open = server.start_another({.listen = "0.0.0.0:0"});
+  ASSERT_FALSE(open);
+  EXPECT_EQ(open.error().code, Code::kFailedPrecondition);
+  EXPECT_NE(open.error().message.find("bearer token"), std::string::npos);
+  EXPECT_EQ(server.start_another({.listen = "nonsense"}).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(server.start_another({.listen = fmt::format("127.0.0.1:{}", server.port)}).error().code, Code::kUnavailable);
+}
+
+TEST(HttpServer, a_model_answers_whole_and_in_a_stream_with_one_text) {
+  SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
+  const Server server({model});
+  server.wait_for_model();
+  Client client(server.port);
+  const std::string request = R"("model": "stories260K", "prompt": "Once upon a time", "max_tokens": 40, "temperature": 0)";
+  const Response whole = client.post("/v1/completions", "{" + request + "}");
+  ASSERT_EQ(whole.status, 200) << whole.body;
+  EXPECT_EQ(whole.json().at_pointer("/usage/completion_tokens"), 40);
+  EXPECT_EQ(whole.json().at_pointer("/choices/0/finish_reason"), "length");
+  EXPECT_EQ(whole.json().at_pointer("/sedge/attempts"), 1);
+
+  const Response stream =
+      client.post("/v1/completions", "{" + request + R"(, "stream": true, "stream_options": {"include_usage": true}})");
+  ASSERT_EQ(stream.status, 200);
+  EXPECT_TRUE(stream.headers.at("content-type").starts_with("text/event-stream"));
+  std::string text;
+  std::size_t events = 0;
+  std::string_view left = stream.body;
+  json::Value last;
+  for (; left.starts_with("data: {"); ++events) {
+    const auto end = left.find("\n\n");
+    last = *json::parse(left.substr(6, end - 6), "event");
+    const auto& choices = last.at("choices").get_array();
+    if (!choices.empty()) text += *json::get_string(choices[0].get_object(), "text");
+    left.remove_prefix(end + 2);
+  }
+  EXPECT_EQ(left, "data: [DONE]\n\n");
+  EXPECT_GT(events, 3u);
+  EXPECT_EQ(last.at_pointer("/usage/completion_tokens"), 40);
+  EXPECT_EQ(json::Value(text), whole.json().at_pointer("/choices/0/text"));
+  EXPECT_EQ(client.get("/healthz").status, 200) << "the connection goes on after a stream";
+}
+
+TEST(HttpServer, a_deadline_that_cannot_be_met_is_refused_or_falls_back) {
+  SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
+  const Server server({model});
+  server.wait_for_model();
+  Client client(server.port);
+  const std::string request = R"("model": "stories260K", "prompt": "Once", "max_tokens": 400, "deadline_ms": 1)";
+  for (const char* stream : {"false", "true"}) {
+    const Response late = client.post("/v1/completions", fmt::format("{{{}, \"stream\": {}}}", request, stream));
+    EXPECT_TRUE(late.status == 429 || late.status == 504) << late.body;  // 504: it ended before it was admitted
+    EXPECT_EQ(late.headers.contains("retry-after"), late.status == 429);
+  }
+  const Response rule = client.post("/v1/completions", "{" + request + R"(, "fallback": "hold"})");
+  EXPECT_EQ(rule.status, 200);
+  EXPECT_EQ(rule.json().at_pointer("/choices/0/text"), "hold");
+  EXPECT_EQ(rule.json().at_pointer("/sedge/outcome"), "fallback");
+  EXPECT_EQ(rule.json().at_pointer("/sedge/deadline_met"), false);
+}
+
+TEST(HttpServer, a_client_that_goes_away_ends_its_task) {
+  SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
+  const Server server({model});
+  server.wait_for_model();
+  {
+    Client client(server.port);
+    const std::string body =
+        R"({"model": "stories260K", "prompt": "Once", "max_tokens": 100000, "temperature": 0, "stream": true})";
+    client.send(fmt::format("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                            "Content-Length: {}\r\n\r\n{}",
+                            body.size(), body));
+    ASSERT_TRUE(client.wait_for("data: "));
+  }
+  while (server.metric("sedge_tasks_open") != 0) {
+  }
+  EXPECT_EQ(server.metric("sedge_tasks_open"), 0);
+}
+
+}  // namespace
+}  // namespace sedge::api

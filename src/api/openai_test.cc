@@ -1,0 +1,299 @@
+#include "api/openai.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "api/guard.h"
+#include "base/json.h"
+
+namespace sedge::api {
+namespace {
+
+CompletionRequest parsed(Kind kind, std::string_view body, RequestContext context = {}) {
+  auto request = parse_completion(kind, body, context);
+  EXPECT_TRUE(request) << (request ? "" : request.error().message);
+  return request ? *request : CompletionRequest{};
+}
+
+ApiError refusal(Kind kind, std::string_view body, RequestContext context = {}) {
+  auto request = parse_completion(kind, body, context);
+  EXPECT_FALSE(request) << body;
+  return request ? ApiError{.status = 0} : request.error();
+}
+
+json::Value json_of(std::string_view text) { return *json::parse(text, "test"); }
+
+// The JSON objects of a stream, and "[DONE]" as a string.
+std::vector<json::Value> events_of(std::string_view stream) {
+  std::vector<json::Value> events;
+  while (!stream.empty()) {
+    const auto end = stream.find("\n\n");
+    EXPECT_TRUE(stream.starts_with("data: "));
+    EXPECT_NE(end, std::string_view::npos);
+    const std::string_view data = stream.substr(6, end - 6);
+    events.push_back(data == "[DONE]" ? json::Value("[DONE]") : json_of(data));
+    stream.remove_prefix(end + 2);
+  }
+  return events;
+}
+
+node::TaskResult answered(std::string text) {
+  node::TaskResult result;
+  result.outcome = node::Outcome::kAnswered;
+  result.text = std::move(text);
+  result.tokens = {5, 6, 7, -1};
+  result.stopped = true;
+  result.attempts = 1;
+  result.deadline_met = true;
+  result.prompt_tokens = 4;
+  result.served_by.bytes[0] = 0xab;
+  return result;
+}
+
+const AnswerHead kChatHead{.kind = Kind::kChat, .created = 1700000000, .model = "heron"};
+const AnswerHead kTextHead{.kind = Kind::kCompletion, .created = 1700000000, .model = "heron"};
+
+TEST(OpenAi, a_completion_request_becomes_a_task) {
+  const auto request = parsed(Kind::kCompletion, R"({"model": "heron", "prompt": "scout two, ", "max_tokens": 12,
+      "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.1, "seed": -1,
+      "stop": ["\n", "END"], "deadline_ms": 250.5, "fallback": "hold", "stream": true,
+      "stream_options": {"include_usage": true}})");
+  const wire::TaskSpec& spec = request.task.spec;
+  EXPECT_EQ(spec.model, "heron");
+  EXPECT_EQ(spec.prompt, "scout two, ");
+  EXPECT_TRUE(spec.turns.empty());
+  EXPECT_EQ(spec.tokens_max, 12u);
+  EXPECT_EQ(spec.stops, (std::vector<std::string>{"\n", "END"}));
+  EXPECT_EQ(spec.sampling, (env::Sampling{0.5, 40, 0.9, 0.05, 1.1, ~0ull}));
+  EXPECT_EQ(request.task.deadline, std::optional<Duration>(250500us));
+  EXPECT_EQ(request.task.fallback, "hold");
+  EXPECT_TRUE(request.stream);
+  EXPECT_TRUE(request.include_usage);
+}
+
+TEST(OpenAi, a_chat_request_becomes_turns) {
+  const auto request = parsed(Kind::kChat, R"({"model": "m", "max_completion_tokens": 3, "messages": [
+      {"role": "developer", "content": "be brief"},
+      {"role": "user", "content": [{"type": "text", "text": "land "}, {"type": "text", "text": "now"}]},
+      {"role": "assistant", "content": "ok"}]})");
+  const std::vector<env::ChatTurn> turns = {{"system", "be brief"}, {"user", "land now"}, {"assistant", "ok"}};
+  EXPECT_EQ(request.task.spec.turns, turns);
+  EXPECT_EQ(request.task.spec.tokens_max, 3u);
+}
+
+TEST(OpenAi, what_a_client_leaves_out_or_sets_to_null_has_openais_defaults) {
+  for (const char* body : {R"({"model": "m", "prompt": ""})",
+                           R"({"model": "m", "prompt": [""], "stop": null, "seed": null, "temperature": null, "n": 1,
+                               "stream": false, "logprobs": null, "tools": [], "response_format": {"type": "text"}})"}) {
+    const auto request = parsed(Kind::kCompletion, body, {.seed = 99});
+    EXPECT_EQ(request.task.spec.sampling, (env::Sampling{.temperature = 1, .seed = 99}));
+    EXPECT_FALSE(request.task.deadline);
+    EXPECT_FALSE(request.task.fallback);
+    EXPECT_FALSE(request.stream);
+  }
+}
+
+TEST(OpenAi, the_deadline_may_come_in_a_header_and_the_body_wins) {
+  const std::string body = R"({"model": "m", "prompt": "p")";
+  EXPECT_EQ(parsed(Kind::kCompletion, body + "}", {.deadline_header = "300"}).task.deadline, std::optional<Duration>(300ms));
+  EXPECT_EQ(parsed(Kind::kCompletion, body + R"(, "deadline_ms": 40})", {.deadline_header = "300"}).task.deadline,
+            std::optional<Duration>(40ms));
+  for (const char* wrong : {"soon", "0", "-5", "1e99", "nan", "30 ms"}) {
+    EXPECT_EQ(refusal(Kind::kCompletion, body + "}", {.deadline_header = wrong}).param, "X-Sedge-Deadline-Ms") << wrong;
+  }
+}
+
+TEST(OpenAi, a_wrong_field_is_refused_by_name) {
+  const std::pair<const char*, const char*> wrong[] = {
+      {R"({"prompt": "p"})", "model"},
+      {R"({"model": 5, "prompt": "p"})", "model"},
+      {R"({"model": "m"})", "prompt"},
+      {R"({"model": "m", "prompt": ["a", "b"]})", "prompt"},
+      {R"({"model": "m", "prompt": [1, 2]})", "prompt"},
+      {R"({"model": "m", "prompt": "p", "max_tokens": 0})", "max_tokens"},
+      {R"({"model": "m", "prompt": "p", "max_tokens": 1.5})", "max_tokens"},
+      {R"({"model": "m", "prompt": "p", "max_tokens": 1e300})", "max_tokens"},
+      {R"({"model": "m", "prompt": "p", "temperature": "hot"})", "temperature"},
+      {R"({"model": "m", "prompt": "p", "temperature": 2.5})", "temperature"},
+      {R"({"model": "m", "prompt": "p", "top_p": -0.1})", "top_p"},
+      {R"({"model": "m", "prompt": "p", "seed": 1.5})", "seed"},
+      {R"({"model": "m", "prompt": "p", "stop": [""]})", "stop"},
+      {R"({"model": "m", "prompt": "p", "stop": {"a": 1}})", "stop"},
+      {R"({"model": "m", "prompt": "p", "stream": 1})", "stream"},
+      {R"({"model": "m", "prompt": "p", "stream_options": {}})", "stream_options"},
+      {R"({"model": "m", "prompt": "p", "deadline_ms": 0})", "deadline_ms"},
+      {R"({"model": "m", "prompt": "p", "fallback": 1})", "fallback"},
+      {R"({"model": "m", "prompt": "p", "n": 2})", "n"},
+      {R"({"model": "m", "prompt": "p", "logprobs": 3})", "logprobs"},
+      {R"({"model": "m", "prompt": "p", "presence_penalty": 0.5})", "presence_penalty"},
+  };
+  for (const auto& [body, param] : wrong) {
+    const ApiError error = refusal(Kind::kCompletion, body);
+    EXPECT_EQ(error.status, 400u) << body;
+    EXPECT_EQ(error.type, "invalid_request_error") << body;
+    EXPECT_EQ(error.param, param) << body;
+  }
+  const std::pair<const char*, const char*> wrong_chats[] = {
+      {R"({"model": "m", "messages": []})", "messages"},
+      {R"({"model": "m", "messages": "hi"})", "messages"},
+      {R"({"model": "m", "messages": [7]})", "messages[0]"},
+      {R"({"model": "m", "messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]})",
+       "messages[1].role"},
+      {R"({"model": "m", "messages": [{"role": "user"}]})", "messages[0].content"},
+      {R"({"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]})", "messages[0].content"},
+      {R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})", "tools"},
+  };
+  for (const auto& [body, param] : wrong_chats) EXPECT_EQ(refusal(Kind::kChat, body).param, param) << body;
+}
+
+TEST(OpenAi, a_prompt_that_no_frame_between_nodes_could_carry_is_refused) {
+  const std::string large(600u << 10, 'a');
+  EXPECT_EQ(refusal(Kind::kCompletion, R"({"model": "m", "prompt": ")" + large + "\"}").param, "prompt");
+  EXPECT_EQ(refusal(Kind::kChat, R"({"model": "m", "messages": [{"role": "user", "content": ")" + large + "\"}]}").param,
+            "messages");
+}
+
+TEST(OpenAi, any_bytes_are_a_request_or_a_400) {
+  EXPECT_TRUE(rc::check([](const std::string& noise) {
+    const std::string base = R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "stop": "x", "seed": 3})";
+    std::string body = base;
+    const auto at = *rc::gen::inRange<std::size_t>(0, base.size());
+    body.replace(at, std::min(noise.size(), base.size() - at), noise);
+    for (const Kind kind : {Kind::kChat, Kind::kCompletion}) {
+      const auto request = parse_completion(kind, body, {.deadline_header = noise, .trace = noise});
+      RC_ASSERT(request || request.error().status == 400u);
+      if (!request) RC_ASSERT(json::parse(error_body(request.error()), "error").has_value());
+    }
+  }));
+}
+
+TEST(OpenAi, an_answer_carries_text_usage_and_who_served) {
+  const auto text = json_of(completion_body(kTextHead, answered("a tale")));
+  EXPECT_EQ(text.at("object"), "text_completion");
+  EXPECT_EQ(text.at_pointer("/choices/0/text"), "a tale");
+  EXPECT_EQ(text.at_pointer("/choices/0/finish_reason"), "stop");
+  EXPECT_EQ(text.at_pointer("/usage/prompt_tokens"), 4);
+  EXPECT_EQ(text.at_pointer("/usage/completion_tokens"), 3) << "a flush is no token";
+  EXPECT_EQ(text.at_pointer("/usage/total_tokens"), 7);
+  EXPECT_EQ(text.at_pointer("/sedge/outcome"), "answered");
+  EXPECT_EQ(text.at_pointer("/sedge/deadline_met"), true);
+  EXPECT_EQ(text.at_pointer("/sedge/served_by"), "ab000000000000000000000000000000");
+
+  auto cut = answered("long");
+  cut.stopped = false;
+  const auto chat = json_of(completion_body(kChatHead, cut));
+  EXPECT_EQ(chat.at("object"), "chat.completion");
+  EXPECT_EQ(chat.at_pointer("/choices/0/message/role"), "assistant");
+  EXPECT_EQ(chat.at_pointer("/choices/0/message/content"), "long");
+  EXPECT_EQ(chat.at_pointer("/choices/0/finish_reason"), "length");
+}
+
+TEST(OpenAi, a_chat_stream_is_role_then_text_then_end_then_usage) {
+  AnswerHead head = kChatHead;
+  head.include_usage = true;
+  const auto result = answered("land");
+  const auto events =
+      events_of(first_event(head) + text_event(head, "la") + text_event(head, "nd") + last_events(head, result, true));
+  ASSERT_EQ(events.size(), 6u);
+  EXPECT_EQ(events[0].at_pointer("/choices/0/delta/role"), "assistant");
+  EXPECT_EQ(events[1].at_pointer("/choices/0/delta/content"), "la");
+  EXPECT_TRUE(events[1].at("usage").is_null());
+  EXPECT_TRUE(events[2].at_pointer("/choices/0/finish_reason").is_null());
+  EXPECT_EQ(events[3].at_pointer("/choices/0/finish_reason"), "stop");
+  EXPECT_TRUE(events[3].at_pointer("/choices/0/delta").get_object().empty());
+  EXPECT_EQ(events[3].at_pointer("/sedge/attempts"), 1);
+  EXPECT_TRUE(events[4].at("choices").get_array().empty());
+  EXPECT_EQ(events[4].at_pointer("/usage/total_tokens"), 7);
+  EXPECT_EQ(events[5], "[DONE]");
+}
+
+TEST(OpenAi, a_fallback_is_the_answer_only_where_no_text_of_the_model_stands) {
+  auto late = answered("hold position");
+  late.outcome = node::Outcome::kFallback;
+  late.reason = "the deadline passed";
+  late.deadline_met = false;
+  EXPECT_FALSE(error_of(late, false));
+  const auto before = events_of(last_events(kTextHead, late, false));
+  ASSERT_EQ(before.size(), 3u);
+  EXPECT_EQ(before[0].at_pointer("/choices/0/text"), "hold position");
+  EXPECT_EQ(before[1].at_pointer("/sedge/outcome"), "fallback");
+  EXPECT_EQ(before[1].at_pointer("/sedge/deadline_met"), false);
+  EXPECT_EQ(before[1].at_pointer("/choices/0/finish_reason"), "stop");
+  const auto amid = events_of(last_events(kTextHead, late, true));
+  ASSERT_EQ(amid.size(), 2u);
+  EXPECT_EQ(amid[0].at_pointer("/choices/0/text"), "");
+  EXPECT_EQ(amid[0].at_pointer("/choices/0/finish_reason"), "length");
+  EXPECT_EQ(amid[0].at_pointer("/sedge/fallback"), "hold position");
+}
+
+TEST(OpenAi, each_way_to_fail_has_its_status) {
+  const std::tuple<node::Outcome, bool, unsigned, const char*> ways[] = {
+      {node::Outcome::kRefused, false, 429, "rate_limit_error"},
+      {node::Outcome::kDeadlineExceeded, false, 504, "timeout_error"},
+      {node::Outcome::kFailed, false, 500, "server_error"},
+      {node::Outcome::kFailed, true, 503, "server_error"},
+  };
+  for (const auto& [outcome, leaving, status, type] : ways) {
+    node::TaskResult result;
+    result.outcome = outcome;
+    result.reason = "why \"it\" failed";
+    result.retry_after = 1500ms;
+    const auto error = error_of(result, leaving);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->status, status);
+    EXPECT_EQ(error->type, type);
+    EXPECT_EQ(error->retry_after.has_value(), status == 429);
+    const auto body = json_of(error_body(*error));
+    EXPECT_EQ(body.at_pointer("/error/type"), type);
+    EXPECT_TRUE(body.at_pointer("/error/param").is_null());
+    EXPECT_EQ(body.at_pointer("/error/message") == "why \"it\" failed", !leaving);
+  }
+}
+
+TEST(Guard, a_request_must_name_this_machine_and_come_from_a_page_of_it) {
+  const auto local = env::Endpoint::v4(127, 0, 0, 1, 7335);
+  const auto status = [&](const Caller& caller, std::string_view token = "") {
+    const auto error = check_caller(caller, token, local);
+    return error ? error->status : 200u;
+  };
+  for (const char* host : {"localhost", "LOCALHOST:7335", "127.0.0.1", "127.0.0.1:80", "[::1]:7335"}) {
+    EXPECT_EQ(status({.host = host}), 200u) << host;
+  }
+  for (const char* host : {"evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.1.7:7335", "[::2]",
+                           "::1", "[", ":7335", " "}) {
+    EXPECT_EQ(status({.host = host}), 403u) << host;
+  }
+  EXPECT_EQ(status({}), 400u);
+  EXPECT_EQ(status({.host = "localhost", .origin = "http://localhost:5173"}), 200u);
+  for (const char* origin : {"https://evil.example", "null", "http://", "localhost", "http://127.0.0.1@evil.example"}) {
+    EXPECT_EQ(status({.host = "localhost", .origin = origin}), 403u) << origin;
+  }
+}
+
+TEST(Guard, a_token_is_proved_whole_and_then_any_host_name_will_do) {
+  const auto local = env::Endpoint::v4(192, 168, 1, 7, 7335);
+  const auto status = [&](std::string_view authorization) {
+    const auto error = check_caller({.host = "robot7.local", .authorization = authorization}, "s3cret", local);
+    return error ? error->status : 200u;
+  };
+  EXPECT_EQ(status("Bearer s3cret"), 200u);
+  EXPECT_EQ(status("bearer s3cret"), 200u);
+  for (const char* wrong : {"", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret"}) {
+    EXPECT_EQ(status(wrong), 401u) << wrong;
+  }
+}
+
+TEST(Guard, a_body_is_json_or_415) {
+  EXPECT_FALSE(check_content_type("application/json"));
+  EXPECT_FALSE(check_content_type("Application/JSON ; charset=utf-8"));
+  for (const char* type : {"", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"}) {
+    const auto error = check_content_type(type);
+    ASSERT_TRUE(error) << type;
+    EXPECT_EQ(error->status, 415u);
+  }
+}
+
+}  // namespace
+}  // namespace sedge::api

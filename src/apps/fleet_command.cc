@@ -1,0 +1,189 @@
+// sedge fleet create | invite | join | revoke: who belongs to the fleet.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/App.hpp>
+#include <unistd.h>
+
+#include "apps/command.h"
+#include "apps/control_client.h"
+#include "platform/file_storage.h"
+#include "platform/home.h"
+#include "platform/join_client.h"
+#include "platform/system.h"
+
+namespace sedge::apps {
+namespace {
+
+struct FleetOptions {
+  std::string home = default_home();
+  std::string name;
+  std::string root_key;  // where the root's key goes
+  std::string subject;   // invitation, or node
+  std::vector<std::string> seeds;
+  std::vector<std::string> grants;
+  double patience_s = 30;
+  bool json = false;
+};
+
+std::string host_name() {
+  char name[65] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != 0 ? name : "node";
+}
+
+std::uint64_t serial_now() { return static_cast<std::uint64_t>(platform::wall_seconds()) * 1'000'000; }
+
+Status refuse_second_life(const std::filesystem::path& home) {
+  if (!platform::has_home_file(home, trust::HomeFile::kNodeCertificate)) return {};
+  return fail(Code::kAlreadyExists, "{} belongs to a fleet already: name another folder with --home or SEDGE_HOME, or remove this one",
+              home.string());
+}
+
+void print(const FleetOptions& options, const json::Object& object, const std::string& people) {
+  if (options.json) fmt::print("{}\n", json::write(object));
+  else fmt::print("{}\n", people);
+}
+
+// Root -> issuer -> node, all made here; the root's key then belongs somewhere else.
+Status create(const FleetOptions& options) {
+  const std::filesystem::path home = options.home;
+  SEDGE_CHECK(refuse_second_life(home));
+  const std::string name = options.name.empty() ? host_name() : options.name;
+  if (!trust::valid_name(name)) return fail(Code::kInvalidArgument, "'{}' is no name: 1 to 64 printable characters", name);
+  SEDGE_CHECK(platform::make_home(home));
+  platform::SystemEntropy entropy;
+  const auto root = trust::KeyPair::generate(entropy);
+  const auto issuer_key = trust::KeyPair::generate(entropy);
+  const auto node_key = trust::KeyPair::generate(entropy);
+
+  trust::Certificate issuer;
+  issuer.fleet = trust::fingerprint(root.public_key);
+  issuer.role = trust::Role::kIssuer;
+  issuer.subject = issuer_key.public_key;
+  issuer.name = name + "/issuer";
+  issuer.grants = trust::Grants::of_an_issuer();
+  issuer.serial = serial_now();
+  trust::sign_certificate(issuer, root.secret);
+  trust::Certificate node = issuer;
+  node.role = trust::Role::kNode;
+  node.subject = node_key.public_key;
+  node.name = name;
+  node.grants = trust::Grants::of_a_node();
+  trust::sign_certificate(node, issuer_key.secret);
+  const trust::CertificateChain chain{issuer, node};
+  SEDGE_CHECK(trust::verify_chain(root.public_key, chain));
+  trust::FleetSecret fleet_secret{};
+  entropy.fill(fleet_secret);
+
+  using trust::HomeFile;
+  const std::filesystem::path root_path =
+      options.root_key.empty() ? home / trust::home_file(HomeFile::kRootKey).name : std::filesystem::path(options.root_key);
+  SEDGE_CHECK(platform::write_file_atomically(root_path, as_bytes(trust::encode_key(HomeFile::kRootKey, root.secret))));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetRoot, trust::encode_root(root.public_key)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetSecret, trust::encode_fleet_secret(fleet_secret)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kIssuerKey, trust::encode_key(HomeFile::kIssuerKey, issuer_key.secret)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kIssuerCertificate, trust::encode_issuer_certificate(issuer)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, node_key.secret)));
+  // The certificate comes last: a home without one belongs to no fleet, so a crash on the way leaves nothing half made.
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeCertificate, trust::encode_node_certificate(chain)));
+  const std::string id = trust::node_id_of(node_key.public_key).hex();
+  print(options, {{"fleet", to_hex(issuer.fleet)}, {"node", id}, {"name", name}, {"root_key", root_path.string()}},
+        fmt::format("fleet {} created; this machine is its first node, '{}', and may invite others\n"
+                    "the root key is {}: move it to a stick and lock it away; daily work does not need it\n"
+                    "next: sedge up, then sedge fleet invite",
+                    to_hex(issuer.fleet).substr(0, 16), name, root_path.string()));
+  return {};
+}
+
+Status invite(const FleetOptions& options) {
+  json::Object request{{"op", "invite"}, {"name", options.name}};
+  if (!options.grants.empty()) request["grants"] = json::Array(options.grants.begin(), options.grants.end());
+  SEDGE_TRY(const json::Object answer, ask_once(options.home, request));
+  SEDGE_TRY(const std::string text, json::get_string(answer, "invitation"));
+  print(options, answer, text);
+  if (!options.json && on_terminal()) fmt::print(stderr, "good for one machine, once: sedge fleet join {}...\n", text.substr(0, 16));
+  return {};
+}
+
+// The key is made, and kept, before anything is asked: a join that broke off goes on with the same key.
+Result<trust::SecretKey> own_key(const std::filesystem::path& home) {
+  using trust::HomeFile;
+  if (platform::has_home_file(home, HomeFile::kNodeKey)) {
+    SEDGE_TRY(const std::string text, platform::read_home_file(home, HomeFile::kNodeKey));
+    return trust::decode_key(HomeFile::kNodeKey, text);
+  }
+  platform::SystemEntropy entropy;
+  auto pair = trust::KeyPair::generate(entropy);
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, pair.secret)));
+  return std::move(pair.secret);
+}
+
+Status join(const FleetOptions& options) {
+  const std::filesystem::path home = options.home;
+  SEDGE_CHECK(refuse_second_life(home));
+  SEDGE_TRY(const trust::Invitation invitation, trust::parse_invitation(options.subject));
+  SEDGE_CHECK(platform::make_home(home));
+  SEDGE_TRY(const trust::SecretKey key, own_key(home));
+  const std::string name = options.name.empty() ? host_name() : options.name;
+  const auto patience = Duration(static_cast<std::int64_t>(options.patience_s * 1e9));
+  SEDGE_TRY(const trust::JoinGrant grant, platform::join(invitation, key, name, options.seeds, patience));
+  SEDGE_TRY(const trust::CertificateChain chain, trust::decode_chain(grant.chain));
+  using trust::HomeFile;
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetRoot, trust::encode_root(grant.root)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetSecret, trust::encode_fleet_secret(grant.fleet_secret)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeCertificate, trust::encode_node_certificate(chain)));
+  std::string seeds;
+  for (const std::string& seed : grant.seeds) seeds += " --seed " + seed;
+  json::Array seed_list(grant.seeds.begin(), grant.seeds.end());
+  print(options,
+        {{"fleet", to_hex(chain.node.fleet)}, {"node", trust::node_id_of(chain.node.subject).hex()}, {"name", chain.node.name}, {"seeds", seed_list}},
+        fmt::format("joined fleet {} as '{}'\nnext: sedge up{}", to_hex(chain.node.fleet).substr(0, 16), chain.node.name, seeds));
+  return {};
+}
+
+Status revoke(const FleetOptions& options) {
+  std::string whom;
+  SEDGE_CHECK(ask(options.home, {{"op", "revoke"}, {"node", options.subject}}, [&whom](const json::Object& line) {
+    if (line.contains("revoked")) whom = line.at("revoked").as_string();
+    return true;
+  }));
+  print(options, {{"revoked", whom}}, fmt::format("{} is withdrawn; every node drops it as the word reaches it", whom));
+  return {};
+}
+
+}  // namespace
+
+void add_fleet(Commands& commands) {
+  CLI::App* fleet = commands.add(commands.root(), "fleet", "Start a fleet, let machines in, put them out",
+                                 "sedge fleet create --name gateway");
+  fleet->require_subcommand(1);
+  const auto subcommand = [&](const char* name, const char* help, const char* example,
+                              Status (*run)(const FleetOptions&)) {
+    auto options = std::make_shared<FleetOptions>();
+    CLI::App* app = commands.add(*fleet, name, help, example);
+    app->add_option("--home", options->home, "folder of the node's identity and state")->capture_default_str();
+    app->add_flag("--json", options->json, "one JSON object");
+    commands.on(app, [options, run] { return run(*options); });
+    return std::pair(app, options);
+  };
+  const auto [create_app, create_options] =
+      subcommand("create", "Start a fleet; this machine is its first node", "sedge fleet create --name gateway", create);
+  create_app->add_option("--name", create_options->name, "of this node; the host's name by default");
+  create_app->add_option("--root-key", create_options->root_key, "file for the root key, such as one on a stick");
+  const auto [invite_app, invite_options] =
+      subcommand("invite", "Make a one-time invitation for one machine", "sedge fleet invite --name rover-7", invite);
+  invite_app->add_option("--name", invite_options->name, "that the new node shall have; else it chooses");
+  invite_app->add_option("--grant", invite_options->grants, "such as pub:telemetry/#; several allowed; default: everything a node may do");
+  const auto [join_app, join_options] =
+      subcommand("join", "Join a fleet with an invitation", "sedge fleet join sedge1:... --name rover-7", join);
+  join_app->add_option("invitation", join_options->subject, "the text that `sedge fleet invite` printed")->required();
+  join_app->add_option("--name", join_options->name, "of this node; the host's name by default");
+  join_app->add_option("--seed", join_options->seeds, "address of the issuer, instead of those in the invitation");
+  join_app->add_option("--patience", join_options->patience_s, "seconds to keep trying")->capture_default_str();
+  const auto [revoke_app, revoke_options] =
+      subcommand("revoke", "Withdraw a node's certificate, everywhere", "sedge fleet revoke rover-7", revoke);
+  revoke_app->add_option("node", revoke_options->subject, "its name, or the beginning of its id")->required();
+}
+
+}  // namespace sedge::apps

@@ -1,0 +1,128 @@
+// sedge set, get, watch, pub, sub: the fleet's state and messages from a shell, through the running node.
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include <CLI/App.hpp>
+
+#include "apps/command.h"
+#include "apps/control_client.h"
+
+namespace sedge::apps {
+namespace {
+
+struct StateOptions {
+  std::string home = default_home();
+  std::string place;  // path, topic or filter
+  std::string value;
+  std::string kind = "register";
+  std::int64_t by = 0;
+  std::uint64_t count = 0;
+  bool retain = false;
+  bool best_effort = false;
+  bool json = false;
+};
+
+// "north/field = dry", or one value a line for those that hold several.
+void print_entry(const json::Object& line) {
+  const auto text = [](const json::Value& value) {
+    return value.is_string() ? std::string(value.get_string()) : json::write(value);
+  };
+  const std::string name = text(line.contains("path") ? line.at("path") : line.at("topic"));
+  if (line.contains("erased")) fmt::print("{} (erased)\n", name);
+  else if (const auto* values = line.if_contains("values")) {
+    for (const json::Value& each : values->get_array()) fmt::print("{} = {}\n", name, text(each));
+    if (values->get_array().empty()) fmt::print("{} (empty)\n", name);
+  } else {
+    for (const char* key : {"value", "value_base64", "payload", "payload_base64"}) {
+      if (line.contains(key)) fmt::print("{} = {}\n", name, text(line.at(key)));
+    }
+  }
+  std::fflush(stdout);
+}
+
+Status stream(const StateOptions& options, const json::Object& request) {
+  std::uint64_t seen = 0;
+  return ask(options.home, request, [&](const json::Object& line) {
+    if (line.contains("subscribed")) {
+      if (on_terminal()) fmt::print(stderr, "subscribed; Ctrl-C ends\n");
+      return true;
+    }
+    if (options.json) {
+      fmt::print("{}\n", json::write(line));
+      std::fflush(stdout);
+    } else if (line.contains("path") || line.contains("topic")) {
+      print_entry(line);
+    }
+    return options.count == 0 || ++seen < options.count;
+  });
+}
+
+CLI::App* command(Commands& commands, StateOptions& options, const char* name, const char* help, const char* example,
+                  const char* place, const char* place_help) {
+  CLI::App* app = commands.add(commands.root(), name, help, example);
+  app->add_option("--home", options.home, "folder of the node")->capture_default_str();
+  app->add_option(place, options.place, place_help)->required();
+  app->add_flag("--json", options.json, "one JSON object a line");
+  return app;
+}
+
+void add_set(Commands& commands) {
+  auto options = std::make_shared<StateOptions>();
+  CLI::App* app = command(commands, *options, "set", "Write a replicated entry; returns when it is durable",
+                          "sedge set field/north dry", "path", "where");
+  app->add_option("value", options->value, "what");
+  app->add_flag_callback("--multi", [options] { options->kind = "multi"; }, "keep concurrent writes side by side");
+  app->add_flag_callback("--insert", [options] { options->kind = "insert"; }, "add the value to a set");
+  app->add_flag_callback("--remove", [options] { options->kind = "remove"; }, "take the value out of a set");
+  app->add_flag_callback("--erase", [options] { options->kind = "erase"; }, "erase the entry");
+  app->add_option("--add", options->by, "change a counter by this much");
+  commands.on(app, [options, app]() -> Status {
+    const bool counter = app->count("--add") > 0;
+    json::Object request{{"op", "set"}, {"path", options->place}, {"kind", counter ? "counter" : options->kind}};
+    if (counter) request["by"] = options->by;
+    else if (options->kind != "erase") {
+      if (app->count("value") == 0) return fail(Code::kInvalidArgument, "give a value: sedge set PATH VALUE");
+      request["value"] = options->value;
+    }
+    return stream(*options, request);
+  });
+}
+
+void add_reader(Commands& commands, const char* name, const char* help, const char* example, const char* key,
+                const char* place_help) {
+  auto options = std::make_shared<StateOptions>();
+  CLI::App* app = command(commands, *options, name, help, example, key, place_help);
+  if (std::string_view(name) != "get") app->add_option("--count", options->count, "end after this many; 0: never");
+  commands.on(app, [options, name, key] {
+    return stream(*options, {{"op", name}, {key, options->place}});
+  });
+}
+
+void add_pub(Commands& commands) {
+  auto options = std::make_shared<StateOptions>();
+  CLI::App* app = command(commands, *options, "pub", "Publish a message", "sedge pub robot/7/orders '{\"do\":\"hold\"}'",
+                          "topic", "topic");
+  app->add_option("payload", options->value, "the message")->required();
+  app->add_flag("--retain", options->retain, "keep it as the topic's last value");
+  app->add_flag("--best-effort", options->best_effort, "may be lost; never waits");
+  commands.on(app, [options] {
+    return stream(*options, {{"op", "pub"},
+                             {"topic", options->place},
+                             {"payload", options->value},
+                             {"retain", options->retain},
+                             {"reliable", !options->best_effort}});
+  });
+}
+
+}  // namespace
+
+void add_state(Commands& commands) {
+  add_set(commands);
+  add_reader(commands, "get", "Read entries; + and # choose several", "sedge get 'field/#'", "path", "path or filter");
+  add_reader(commands, "watch", "Follow entries as they change", "sedge watch 'field/#'", "filter", "path or filter");
+  add_pub(commands);
+  add_reader(commands, "sub", "Follow messages", "sedge sub 'robot/+/telemetry'", "filter", "topic or filter");
+}
+
+}  // namespace sedge::apps

@@ -1,0 +1,70 @@
+// sedge status: the fleet as this node sees it.
+#include <memory>
+#include <string>
+
+#include <CLI/App.hpp>
+
+#include "apps/command.h"
+#include "apps/control_client.h"
+
+namespace sedge::apps {
+namespace {
+
+std::string model_names(const json::Object& member) {
+  std::string names;
+  if (const auto* models = member.if_contains("models"); models != nullptr && models->is_array()) {
+    for (const json::Value& model : models->get_array()) {
+      if (!names.empty()) names += ' ';
+      if (model.is_object() && model.get_object().contains("name")) names += model.get_object().at("name").as_string();
+    }
+  }
+  return names.empty() ? "-" : names;
+}
+
+Status print_people(const json::Object& report) {
+  SEDGE_TRY(const std::string name, json::get_string(report, "name"));
+  SEDGE_TRY(const std::string listening, json::get_string(report, "listening"));
+  SEDGE_TRY(const std::uint64_t alive, json::get_uint(report, "alive"));
+  SEDGE_TRY(const std::uint64_t resident, json::get_uint(report, "resident_bytes"));
+  SEDGE_TRY(const json::Value* members, json::member(report, "members"));
+  if (!members->is_array()) return fail(Code::kInternal, "the node's report has no list of members");
+  fmt::print("{} listens on {}, {} of {} members alive, {:.1f} MB resident\n\n", name, listening, alive,
+             members->get_array().size(), static_cast<double>(resident) / 1e6);
+  fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", "name", "id", "state", "link", "rtt ms", "address", "models");
+  for (const json::Value& each : members->get_array()) {
+    SEDGE_TRY(const json::Object* member, json::as_object(each, "a member"));
+    SEDGE_TRY(const std::string member_name, json::get_string(*member, "name"));
+    SEDGE_TRY(const std::string id, json::get_string(*member, "id"));
+    SEDGE_TRY(const std::string state, json::get_string(*member, "state"));
+    SEDGE_TRY(const bool self, json::get_bool(*member, "self"));
+    SEDGE_TRY(const bool linked, json::get_bool(*member, "linked"));
+    SEDGE_TRY(const double rtt, json::get_double(*member, "rtt_ms"));
+    const auto* endpoints = member->if_contains("endpoints");
+    const bool has_address = endpoints != nullptr && endpoints->is_array() && !endpoints->get_array().empty();
+    fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", member_name, id.substr(0, 8), state,
+               self ? "self" : linked ? "yes" : "no", self || rtt == 0 ? "-" : fmt::format("{:.2f}", rtt),
+               has_address ? std::string(endpoints->get_array().front().as_string()) : "-", model_names(*member));
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_status(Commands& commands) {
+  struct Options {
+    std::string home = default_home();
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = commands.add(commands.root(), "status", "Show the fleet as this node sees it", "sedge status");
+  command->add_option("--home", options->home, "folder of the node")->capture_default_str();
+  command->add_flag("--json", options->json, "everything, for machines");
+  commands.on(command, [options]() -> Status {
+    SEDGE_TRY(const json::Object report, ask_once(options->home, {{"op", "status"}}));
+    if (!options->json) return print_people(report);
+    fmt::print("{}\n", json::write(report));
+    return {};
+  });
+}
+
+}  // namespace sedge::apps

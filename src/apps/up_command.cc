@@ -1,0 +1,91 @@
+// sedge up: runs this machine's node until it is told to stop.
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/App.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <fmt/chrono.h>
+
+#include "api/control_server.h"
+#include "api/http_server.h"
+#include "apps/command.h"
+#include "platform/runtime.h"
+#include "platform/system.h"
+
+namespace sedge::apps {
+namespace {
+
+struct UpOptions {
+  std::string home = default_home();
+  std::string listen = fmt::format("0.0.0.0:{}", platform::kDefaultPort);
+  std::vector<std::string> seeds;
+  std::vector<std::string> models;
+  std::string http = "127.0.0.1:7335";
+  std::string http_token;
+  unsigned workers = 1;
+  unsigned threads = 0;
+  bool no_beacon = false;
+  bool quiet = false;
+};
+
+Status up(const UpOptions& options) {
+  platform::RuntimeOptions runtime_options;
+  runtime_options.home = options.home;
+  runtime_options.listen = options.listen;
+  runtime_options.seeds = options.seeds;
+  runtime_options.models.assign(options.models.begin(), options.models.end());
+  runtime_options.engine_workers = options.workers;
+  runtime_options.engine_threads = options.threads;
+  runtime_options.beacons = !options.no_beacon;
+  if (!options.quiet) {
+    runtime_options.log = [](const std::string& line) {
+      const std::time_t seconds = platform::wall_seconds();
+      fmt::print(stderr, "{:%H:%M:%S} {}\n", fmt::localtime(seconds), line);
+    };
+  }
+  SEDGE_TRY(const auto runtime, platform::Runtime::open(runtime_options));
+  SEDGE_TRY(const auto control, api::ControlServer::start(*runtime));
+  std::unique_ptr<api::HttpServer> http;
+  if (options.http != "off") {
+    SEDGE_TRY(http, api::HttpServer::start(*runtime, {.listen = options.http, .bearer_token = options.http_token}));
+  }
+  boost::asio::signal_set signals(runtime->io(), SIGTERM, SIGINT);
+  const std::function<void()> await_signal = [&] {
+    signals.async_wait([&](const boost::system::error_code& error, int) {
+      if (error) return;
+      runtime->stop();
+      await_signal();  // the second one ends it at once
+    });
+  };
+  await_signal();
+  if (runtime_options.log) {
+    runtime_options.log(fmt::format("node {} ({}) listens on {}{}", runtime->node().options().name,
+                                    runtime->node().id().short_hex(), runtime->listening().text(),
+                                    http ? ", HTTP on " + options.http : ""));
+  }
+  return runtime->run();
+}
+
+}  // namespace
+
+void add_up(Commands& commands) {
+  auto options = std::make_shared<UpOptions>();
+  CLI::App* command = commands.add(commands.root(), "up", "Run this machine's node",
+                                   "sedge up --model models/heron/heron.gguf --seed 192.168.1.7:7334");
+  command->add_option("--home", options->home, "folder of the node's identity and state")->capture_default_str();
+  command->add_option("--listen", options->listen, "UDP address for other nodes")->capture_default_str();
+  command->add_option("--seed", options->seeds, "address of a running node; only needed where multicast is dead");
+  command->add_option("--model", options->models, "GGUF file to load and offer; may be given several times");
+  command->add_option("--http", options->http, "address of the HTTP API, or 'off'")->capture_default_str();
+  command->add_option("--http-token", options->http_token, "bearer token; needed where HTTP listens off loopback");
+  command->add_option("--workers", options->workers, "sequences that run at once")->capture_default_str();
+  command->add_option("--threads", options->threads, "engine threads a worker; 0: all cores")->capture_default_str();
+  command->add_flag("--no-beacon", options->no_beacon, "do not announce this node by multicast");
+  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  commands.on(command, [options] { return up(*options); });
+}
+
+}  // namespace sedge::apps

@@ -1,0 +1,48 @@
+#include "kernels/numeric_class.h"
+
+#include <vector>
+
+#include "kernels/kernel_cases.h"
+#include "kernels/math.h"
+#include "kernels/rope/rope.h"
+
+namespace sedge::kernels {
+namespace {
+
+class Fnv1a {
+ public:
+  void add(Bytes bytes) {
+    for (const std::uint8_t byte : bytes) hash_ = (hash_ ^ byte) * 0x100000001B3ULL;
+  }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0xCBF29CE484222325ULL;
+};
+
+constexpr cases::Size kSizes[] = {{1, 16, 1}, {9, 64, 4}, {6, 51, 7}, {33, 172, 2}};
+
+}  // namespace
+
+std::uint64_t numeric_fingerprint(const Kernels& kernels) {
+  Fnv1a hash;
+  Prng prng(0x5ED6E);
+  for (const cases::Size& size : kSizes) {
+#define SEDGE_HASH(name, Args, format) hash.add(cases::Case<Args>(prng, size, format).run(kernels.name));
+    SEDGE_KERNEL_ROWS(SEDGE_HASH)
+#undef SEDGE_HASH
+  }
+  std::vector<float> values;
+  for (const double frequency : rope_frequencies(16, 10000.0, {})) {
+    for (int position = 0; position < 4000; position += 577) {
+      const SinCos angle = sin_cos(position * frequency);
+      values.push_back(static_cast<float>(angle.sin));
+      values.push_back(static_cast<float>(angle.cos));
+    }
+  }
+  for (float x = kExpMin; x < kExpMax; x += 1.7f) values.push_back(exp_f32(x));
+  hash.add(cases::bits_of(values));
+  return hash.value();
+}
+
+}  // namespace sedge::kernels

@@ -1,0 +1,867 @@
+#include "mesh/state_sync.h"
+
+#include <algorithm>
+#include <memory>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "mesh/state_rows.h"
+#include "trust/certificate.h"
+#include "trust/revocation.h"
+#include "wire/codec.h"
+
+namespace sedge::mesh {
+namespace {
+
+using crdt::Dot;
+using crdt::Hlc;
+using crdt::Op;
+using crdt::OpKind;
+using Values = std::vector<Buffer>;
+
+Buffer text(std::string_view words) { return to_buffer(as_bytes(words)); }
+
+trust::Seed seed_of(std::uint8_t number) { return {number, 77}; }
+
+struct Identity {
+  trust::KeyPair key;
+  NodeId id;
+  Buffer chain;
+};
+
+// Root, issuer, and whoever is enrolled.
+struct Authority {
+  trust::KeyPair root = trust::KeyPair::from_seed(seed_of(1));
+  trust::KeyPair issuer = trust::KeyPair::from_seed(seed_of(2));
+  trust::Certificate issuer_certificate;
+
+  Authority() {
+    issuer_certificate.role = trust::Role::kIssuer;
+    issuer_certificate.subject = issuer.public_key;
+    issuer_certificate.name = "issuer";
+    issuer_certificate.grants = trust::Grants::of_an_issuer();
+    issuer_certificate.fleet = trust::fingerprint(root.public_key);
+    trust::sign_certificate(issuer_certificate, root.secret);
+  }
+
+  Identity enrol(std::size_t number, const trust::Grants& grants = trust::Grants::of_a_node()) const {
+    Identity one{trust::KeyPair::from_seed(seed_of(static_cast<std::uint8_t>(100 + number))), {}, {}};
+    trust::CertificateChain chain{issuer_certificate, {}};
+    chain.node.subject = one.key.public_key;
+    chain.node.name = fmt::format("node-{}", number);
+    chain.node.grants = grants;
+    chain.node.fleet = issuer_certificate.fleet;
+    trust::sign_certificate(chain.node, issuer.secret);
+    one.id = trust::node_id_of(one.key.public_key);
+    one.chain = trust::encode_chain(chain);
+    return one;
+  }
+
+  trust::Revocation revoke(NodeId subject, trust::Cut cut) const {
+    trust::Revocation revocation;
+    revocation.subject = subject;
+    revocation.cut = cut;
+    trust::sign_revocation(revocation, root.secret);
+    return revocation;
+  }
+};
+
+struct Node {
+  explicit Node(Identity who, const trust::PublicKey& root) : identity(std::move(who)), directory(root) {}
+
+  Identity identity;
+  trust::Directory directory;
+  std::uint64_t epoch = 0;
+  std::map<std::pair<std::string, Buffer>, Buffer> disk;
+  struct Batch {
+    env::Lsn lsn;
+    Instant due;
+    std::vector<env::Record> records;
+  };
+  std::deque<Batch> writing;
+  env::Lsn lsn;
+  std::unique_ptr<StateSync> sync;
+  std::map<std::uint64_t, std::vector<bool>> done;  // ticket -> outcomes
+  std::vector<std::string> reports;
+  std::vector<std::string> changed;
+
+  void write_down(const Batch& batch) {
+    for (const env::Record& record : batch.records) {
+      if (record.erase) {
+        disk.erase({record.bucket, record.key});
+      } else {
+        disk[{record.bucket, record.key}] = record.value;
+      }
+    }
+  }
+};
+
+// Nodes with disks that take 3 ms and links of 1 to 5 ms, full mesh unless cut; every message may be lost.
+class World {
+ public:
+  explicit World(std::size_t count, std::uint64_t seed = 1) : prng(seed) {
+    for (std::size_t i = 0; i < count; ++i) add(authority.enrol(i));
+    for (auto& node : nodes) boot(*node);
+    for (std::size_t i = 0; i < count; ++i) link_all(i);
+  }
+
+  Node& add(Identity who) {
+    nodes.push_back(std::make_unique<Node>(std::move(who), authority.root.public_key));
+    for (auto& one : nodes) {
+      for (auto& other : nodes) EXPECT_TRUE(one->directory.add(other->identity.chain));
+    }
+    return *nodes.back();
+  }
+
+  void boot(Node& node) {
+    StateSync::Options options = base;
+    options.self = node.identity.id;
+    options.epoch = {++node.epoch};
+    options.seed = prng.next();
+    node.done.clear();
+    node.sync = std::make_unique<StateSync>(options, node.identity.key.secret, node.directory);
+    node.sync->hooks.done = [&node](Ticket ticket, const Status& status) {
+      node.done[ticket.value].push_back(status.has_value());
+    };
+    node.sync->hooks.changed = [&node](const std::string& path, NodeId) { node.changed.push_back(path); };
+    node.sync->hooks.report = [&node](const std::string& words) { node.reports.push_back(words); };
+    node.sync->hooks.learn_chain = [&node](Bytes chain) -> Status {
+      SEDGE_CHECK(node.directory.add(chain));
+      return {};
+    };
+    for (const auto& [key, value] : node.disk) ASSERT_TRUE(node.sync->load(key.first, key.second, value));
+    node.sync->start(now);
+  }
+
+  void link_all(std::size_t i) {
+    for (std::size_t j = 0; j < nodes.size(); ++j) {
+      if (i == j || !nodes[j]->sync || cut.contains({std::min(i, j), std::max(i, j)})) continue;
+      nodes[i]->sync->on_link_up(nodes[j]->identity.id, now);
+      nodes[j]->sync->on_link_up(nodes[i]->identity.id, now);
+    }
+  }
+
+  void unlink(std::size_t i, std::size_t j) {
+    cut.insert({std::min(i, j), std::max(i, j)});
+    if (nodes[i]->sync) nodes[i]->sync->on_link_down(nodes[j]->identity.id, now);
+    if (nodes[j]->sync) nodes[j]->sync->on_link_down(nodes[i]->identity.id, now);
+  }
+
+  // SIGKILL: of the batches on their way to the disk any number of the first are there.
+  void kill(std::size_t i) {
+    Node& node = *nodes[i];
+    const std::size_t kept = prng.below(node.writing.size() + 1);
+    for (std::size_t n = 0; n < kept; ++n) node.write_down(node.writing[n]);
+    node.writing.clear();
+    node.sync.reset();
+    for (std::size_t j = 0; j < nodes.size(); ++j) {
+      if (j != i && nodes[j]->sync) nodes[j]->sync->on_link_down(node.identity.id, now);
+    }
+  }
+  void revive(std::size_t i) {
+    boot(*nodes[i]);
+    link_all(i);
+  }
+
+  void run(Duration time) {
+    for (const Instant until = now + time; now < until; now += 1ms) step();
+  }
+
+  bool converged() const {
+    return std::ranges::all_of(
+        nodes, [&](const auto& node) { return !node->sync || node->sync->digest() == live().sync->digest(); });
+  }
+  const Node& live() const {
+    return **std::ranges::find_if(nodes, [](const auto& node) { return node->sync != nullptr; });
+  }
+
+  StateSync& at(std::size_t i) { return *nodes[i]->sync; }
+  Node& node(std::size_t i) { return *nodes[i]; }
+
+  Authority authority;
+  StateSync::Options base;
+  Prng prng;
+  Instant now{};
+  double loss = 0;
+  double broadcast_loss = 0;
+  std::size_t frames = 0, frame_bytes = 0, broadcasts = 0;
+  std::vector<std::unique_ptr<Node>> nodes;
+  std::set<std::pair<std::size_t, std::size_t>> cut;
+
+ private:
+  struct Message {
+    std::size_t from, to;
+    bool broadcast;
+    Buffer bytes;
+  };
+
+  void post(std::size_t from, std::size_t to, bool broadcast, Buffer bytes) {
+    if (cut.contains({std::min(from, to), std::max(from, to)})) return;
+    if (prng.chance(loss) || (broadcast && prng.chance(broadcast_loss))) return;
+    wire_.emplace(now + Duration(1ms) * static_cast<std::int64_t>(1 + prng.below(5)),
+                  Message{from, to, broadcast, std::move(bytes)});
+  }
+
+  std::size_t index_of(NodeId id) const {
+    const auto is = [&](const auto& node) { return node->identity.id == id; };
+    return static_cast<std::size_t>(std::ranges::find_if(nodes, is) - nodes.begin());
+  }
+
+  void step() {
+    for (auto& node : nodes) {
+      while (!node->writing.empty() && node->writing.front().due <= now) {
+        const Node::Batch batch = std::move(node->writing.front());
+        node->writing.pop_front();
+        node->write_down(batch);
+        node->sync->on_durable(batch.lsn, now);
+      }
+    }
+    while (!wire_.empty() && wire_.begin()->first <= now) {
+      const Message message = std::move(wire_.extract(wire_.begin()).mapped());
+      if (nodes[message.to]->sync) deliver(message);
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      if (nodes[i]->sync) pump(i);
+    }
+  }
+
+  void deliver(const Message& message) {
+    StateSync& sync = at(message.to);
+    const NodeId from = nodes[message.from]->identity.id;
+    if (message.broadcast) {
+      static_cast<void>(sync.on_broadcast(from, message.bytes, now));
+    } else {
+      const auto frame = wire::open_frame(message.bytes).value();
+      static_cast<void>(sync.on_message(from, frame.type, frame.body, now));
+    }
+  }
+
+  void pump(std::size_t i) {
+    Node& node = *nodes[i];
+    if (node.sync->next_deadline() <= now) node.sync->on_timer(now);
+    for (const Buffer& batch : node.sync->take_outgoing()) {
+      ++broadcasts;
+      for (std::size_t j = 0; j < nodes.size(); ++j) {
+        if (j != i) post(i, j, true, batch);
+      }
+    }
+    env::Outbox out;
+    node.sync->drain(out);
+    for (env::Send& send : out.sends) {
+      ++frames;
+      frame_bytes += send.frame.size();
+      EXPECT_LE(send.frame.size(), env::kFrameBytesMax);
+      post(i, index_of(send.to), false, std::move(send.frame));
+    }
+    if (out.records.empty()) return;
+    ++node.lsn;
+    node.sync->on_persisting(node.lsn);
+    node.writing.push_back({node.lsn, now + 3ms, std::move(out.records)});
+  }
+
+  std::multimap<Instant, Message> wire_;
+};
+
+Values values(const StateSync& sync, std::string_view path) {
+  const auto value = sync.replica().read(path);
+  return value ? value->values : Values{};
+}
+
+// A write as `who` would sign it.
+Op signed_op(const Identity& who, std::uint64_t sequence, std::string_view path, std::uint64_t ms) {
+  Op op;
+  op.dot = {who.id, {1}, {sequence}};
+  op.stamp = Hlc::at_ms(ms);
+  op.path = path;
+  op.value = text("x");
+  crdt::sign_op(op, who.key.secret);
+  return op;
+}
+Buffer batch_of(const std::vector<Op>& ops) {
+  wire::StateOps message;
+  for (const Op& op : ops) message.ops.push_back(crdt::encode_op(op));
+  return wire::encode(message);
+}
+
+// ---- one node -------------------------------------------------------------------------------------------------------
+
+TEST(StateSync, a_write_is_seen_acknowledged_and_sent_only_when_durable_and_once) {
+  World world(1);
+  StateSync& sync = world.at(0);
+  Node& node = world.node(0);
+  const Ticket ticket = sync.set("a", text("1"), world.now).value();
+  env::Outbox out;
+  sync.drain(out);
+  ASSERT_FALSE(out.records.empty());
+  sync.on_persisting({7});
+  sync.on_durable({6}, world.now);
+  EXPECT_TRUE(node.done.empty());
+  EXPECT_TRUE(sync.take_outgoing().empty());
+  EXPECT_FALSE(sync.replica().read("a"));
+  EXPECT_TRUE(sync.vector().rows().empty());
+
+  sync.on_durable({7}, world.now);
+  sync.on_durable({7}, world.now);
+  sync.on_durable({9}, world.now);
+  EXPECT_EQ(node.done, (std::map<std::uint64_t, std::vector<bool>>{{ticket.value, {true}}}));
+  EXPECT_EQ(sync.take_outgoing().size(), 1u);
+  EXPECT_TRUE(sync.take_outgoing().empty());
+  EXPECT_EQ(values(sync, "a"), Values(1, text("1")));
+  EXPECT_EQ(node.changed, std::vector<std::string>{"a"});
+}
+
+TEST(StateSync, writes_of_one_moment_see_each_other_before_the_disk_has_them) {
+  World world(1);
+  StateSync& sync = world.at(0);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(sync.add("count", i % 3 ? 5 : -1, world.now));
+    ASSERT_TRUE(sync.set_multi("order", text(std::to_string(i)), world.now));
+    ASSERT_TRUE(sync.insert("open", text("e"), world.now));
+    ASSERT_TRUE(sync.remove("open", text("e"), world.now));
+  }
+  world.run(20ms);
+  EXPECT_EQ(sync.replica().read("count")->total, 6 * 5 - 4);
+  EXPECT_EQ(values(sync, "order"), Values(1, text("9")));
+  EXPECT_TRUE(values(sync, "open").empty());
+  EXPECT_EQ(sync.replica().living().size(), 3u);
+  EXPECT_EQ(world.node(0).done.size(), 40u);
+}
+
+TEST(StateSync, a_write_that_cannot_be_is_refused_with_the_reason) {
+  World world(1);
+  world.base.unacknowledged_max = 3;
+  world.base.limits.writes_max = 4;
+  world.boot(world.node(0));
+  StateSync& sync = world.at(0);
+  const auto code = [](const Result<Ticket>& result) { return result ? Code{} : result.error().code; };
+  EXPECT_EQ(code(sync.set("", text("x"), world.now)), Code::kInvalidArgument);
+  EXPECT_EQ(code(sync.set("a/+", text("x"), world.now)), Code::kInvalidArgument);
+  EXPECT_EQ(code(sync.set("a", Buffer(crdt::kValueBytesMax + 1), world.now)), Code::kInvalidArgument);
+  EXPECT_EQ(code(sync.set("sys/x", text("x"), world.now)), Code::kPermissionDenied);
+  EXPECT_EQ(code(sync.set("sys/node/" + NodeId{}.hex() + "/x", text("x"), world.now)), Code::kPermissionDenied);
+  EXPECT_EQ(code(sync.set("sys/node/" + world.node(0).identity.id.hex() + "/x", text("x"), world.now)), Code{});
+  EXPECT_EQ(code(sync.add("n", std::numeric_limits<std::int64_t>::max(), world.now)), Code{});
+  EXPECT_EQ(code(sync.add("n", 1, world.now)), Code::kOutOfRange);
+  EXPECT_EQ(code(sync.set("b", text("x"), world.now)), Code{});
+  EXPECT_EQ(code(sync.set("c", text("x"), world.now)), Code::kResourceExhausted);  // three wait for the disk
+  world.run(10ms);
+  EXPECT_EQ(code(sync.set("n", text("x"), world.now)), Code::kFailedPrecondition);  // a counter lives there
+  EXPECT_EQ(code(sync.set("c", text("x"), world.now)), Code{});
+  world.run(10ms);
+  EXPECT_EQ(code(sync.set("d", text("x"), world.now)), Code::kResourceExhausted);  // four living writes
+  EXPECT_EQ(code(sync.set("c", text("y"), world.now)), Code{});
+}
+
+TEST(StateSync, a_disk_that_fails_answers_every_write_once_with_the_error) {
+  World world(1);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(world.at(0).set("a", text("x"), world.now));
+  world.run(2ms);
+  world.at(0).abandon({Code::kUnavailable, "the disk is gone"});
+  world.run(10ms);
+  ASSERT_EQ(world.node(0).done.size(), 3u);
+  for (const auto& [ticket, outcomes] : world.node(0).done) EXPECT_EQ(outcomes, std::vector<bool>{false});
+  EXPECT_FALSE(world.at(0).replica().read("a"));
+}
+
+TEST(StateSync, replaced_writes_leave_the_disk_without_a_commit_of_their_own) {
+  World world(1);
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(world.at(0).set("a", text(std::to_string(i)), world.now));
+    world.run(10ms);
+  }
+  EXPECT_LE(world.node(0).lsn.value, 51u);
+  world.run(1s);
+  EXPECT_LE(world.node(0).disk.size(), 2u);  // the write and the row of the vector
+}
+
+// ---- disk and restarts ----------------------------------------------------------------------------------------------
+
+TEST(StateSync, a_restarted_node_has_all_it_acknowledged_and_never_uses_a_dot_again) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    World world(1, seed);
+    std::set<Dot> used;
+    std::int64_t counted_least = 0, counted_most = 0;
+    for (int life = 0; life < 4; ++life) {
+      for (int i = 0; i < 20; ++i) {
+        RC_ASSERT(world.at(0).add("count", 1, world.now).has_value());
+        RC_ASSERT(world.at(0).insert("set", text(fmt::format("{}/{}", life, i)), world.now).has_value());
+        world.run(1ms * static_cast<std::int64_t>(world.prng.below(4)));
+        for (const auto& [dot, op] : world.at(0).replica().living()) used.insert(dot);
+      }
+      const auto value = world.at(0).replica().read("count");
+      counted_least = value ? value->total : 0;
+      counted_most += 20;
+      const Values members = values(world.at(0), "set");
+      world.kill(0);
+      world.revive(0);
+      const auto again = world.at(0).replica().read("count");
+      RC_ASSERT((again ? again->total : 0) >= counted_least);
+      RC_ASSERT((again ? again->total : 0) <= counted_most);
+      counted_most = again ? again->total : 0;
+      const Values found = values(world.at(0), "set");
+      RC_ASSERT(std::ranges::includes(found, members));
+      for (const auto& [dot, op] : world.at(0).replica().living()) used.insert(dot);
+      // Every dot of this life is new: its epoch is.
+      RC_ASSERT(world.at(0).set("probe", text("x"), world.now).has_value());
+      world.run(10ms);
+      for (const auto& [dot, op] : world.at(0).replica().living()) {
+        if (op.path == "probe") RC_ASSERT(used.insert(dot).second);
+      }
+    }
+  }));
+}
+
+TEST(StateSync, a_boot_epoch_that_was_used_before_is_refused_at_load) {
+  World world(1);
+  ASSERT_TRUE(world.at(0).set("a", text("x"), world.now));
+  world.run(100ms);
+  StateSync::Options options;
+  options.self = world.node(0).identity.id;
+  options.epoch = {1};
+  StateSync again(options, world.node(0).identity.key.secret, world.node(0).directory);
+  int refused = 0;
+  for (const auto& [key, value] : world.node(0).disk) {
+    const Status loaded = again.load(key.first, key.second, value);
+    refused += !loaded && loaded.error().code == Code::kFailedPrecondition;
+  }
+  EXPECT_EQ(refused, static_cast<int>(world.node(0).disk.size()));
+}
+
+TEST(StateSync, a_damaged_record_is_named) {
+  World world(1);
+  const Status damaged = world.at(0).load(kStateOpBucket, text("k"), text("noise"));
+  ASSERT_FALSE(damaged);
+  EXPECT_EQ(damaged.error().code, Code::kDataLoss);
+  EXPECT_NE(damaged.error().message.find("state.op 6b"), std::string::npos) << damaged.error().message;
+  EXPECT_FALSE(world.at(0).load("other", {}, {}));
+}
+
+TEST(StateSync, high_water_marks_survive_a_restart_though_the_writes_below_them_are_gone) {
+  World world(2);
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_TRUE(world.at(0).set("a", text(std::to_string(i)), world.now));
+    world.run(5ms);
+  }
+  world.run(200ms);
+  const auto before = world.at(1).vector().minus({}, 100);
+  world.kill(1);
+  world.revive(1);
+  EXPECT_EQ(world.at(1).vector().minus({}, 100), before);
+  EXPECT_EQ(before.size(), 1u);
+}
+
+// ---- several nodes --------------------------------------------------------------------------------------------------
+
+void write_something(World& world, std::size_t i) {
+  StateSync& sync = world.at(i);
+  const Buffer value = text(std::to_string(world.prng.below(5)));
+  const std::string number = std::to_string(world.prng.below(3));
+  switch (world.prng.below(5)) {
+    case 0:
+      static_cast<void>(sync.set("register/" + number, value, world.now));
+      break;
+    case 1:
+      static_cast<void>(sync.set_multi("multi/" + number, value, world.now));
+      break;
+    case 2:
+      static_cast<void>(sync.add("counter/" + number, static_cast<std::int64_t>(world.prng.below(9)) - 4, world.now));
+      break;
+    case 3:
+      static_cast<void>(sync.insert("set/" + number, value, world.now));
+      break;
+    default:
+      static_cast<void>(sync.remove("set/" + number, value, world.now));
+      break;
+  }
+}
+
+TEST(StateSync, nodes_converge_though_messages_are_lost_nodes_die_and_links_break) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    World world(3 + seed % 3, seed);
+    world.loss = 0.2;
+    const std::size_t count = world.nodes.size();
+    for (int i = 0; i < 150; ++i) {
+      write_something(world, world.prng.below(count));
+      world.run(1ms * static_cast<std::int64_t>(world.prng.below(20)));
+      const std::size_t victim = world.prng.below(count);
+      if (world.prng.chance(0.03)) {
+        world.kill(victim);
+        world.revive(victim);
+      }
+      if (world.prng.chance(0.03)) world.unlink(victim, (victim + 1) % count);
+      if (world.prng.chance(0.03)) world.cut.clear();
+    }
+    world.cut.clear();
+    for (std::size_t i = 0; i < count; ++i) world.link_all(i);
+    world.run(20s);
+    ASSERT_TRUE(world.converged()) << "seed " << seed;
+    for (const auto& node : world.nodes) {
+      for (const auto& [ticket, outcomes] : node->done) ASSERT_EQ(outcomes.size(), 1u);
+      EXPECT_EQ(node->sync->unacknowledged(), 0u);
+    }
+    ASSERT_GT(world.at(0).replica().living().size(), 10u);
+    // And the disks agree with the memories.
+    world.run(1s);
+    const crdt::Digest digest = world.at(0).digest();
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto is_op = [](const auto& record) { return record.first.first == kStateOpBucket; };
+      EXPECT_EQ(static_cast<std::size_t>(std::ranges::count_if(world.node(i).disk, is_op)),
+                world.at(i).replica().living().size());
+      world.kill(i);
+      world.boot(world.node(i));
+      EXPECT_EQ(world.at(i).digest(), digest) << "seed " << seed << " node " << i;
+    }
+  }
+}
+
+TEST(StateSync, a_write_whose_broadcast_is_lost_is_found_by_anti_entropy) {
+  World world(4);
+  world.run(3s);
+  world.broadcast_loss = 1;
+  ASSERT_TRUE(world.at(2).set("a", text("x"), world.now));
+  world.run(20ms);
+  EXPECT_FALSE(world.converged());
+  world.run(6s);
+  EXPECT_TRUE(world.converged());
+}
+
+TEST(StateSync, a_returning_node_is_equal_within_a_second_and_is_not_sent_everything_by_everyone) {
+  World world(5);
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("entry/{}", i), Buffer(100), world.now));
+  world.run(3s);
+  world.kill(4);
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(world.at(1).set(fmt::format("later/{}", i), Buffer(100), world.now));
+  world.run(3s);
+  std::uint64_t sent = 0;
+  for (std::size_t i = 0; i < 4; ++i) sent += world.at(i).stats().ops_sent;
+  world.revive(4);
+  world.run(500ms);
+  EXPECT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 4; ++i) sent -= world.at(i).stats().ops_sent;
+  EXPECT_LE(0 - sent, 250u);
+}
+
+TEST(StateSync, much_state_arrives_in_bounded_chunks) {
+  World world(1);
+  world.base.chunk_bytes = 4096;
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(world.at(0).insert(fmt::format("set/{}", i % 7), text(std::to_string(i)), world.now));
+  }
+  world.run(1s);
+  world.boot(world.node(0));  // with the small chunks
+  world.boot(world.add(world.authority.enrol(1)));
+  world.link_all(1);
+  world.run(1s);
+  EXPECT_TRUE(world.converged());
+  EXPECT_GT(world.at(1).stats().pulls, 20u);
+  EXPECT_EQ(world.at(1).replica().living().size(), 1000u);
+}
+
+TEST(StateSync, a_value_too_large_for_a_broadcast_is_pulled_at_once) {
+  World world(3);
+  world.run(3s);
+  ASSERT_TRUE(world.at(0).set("map", Buffer(crdt::kValueBytesMax, 7), world.now));
+  world.run(40ms);
+  EXPECT_TRUE(world.converged());
+}
+
+TEST(StateSync, holes_of_replaced_writes_do_not_stop_vectors) {
+  World world(1);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(world.at(0).set(i % 10 ? "a" : "b", text(std::to_string(i)), world.now));
+    world.run(5ms);
+  }
+  world.boot(world.add(world.authority.enrol(1)));
+  world.link_all(1);
+  world.run(100ms);
+  EXPECT_TRUE(world.converged());
+  EXPECT_EQ(world.at(0).stats().ops_sent, 2u);
+  EXPECT_TRUE(world.at(1).vector().minus(world.at(0).vector(), 10).empty());
+  EXPECT_TRUE(world.at(0).vector().minus(world.at(1).vector(), 10).empty());
+}
+
+TEST(StateSync, an_idle_fleet_says_little) {
+  World world(5);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("entry/{}", i), Buffer(100), world.now));
+  world.run(5s);
+  world.frames = world.frame_bytes = 0;
+  world.run(10s);
+  EXPECT_LE(world.frames, 75u);  // a brief a node and second
+  EXPECT_LE(world.frame_bytes / world.frames, 40u);
+}
+
+TEST(StateSync, a_newcomer_learns_the_certificates_of_those_who_left) {
+  World world(2);
+  ASSERT_TRUE(world.at(1).set("legacy", text("x"), world.now));
+  world.run(100ms);
+  world.kill(1);
+  Node& late = world.add(world.authority.enrol(2));
+  late.directory = trust::Directory(world.authority.root.public_key);
+  ASSERT_TRUE(late.directory.add(late.identity.chain));
+  ASSERT_TRUE(late.directory.add(world.node(0).identity.chain));
+  world.boot(late);
+  world.link_all(2);
+  world.run(200ms);
+  EXPECT_EQ(values(world.at(2), "legacy"), Values(1, text("x")));
+}
+
+// ---- time -----------------------------------------------------------------------------------------------------------
+
+TEST(StateSync, a_newcomer_to_an_old_fleet_follows_its_clock_and_merges_at_once) {
+  World world(3);
+  world.now += 10h;
+  ASSERT_TRUE(world.at(0).set("a", text("x"), world.now));
+  world.run(3s);
+  world.boot(world.add(world.authority.enrol(3)));
+  EXPECT_LT(world.at(3).fleet_ms(world.now), 100u);
+  world.link_all(3);
+  world.run(100ms);
+  EXPECT_EQ(values(world.at(3), "a"), Values(1, text("x")));
+  EXPECT_NEAR(static_cast<double>(world.at(3).fleet_ms(world.now)),
+              static_cast<double>(world.at(0).fleet_ms(world.now)), 20);
+  EXPECT_EQ(world.at(3).stats().in_quarantine, 0u);
+}
+
+TEST(StateSync, a_write_from_the_future_waits_and_is_reported_and_merges_when_the_clock_is_there) {
+  World world(2);
+  world.run(3s);
+  const std::uint64_t ms = world.at(0).fleet_ms(world.now);
+  const Identity& other = world.node(1).identity;
+  ASSERT_TRUE(world.at(0).on_broadcast(other.id, batch_of({signed_op(other, 1, "near", ms + 400)}), world.now));
+  ASSERT_TRUE(world.at(0).on_broadcast(other.id, batch_of({signed_op(other, 2, "far", ms + 5000)}), world.now));
+  EXPECT_TRUE(world.at(0).replica().read("near"));
+  EXPECT_FALSE(world.at(0).replica().read("far"));
+  EXPECT_EQ(world.at(0).stats().in_quarantine, 1u);
+  ASSERT_EQ(world.node(0).reports.size(), 1u);
+  EXPECT_NE(world.node(0).reports[0].find("ahead of the fleet's clock"), std::string::npos);
+  ASSERT_TRUE(world.at(0).set("mine", text("x"), world.now));
+  world.run(100ms);
+  EXPECT_LT(world.at(0).replica().read("mine")->stamp.ms(), ms + 1000);  // it did not pull our stamps along
+  world.run(3500ms);
+  EXPECT_FALSE(world.at(0).replica().read("far"));
+  world.run(3s);
+  EXPECT_TRUE(world.at(0).replica().read("far"));
+  EXPECT_EQ(world.at(0).stats().in_quarantine, 0u);
+}
+
+TEST(StateSync, quarantine_is_bounded) {
+  World world(2);
+  world.base.quarantine_max = 5;
+  world.boot(world.node(0));
+  const Identity& other = world.node(1).identity;
+  for (std::uint64_t i = 1; i <= 20; ++i) {
+    static_cast<void>(
+        world.at(0).on_broadcast(other.id, batch_of({signed_op(other, i, "far", ~std::uint64_t{0} >> 16)}), world.now));
+  }
+  EXPECT_EQ(world.at(0).stats().in_quarantine, 5u);
+  EXPECT_EQ(world.at(0).stats().of(StateVerdict::kFull), 15u);
+  EXPECT_EQ(world.node(0).reports.size(), 2u);
+}
+
+// ---- trust ----------------------------------------------------------------------------------------------------------
+
+struct Judged {
+  StateVerdict verdict;
+  bool error;
+};
+
+Judged judge(World& world, const Op& op) {
+  StateSync& sync = world.at(0);
+  const auto before = sync.stats().verdicts;
+  const Status status = sync.on_broadcast(op.dot.origin, batch_of({op}), world.now);
+  for (std::size_t i = 0; i < kStateVerdicts; ++i) {
+    if (sync.stats().verdicts[i] != before[i]) return {static_cast<StateVerdict>(i), !status};
+  }
+  return {StateVerdict::kMalformed, true};
+}
+
+TEST(StateSync, what_is_not_rightly_signed_granted_and_placed_never_merges) {
+  World world(2);
+  const Identity& good = world.node(1).identity;
+  const Identity stranger = world.authority.enrol(50);
+  const Identity limited = world.authority.enrol(51, {{trust::Verb::kWrite, "sensors/#"}});
+  ASSERT_TRUE(world.node(0).directory.add(limited.chain));
+
+  Op forged = signed_op(good, 1, "a", 1);
+  forged.value = text("other");
+  EXPECT_EQ(judge(world, forged).verdict, StateVerdict::kForged);
+  EXPECT_TRUE(judge(world, forged).error);
+  Op borrowed = signed_op(limited, 1, "a", 1);
+  borrowed.dot.origin = good.id;
+  crdt::sign_op(borrowed, limited.key.secret);
+  EXPECT_EQ(judge(world, borrowed).verdict, StateVerdict::kForged);
+  EXPECT_EQ(judge(world, signed_op(stranger, 1, "a", 1)).verdict, StateVerdict::kUnknownOrigin);
+  EXPECT_EQ(judge(world, signed_op(limited, 1, "a", 1)).verdict, StateVerdict::kForbidden);
+  EXPECT_FALSE(judge(world, signed_op(limited, 1, "a", 1)).error);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "sys/node/" + limited.id.hex() + "/x", 1)).verdict,
+            StateVerdict::kForbidden);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "sys/node/" + good.id.hex(), 1)).verdict, StateVerdict::kForbidden);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "sys/other", 1)).verdict, StateVerdict::kForbidden);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "sys/revoked/" + limited.id.hex(), 1)).verdict, StateVerdict::kForbidden);
+  EXPECT_EQ(judge(world, signed_op(world.node(0).identity, 9, "a", 1)).verdict, StateVerdict::kOwn);
+  EXPECT_TRUE(world.at(0).replica().living().empty());
+  EXPECT_TRUE(world.at(0).vector().rows().empty());
+
+  EXPECT_EQ(judge(world, signed_op(limited, 1, "sensors/a", 1)).verdict, StateVerdict::kMerged);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "sys/node/" + good.id.hex() + "/x", 1)).verdict, StateVerdict::kMerged);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "sys/node/" + good.id.hex() + "/x", 1)).verdict, StateVerdict::kDuplicate);
+  EXPECT_EQ(judge(world, signed_op(good, 1, "equivocated", 1)).verdict, StateVerdict::kConflict);
+}
+
+TEST(StateSync, a_refused_write_does_not_keep_the_ones_behind_it_from_coming) {
+  World world(2);
+  world.base.chunk_bytes = 1024;
+  world.boot(world.node(1));
+  world.unlink(0, 1);
+  std::size_t number = 50;
+  while (world.node(1).identity.id < world.authority.enrol(number).id) ++number;
+  const Identity stranger = world.authority.enrol(number);  // its writes are sent first: dots are in order of origins
+  ASSERT_TRUE(world.node(1).directory.add(stranger.chain));
+  for (std::uint64_t i = 1; i <= 50; ++i) {
+    ASSERT_TRUE(world.at(1).on_broadcast(stranger.id, batch_of({signed_op(stranger, i, fmt::format("s/{}", i), 1)}),
+                                         world.now));
+    ASSERT_TRUE(world.at(1).set(fmt::format("n/{}", i), text("x"), world.now));
+  }
+  world.run(100ms);
+  world.node(0).sync->hooks.learn_chain = nullptr;
+  world.cut.clear();
+  world.link_all(0);
+  world.run(300ms);
+  EXPECT_EQ(world.at(0).replica().living().size(), 50u);
+  EXPECT_FALSE(world.at(0).vector().row(stranger.id));  // refused, so not covered
+  ASSERT_TRUE(world.node(0).directory.add(stranger.chain));
+  world.at(0).on_directory_changed(world.now);
+  world.run(5s);
+  EXPECT_TRUE(world.converged());
+}
+
+TEST(StateSync, a_cover_leaves_out_what_was_refused) {
+  World world(2);
+  world.unlink(0, 1);
+  const Identity writer = world.authority.enrol(51);
+  const Identity limited = world.authority.enrol(51, {{trust::Verb::kWrite, "sensors/#"}});  // as node 0 knows it
+  ASSERT_TRUE(world.node(1).directory.add(writer.chain));
+  ASSERT_TRUE(world.node(0).directory.add(limited.chain));
+  const std::vector<Op> ops = {signed_op(writer, 2, "sensors/a", 1), signed_op(writer, 4, "a", 1),
+                               signed_op(writer, 6, "sensors/b", 1)};
+  ASSERT_TRUE(world.at(1).on_broadcast(writer.id, batch_of(ops), world.now));
+  ASSERT_TRUE(world.at(1).on_broadcast(writer.id, batch_of({signed_op(writer, 1, "sensors/b", 0)}), world.now));
+  world.cut.clear();
+  world.link_all(0);
+  world.run(100ms);
+  const auto holds = [&](std::uint64_t sequence) {
+    return world.at(0).vector().contains({writer.id, {1}, {sequence}});
+  };
+  EXPECT_EQ(world.at(0).replica().living().size(), 2u);
+  EXPECT_TRUE(holds(1) && holds(2) && holds(6));  // the first was replaced before it could be sent
+  EXPECT_FALSE(holds(4));
+}
+
+TEST(StateSync, writes_past_a_revocations_cut_are_taken_back_and_what_they_replaced_returns) {
+  World world(4);
+  const Identity& bad = world.node(3).identity;
+  ASSERT_TRUE(world.at(3).set("kept", text("x"), world.now));  // 3/1/1
+  ASSERT_TRUE(world.at(0).set("value", text("good"), world.now));
+  world.run(3s);
+  world.unlink(0, 2);
+  world.unlink(1, 2);
+  world.unlink(3, 2);
+  ASSERT_TRUE(world.at(3).set("value", text("bad"), world.now));  // 3/1/2, which node 2 never sees
+  ASSERT_TRUE(world.at(3).set("other", text("bad"), world.now));  // 3/1/3
+  world.run(3s);
+  EXPECT_EQ(values(world.at(0), "value"), Values(1, text("bad")));
+  world.kill(3);
+
+  const trust::Revocation revocation = world.authority.revoke(bad.id, {{1}, {1}});
+  const std::string path = std::string(trust::kRevocationPath) + bad.id.hex();
+  ASSERT_TRUE(world.at(1).insert(path, trust::encode_revocation(revocation), world.now));
+  world.cut.clear();
+  for (std::size_t i = 0; i < 3; ++i) world.link_all(i);
+  world.run(2s);
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(values(world.at(i), path).size(), 1u);
+    ASSERT_TRUE(world.node(i).directory.revoke(trust::decode_revocation(values(world.at(i), path)[0]).value()));
+    world.at(i).on_directory_changed(world.now);
+  }
+  world.run(15s);
+  EXPECT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(values(world.at(i), "kept"), Values(1, text("x"))) << i;
+    EXPECT_EQ(values(world.at(i), "other"), Values{}) << i;
+  }
+  EXPECT_EQ(judge(world, signed_op(bad, 4, "late", 1)).verdict, StateVerdict::kPastCut);
+  EXPECT_FALSE(world.at(1).remove(path, trust::encode_revocation(revocation), world.now));  // only grows
+}
+
+TEST(StateSync, a_write_that_a_peer_covered_falsely_is_still_found) {
+  World world(3);
+  const Identity& writer = world.node(1).identity;
+  // Node 0 is told by node 1 that writes 1..9 are void, while node 2 has number 5 alive.
+  ASSERT_TRUE(world.at(2).on_broadcast(
+      writer.id, batch_of({signed_op(writer, 5, "five", 1), signed_op(writer, 9, "nine", 1)}), world.now));
+  ASSERT_TRUE(world.at(0).on_broadcast(writer.id, batch_of({signed_op(writer, 9, "nine", 1)}), world.now));
+  const wire::StateVector brief{{1, 1}, 0, false, false, {}};
+  ASSERT_TRUE(world.at(0).on_message(writer.id, wire::MessageType::kStateVector, wire::encode(brief), world.now));
+  wire::StateOps lie;
+  lie.covers.push_back({writer.id, {1}, {{1}, {1'000'000}}});
+  ASSERT_TRUE(world.at(0).on_message(writer.id, wire::MessageType::kStateOps, wire::encode(lie), world.now));
+  EXPECT_TRUE(world.at(0).vector().contains({writer.id, {1}, {5}}));
+  EXPECT_FALSE(world.at(0).vector().contains({writer.id, {1}, {10}}));
+  world.unlink(0, 1);
+  world.run(10s);
+  EXPECT_TRUE(world.at(0).replica().read("five"));
+  EXPECT_GT(world.at(0).stats().requests, 0u);
+}
+
+TEST(StateSync, covers_that_nobody_asked_for_teach_nothing) {
+  World world(2);
+  world.unlink(0, 1);
+  const Identity& writer = world.node(1).identity;
+  ASSERT_TRUE(world.at(0).on_broadcast(writer.id, batch_of({signed_op(writer, 9, "nine", 1)}), world.now));
+  wire::StateOps lie;
+  lie.covers.push_back({writer.id, {1}, {{1}, {8}}});
+  ASSERT_TRUE(world.at(0).on_message(writer.id, wire::MessageType::kStateOps, wire::encode(lie), world.now));
+  ASSERT_TRUE(world.at(0).on_broadcast(writer.id, wire::encode(lie), world.now));
+  EXPECT_FALSE(world.at(0).vector().contains({writer.id, {1}, {5}}));
+}
+
+TEST(StateSync, any_bytes_from_a_peer_are_an_error_or_an_answer) {
+  EXPECT_TRUE(rc::check([](const Buffer& bytes) {
+    static World world(2);
+    const NodeId peer = world.node(1).identity.id;
+    for (const auto type :
+         {wire::MessageType::kStateVector, wire::MessageType::kStateOps, wire::MessageType::kStateRequest}) {
+      static_cast<void>(world.at(0).on_message(peer, type, bytes, world.now));
+    }
+    static_cast<void>(world.at(0).on_broadcast(peer, bytes, world.now));
+  }));
+  World world(2);
+  const NodeId peer = world.node(1).identity.id;
+  EXPECT_FALSE(world.at(0).on_message(peer, wire::MessageType::kProbe, {}, world.now));
+  wire::StateVector crooked{{}, 0, false, true, {{peer, {}, {{{1}, {{{5}, {9}}, {{7}, {8}}}}}}}};
+  EXPECT_FALSE(world.at(0).on_message(peer, wire::MessageType::kStateVector, wire::encode(crooked), world.now));
+  crooked.rows[0].epochs[0].spans = {{{0}, {9}}};
+  EXPECT_FALSE(world.at(0).on_message(peer, wire::MessageType::kStateVector, wire::encode(crooked), world.now));
+}
+
+TEST(StateRows, come_back_from_the_wire) {
+  EXPECT_TRUE(rc::check([](const std::vector<std::tuple<std::uint8_t, std::uint8_t, std::uint8_t>>& dots) {
+    DotSet set;
+    crdt::VersionVector vector;
+    for (const auto& [origin, epoch, sequence] : dots) {
+      Dot dot{{}, {epoch}, {sequence + std::uint64_t{1}}};
+      dot.origin.bytes[3] = origin;
+      set[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
+      vector.add(dot);
+    }
+    const auto rows = dots_to_wire(set);
+    const DotSet again = dots_from_wire(rows).value();
+    const auto vector_again = vector_from_wire(rows).value();
+    RC_ASSERT(dots_to_wire(again) == rows);
+    RC_ASSERT(vector.minus(vector_again, 10).empty() && vector_again.minus(vector, 10).empty());
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::mesh

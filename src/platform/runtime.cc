@@ -1,0 +1,389 @@
+#include "platform/runtime.h"
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "node/boot.h"
+#include "platform/beacon_socket.h"
+#include "platform/engine_compute.h"
+#include "platform/file_storage.h"
+#include "platform/home.h"
+#include "platform/storage_worker.h"
+#include "platform/system.h"
+#include "platform/udp_socket.h"
+#include "quic/endpoint.h"
+#include "store/store.h"
+
+namespace sedge::platform {
+namespace asio = boost::asio;
+namespace {
+
+constexpr int kReceiveBatches = 64;  // system calls a turn: at 64 KiB each at most 4 MiB before others have their say
+constexpr int kSendRuns = 256;       // GSO runs a turn, for the same reason
+constexpr Duration kLeaveTime = 2s;  // for a graceful end; a peer that does not answer does not hold us longer
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+// Where others can dial us: the address we listen on, or those of the interfaces when that is "any".
+std::vector<env::Endpoint> advertised(const env::Endpoint& local) {
+  if (!local.is_unspecified()) return {local};
+  return interface_endpoints(local.port);
+}
+
+}  // namespace
+
+class Runtime::Loop {
+ public:
+  explicit Loop(RuntimeOptions options)
+      : options_(std::move(options)), timer_(io_), readable_(io_), beacon_readable_(io_) {}
+
+  ~Loop() {
+    compute_.reset();  // no more slices
+    storage_.reset();  // commits what is queued
+    readable_.release();
+    if (beacon_readable_.is_open()) beacon_readable_.release();
+  }
+
+  Status open() {
+    SEDGE_TRY(lock_, HomeLock::take(options_.home));
+    SEDGE_TRY(Identity identity, read_identity(options_.home));
+    files_ = std::make_unique<FileStorage>(options_.home);
+    SEDGE_TRY(auto store, store::Store::open(*files_, "state.db"));
+    SEDGE_TRY(const BootEpoch epoch, node::begin_epoch(*store));
+    SEDGE_TRY(const auto addresses, resolve(options_.listen));
+    SEDGE_TRY(udp_, UdpSocket::open(addresses.front()));
+    SEDGE_CHECK(open_compute());
+
+    directory_.emplace(identity.root);
+    const Buffer chain = trust::encode_chain(identity.chain);
+    SEDGE_CHECK(directory_->add(chain));
+    directory_->set_wall_time(wall_seconds());
+    quic::Options quic;
+    quic.key = identity.key.clone();
+    quic.chain = chain;
+    quic.boot_epoch = epoch;
+    quic.directory = &*directory_;
+    quic.entropy = &entropy_;
+    quic.accept_joins = identity.issuer_key.has_value();
+    SEDGE_TRY(endpoint_, quic::Endpoint::create(std::move(quic)));
+
+    SEDGE_TRY(node::NodeOptions options, node_options(identity, epoch));
+    node_ = std::make_unique<node::Node>(std::move(options), std::move(identity.key), *directory_, entropy_, *compute_);
+    for (const std::string& bucket : node::Node::buckets()) {
+      SEDGE_CHECK(store->load(bucket, [&](Bytes key, Bytes value) { return node_->load(bucket, key, value); }));
+    }
+    node_->on_member_event([this](const mesh::MemberEvent& event) { log_event(event); });
+    node_->on_report([this](const std::string& text) { say(text); });
+    storage_ = std::make_unique<StorageWorker>(
+        std::move(store),
+        StorageWorker::Callbacks{
+            .durable = [this](env::Lsn lsn) { call([lsn](node::Node& node, Instant at) { node.on_durable(lsn, at); }); },
+            .failed = [this](Error error) { asio::post(io_, [this, error] { fail_with(error); }); }});
+    return {};
+  }
+
+  Status run() {
+    node_->start(now());
+    readable_.assign(udp_.fd());
+    wait_readable();
+    if (options_.beacons) open_beacons();
+    turn();
+    io_.run();
+    if (failure_) return std::unexpected(*failure_);
+    return {};
+  }
+
+  void call(Call call) {
+    asio::post(io_, [this, call = std::move(call)] {
+      call(*node_, now());
+      turn();
+    });
+  }
+
+  void stop() {
+    asio::post(io_, [this] {
+      if (leaving_since_) return io_.stop();
+      leaving_since_ = now();
+      say("leaving the fleet");
+      node_->leave(now());
+      turn();
+      endpoint_->close_all(now());
+      turn();
+    });
+  }
+
+  void turn() {
+    const Instant at = now();
+    if (node_->next_deadline() <= at) node_->on_timer(at);
+    if (endpoint_->next_deadline() <= at) endpoint_->on_timer(at);
+    for (int round = 0; round < 16; ++round) {
+      const bool heard = take_events(at);
+      const bool moved = move_outbox(at);
+      if (!heard && !moved) break;
+    }
+    send_packets(at);
+    arm_timer();
+    if (leaving_since_ && (endpoint_->closed() || at - *leaving_since_ > kLeaveTime)) io_.stop();
+  }
+
+  asio::io_context& io() { return io_; }
+  node::Node& node() { return *node_; }
+  const quic::Endpoint& endpoint() const { return *endpoint_; }
+  env::Endpoint listening() const { return udp_.local(); }
+  const std::filesystem::path& home() const { return options_.home; }
+
+ private:
+  Status open_compute() {
+    EngineComputeOptions engines;
+    engines.workers = std::max(1u, options_.engine_workers);
+    const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+    engines.threads_per_worker = options_.engine_threads != 0 ? options_.engine_threads
+                                                              : std::max(1u, cores / engines.workers);
+    compute_ = std::make_unique<EngineCompute>(
+        engines, [this](std::function<void()> work) { asio::post(io_, std::move(work)); },
+        [this](const env::SliceReport& report) {
+          node_->on_slice(report, now());
+          turn();
+        });
+    for (const auto& model : options_.models) SEDGE_CHECK(compute_->add_model(model));
+    return {};
+  }
+
+  Result<node::NodeOptions> node_options(const Identity& identity, BootEpoch epoch) {
+    node::NodeOptions options;
+    options.name = identity.chain.node.name;
+    options.epoch = epoch;
+    options.endpoints = advertised(udp_.local());
+    for (const std::string& seed : options_.seeds) {
+      SEDGE_TRY(const auto endpoints, resolve(seed));
+      options.seeds.insert(options.seeds.end(), endpoints.begin(), endpoints.end());
+    }
+    options.fleet_secret = identity.fleet_secret;
+    options.beacons = options_.beacons;
+    options.worker.scheduler.workers = compute_->workers();
+    if (identity.issuer_key && identity.issuer) {
+      node::IssuerOptions issuer;
+      std::copy_n(identity.issuer_key->seed().begin(), issuer.key.size(), issuer.key.begin());
+      issuer.certificate = *identity.issuer;
+      issuer.root = identity.root;
+      options.issuer = std::move(issuer);
+    }
+    return options;
+  }
+
+  void open_beacons() {
+    auto opened = BeaconSocket::open(node_->options().endpoints);
+    if (!opened) return say(opened.error().message);
+    beacons_ = std::move(*opened);
+    beacon_readable_.assign(beacons_.fd());
+    wait_beacon();
+  }
+
+  void wait_readable() {
+    readable_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+      if (error) return;
+      const Instant at = now();
+      udp_.read_errors([&](const env::Endpoint& remote) { endpoint_->on_unreachable(remote, at); });
+      udp_.receive(kReceiveBatches, [&](const env::IncomingDatagram& datagram) { endpoint_->on_datagram(datagram, at); });
+      turn();
+      wait_readable();
+    });
+  }
+
+  void wait_writable() {
+    if (std::exchange(waiting_writable_, true)) return;
+    readable_.async_wait(asio::posix::stream_descriptor::wait_write, [this](const boost::system::error_code& error) {
+      waiting_writable_ = false;
+      if (!error) turn();
+    });
+  }
+
+  void wait_beacon() {
+    beacon_readable_.async_wait(asio::posix::stream_descriptor::wait_read,
+                                [this](const boost::system::error_code& error) {
+                                  if (error) return;
+                                  const Instant at = now();
+                                  beacons_.receive([&](const env::Endpoint& from, Bytes beacon) {
+                                    node_->on_beacon(from, beacon, at);
+                                  });
+                                  turn();
+                                  wait_beacon();
+                                });
+  }
+
+  bool take_events(Instant at) {
+    bool any = false;
+    while (auto event = endpoint_->poll()) {
+      any = true;
+      std::visit(
+          Overloaded{
+              [&](const quic::LinkUp& up) { node_->on_link_up(up.peer, at); },
+              [&](const quic::LinkDown& down) { node_->on_link_down(down.peer, down.reason, at); },
+              [&](const quic::FrameIn& in) { node_->on_frame(in.from, in.frame, at); },
+              [&](const quic::DatagramIn& in) { node_->on_frame(in.from, in.payload, at); },
+              [&](const quic::DialFailed& failed) { node_->on_dial_failed(failed.failure, at); },
+              [&](const quic::Clone& clone) {
+                say(fmt::format("node {} runs twice with one key: {} stays, {} was refused; give each its own home",
+                                clone.peer.short_hex(), clone.kept.text(), clone.refused.text()));
+              },
+              [&](const quic::JoinRequestIn& join) {
+                if (node_->enroller() != nullptr) node_->enroller()->on_request(join.handle, join.request, join.exporter);
+              },
+              [&](const quic::JoinGranted&) {},  // only a joiner's endpoint says this (platform/join_client.h)
+          },
+          *event);
+    }
+    return any;
+  }
+
+  bool move_outbox(Instant at) {
+    env::Outbox out;
+    node_->drain(out, at);
+    if (node_->enroller() != nullptr) {
+      for (auto& answer : node_->enroller()->take_answers()) (void)endpoint_->answer_join(answer.handle, answer.message, at);
+    }
+    for (env::Send& send : out.sends) {
+      const NodeId to = send.to;
+      const Status sent = send.datagram ? endpoint_->send_datagram(to, std::move(send.frame), at)
+                                        : endpoint_->send(to, send.priority, std::move(send.frame), at);
+      if (!sent && sent.error().code == Code::kResourceExhausted) endpoint_->hangup(to, env::LinkDown::kTooSlow, at);
+    }
+    for (const env::Dial& dial : out.dials) {
+      const Status dialled = endpoint_->dial(dial, at);
+      if (!dialled && dialled.error().code != Code::kAlreadyExists) {
+        node_->on_dial_failed({dial.address, dialled.error().message}, at);
+      }
+    }
+    for (const env::Hangup& hangup : out.hangups) endpoint_->hangup(hangup.peer, hangup.reason, at);
+    for (const Buffer& beacon : out.beacons) {
+      if (beacons_.fd() >= 0) beacons_.send(beacon);
+    }
+    const bool moved = !out.empty();
+    if (!out.records.empty()) {
+      if (const Status queued = storage_->enqueue(out.lsn, std::move(out.records)); !queued) fail_with(queued.error());
+    }
+    return moved;
+  }
+
+  void send_packets(Instant at) {
+    if (waiting_writable_) return;
+    for (int i = 0; i < kSendRuns; ++i) {
+      if (!blocked_) {
+        env::OutgoingDatagrams out;
+        if (!endpoint_->next_datagrams(out, at)) return;
+        if (udp_.send(out) == UdpSocket::Sent::kAll) continue;
+        held_.assign(out.payload.begin(), out.payload.end());  // the view dies with the next call
+        blocked_ = out;
+        blocked_->payload = held_;
+      } else if (udp_.send(*blocked_) == UdpSocket::Sent::kAll) {
+        blocked_.reset();
+        continue;
+      }
+      return wait_writable();
+    }
+    asio::post(io_, [this] { turn(); });  // more to send: others first
+  }
+
+  void arm_timer() {
+    const Instant next = std::min({node_->next_deadline(), endpoint_->next_deadline(),
+                                   leaving_since_ ? *leaving_since_ + kLeaveTime : kNever});
+    if (next == armed_for_ && armed_) return;
+    armed_ = next != kNever;
+    armed_for_ = next;
+    if (!armed_) {
+      timer_.cancel();
+      return;
+    }
+    timer_.expires_after(std::max(next - now(), Duration::zero()));
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      armed_ = false;
+      turn();
+    });
+  }
+
+  void log_event(const mesh::MemberEvent& event) {
+    const std::string line = fmt::format("{} {} ({}){}{}", event_name(event.kind), event.name, event.id.short_hex(),
+                                         event.detail.empty() ? "" : ": ", event.detail);
+    say(line);
+    if (event.kind != mesh::MemberEvent::Kind::kClone || !event.self) return;
+    fail_with({Code::kAborted, "this node's key runs a second time elsewhere, and that process goes on: " + event.detail +
+                                   "; give each process its own home (`sedge fleet join`)"});
+  }
+
+  void fail_with(Error error) {
+    if (!failure_) failure_ = std::move(error);
+    io_.stop();
+  }
+
+  void say(const std::string& line) {
+    if (options_.log) options_.log(line);
+  }
+
+  RuntimeOptions options_;
+  asio::io_context io_{1};
+  asio::steady_timer timer_;
+  asio::posix::stream_descriptor readable_;
+  asio::posix::stream_descriptor beacon_readable_;
+  std::optional<HomeLock> lock_;
+  SystemEntropy entropy_;
+  std::unique_ptr<FileStorage> files_;
+  UdpSocket udp_;
+  BeaconSocket beacons_;
+  std::optional<trust::Directory> directory_;
+  std::unique_ptr<EngineCompute> compute_;
+  std::unique_ptr<quic::Endpoint> endpoint_;
+  std::unique_ptr<node::Node> node_;
+  std::unique_ptr<StorageWorker> storage_;
+  std::optional<Error> failure_;
+  std::optional<Instant> leaving_since_;
+  std::optional<env::OutgoingDatagrams> blocked_;
+  Buffer held_;
+  bool waiting_writable_ = false;
+  bool armed_ = false;
+  Instant armed_for_ = kNever;
+};
+
+Runtime::Runtime(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
+Runtime::~Runtime() = default;
+
+Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
+  auto loop = std::make_unique<Loop>(std::move(options));
+  SEDGE_CHECK(loop->open());
+  return std::unique_ptr<Runtime>(new Runtime(std::move(loop)));
+}
+
+Status Runtime::run() { return loop_->run(); }
+void Runtime::post(Call call) { loop_->call(std::move(call)); }
+void Runtime::stop() { loop_->stop(); }
+void Runtime::turn() { loop_->turn(); }
+asio::io_context& Runtime::io() { return loop_->io(); }
+node::Node& Runtime::node() { return loop_->node(); }
+env::Endpoint Runtime::listening() const { return loop_->listening(); }
+const std::filesystem::path& Runtime::home() const { return loop_->home(); }
+env::LinkStats Runtime::link_stats(NodeId peer) const { return loop_->endpoint().stats(peer); }
+
+TransportStats Runtime::transport() const {
+  const quic::Counters& counters = loop_->endpoint().counters();
+  TransportStats stats{.bytes_in = counters.bytes_in,
+                       .bytes_out = counters.bytes_out,
+                       .datagrams_in = counters.datagrams_in,
+                       .datagrams_out = counters.datagrams_out,
+                       .handshakes_refused = counters.handshakes_refused,
+                       .links = 0};
+  for (const mesh::Member& member : loop_->node().membership().members()) stats.links += member.linked ? 1 : 0;
+  return stats;
+}
+
+}  // namespace sedge::platform

@@ -1,0 +1,521 @@
+#include "sim/world.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace sedge::sim {
+
+namespace {
+
+constexpr Duration kIdleTimeout = 3s;  // as quic/ has it
+constexpr Duration kSweepInterval = 100ms;
+constexpr Duration kDialTimeout = 5s;
+constexpr Duration kRetransmit = 30ms;  // on top of a round trip: a lost packet is noticed
+constexpr std::uint64_t kPacketOverhead = 60;
+constexpr std::size_t kQueueBytesMax = 8u << 20;  // a link's; beyond it the link is too slow
+
+class SimEntropy final : public env::Entropy {
+ public:
+  explicit SimEntropy(std::uint64_t seed) : prng_(seed) {}
+  void fill(MutableBytes out) override {
+    for (auto& byte : out) byte = static_cast<std::uint8_t>(prng_.next() >> 56);
+  }
+
+ private:
+  Prng prng_;
+};
+
+env::Endpoint address_of(std::size_t i) {
+  return env::Endpoint::v4(10, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8),
+                           static_cast<std::uint8_t>(i), 7334);
+}
+
+// A fleet for play: root, one issuer, and one certificate a node, all from the seed.
+struct Certificates {
+  explicit Certificates(std::uint64_t seed) : entropy(seed) {
+    issuer_certificate.role = trust::Role::kIssuer;
+    issuer_certificate.subject = issuer.public_key;
+    issuer_certificate.name = "issuer";
+    issuer_certificate.grants = trust::Grants::of_an_issuer();
+    issuer_certificate.fleet = trust::fingerprint(root.public_key);
+    trust::sign_certificate(issuer_certificate, root.secret);
+  }
+  Buffer chain(const trust::KeyPair& key, std::string name) const {
+    trust::Certificate node;
+    node.subject = key.public_key;
+    node.name = std::move(name);
+    node.grants = trust::Grants::of_a_node();
+    node.fleet = issuer_certificate.fleet;
+    trust::sign_certificate(node, issuer.secret);
+    return trust::encode_chain({issuer_certificate, node});
+  }
+  SimEntropy entropy;
+  trust::KeyPair root = trust::KeyPair::generate(entropy);
+  trust::KeyPair issuer = trust::KeyPair::generate(entropy);
+  trust::Certificate issuer_certificate;
+};
+
+}  // namespace
+
+struct World::Host {
+  std::string name;
+  trust::KeyPair key;
+  NodeId id;
+  Buffer chain;
+  trust::PublicKey root;
+  Duration clock{};  // its monotonic clock minus the world's
+  std::uint64_t entropy_seed = 0;
+
+  Disk disk;
+  bool machine = true;  // the machine runs, whether or not the process does
+  std::uint64_t life = 0;
+  Instant stalled_until{};
+  std::optional<Instant> timer;
+  std::vector<env::Record> records;  // waiting for the disk
+  env::Lsn lsn;
+  bool committing = false;
+  std::map<std::size_t, std::uint64_t> links;  // by peer: the link that this end uses
+
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<trust::Directory> directory;
+  std::unique_ptr<SimEntropy> entropy;
+  std::unique_ptr<SimCompute> compute;
+  std::unique_ptr<node::Node> node;
+};
+
+struct World::Pipe {
+  bool up = true;                                   // the end that sends
+  Instant heard{};                                  // by the end that sends, of the other
+  std::array<Instant, env::kPriorities> free{};     // when the wire is free for a priority
+  std::array<Instant, env::kPriorities> arrived{};  // frames of a priority arrive in order
+  std::vector<env::Send> blocked;                   // frames sent into a cut
+};
+
+struct World::Link {
+  std::array<std::size_t, 2> ends{};
+  std::array<Pipe, 2> pipes;
+  Pipe& from(std::size_t end) { return pipes[end == ends[0] ? 0 : 1]; }
+  std::size_t other(std::size_t end) const { return end == ends[0] ? ends[1] : ends[0]; }
+};
+
+World::World(WorldOptions options) : options_(std::move(options)), prng_(options_.seed) {
+  Certificates fleet(prng_.next());
+  for (std::size_t i = 0; i < options_.nodes; ++i) {
+    auto host = std::make_unique<Host>();
+    host->name = fmt::format("node-{}", i);
+    host->key = trust::KeyPair::generate(fleet.entropy);
+    host->id = trust::node_id_of(host->key.public_key);
+    host->chain = fleet.chain(host->key, host->name);
+    host->root = fleet.root.public_key;
+    host->clock = Duration(static_cast<std::int64_t>(prng_.below(1'000'000))) * 1'000'000;  // up to 1000 s
+    host->entropy_seed = prng_.next();
+    hosts_.push_back(std::move(host));
+  }
+  at(now_ + kSweepInterval, [this] { sweep(); });
+}
+
+World::~World() = default;
+
+NodeId World::id(std::size_t i) const { return hosts_[i]->id; }
+bool World::up(std::size_t i) const { return hosts_[i]->node != nullptr; }
+const node::Node& World::node(std::size_t i) const { return *hosts_[i]->node; }
+
+std::optional<std::size_t> World::index_of(NodeId id) const {
+  for (std::size_t i = 0; i < hosts_.size(); ++i) {
+    if (hosts_[i]->id == id) return i;
+  }
+  return std::nullopt;
+}
+
+void World::at(Instant when, Event event) {
+  queue_.emplace(std::pair(std::max(when, now_), ++number_), std::move(event));
+}
+Instant World::local(const Host& host) const { return now_ + host.clock; }
+
+Duration World::flight() {
+  const auto jitter = static_cast<std::uint64_t>(options_.link.jitter.count());
+  return options_.link.latency + Duration(static_cast<std::int64_t>(prng_.below(jitter + 1)));
+}
+
+// --- lives of nodes ----------------------------------------------------------------------------------------------
+
+Status World::boot(std::size_t i) {
+  Host& host = *hosts_[i];
+  SEDGE_ASSERT(host.node == nullptr);
+  host.machine = true;
+  const std::uint64_t life = ++host.life;
+  SEDGE_TRY(host.store, store::Store::open(host.disk, "state.db"));
+  SEDGE_TRY(const BootEpoch epoch, node::begin_epoch(*host.store));
+  host.directory = std::make_unique<trust::Directory>(host.root);
+  SEDGE_CHECK(host.directory->add(host.chain));
+  host.entropy = std::make_unique<SimEntropy>(host.entropy_seed + life);
+  const auto later = [this, i, life](Duration busy, env::SliceReport report) {
+    at(now_ + busy, [this, i, life, report = std::move(report)] { finish_slice(i, life, report); });
+  };
+  host.compute =
+      std::make_unique<SimCompute>(i < options_.models_from ? std::vector<SimModel>() : options_.models, later);
+  node::NodeOptions options;
+  options.name = host.name;
+  options.epoch = epoch;
+  options.endpoints = {address_of(i)};
+  if (!options_.multicast) options.seeds = {address_of(0)};
+  options.beacons = options_.multicast;
+  host.node = std::make_unique<node::Node>(std::move(options), host.key.secret.clone(), *host.directory, *host.entropy,
+                                           *host.compute);
+  host.node->on_member_event([this, i](const mesh::MemberEvent& event) {
+    trace_.add(now_);
+    trace_.add(static_cast<std::uint64_t>(event.kind));
+    trace_.add(event.id.view());
+    member_events_.push_back({now_, i, event});
+  });
+  for (const std::string& bucket : node::Node::buckets()) {
+    SEDGE_CHECK(host.store->load(bucket, [&](Bytes key, Bytes value) { return host.node->load(bucket, key, value); }));
+  }
+  host.node->start(local(host));
+  pump(i);
+  return {};
+}
+
+Status World::boot_all() {
+  for (std::size_t i = 0; i < hosts_.size(); ++i) SEDGE_CHECK(boot(i));
+  return {};
+}
+
+void World::kill(std::size_t i) { stop(i, false); }
+void World::cut_power(std::size_t i) { stop(i, true); }
+void World::cut_power_within_commit(std::size_t i, std::uint64_t changes) { hosts_[i]->disk.fail_after(changes); }
+
+void World::stop(std::size_t i, bool power) {
+  Host& host = *hosts_[i];
+  ++host.life;
+  host.node.reset();
+  host.compute.reset();
+  host.store.reset();
+  host.timer.reset();
+  host.records.clear();
+  host.committing = false;
+  for (const auto& [peer, link] : host.links) links_.at(link).from(i).up = false;
+  host.links.clear();
+  if (!power) return;
+  host.machine = false;
+  host.disk.cut_power(prng_);
+}
+
+void World::stall(std::size_t i, Duration time) { hosts_[i]->stalled_until = now_ + time; }
+
+void World::act(std::size_t i, const std::function<void(node::Node&, Instant)>& call) {
+  Host& host = *hosts_[i];
+  SEDGE_ASSERT(host.node != nullptr);
+  call(*host.node, local(host));
+  pump(i);
+}
+
+// Carries out what a node wants, and asks when it wants to be called again.
+void World::pump(std::size_t i) {
+  Host& host = *hosts_[i];
+  if (!host.node) return;
+  env::Outbox out;
+  host.node->drain(out, local(host));
+  for (env::Send& send : out.sends) transmit(i, std::move(send));
+  for (const env::Dial& dial : out.dials) connect(i, dial);
+  for (const Buffer& bytes : out.beacons) beacon(i, bytes);
+  if (!out.records.empty()) {
+    std::ranges::move(out.records, std::back_inserter(host.records));
+    host.lsn = out.lsn;
+    if (!host.committing) {
+      host.committing = true;
+      const auto half = static_cast<std::uint64_t>(options_.disk_sync.count() / 2);
+      const Duration time = Duration(static_cast<std::int64_t>(half + prng_.below(half + 1)));
+      at(now_ + time, [this, i, life = host.life] { commit(i, life); });
+    }
+  }
+  for (const env::Hangup& hangup : out.hangups) {
+    const auto peer = index_of(hangup.peer);
+    const auto link = peer ? host.links.find(*peer) : host.links.end();
+    if (link == host.links.end()) continue;
+    const std::uint64_t number = link->second;
+    at(now_ + flight(), [this, number, end = *peer] { link_down(number, end, env::LinkDown::kClosed); });
+    link_down(number, i, hangup.reason);
+  }
+  arm(i);
+}
+
+void World::arm(std::size_t i) {
+  Host& host = *hosts_[i];
+  if (!host.node) return;
+  const Instant due = host.node->next_deadline();
+  if (due == kNever) return;
+  const Instant world_due = std::max(due - host.clock, now_);
+  if (host.timer && *host.timer <= world_due) return;
+  host.timer = world_due;
+  at(world_due, [this, i, life = host.life, world_due] { tick(i, life, world_due); });
+}
+
+void World::tick(std::size_t i, std::uint64_t life, Instant due) {
+  Host& host = *hosts_[i];
+  if (host.life != life || !host.node || host.timer != due) return;  // another timer has replaced this one
+  if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { tick(i, life, due); });
+  host.timer.reset();
+  host.node->on_timer(local(host));
+  pump(i);
+}
+
+void World::finish_slice(std::size_t i, std::uint64_t life, const env::SliceReport& report) {
+  Host& host = *hosts_[i];
+  if (host.life != life || !host.node || !host.compute->running(report.task)) return;
+  if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { finish_slice(i, life, report); });
+  host.node->on_slice(report, local(host));
+  pump(i);
+}
+
+void World::commit(std::size_t i, std::uint64_t life) {
+  Host& host = *hosts_[i];
+  if (host.life != life || !host.node) return;
+  const std::vector<env::Record> records = std::exchange(host.records, {});
+  const env::Lsn lsn = host.lsn;
+  host.committing = false;
+  if (const Status applied = host.store->apply(records); !applied) return stop(i, true);  // the power went within it
+  host.node->on_durable(lsn, local(host));
+  pump(i);
+}
+
+// --- links -------------------------------------------------------------------------------------------------------
+
+void World::transmit(std::size_t from, env::Send send) {
+  const auto to = index_of(send.to);
+  const auto found = to ? hosts_[from]->links.find(*to) : hosts_[from]->links.end();
+  if (found == hosts_[from]->links.end()) return;
+  const std::uint64_t link = found->second;
+  (send.datagram ? counts_.datagrams : counts_.frames) += 1;
+  counts_.bytes += send.frame.size() + kPacketOverhead;
+  if (send.datagram) {
+    if (!reaches(from, *to) || prng_.chance(options_.link.loss)) return;
+    carry(link, from, *to, std::move(send), {});
+    return;
+  }
+  Pipe& pipe = links_.at(link).from(from);
+  if (!reaches(from, *to) || !pipe.blocked.empty()) {
+    pipe.blocked.push_back(std::move(send));
+    return;
+  }
+  Duration lost{};
+  while (prng_.chance(options_.link.loss)) lost += 2 * options_.link.latency + kRetransmit;
+  carry(link, from, *to, std::move(send), lost);
+}
+
+// Puts bytes on the wire. More urgent frames go before less urgent ones that wait; what is on the wire already is
+// not called back, so that the model lets a little more through than a real link at the moment of overtaking.
+void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Send send, Duration extra) {
+  Pipe& pipe = links_.at(link).from(from);
+  const auto priority = static_cast<std::size_t>(send.priority);
+  Instant start = now_;
+  for (std::size_t p = 0; p <= priority; ++p) start = std::max(start, pipe.free[p]);
+  const double seconds = static_cast<double>(send.frame.size() + kPacketOverhead) / options_.link.bytes_per_s;
+  const Duration time(static_cast<std::int64_t>(seconds * 1e9));
+  if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(kQueueBytesMax)) {
+    at(now_ + flight(), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
+    at(now_, [this, link, from] { link_down(link, from, env::LinkDown::kTooSlow); });
+    return;
+  }
+  pipe.free[priority] = start + time;
+  Instant arrival = start + time + flight() + extra;
+  if (!send.datagram) {
+    arrival = std::max(arrival, pipe.arrived[priority]);
+    pipe.arrived[priority] = arrival;
+  }
+  at(arrival, [this, link, from, to, frame = std::move(send.frame)] { arrive(link, from, to, frame); });
+}
+
+void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const Buffer& frame) {
+  Host& host = *hosts_[to];
+  const auto mine = host.links.find(from);
+  if (mine == host.links.end() || mine->second != link) {
+    // Nobody is there for it. A machine that lives says so, and the sender's end of the link falls.
+    if (host.machine && reaches(to, from)) {
+      at(now_ + flight(), [this, link, from] { link_down(link, from, env::LinkDown::kRefused); });
+    }
+    return;
+  }
+  if (now_ < host.stalled_until) {
+    return at(host.stalled_until, [this, link, from, to, frame] { arrive(link, from, to, frame); });
+  }
+  trace_.add(now_);
+  trace_.add(from << 32 | to);
+  trace_.add(Bytes(frame));
+  host.node->on_frame(hosts_[from]->id, frame, local(host));
+  pump(to);
+}
+
+void World::connect(std::size_t from, const env::Dial& dial) {
+  ++counts_.dials;
+  std::optional<std::size_t> to;
+  for (std::size_t i = 0; i < hosts_.size(); ++i) {
+    if (address_of(i) == dial.address) to = i;
+  }
+  if (to == from) return fail_dial(from, dial.address, 1ms, "that is ourselves");
+  if (!to || !reaches(from, *to) || !reaches(*to, from) || !hosts_[*to]->machine) {
+    return fail_dial(from, dial.address, kDialTimeout, "no answer");
+  }
+  if (!hosts_[*to]->node) return fail_dial(from, dial.address, 2 * flight(), "nobody listens there");
+  Duration handshake = 4 * flight();  // two round trips until both have confirmed
+  while (prng_.chance(options_.link.loss)) handshake += 2 * options_.link.latency + kRetransmit;
+  at(now_ + handshake,
+     [this, from, life = hosts_[from]->life, to = *to, address = dial.address] { meet(from, life, to, address); });
+}
+
+void World::fail_dial(std::size_t from, const env::Endpoint& address, Duration after, const std::string& reason) {
+  at(now_ + after, [this, from, life = hosts_[from]->life, address, reason] {
+    Host& host = *hosts_[from];
+    if (host.life != life || !host.node) return;
+    host.node->on_dial_failed({address, reason}, local(host));
+    pump(from);
+  });
+}
+
+void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env::Endpoint& address) {
+  Host& dialler = *hosts_[from];
+  Host& other = *hosts_[to];
+  if (dialler.life != life || !dialler.node) return;
+  const Instant awake = std::max(dialler.stalled_until, other.stalled_until);
+  if (now_ < awake) return at(awake, [=, this] { meet(from, life, to, address); });
+  if (!other.node || !reaches(from, to) || !reaches(to, from)) {
+    return fail_dial(from, address, kDialTimeout, "no answer");
+  }
+  const auto known = dialler.links.find(to);
+  const auto back = other.links.find(from);
+  const bool both = known != dialler.links.end() && back != other.links.end() && known->second == back->second;
+  if (both) return fail_dial(from, address, {}, "linked already");
+  // An end that still held on to an older link (its peer has restarted) gives it up for this one.
+  if (known != dialler.links.end()) link_down(known->second, from, env::LinkDown::kReplaced);
+  if (back != other.links.end()) link_down(back->second, to, env::LinkDown::kReplaced);
+  const std::uint64_t number = ++last_link_;
+  Link& link = links_[number];
+  link.ends = {from, to};
+  for (Pipe& pipe : link.pipes) pipe.heard = now_;
+  dialler.links[to] = other.links[from] = number;
+  for (const auto& [one, peer] : {std::pair(from, to), std::pair(to, from)}) {
+    trace_.add(now_);
+    trace_.add(one << 32 | peer);
+    Host& host = *hosts_[one];
+    host.node->on_link_up({hosts_[peer]->id, address_of(peer), one == from, hosts_[peer]->chain}, local(host));
+  }
+  pump(from);
+  pump(to);
+}
+
+void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reason) {
+  const auto link = links_.find(number);
+  if (link == links_.end() || !link->second.from(end).up) return;
+  const std::size_t peer = link->second.other(end);
+  link->second.from(end).up = false;
+  link->second.from(end).blocked.clear();
+  Host& host = *hosts_[end];
+  if (const auto mine = host.links.find(peer); mine != host.links.end() && mine->second == number)
+    host.links.erase(mine);
+  if (!host.node) return;
+  trace_.add(now_);
+  trace_.add(static_cast<std::uint64_t>(reason));
+  host.node->on_link_down(hosts_[peer]->id, reason, local(host));
+  pump(end);
+}
+
+// Keep-alives and idle timeouts, for all links at once: a packet a second on each would only fill the queue.
+void World::sweep() {
+  std::vector<std::tuple<std::uint64_t, std::size_t>> silent;
+  for (auto& [number, link] : links_) {
+    for (const std::size_t end : link.ends) {
+      const std::size_t peer = link.other(end);
+      const Host& there = *hosts_[peer];
+      const auto back = there.links.find(end);
+      const bool speaks = there.node && back != there.links.end() && back->second == number &&
+                          now_ >= there.stalled_until && reaches(peer, end);
+      Pipe& pipe = link.from(end);
+      if (!pipe.up) continue;
+      if (speaks || now_ < hosts_[end]->stalled_until) pipe.heard = now_;
+      if (now_ - pipe.heard >= kIdleTimeout) silent.emplace_back(number, end);
+    }
+  }
+  for (const auto& [number, end] : silent) link_down(number, end, env::LinkDown::kTimeout);
+  std::erase_if(links_, [](const auto& row) { return !row.second.pipes[0].up && !row.second.pipes[1].up; });
+  at(now_ + kSweepInterval, [this] { sweep(); });
+}
+
+void World::beacon(std::size_t from, const Buffer& bytes) {
+  for (std::size_t to = 0; to < hosts_.size(); ++to) {
+    if (to == from || !reaches(from, to) || prng_.chance(options_.link.loss)) continue;
+    at(now_ + flight(), [this, from, to, bytes] {
+      Host& host = *hosts_[to];
+      if (!host.node || now_ < host.stalled_until) return;
+      host.node->on_beacon(address_of(from), bytes, local(host));
+      pump(to);
+    });
+  }
+}
+
+void World::cut(std::size_t from, std::size_t to) { cuts_.insert({from, to}); }
+
+void World::partition(const std::set<std::size_t>& side) {
+  for (std::size_t a = 0; a < hosts_.size(); ++a) {
+    for (std::size_t b = 0; b < hosts_.size(); ++b) {
+      if (side.contains(a) != side.contains(b)) cut(a, b);
+    }
+  }
+}
+
+void World::heal() {
+  cuts_.clear();
+  for (auto& [number, link] : links_) {
+    for (const std::size_t end : link.ends) {
+      if (!link.from(end).up) continue;
+      for (env::Send& send : std::exchange(link.from(end).blocked, {})) {
+        carry(number, end, link.other(end), std::move(send), 2 * options_.link.latency + kRetransmit);
+      }
+    }
+  }
+}
+
+// --- time --------------------------------------------------------------------------------------------------------
+
+void World::run(Duration time) {
+  const Instant end = now_ + time;
+  while (!queue_.empty() && queue_.begin()->first.first <= end) {
+    auto next = queue_.extract(queue_.begin());
+    now_ = next.key().first;
+    ++counts_.events;
+    next.mapped()();
+  }
+  now_ = end;
+}
+
+bool World::run_until(const std::function<bool()>& reached, Duration limit) {
+  for (const Instant end = now_ + limit; !reached(); run(10ms)) {
+    if (now_ >= end) return false;
+  }
+  return true;
+}
+
+bool World::one_view() const {
+  const auto running =
+      static_cast<std::size_t>(std::ranges::count_if(hosts_, [](const auto& h) { return h->node != nullptr; }));
+  std::optional<std::uint64_t> digest;
+  for (const auto& host : hosts_) {
+    if (!host->node) continue;
+    const mesh::Membership& view = host->node->membership();
+    if (view.alive() != running || (digest && *digest != view.digest())) return false;
+    digest = view.digest();
+  }
+  return true;
+}
+
+bool World::one_state() const {
+  const node::Node* first = nullptr;
+  for (const auto& host : hosts_) {
+    if (!host->node) continue;
+    if (first == nullptr) first = host->node.get();
+    if (host->node->state().digest() != first->state().digest()) return false;
+  }
+  return true;
+}
+
+}  // namespace sedge::sim

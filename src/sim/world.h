@@ -1,0 +1,157 @@
+// The simulated world: whole nodes (node::Node, the very object that runs on a robot) on virtual time.
+//
+// One queue of events, ordered by (time, number): nothing else decides what happens next, and every chance is drawn
+// from the seed, so that a run repeats bit for bit and a failure is its seed. What is modelled:
+//   links     latency, jitter, bandwidth; loss is real for datagrams and a retransmission's delay for frames; frames
+//             keep their order within a priority; a link whose peer is silent for 3 s times out; a process that has
+//             gone while its machine lives refuses (as ICMP does)
+//   cuts      asymmetric: what A sends to B may be lost while B is heard; frames wait, as QUIC would send them again
+//   disks     sim/disk.h under the real store: what was not synced is lost in a power cut
+//   time      every node's monotonic clock starts elsewhere
+//   compute   sim/compute.h
+// Not modelled: QUIC's bytes and congestion (quic/ has tests of its own with the real protocol).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/prng.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/entropy.h"
+#include "env/outbox.h"
+#include "node/boot.h"
+#include "node/node.h"
+#include "sim/compute.h"
+#include "sim/disk.h"
+#include "sim/trace.h"
+
+namespace sedge::sim {
+
+struct LinkModel {
+  Duration latency = 2ms;       // one way
+  Duration jitter = 1ms;        // added, uniform
+  double loss = 0;              // of packets
+  double bytes_per_s = 12.5e6;  // each way
+};
+
+struct WorldOptions {
+  std::size_t nodes = 5;
+  std::uint64_t seed = 1;
+  LinkModel link;
+  Duration disk_sync = 3ms;      // a group commit takes between half of it and it
+  bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
+  std::vector<SimModel> models;  // what nodes offer,
+  std::size_t models_from = 0;   // those from this one on
+};
+
+struct SeenEvent {
+  Instant at{};          // of the world
+  std::size_t node = 0;  // who saw it
+  mesh::MemberEvent event;
+};
+
+struct Counts {
+  std::uint64_t events = 0;
+  std::uint64_t frames = 0;
+  std::uint64_t datagrams = 0;
+  std::uint64_t bytes = 0;  // payloads, and 60 for each packet's headers
+  std::uint64_t dials = 0;
+};
+
+class World {
+ public:
+  explicit World(WorldOptions options);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  Instant now() const { return now_; }
+  std::size_t size() const { return hosts_.size(); }
+  NodeId id(std::size_t i) const;
+  std::optional<std::size_t> index_of(NodeId id) const;
+  bool up(std::size_t i) const;
+  const node::Node& node(std::size_t i) const;
+
+  // Starts or restarts a node from what its disk holds. Errors: those of the store.
+  Status boot(std::size_t i);
+  Status boot_all();
+  // SIGKILL: the process is gone, the machine is not. Written files stay as they are.
+  void kill(std::size_t i);
+  // The power goes: nothing answers, and the disk loses what was not synced.
+  void cut_power(std::size_t i);
+  // The power goes within one of the next writes to the disk: after `changes` more of them.
+  void cut_power_within_commit(std::size_t i, std::uint64_t changes);
+  // The process does not run for a while (a stopped machine, a busy CPU); what comes in waits.
+  void stall(std::size_t i, Duration time);
+  // What `from` sends does not reach `to`. One direction.
+  void cut(std::size_t from, std::size_t to);
+  void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
+  void heal();                                        // undoes all cuts
+
+  // Calls a node as a client would, on its thread, and carries out what it wants.
+  void act(std::size_t i, const std::function<void(node::Node&, Instant now)>& call);
+
+  void run(Duration time);
+  // Until `reached` holds (looked at every 10 ms); false when the limit came first.
+  bool run_until(const std::function<bool()>& reached, Duration limit);
+
+  // Every running node believes exactly the running ones alive, at the same incarnations.
+  bool one_view() const;
+  // Every running node holds the same replicated entries.
+  bool one_state() const;
+
+  std::uint64_t trace() const { return trace_.value(); }
+  const Counts& counts() const { return counts_; }
+  const std::vector<SeenEvent>& member_events() const { return member_events_; }
+
+ private:
+  struct Host;
+  struct Pipe;  // one direction of a link
+  struct Link;
+  using Event = std::move_only_function<void()>;
+
+  void at(Instant when, Event event);
+  Instant local(const Host& host) const;
+  void pump(std::size_t i);
+  void arm(std::size_t i);
+  void tick(std::size_t i, std::uint64_t life, Instant due);
+  void commit(std::size_t i, std::uint64_t life);
+  void finish_slice(std::size_t i, std::uint64_t life, const env::SliceReport& report);
+  void stop(std::size_t i, bool power);
+  Duration flight();
+
+  void transmit(std::size_t from, env::Send send);
+  void carry(std::uint64_t link, std::size_t from, std::size_t to, env::Send send, Duration extra);
+  void arrive(std::uint64_t link, std::size_t from, std::size_t to, const Buffer& frame);
+  void connect(std::size_t from, const env::Dial& dial);
+  void meet(std::size_t from, std::uint64_t life, std::size_t to, const env::Endpoint& address);
+  void fail_dial(std::size_t from, const env::Endpoint& address, Duration after, const std::string& reason);
+  void link_down(std::uint64_t link, std::size_t end, env::LinkDown reason);
+  void sweep();
+  void beacon(std::size_t from, const Buffer& bytes);
+  bool reaches(std::size_t from, std::size_t to) const { return !cuts_.contains({from, to}); }
+
+  WorldOptions options_;
+  Prng prng_;
+  Instant now_{};
+  std::uint64_t number_ = 0;
+  std::map<std::pair<Instant, std::uint64_t>, Event> queue_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::map<std::uint64_t, Link> links_;
+  std::uint64_t last_link_ = 0;
+  std::set<std::pair<std::size_t, std::size_t>> cuts_;
+  Trace trace_;
+  Counts counts_;
+  std::vector<SeenEvent> member_events_;
+};
+
+}  // namespace sedge::sim

@@ -1,0 +1,252 @@
+#include "sim/world.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+namespace sedge::sim {
+namespace {
+
+using Kind = mesh::MemberEvent::Kind;
+
+WorldOptions small(std::size_t nodes, std::uint64_t seed, double loss = 0) {
+  WorldOptions options;
+  options.nodes = nodes;
+  options.seed = seed;
+  options.link.loss = loss;
+  return options;
+}
+
+bool settle(World& world, Duration limit = 10s) {
+  EXPECT_TRUE(world.boot_all());
+  return world.run_until([&] { return world.one_view() && world.one_state(); }, limit);
+}
+
+std::size_t deaths(const World& world) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(world.member_events(), [](const SeenEvent& e) { return e.event.kind == Kind::kDown; }));
+}
+
+// A write at node i; `acknowledged` counts up once it is durable there.
+void write(World& world, std::size_t i, const std::string& path, const std::string& value, std::size_t* acknowledged) {
+  world.act(i, [&](node::Node& node, Instant now) {
+    node.when_durable(node.state().set(path, to_buffer(as_bytes(value)), now), [acknowledged](const Status& status) {
+      if (status && acknowledged != nullptr) ++*acknowledged;
+    });
+  });
+}
+
+std::optional<std::string> read(const World& world, std::size_t i, const std::string& path) {
+  const auto value = world.node(i).state().replica().read(path);
+  if (!value || value->values.size() != 1) return std::nullopt;
+  return std::string(as_text(value->values[0]));
+}
+
+TEST(World, fifty_nodes_converge) {
+  World world(small(50, 1, 0.01));
+  ASSERT_TRUE(settle(world));
+  for (std::size_t i = 0; i < 50; ++i) write(world, i, "robot/" + std::to_string(i), "here", nullptr);
+  EXPECT_TRUE(world.run_until([&] { return world.one_state() && read(world, 49, "robot/0") == "here"; }, 3s));
+  for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(read(world, 0, "robot/" + std::to_string(i)), "here");
+  EXPECT_EQ(deaths(world), 0u);
+}
+
+std::uint64_t a_busy_run(std::uint64_t seed) {
+  World world(small(8, seed, 0.05));
+  EXPECT_TRUE(world.boot_all());
+  world.run(2s);
+  for (std::size_t i = 0; i < 8; ++i) write(world, i, "a/" + std::to_string(i), "x", nullptr);
+  world.cut_power(3);
+  world.stall(5, 900ms);
+  world.run(5s);
+  EXPECT_TRUE(world.boot(3));
+  world.partition({0, 1});
+  world.run(5s);
+  world.heal();
+  world.run(5s);
+  return world.trace();
+}
+
+TEST(World, same_seed_same_trace) {
+  const std::uint64_t first = a_busy_run(42);
+  EXPECT_EQ(a_busy_run(42), first);
+  EXPECT_NE(a_busy_run(43), first);
+}
+
+TEST(World, nodes_find_each_other_by_beacons_alone) {
+  WorldOptions options = small(5, 2, 0.05);
+  options.multicast = true;
+  World world(options);
+  EXPECT_TRUE(settle(world));
+}
+
+TEST(World, a_killed_node_is_known_to_every_survivor_within_three_seconds) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    for (const bool power : {false, true}) {
+      World world(small(5 + seed % 3 * 10, seed, 0.05));
+      ASSERT_TRUE(settle(world));
+      world.run(Duration(seed * 37'000'000));
+      power ? world.cut_power(2) : world.kill(2);
+      EXPECT_TRUE(world.run_until([&] { return world.one_view(); }, 3s))
+          << "seed " << seed << (power ? " power" : " kill");
+      EXPECT_EQ(deaths(world), world.size() - 1) << "seed " << seed;
+    }
+  }
+}
+
+TEST(World, a_slow_node_is_not_declared_dead) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    World world(small(8, seed, 0.05));
+    ASSERT_TRUE(settle(world));
+    for (std::size_t round = 0; round < 8; ++round) {
+      world.stall(round, 500ms + round * 142ms);
+      world.run(3s);
+    }
+    EXPECT_EQ(deaths(world), 0u) << "seed " << seed;
+    EXPECT_TRUE(world.one_view());
+  }
+}
+
+TEST(World, a_partition_heals_to_one_view_and_one_state) {
+  World world(small(10, 3, 0.02));
+  ASSERT_TRUE(settle(world));
+  world.partition({0, 1, 2, 3});
+  world.run(10s);
+  EXPECT_EQ(world.node(0).membership().alive(), 4u);
+  EXPECT_EQ(world.node(9).membership().alive(), 6u);
+  write(world, 0, "side/a", "1", nullptr);
+  write(world, 9, "side/b", "2", nullptr);
+  write(world, 1, "both", "a", nullptr);
+  write(world, 8, "both", "b", nullptr);
+  world.run(20s);
+  world.heal();
+  EXPECT_TRUE(world.run_until([&] { return world.one_view() && world.one_state(); }, 16s));
+  EXPECT_EQ(read(world, 9, "side/a"), "1");
+  EXPECT_EQ(read(world, 0, "side/b"), "2");
+}
+
+TEST(World, a_one_way_cut_splits_nobody_who_is_reached_through_others) {
+  World world(small(6, 4));
+  ASSERT_TRUE(settle(world));
+  world.cut(1, 2);
+  world.run(30s);
+  EXPECT_EQ(deaths(world), 0u);
+  EXPECT_TRUE(world.one_view());
+}
+
+TEST(World, acknowledged_writes_survive_a_power_cut_of_any_node) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    World world(small(3, seed, 0.02));
+    ASSERT_TRUE(settle(world));
+    const std::size_t victim = seed % 3;
+    std::vector<std::size_t> acknowledged(60);
+    if (seed % 2 == 0) world.partition({victim});  // nobody else has what it writes: only its disk does
+    world.cut_power_within_commit(victim, seed * 7);
+    for (std::size_t w = 0; w < 60 && world.up(victim); ++w) {
+      write(world, victim, "w/" + std::to_string(w), "v" + std::to_string(w), &acknowledged[w]);
+      world.run(Duration(seed * 500'000));
+    }
+    if (world.up(victim)) world.cut_power(victim);
+    world.run(1s);
+    ASSERT_TRUE(world.boot(victim)) << "seed " << seed;
+    world.heal();
+    EXPECT_TRUE(world.run_until([&] { return world.one_view() && world.one_state(); }, 10s)) << "seed " << seed;
+    for (std::size_t w = 0; w < 60; ++w) {
+      if (acknowledged[w] == 0) continue;
+      for (std::size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(read(world, i, "w/" + std::to_string(w)), "v" + std::to_string(w))
+            << "seed " << seed << " node " << i;
+      }
+    }
+  }
+}
+
+TEST(World, no_message_is_delivered_twice_and_no_reliable_one_is_lost) {
+  World world(small(12, 6, 0.05));
+  ASSERT_TRUE(settle(world));
+  std::vector<std::map<std::string, int>> got(12);
+  for (std::size_t i = 0; i < 12; ++i) {
+    world.act(i, [&](node::Node& node, Instant) {
+      EXPECT_TRUE(node.subscribe("t/#", [&got, i](const mesh::Message& m) { ++got[i][m.topic]; }));
+    });
+  }
+  for (int m = 0; m < 200; ++m) {
+    if (m == 60) world.kill(11);
+    if (m == 120) world.stall(4, 1200ms);
+    world.act(static_cast<std::size_t>(m) % 8, [&](node::Node& node, Instant now) {
+      node.publish("t/" + std::to_string(m), as_bytes("x"), {}, false, [](const Status& s) { EXPECT_TRUE(s); }, now);
+    });
+    world.run(20ms);
+  }
+  world.run(6s);
+  for (std::size_t i = 0; i < 11; ++i) {
+    EXPECT_EQ(got[i].size(), 200u) << "node " << i;
+    for (const auto& [topic, times] : got[i]) EXPECT_EQ(times, 1) << topic << " at node " << i;
+  }
+}
+
+TEST(World, a_returning_node_has_the_fleets_state_within_a_second) {
+  World world(small(5, 7));
+  ASSERT_TRUE(settle(world));
+  world.kill(4);
+  world.run(5s);
+  for (std::size_t w = 0; w < 20; ++w) write(world, w % 4, "w/" + std::to_string(w), "x", nullptr);
+  world.run(5s);
+  ASSERT_TRUE(world.boot(4));
+  EXPECT_TRUE(world.run_until([&] { return world.one_view() && world.one_state(); }, 1s));
+}
+
+struct TaskRun {
+  std::vector<std::int32_t> streamed;
+  std::optional<node::TaskResult> result;
+  Duration interrupted{};  // from the kill to the next token
+};
+
+// A task of 60 tokens at node 0, which offers no model; after token 20 `victim` is killed, if there is one.
+TaskRun run_task(std::optional<NodeId> victim) {
+  WorldOptions options = small(3, 8);
+  options.models = {{"sim", 4000, 100, 80}};
+  options.models_from = 1;
+  World world(options);
+  EXPECT_TRUE(settle(world));
+  world.run(3s);
+  TaskRun run;
+  world.act(0, [&](node::Node& node, Instant now) {
+    node::TaskRequest request;
+    request.spec.model = "sim";
+    request.spec.prompt = "go on";
+    request.spec.tokens_max = 60;
+    node::RunOptions callbacks;
+    callbacks.on_tokens = [&](std::span<const env::Token> more) {
+      for (const env::Token& token : more) run.streamed.push_back(token.id);
+    };
+    callbacks.on_result = [&](const node::TaskResult& end) { run.result = end; };
+    node.run(std::move(request), std::move(callbacks), now);
+  });
+  EXPECT_TRUE(world.run_until([&] { return run.streamed.size() >= 20; }, 5s));
+  if (victim) {
+    const Instant killed = world.now();
+    world.kill(*world.index_of(*victim));
+    const std::size_t had = run.streamed.size();
+    EXPECT_TRUE(world.run_until([&] { return run.streamed.size() > had; }, 5s));
+    run.interrupted = world.now() - killed;
+  }
+  EXPECT_TRUE(world.run_until([&] { return run.result.has_value(); }, 10s));
+  return run;
+}
+
+TEST(World, a_task_goes_on_elsewhere_with_the_same_text_when_its_node_dies) {
+  const TaskRun whole = run_task({});
+  ASSERT_TRUE(whole.result);
+  EXPECT_EQ(whole.streamed.size(), 60u);
+  EXPECT_EQ(whole.result->attempts, 1u);
+  const TaskRun disturbed = run_task(whole.result->served_by);
+  ASSERT_TRUE(disturbed.result);
+  EXPECT_EQ(disturbed.streamed, whole.streamed);
+  EXPECT_EQ(disturbed.result->attempts, 2u);
+  EXPECT_NE(disturbed.result->served_by, whole.result->served_by);
+  EXPECT_LE(disturbed.interrupted, 1s);
+}
+
+}  // namespace
+}  // namespace sedge::sim

@@ -1,0 +1,124 @@
+#include "trust/directory.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "trust/testing.h"
+
+namespace sedge::trust {
+namespace {
+
+using testing::Fleet;
+using testing::Member;
+
+Cut cut(std::uint64_t epoch, std::uint64_t sequence) { return {{epoch}, {sequence}}; }
+
+TEST(Directory, it_knows_whom_it_was_shown_and_what_they_may) {
+  Fleet fleet(1);
+  Directory directory(fleet.root.public_key);
+  const Member scout = fleet.enrol("scout", {{Verb::kPub, "telemetry/#"}});
+  EXPECT_EQ(directory.verify(scout.id, "d", {}, {}).error().code, Code::kNotFound);
+  EXPECT_EQ(directory.accepts_write(scout.id, {1}, {1}).error().code, Code::kNotFound);
+  EXPECT_EQ(directory.add(scout.encoded).value(), scout.id);
+  EXPECT_EQ(directory.find(scout.id)->name, "scout");
+  EXPECT_TRUE(directory.allows(scout.id, Verb::kPub, "telemetry/battery"));
+  EXPECT_FALSE(directory.allows(scout.id, Verb::kWrite, "telemetry/battery"));
+  const Signature signature = sign(scout.keys.secret, "d", as_bytes("m"));
+  EXPECT_TRUE(directory.verify(scout.id, "d", as_bytes("m"), signature));
+  EXPECT_EQ(directory.verify(scout.id, "d", as_bytes("n"), signature).error().code, Code::kUnauthenticated);
+  EXPECT_FALSE(directory.add(Fleet(2).enrol("stranger").encoded));
+  EXPECT_EQ(directory.size(), 1u);
+}
+
+TEST(Directory, a_revoked_node_keeps_its_writes_up_to_the_cut_and_nothing_else) {
+  Fleet fleet(1);
+  Directory directory(fleet.root.public_key);
+  const Member scout = fleet.enrol("scout");
+  ASSERT_TRUE(directory.add(scout.encoded));
+  const std::uint64_t before = directory.generation();
+  ASSERT_TRUE(directory.revoke(fleet.revoke(scout, cut(3, 10))));
+  EXPECT_GT(directory.generation(), before);
+  EXPECT_TRUE(directory.revoked(scout.id));
+  EXPECT_FALSE(directory.allows(scout.id, Verb::kPub, "a"));
+  EXPECT_TRUE(directory.grants_write(scout.id, "a"));
+  EXPECT_TRUE(directory.accepts_write(scout.id, {2}, {99}));
+  EXPECT_TRUE(directory.accepts_write(scout.id, {3}, {10}));
+  EXPECT_FALSE(directory.accepts_write(scout.id, {3}, {11}));
+  EXPECT_FALSE(directory.accepts_write(scout.id, {4}, {1}));
+  EXPECT_EQ(directory.admit(scout.encoded).error().code, Code::kPermissionDenied);
+}
+
+TEST(Directory, only_those_may_revoke_who_are_granted_it) {
+  Fleet fleet(1);
+  Directory directory(fleet.root.public_key);
+  const Member scout = fleet.enrol("scout");
+  const Member tank = fleet.enrol("tank");
+
+  Revocation forged = fleet.revoke(scout);
+  forged.subject = tank.id;  // the issuer never said that
+  EXPECT_FALSE(directory.revoke(forged));
+  sign_revocation(forged, fleet.issuer.secret);  // nor may it show another's certificate
+  EXPECT_FALSE(directory.revoke(forged));
+  forged = fleet.revoke(scout);
+  sign_revocation(forged, tank.keys.secret);
+  EXPECT_FALSE(directory.revoke(forged));
+  EXPECT_FALSE(directory.revoke(Fleet(2).revoke(scout)));
+
+  Revocation of_the_issuer{node_id_of(fleet.issuer.public_key), {}, std::nullopt, {}};
+  sign_revocation(of_the_issuer, fleet.issuer.secret);
+  EXPECT_FALSE(directory.revoke(of_the_issuer)) << "only the root may";
+  EXPECT_EQ(directory.generation(), 0u);
+
+  fleet.issuer_certificate.grants = Grants{{Verb::kRevoke, "tank/#"}, {Verb::kEnrol, "#"}};
+  sign_certificate(fleet.issuer_certificate, fleet.root.secret);
+  EXPECT_EQ(directory.revoke(fleet.revoke(scout)).error().code, Code::kPermissionDenied);
+  EXPECT_TRUE(directory.revoke(fleet.revoke(fleet.enrol("tank/1", {}))));
+}
+
+TEST(Directory, with_an_issuer_all_its_nodes_fall) {
+  Fleet fleet(1);
+  Directory directory(fleet.root.public_key);
+  const Member scout = fleet.enrol("scout");
+  ASSERT_TRUE(directory.add(scout.encoded));
+  Revocation revocation{node_id_of(fleet.issuer.public_key), cut(2, 0), std::nullopt, {}};
+  sign_revocation(revocation, fleet.root.secret);
+  ASSERT_TRUE(directory.revoke(revocation));
+  EXPECT_TRUE(directory.revoked(scout.id));
+  EXPECT_FALSE(directory.admit(scout.encoded));
+  EXPECT_TRUE(directory.accepts_write(scout.id, {1}, {5}));
+  EXPECT_FALSE(directory.accepts_write(scout.id, {2}, {1}));
+}
+
+// The law behind "all nodes converge": any order and any repetition of the same set give the same answers.
+TEST(Directory, its_answers_do_not_depend_on_the_order_of_arrival) {
+  Fleet fleet(1);
+  const Member scout = fleet.enrol("scout");
+  const KeyPair& keys = scout.keys;
+  const Member renewed =
+      fleet.enrol("scout/renewed", KeyPair{keys.public_key, keys.secret.clone()}, {{Verb::kPub, "a"}});
+  Revocation of_issuer{node_id_of(fleet.issuer.public_key), cut(4, 4), std::nullopt, {}};
+  sign_revocation(of_issuer, fleet.root.secret);
+  const std::vector<Buffer> chains = {scout.encoded, renewed.encoded};
+  const std::vector<Revocation> revocations = {fleet.revoke(scout, cut(5, 1)), fleet.revoke(renewed, cut(3, 7)),
+                                               of_issuer};
+  EXPECT_TRUE(rc::check([&] {
+    Directory directory(fleet.root.public_key);
+    std::vector<int> steps = {0, 1, 2, 3, 4};
+    for (int i = *rc::gen::inRange(0, 4); i > 0; --i) steps.push_back(*rc::gen::inRange(0, 5));
+    Prng(*rc::gen::arbitrary<std::uint64_t>()).shuffle(steps);
+    for (const int step : steps) {
+      if (step < 2) {
+        RC_ASSERT(directory.add(chains[static_cast<std::size_t>(step)]).has_value());
+      } else {
+        RC_ASSERT(directory.revoke(revocations[static_cast<std::size_t>(step - 2)]).has_value());
+      }
+    }
+    RC_ASSERT(directory.find(scout.id)->name == "scout/renewed");
+    RC_ASSERT(directory.accepts_write(scout.id, {3}, {7}).has_value());
+    RC_ASSERT(!directory.accepts_write(scout.id, {3}, {8}).has_value());
+    RC_ASSERT(to_buffer(directory.chain_of(scout.id)) == renewed.encoded);
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::trust

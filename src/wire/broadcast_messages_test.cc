@@ -1,0 +1,50 @@
+#include "wire/broadcast_messages.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+namespace sedge::wire {
+namespace {
+
+std::uint64_t any() { return *rc::gen::arbitrary<std::uint64_t>(); }
+Buffer any_bytes() { return *rc::gen::arbitrary<Buffer>(); }
+template <class Make>
+auto some(Make make) {
+  std::vector<decltype(make())> items;
+  for (int i = *rc::gen::inRange(0, 4); i > 0; --i) items.push_back(make());
+  return items;
+}
+BatchId any_id() { return {{*rc::gen::arbitrary<std::array<std::uint8_t, 16>>()}, {any()}, {any()}}; }
+Batch any_batch() {
+  return {any_id(), static_cast<BatchKind>(any() % 3), any() % 2 == 0, static_cast<std::uint8_t>(any()), any_bytes()};
+}
+
+template <class T>
+bool comes_back(const T& message) {
+  return decode<T>(encode(message)).value() == message;
+}
+
+TEST(BroadcastMessages, come_back_from_their_bytes) {
+  EXPECT_TRUE(rc::check([] {
+    RC_ASSERT(comes_back(any_batch()));
+    RC_ASSERT(comes_back(SignedBatch{encode(any_batch()), *rc::gen::arbitrary<RawSignature>()}));
+    RC_ASSERT(comes_back(BroadcastHave{some([] { return HeldBatch{any_id(), any()}; })}));
+    RC_ASSERT(comes_back(BroadcastGraft{some(any_id)}));
+    RC_ASSERT(comes_back(BroadcastPrune{}));
+    RC_ASSERT(
+        comes_back(Publications{some([] { return Publication{*rc::gen::arbitrary<std::string>(), any_bytes()}; })}));
+  }));
+}
+
+TEST(BroadcastMessages, any_bytes_are_a_message_or_an_error) {
+  EXPECT_TRUE(rc::check([](const Buffer& bytes) {
+    (void)decode<SignedBatch>(bytes);
+    (void)decode<Batch>(bytes);
+    (void)decode<BroadcastHave>(bytes);
+    (void)decode<BroadcastGraft>(bytes);
+    (void)decode<Publications>(bytes);
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::wire
