@@ -44,3 +44,15 @@ set_target_properties(sedge-demo PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BIN
 target_include_directories(sedge-demo PRIVATE demo)
 target_compile_definitions(sedge-demo PRIVATE SEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 target_link_libraries(sedge-demo PRIVATE sedge_api Threads::Threads)
+
+# Exact match of a heron on evaluation files, through the engine.
+add_executable(heron-eval tools/heron_eval.cc)
+set_target_properties(heron-eval PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_link_libraries(heron-eval PRIVATE sedge_heron sedge_engine)
+if(EXISTS ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf)
+  add_test(NAME whole.heron_understands_the_demo_sentences
+    COMMAND heron-eval ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf ${CMAKE_SOURCE_DIR}/models/heron/eval/demo.jsonl
+      --mistakes 5 --at-least 0.95)
+endif()
+add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)

@@ -19,8 +19,11 @@ using Operation = Status (*)(platform::Runtime&, const json::Object&, const Sess
 bool valid_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<std::uint8_t>(text[i]);
-    const int more = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2
-                     : lead >= 0xf0 && lead < 0xf5 ? 3 : -1;
+    const int more = lead < 0x80                   ? 0
+                     : lead >= 0xc2 && lead < 0xe0 ? 1
+                     : lead >= 0xe0 && lead < 0xf0 ? 2
+                     : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                   : -1;
     if (more < 0 || i + static_cast<std::size_t>(more) >= text.size()) return false;
     for (int k = 1; k <= more; ++k) {
       if ((static_cast<std::uint8_t>(text[i + static_cast<std::size_t>(k)]) & 0xc0) != 0x80) return false;
@@ -99,11 +102,16 @@ Status op_set(platform::Runtime& runtime, const json::Object& request, const Ses
   }
   SEDGE_TRY(const std::string value, json::get_string(request, "value"));
   const Buffer bytes = to_buffer(as_bytes(value));
-  if (kind == "register") runtime.node().when_durable(state.set(path, bytes, at), acknowledge(session));
-  else if (kind == "multi") runtime.node().when_durable(state.set_multi(path, bytes, at), acknowledge(session));
-  else if (kind == "insert") runtime.node().when_durable(state.insert(path, bytes, at), acknowledge(session));
-  else if (kind == "remove") runtime.node().when_durable(state.remove(path, bytes, at), acknowledge(session));
-  else return fail(Code::kInvalidArgument, "kind '{}' is none of register, multi, counter, insert, remove, erase", kind);
+  if (kind == "register")
+    runtime.node().when_durable(state.set(path, bytes, at), acknowledge(session));
+  else if (kind == "multi")
+    runtime.node().when_durable(state.set_multi(path, bytes, at), acknowledge(session));
+  else if (kind == "insert")
+    runtime.node().when_durable(state.insert(path, bytes, at), acknowledge(session));
+  else if (kind == "remove")
+    runtime.node().when_durable(state.remove(path, bytes, at), acknowledge(session));
+  else
+    return fail(Code::kInvalidArgument, "kind '{}' is none of register, multi, counter, insert, remove, erase", kind);
   return {};
 }
 
@@ -164,8 +172,10 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
   SEDGE_TRY(task.spec.model, json::get_string(request, "model"));
   SEDGE_TRY(const std::string prompt, text_field(request, "prompt", ""));
   SEDGE_TRY(const bool chat, optional_field(request, "chat", false, json::get_bool));
-  if (chat) task.spec.turns.push_back({"user", prompt});
-  else task.spec.prompt = prompt;
+  if (chat)
+    task.spec.turns.push_back({"user", prompt});
+  else
+    task.spec.prompt = prompt;
   SEDGE_TRY(task.spec.tokens_max, optional_field(request, "max_tokens", std::uint32_t{256}, json::get_uint));
   SEDGE_TRY(task.spec.tokens_min, optional_field(request, "min_tokens", std::uint32_t{0}, json::get_uint));
   if (const auto* stops = request.if_contains("stops"); stops != nullptr && stops->is_array()) {
@@ -241,7 +251,8 @@ Status op_run(platform::Runtime& runtime, const json::Object& request, const Ses
 Status op_invite(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
   node::Enroller* enroller = runtime.node().enroller();
   if (enroller == nullptr) {
-    return fail(Code::kPermissionDenied, "this node is no issuer: run `sedge fleet invite` on the one where the fleet was created");
+    return fail(Code::kPermissionDenied,
+                "this node is no issuer: run `sedge fleet invite` on the one where the fleet was created");
   }
   SEDGE_TRY(const std::string name, text_field(request, "name", ""));
   std::optional<trust::Grants> grants;
@@ -280,8 +291,8 @@ Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef
 }
 
 constexpr std::pair<std::string_view, Operation> kOperations[] = {
-    {"status", op_status}, {"set", op_set},       {"get", op_get},       {"watch", op_watch}, {"pub", op_pub},
-    {"sub", op_sub},       {"run", op_run},       {"invite", op_invite}, {"revoke", op_revoke}, {"stop", op_stop},
+    {"status", op_status}, {"set", op_set}, {"get", op_get},       {"watch", op_watch},   {"pub", op_pub},
+    {"sub", op_sub},       {"run", op_run}, {"invite", op_invite}, {"revoke", op_revoke}, {"stop", op_stop},
 };
 
 std::string_view state_name(mesh::MemberState state) {
@@ -331,8 +342,10 @@ json::Object member_object(platform::Runtime& runtime, const mesh::Member& membe
 
 void put_bytes(json::Object& object, const char* name, Bytes bytes) {
   const std::string_view text = as_text(bytes);
-  if (valid_utf8(text)) object[name] = text;
-  else object[std::string(name) + "_base64"] = to_base64url(bytes);
+  if (valid_utf8(text))
+    object[name] = text;
+  else
+    object[std::string(name) + "_base64"] = to_base64url(bytes);
 }
 
 json::Object status_report(platform::Runtime& runtime) {

@@ -6,12 +6,12 @@
 #include <string>
 #include <utility>
 
+#include <sys/stat.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
-#include <sys/stat.h>
 
 #include "api/control_ops.h"
 
@@ -27,7 +27,8 @@ constexpr std::size_t kClientsMax = 64;
 
 class Client final : public ControlSession, public std::enable_shared_from_this<Client> {
  public:
-  Client(Socket socket, platform::Runtime& runtime) : socket_(std::move(socket)), runtime_(runtime), in_(kRequestBytesMax) {}
+  Client(Socket socket, platform::Runtime& runtime)
+      : socket_(std::move(socket)), runtime_(runtime), in_(kRequestBytesMax) {}
 
   void begin() { read(); }
 
@@ -79,13 +80,14 @@ class Client final : public ControlSession, public std::enable_shared_from_this<
   void write() {
     if (writing_ || out_.empty() || closed_) return;
     writing_ = true;
-    asio::async_write(socket_, asio::buffer(out_.front()), [self = shared_from_this()](const auto& error, std::size_t bytes) {
-      self->writing_ = false;
-      if (error) return self->close();
-      self->queued_bytes_ -= bytes;
-      self->out_.pop_front();
-      self->write();
-    });
+    asio::async_write(socket_, asio::buffer(out_.front()),
+                      [self = shared_from_this()](const auto& error, std::size_t bytes) {
+                        self->writing_ = false;
+                        if (error) return self->close();
+                        self->queued_bytes_ -= bytes;
+                        self->out_.pop_front();
+                        self->write();
+                      });
   }
 
   Socket socket_;
@@ -116,7 +118,8 @@ class ControlServer::Acceptor {
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);  // of a process that was killed; the home's lock says that it is gone
     if (path_.native().size() > 107) {
-      return sedge::fail(Code::kUnavailable, "the path {} is too long for a socket: use a shorter SEDGE_HOME", path_.string());
+      return sedge::fail(Code::kUnavailable, "the path {} is too long for a socket: use a shorter SEDGE_HOME",
+                         path_.string());
     }
     boost::system::error_code error;
     acceptor_.open(asio::local::stream_protocol(), error);

@@ -10,9 +10,7 @@ namespace {
 
 char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter; }
 
-bool same_word(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
+bool same_word(std::string_view a, std::string_view b) { return std::ranges::equal(a, b, {}, lower, lower); }
 
 // "host", "host:port", "[v6]:port".
 std::string_view without_port(std::string_view host) {
@@ -36,7 +34,8 @@ ApiError refused(unsigned status, std::string message, std::string code) {
 
 bool proves(std::string_view authorization, std::string_view token) {
   constexpr std::string_view kScheme = "bearer ";
-  if (authorization.size() < kScheme.size() || !same_word(authorization.substr(0, kScheme.size()), kScheme)) return false;
+  if (authorization.size() < kScheme.size() || !same_word(authorization.substr(0, kScheme.size()), kScheme))
+    return false;
   // Digests, so that neither the length nor the place of the first wrong letter shows in the time taken.
   return trust::equal(trust::digest(as_bytes(authorization.substr(kScheme.size()))), trust::digest(as_bytes(token)));
 }
@@ -50,7 +49,8 @@ std::optional<ApiError> check_caller(const Caller& caller, std::string_view toke
                    "invalid_api_key");
   }
   if (token.empty() && !is_ours(caller.host, local)) {
-    return refused(403, fmt::format("Host '{}' is not this server; use localhost or the address it listens on", caller.host),
+    return refused(403,
+                   fmt::format("Host '{}' is not this server; use localhost or the address it listens on", caller.host),
                    "foreign_host");
   }
   if (caller.origin.empty()) return std::nullopt;

@@ -46,9 +46,9 @@ namespace {
 constexpr std::size_t kBodyBytesMax = 1u << 20;
 constexpr std::uint32_t kHeaderBytesMax = 16u << 10;
 constexpr std::size_t kConnectionsMax = 256;
-constexpr Duration kReadWait = 30s;   // for a whole request, and between two on a kept connection
-constexpr Duration kWriteWait = 30s;  // a reader that takes nothing for so long is gone
-constexpr Duration kLinger = 1s;      // for a refused client to stop sending and read why
+constexpr Duration kReadWait = 30s;       // for a whole request, and between two on a kept connection
+constexpr Duration kWriteWait = 30s;      // a reader that takes nothing for so long is gone
+constexpr Duration kLinger = 1s;          // for a refused client to stop sending and read why
 constexpr Duration kAcceptPause = 100ms;  // after a failed accept: out of descriptors, most likely
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
@@ -122,9 +122,10 @@ Answer answer_of(const ApiError& error) {
 }
 
 std::string head_of(unsigned status, std::string_view type, bool keep) {
-  return fmt::format("HTTP/1.1 {} {}\r\nServer: sedge\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\n"
-                     "Connection: {}\r\n",
-                     status, view(http::obsolete_reason(http::int_to_status(status))), type, keep ? "keep-alive" : "close");
+  return fmt::format(
+      "HTTP/1.1 {} {}\r\nServer: sedge\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\n"
+      "Connection: {}\r\n",
+      status, view(http::obsolete_reason(http::int_to_status(status))), type, keep ? "keep-alive" : "close");
 }
 
 std::string text_of(const Answer& answer, bool keep) {
@@ -224,7 +225,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::string text;          // not yet written
     std::uint32_t tokens = 0;  // whose credit is not yet given back
     std::optional<node::TaskResult> result;
-    bool gone = false;         // the client
+    bool gone = false;  // the client
   };
 
   // Each of these says whether the connection stays open.
@@ -465,7 +466,8 @@ Awaitable<bool> Connection::answer_stream(AnswerHead head) {
   const bool chunked = parser_->get().version() >= 11;
   keep_ = keep_ && chunked;
   std::string begin = head_of(200, "text/event-stream; charset=utf-8", keep_);
-  begin += chunked ? "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n" : "Cache-Control: no-cache\r\n\r\n";
+  begin +=
+      chunked ? "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n" : "Cache-Control: no-cache\r\n\r\n";
   bool open = co_await send(begin + chunk(first_event(head)));
   bool shown = false;
   while (open && !call_->gone) {
@@ -489,7 +491,7 @@ Awaitable<bool> Connection::answer_stream(AnswerHead head) {
   std::string end = chunk(error ? error_event(*error) : last_events(head, *call_->result, shown));
   if (chunked) end += "0\r\n\r\n";
   open = co_await send(std::move(end));
-  co_return open && keep_;
+  co_return open&& keep_;
 }
 
 std::string Connection::chunk(std::string data) const {
@@ -514,7 +516,7 @@ Awaitable<bool> Connection::refuse(ApiError error) {
 
 Awaitable<bool> Connection::reply(Answer answer) {
   const bool sent = co_await send(text_of(answer, keep_));
-  co_return sent && keep_;
+  co_return sent&& keep_;
 }
 
 Awaitable<bool> Connection::send(std::string bytes) {
@@ -592,8 +594,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(platform::Runtime& runtime
   const env::Endpoint& listen = addresses.front();
   if (!listen.is_loopback() && options.bearer_token.empty()) {
     return fail(Code::kFailedPrecondition,
-                "HTTP on {} is within reach of others and needs a bearer token; give one, or listen on {}", listen.text(),
-                kDefaultListen);
+                "HTTP on {} is within reach of others and needs a bearer token; give one, or listen on {}",
+                listen.text(), kDefaultListen);
   }
   auto listener = std::make_shared<HttpListener>(runtime, std::move(options.bearer_token));
   SEDGE_CHECK(listener->open(listen));

@@ -59,8 +59,9 @@ class Client {
     return receive();
   }
   Response post(std::string_view path, std::string_view body, std::string_view headers = "") {
-    send(fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{}",
-                     path, headers, body.size(), body));
+    send(fmt::format(
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{}", path,
+        headers, body.size(), body));
     return receive();
   }
   // False at the end.
@@ -137,11 +138,8 @@ class Server {
         {kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
     };
     for (const auto& [file, text] : files) EXPECT_TRUE(platform::write_home_file(home_, file, text));
-    auto runtime = platform::Runtime::open({.home = home_,
-                                            .listen = "127.0.0.1:0",
-                                            .models = std::move(models),
-                                            .engine_threads = 1,
-                                            .beacons = false});
+    auto runtime = platform::Runtime::open(
+        {.home = home_, .listen = "127.0.0.1:0", .models = std::move(models), .engine_threads = 1, .beacons = false});
     EXPECT_TRUE(runtime) << (runtime ? "" : runtime.error().message);
     if (!runtime) return;
     runtime_ = std::move(*runtime);
@@ -203,8 +201,9 @@ TEST(HttpServer, health_models_and_metrics_come_over_one_kept_connection) {
   const Response metrics = client.get("/metrics");
   EXPECT_EQ(metrics.status, 200);
   EXPECT_TRUE(metrics.headers.at("content-type").starts_with("text/plain; version=0.0.4"));
-  for (const char* line : {"# TYPE sedge_tasks_total counter", "sedge_tasks_total{outcome=\"answered\"} 0",
-                           "sedge_members{state=\"alive\"} 1", "sedge_http_connections 1", "sedge_http_requests_total 3"}) {
+  for (const char* line :
+       {"# TYPE sedge_tasks_total counter", "sedge_tasks_total{outcome=\"answered\"} 0",
+        "sedge_members{state=\"alive\"} 1", "sedge_http_connections 1", "sedge_http_requests_total 3"}) {
     EXPECT_NE(metrics.body.find(std::string("\n") + line), std::string::npos) << line;
   }
 }
@@ -228,7 +227,8 @@ TEST(HttpServer, what_is_wrong_with_a_request_is_said_in_openais_shape) {
     EXPECT_EQ(client.receive().status, 404);
   }
   Client form(server.port);
-  form.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+  form.send(
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
   EXPECT_EQ(form.receive().status, 415);
   EXPECT_TRUE(form.closed()) << "what was not read must not become the next request";
   EXPECT_EQ(Client(server.port).get("/healthz", "Origin: https://evil.example\r\n").status, 403);
@@ -245,8 +245,9 @@ TEST(HttpServer, what_is_too_large_or_no_http_is_refused_and_closed) {
   Client declared(server.port);
   EXPECT_EQ(declared.post("/v1/completions", std::string(1100u << 10, ' ')).status, 413);
   Client chunked(server.port);
-  chunked.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-               "Transfer-Encoding: chunked\r\n\r\n");
+  chunked.send(
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n");
   for (int i = 0; i < 18; ++i) chunked.send("10000\r\n" + std::string(0x10000, ' ') + "\r\n");
   EXPECT_EQ(chunked.receive().status, 413);
   EXPECT_EQ(Client(server.port).get("/healthz", "X: " + std::string(17u << 10, 'x') + "\r\n").status, 431);
@@ -274,7 +275,8 @@ TEST(HttpServer, without_a_token_it_listens_on_loopback_alone) {
   EXPECT_EQ(open.error().code, Code::kFailedPrecondition);
   EXPECT_NE(open.error().message.find("bearer token"), std::string::npos);
   EXPECT_EQ(server.start_another({.listen = "nonsense"}).error().code, Code::kInvalidArgument);
-  EXPECT_EQ(server.start_another({.listen = fmt::format("127.0.0.1:{}", server.port)}).error().code, Code::kUnavailable);
+  EXPECT_EQ(server.start_another({.listen = fmt::format("127.0.0.1:{}", server.port)}).error().code,
+            Code::kUnavailable);
 }
 
 TEST(HttpServer, a_model_answers_whole_and_in_a_stream_with_one_text) {
@@ -282,7 +284,8 @@ TEST(HttpServer, a_model_answers_whole_and_in_a_stream_with_one_text) {
   const Server server({model});
   server.wait_for_model();
   Client client(server.port);
-  const std::string request = R"("model": "stories260K", "prompt": "Once upon a time", "max_tokens": 40, "temperature": 0)";
+  const std::string request =
+      R"("model": "stories260K", "prompt": "Once upon a time", "max_tokens": 40, "temperature": 0)";
   const Response whole = client.post("/v1/completions", "{" + request + "}");
   ASSERT_EQ(whole.status, 200) << whole.body;
   EXPECT_EQ(whole.json().at_pointer("/usage/completion_tokens"), 40);
@@ -337,9 +340,10 @@ TEST(HttpServer, a_client_that_goes_away_ends_its_task) {
     Client client(server.port);
     const std::string body =
         R"({"model": "stories260K", "prompt": "Once", "max_tokens": 100000, "temperature": 0, "stream": true})";
-    client.send(fmt::format("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                            "Content-Length: {}\r\n\r\n{}",
-                            body.size(), body));
+    client.send(
+        fmt::format("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                    "Content-Length: {}\r\n\r\n{}",
+                    body.size(), body));
     ASSERT_TRUE(client.wait_for("data: "));
   }
   while (server.metric("sedge_tasks_open") != 0) {

@@ -49,7 +49,8 @@ void add_tasks(Families& out, const node::Node& node) {
       .sample(stats.tasks_refused, {{"outcome", "refused"}})
       .sample(stats.tasks_fallback, {{"outcome", "fallback"}})
       .sample(stats.tasks_failed, {{"outcome", "failed"}});
-  out.counter("sedge_tasks_resumed_total", "Tasks that moved to another node after a loss.").sample(stats.tasks_resumed);
+  out.counter("sedge_tasks_resumed_total", "Tasks that moved to another node after a loss.")
+      .sample(stats.tasks_resumed);
   out.counter("sedge_tokens_streamed_total", "Tokens handed to clients of this node.").sample(stats.tokens_streamed);
   out.gauge("sedge_tasks_open", "Tasks this node owns now.").sample(node.owner().open());
   out.counter("sedge_frames_refused_total", "Messages of peers that were malformed or forbidden.")
@@ -99,7 +100,8 @@ void add_state(Families& out, const node::Node& node) {
   out.counter("sedge_state_withdrawn_total", "Writes of revoked nodes, taken back.").sample(state.withdrawn);
   out.counter("sedge_state_pulls_total", "Anti-entropy exchanges begun.").sample(state.pulls);
   out.counter("sedge_state_writes_sent_total", "Writes sent by anti-entropy.").sample(state.ops_sent);
-  out.gauge("sedge_state_quarantined", "Writes stamped ahead of the fleet clock, held back.").sample(state.in_quarantine);
+  out.gauge("sedge_state_quarantined", "Writes stamped ahead of the fleet clock, held back.")
+      .sample(state.in_quarantine);
   out.gauge("sedge_state_unacknowledged", "Writes of this node not yet durable.").sample(node.state().unacknowledged());
   out.gauge("sedge_state_living", "Writes that hold a value now.").sample(node.state().replica().living().size());
 }

@@ -50,8 +50,7 @@ constexpr NumberField kNumbers[] = {
     {"top_p", 0, 1, false, [](auto& r, double v) { r.task.spec.sampling.top_p = v; }},
     {"min_p", 0, 1, false, [](auto& r, double v) { r.task.spec.sampling.min_p = v; }},
     {"repeat_penalty", 0.01, 100, false, [](auto& r, double v) { r.task.spec.sampling.repeat_penalty = v; }},
-    {"top_k", 0, kU32Max, true,
-     [](auto& r, double v) { r.task.spec.sampling.top_k = static_cast<std::uint32_t>(v); }},
+    {"top_k", 0, kU32Max, true, [](auto& r, double v) { r.task.spec.sampling.top_k = static_cast<std::uint32_t>(v); }},
     {"max_tokens", 1, kU32Max, true, [](auto& r, double v) { r.task.spec.tokens_max = static_cast<std::uint32_t>(v); }},
     {"max_completion_tokens", 1, kU32Max, true,
      [](auto& r, double v) { r.task.spec.tokens_max = static_cast<std::uint32_t>(v); }},
@@ -62,8 +61,8 @@ constexpr NumberField kNumbers[] = {
 Refusal read_number(const NumberField& field, double number, CompletionRequest& request) {
   const bool fits = number >= field.low && number <= field.high && (!field.whole || number == std::floor(number));
   if (!fits) {
-    return invalid(fmt::format("'{}' must be {} from {} to {}.", field.name, field.whole ? "a whole number" : "a number",
-                               field.low, field.high),
+    return invalid(fmt::format("'{}' must be {} from {} to {}.", field.name,
+                               field.whole ? "a whole number" : "a number", field.low, field.high),
                    std::string(field.name));
   }
   field.set(request, number);
@@ -164,8 +163,8 @@ Refusal read_stops(const json::Object& body, std::vector<std::string>& stops) {
     return stop.is_string() && !text_of(stop).empty() && text_of(stop).size() <= kStopBytesMax;
   };
   if (list == nullptr || list->size() > kStopsMax || !std::ranges::all_of(*list, right)) {
-    return invalid(fmt::format("'stop' must be a string or a list of at most {} strings, of 1 to {} bytes each.", kStopsMax,
-                               kStopBytesMax),
+    return invalid(fmt::format("'stop' must be a string or a list of at most {} strings, of 1 to {} bytes each.",
+                               kStopsMax, kStopBytesMax),
                    "stop");
   }
   for (const json::Value& stop : *list) stops.emplace_back(text_of(stop));
@@ -226,9 +225,8 @@ Refusal read_messages(const json::Object& body, std::vector<env::ChatTurn>& turn
     const auto* message = list->get_array()[i].if_object();
     if (message == nullptr) return invalid(fmt::format("'{}' must be an object.", at("")), at(""));
     const json::Value* role = find(*message, "role");
-    const auto known = std::ranges::find_if(kRoles, [&](const auto& each) {
-      return role != nullptr && role->is_string() && text_of(*role) == each.first;
-    });
+    const auto known = std::ranges::find_if(
+        kRoles, [&](const auto& each) { return role != nullptr && role->is_string() && text_of(*role) == each.first; });
     if (known == std::end(kRoles)) {
       return invalid(fmt::format("'{}' must be system, developer, user or assistant.", at(".role")), at(".role"));
     }
@@ -329,9 +327,12 @@ ApiError invalid(std::string message, std::string param, std::string code) {
 }
 
 ApiError model_not_found(std::string_view model) {
-  return {404, std::string(kInvalidRequest),
-          fmt::format("no node of the fleet offers the model '{}'; GET /v1/models lists what they offer", model), "model",
-          "model_not_found", {}};
+  return {404,
+          std::string(kInvalidRequest),
+          fmt::format("no node of the fleet offers the model '{}'; GET /v1/models lists what they offer", model),
+          "model",
+          "model_not_found",
+          {}};
 }
 
 std::string error_body(const ApiError& error) {
@@ -430,7 +431,8 @@ std::string last_events(const AnswerHead& head, const node::TaskResult& result, 
   const bool fallback = result.outcome == node::Outcome::kFallback;
   std::string events;
   if (fallback && !shown) events += text_event(head, result.text);
-  json::Object end = chunk_of(head, content_in(head, ""), fallback && shown ? json::Value("length") : finish_of(result));
+  json::Object end =
+      chunk_of(head, content_in(head, ""), fallback && shown ? json::Value("length") : finish_of(result));
   end["sedge"] = sedge_of(result, fallback && shown);
   events += event(end);
   if (head.include_usage) {
@@ -447,14 +449,13 @@ std::string error_event(const ApiError& error) { return "data: " + error_body(er
 namespace {
 
 json::Object model_object(const OfferedModel& model) {
-  return {{"id", model.name},
-          {"object", "model"},
-          {"created", 0},  // a model is its content; nobody keeps when it was made
-          {"owned_by", "sedge"},
-          {"sedge", json::Object{{"hash", model.hash},
-                                 {"bytes", model.bytes},
-                                 {"context", model.context},
-                                 {"nodes", model.nodes}}}};
+  return {
+      {"id", model.name},
+      {"object", "model"},
+      {"created", 0},  // a model is its content; nobody keeps when it was made
+      {"owned_by", "sedge"},
+      {"sedge",
+       json::Object{{"hash", model.hash}, {"bytes", model.bytes}, {"context", model.context}, {"nodes", model.nodes}}}};
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ struct ApiError {
   unsigned status = 400;  // of HTTP
   std::string type;       // invalid_request_error, rate_limit_error, timeout_error, server_error
   std::string message;
-  std::string param;      // the field at fault, or empty
-  std::string code;       // for programs, or empty
+  std::string param;  // the field at fault, or empty
+  std::string code;   // for programs, or empty
   std::optional<Duration> retry_after;
 };
 template <class T>
@@ -39,9 +39,9 @@ enum class Kind { kCompletion, kChat };
 
 // What does not stand in the body.
 struct RequestContext {
-  std::uint64_t seed = 0;                // used when the client gives none
-  std::string_view deadline_header;      // X-Sedge-Deadline-Ms; the body's deadline_ms wins
-  std::string_view trace;                // traceparent; ignored unless well-formed
+  std::uint64_t seed = 0;            // used when the client gives none
+  std::string_view deadline_header;  // X-Sedge-Deadline-Ms; the body's deadline_ms wins
+  std::string_view trace;            // traceparent; ignored unless well-formed
 };
 
 struct CompletionRequest {

@@ -84,9 +84,10 @@ TEST(OpenAi, a_chat_request_becomes_turns) {
 }
 
 TEST(OpenAi, what_a_client_leaves_out_or_sets_to_null_has_openais_defaults) {
-  for (const char* body : {R"({"model": "m", "prompt": ""})",
-                           R"({"model": "m", "prompt": [""], "stop": null, "seed": null, "temperature": null, "n": 1,
-                               "stream": false, "logprobs": null, "tools": [], "response_format": {"type": "text"}})"}) {
+  const char* const silent = R"({"model": "m", "prompt": ""})";
+  const char* const neutral = R"({"model": "m", "prompt": [""], "stop": null, "seed": null, "temperature": null,
+      "n": 1, "stream": false, "logprobs": null, "tools": [], "response_format": {"type": "text"}})";
+  for (const char* body : {silent, neutral}) {
     const auto request = parsed(Kind::kCompletion, body, {.seed = 99});
     EXPECT_EQ(request.task.spec.sampling, (env::Sampling{.temperature = 1, .seed = 99}));
     EXPECT_FALSE(request.task.deadline);
@@ -97,7 +98,8 @@ TEST(OpenAi, what_a_client_leaves_out_or_sets_to_null_has_openais_defaults) {
 
 TEST(OpenAi, the_deadline_may_come_in_a_header_and_the_body_wins) {
   const std::string body = R"({"model": "m", "prompt": "p")";
-  EXPECT_EQ(parsed(Kind::kCompletion, body + "}", {.deadline_header = "300"}).task.deadline, std::optional<Duration>(300ms));
+  EXPECT_EQ(parsed(Kind::kCompletion, body + "}", {.deadline_header = "300"}).task.deadline,
+            std::optional<Duration>(300ms));
   EXPECT_EQ(parsed(Kind::kCompletion, body + R"(, "deadline_ms": 40})", {.deadline_header = "300"}).task.deadline,
             std::optional<Duration>(40ms));
   for (const char* wrong : {"soon", "0", "-5", "1e99", "nan", "30 ms"}) {
@@ -151,13 +153,15 @@ TEST(OpenAi, a_wrong_field_is_refused_by_name) {
 TEST(OpenAi, a_prompt_that_no_frame_between_nodes_could_carry_is_refused) {
   const std::string large(600u << 10, 'a');
   EXPECT_EQ(refusal(Kind::kCompletion, R"({"model": "m", "prompt": ")" + large + "\"}").param, "prompt");
-  EXPECT_EQ(refusal(Kind::kChat, R"({"model": "m", "messages": [{"role": "user", "content": ")" + large + "\"}]}").param,
-            "messages");
+  EXPECT_EQ(
+      refusal(Kind::kChat, R"({"model": "m", "messages": [{"role": "user", "content": ")" + large + "\"}]}").param,
+      "messages");
 }
 
 TEST(OpenAi, any_bytes_are_a_request_or_a_400) {
   EXPECT_TRUE(rc::check([](const std::string& noise) {
-    const std::string base = R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "stop": "x", "seed": 3})";
+    const std::string base =
+        R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "stop": "x", "seed": 3})";
     std::string body = base;
     const auto at = *rc::gen::inRange<std::size_t>(0, base.size());
     body.replace(at, std::min(noise.size(), base.size() - at), noise);
@@ -261,8 +265,8 @@ TEST(Guard, a_request_must_name_this_machine_and_come_from_a_page_of_it) {
   for (const char* host : {"localhost", "LOCALHOST:7335", "127.0.0.1", "127.0.0.1:80", "[::1]:7335"}) {
     EXPECT_EQ(status({.host = host}), 200u) << host;
   }
-  for (const char* host : {"evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.1.7:7335", "[::2]",
-                           "::1", "[", ":7335", " "}) {
+  for (const char* host : {"evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.1.7:7335",
+                           "[::2]", "::1", "[", ":7335", " "}) {
     EXPECT_EQ(status({.host = host}), 403u) << host;
   }
   EXPECT_EQ(status({}), 400u);

@@ -44,14 +44,14 @@ bool on_terminal();
 std::string default_home();
 
 // Every command's registration; each lives in the file of its name.
-void add_model(Commands& commands);     // model_command.cc: sedge model info|import|tokenize
-void add_run(Commands& commands);       // run_command.cc
-void add_eval(Commands& commands);      // eval_command.cc
-void add_fleet(Commands& commands);     // fleet_command.cc: sedge fleet create|invite|join|revoke
-void add_up(Commands& commands);        // up_command.cc
-void add_status(Commands& commands);    // status_command.cc
-void add_state(Commands& commands);     // state_command.cc: sedge set|get|watch|pub|sub
-void add_sim(Commands& commands);       // sim_command.cc
-void add_train(Commands& commands);     // train_command.cc: starts sedge-train
+void add_model(Commands& commands);   // model_command.cc: sedge model info|import|tokenize
+void add_run(Commands& commands);     // run_command.cc
+void add_eval(Commands& commands);    // eval_command.cc
+void add_fleet(Commands& commands);   // fleet_command.cc: sedge fleet create|invite|join|revoke
+void add_up(Commands& commands);      // up_command.cc
+void add_status(Commands& commands);  // status_command.cc
+void add_state(Commands& commands);   // state_command.cc: sedge set|get|watch|pub|sub
+void add_sim(Commands& commands);     // sim_command.cc
+void add_train(Commands& commands);   // train_command.cc: starts sedge-train
 
 }  // namespace sedge::apps

@@ -22,12 +22,14 @@ class Connection {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.native().size() >= sizeof address.sun_path) {
-      return fail(Code::kInvalidArgument, "the path {} is too long for a socket: use a shorter SEDGE_HOME", path.string());
+      return fail(Code::kInvalidArgument, "the path {} is too long for a socket: use a shorter SEDGE_HOME",
+                  path.string());
     }
     std::memcpy(address.sun_path, path.c_str(), path.native().size());
     fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd_ < 0 || ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      return fail(Code::kUnavailable, "no node runs on {}: start one with `sedge up`, or name its home with --home or SEDGE_HOME",
+      return fail(Code::kUnavailable,
+                  "no node runs on {}: start one with `sedge up`, or name its home with --home or SEDGE_HOME",
                   path.parent_path().string());
     }
     return {};

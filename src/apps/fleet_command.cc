@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include <CLI/App.hpp>
 #include <unistd.h>
+#include <CLI/App.hpp>
 
 #include "apps/command.h"
 #include "apps/control_client.h"
@@ -36,13 +36,16 @@ std::uint64_t serial_now() { return static_cast<std::uint64_t>(platform::wall_se
 
 Status refuse_second_life(const std::filesystem::path& home) {
   if (!platform::has_home_file(home, trust::HomeFile::kNodeCertificate)) return {};
-  return fail(Code::kAlreadyExists, "{} belongs to a fleet already: name another folder with --home or SEDGE_HOME, or remove this one",
+  return fail(Code::kAlreadyExists,
+              "{} belongs to a fleet already: name another folder with --home or SEDGE_HOME, or remove this one",
               home.string());
 }
 
 void print(const FleetOptions& options, const json::Object& object, const std::string& people) {
-  if (options.json) fmt::print("{}\n", json::write(object));
-  else fmt::print("{}\n", people);
+  if (options.json)
+    fmt::print("{}\n", json::write(object));
+  else
+    fmt::print("{}\n", people);
 }
 
 // Root -> issuer -> node, all made here; the root's key then belongs somewhere else.
@@ -50,7 +53,8 @@ Status create(const FleetOptions& options) {
   const std::filesystem::path home = options.home;
   SEDGE_CHECK(refuse_second_life(home));
   const std::string name = options.name.empty() ? host_name() : options.name;
-  if (!trust::valid_name(name)) return fail(Code::kInvalidArgument, "'{}' is no name: 1 to 64 printable characters", name);
+  if (!trust::valid_name(name))
+    return fail(Code::kInvalidArgument, "'{}' is no name: 1 to 64 printable characters", name);
   SEDGE_CHECK(platform::make_home(home));
   platform::SystemEntropy entropy;
   const auto root = trust::KeyPair::generate(entropy);
@@ -77,14 +81,16 @@ Status create(const FleetOptions& options) {
   entropy.fill(fleet_secret);
 
   using trust::HomeFile;
-  const std::filesystem::path root_path =
-      options.root_key.empty() ? home / trust::home_file(HomeFile::kRootKey).name : std::filesystem::path(options.root_key);
+  const std::filesystem::path root_path = options.root_key.empty() ? home / trust::home_file(HomeFile::kRootKey).name
+                                                                   : std::filesystem::path(options.root_key);
   SEDGE_CHECK(platform::write_file_atomically(root_path, as_bytes(trust::encode_key(HomeFile::kRootKey, root.secret))));
   SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetRoot, trust::encode_root(root.public_key)));
   SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetSecret, trust::encode_fleet_secret(fleet_secret)));
-  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kIssuerKey, trust::encode_key(HomeFile::kIssuerKey, issuer_key.secret)));
+  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kIssuerKey,
+                                        trust::encode_key(HomeFile::kIssuerKey, issuer_key.secret)));
   SEDGE_CHECK(platform::write_home_file(home, HomeFile::kIssuerCertificate, trust::encode_issuer_certificate(issuer)));
-  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, node_key.secret)));
+  SEDGE_CHECK(
+      platform::write_home_file(home, HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, node_key.secret)));
   // The certificate comes last: a home without one belongs to no fleet, so a crash on the way leaves nothing half made.
   SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeCertificate, trust::encode_node_certificate(chain)));
   const std::string id = trust::node_id_of(node_key.public_key).hex();
@@ -102,7 +108,8 @@ Status invite(const FleetOptions& options) {
   SEDGE_TRY(const json::Object answer, ask_once(options.home, request));
   SEDGE_TRY(const std::string text, json::get_string(answer, "invitation"));
   print(options, answer, text);
-  if (!options.json && on_terminal()) fmt::print(stderr, "good for one machine, once: sedge fleet join {}...\n", text.substr(0, 16));
+  if (!options.json && on_terminal())
+    fmt::print(stderr, "good for one machine, once: sedge fleet join {}...\n", text.substr(0, 16));
   return {};
 }
 
@@ -137,8 +144,12 @@ Status join(const FleetOptions& options) {
   for (const std::string& seed : grant.seeds) seeds += " --seed " + seed;
   json::Array seed_list(grant.seeds.begin(), grant.seeds.end());
   print(options,
-        {{"fleet", to_hex(chain.node.fleet)}, {"node", trust::node_id_of(chain.node.subject).hex()}, {"name", chain.node.name}, {"seeds", seed_list}},
-        fmt::format("joined fleet {} as '{}'\nnext: sedge up{}", to_hex(chain.node.fleet).substr(0, 16), chain.node.name, seeds));
+        {{"fleet", to_hex(chain.node.fleet)},
+         {"node", trust::node_id_of(chain.node.subject).hex()},
+         {"name", chain.node.name},
+         {"seeds", seed_list}},
+        fmt::format("joined fleet {} as '{}'\nnext: sedge up{}", to_hex(chain.node.fleet).substr(0, 16),
+                    chain.node.name, seeds));
   return {};
 }
 
@@ -167,14 +178,15 @@ void add_fleet(Commands& commands) {
     commands.on(app, [options, run] { return run(*options); });
     return std::pair(app, options);
   };
-  const auto [create_app, create_options] =
-      subcommand("create", "Start a fleet; this machine is its first node", "sedge fleet create --name gateway", create);
+  const auto [create_app, create_options] = subcommand("create", "Start a fleet; this machine is its first node",
+                                                       "sedge fleet create --name gateway", create);
   create_app->add_option("--name", create_options->name, "of this node; the host's name by default");
   create_app->add_option("--root-key", create_options->root_key, "file for the root key, such as one on a stick");
   const auto [invite_app, invite_options] =
       subcommand("invite", "Make a one-time invitation for one machine", "sedge fleet invite --name rover-7", invite);
   invite_app->add_option("--name", invite_options->name, "that the new node shall have; else it chooses");
-  invite_app->add_option("--grant", invite_options->grants, "such as pub:telemetry/#; several allowed; default: everything a node may do");
+  invite_app->add_option("--grant", invite_options->grants,
+                         "such as pub:telemetry/#; several allowed; default: everything a node may do");
   const auto [join_app, join_options] =
       subcommand("join", "Join a fleet with an invitation", "sedge fleet join sedge1:... --name rover-7", join);
   join_app->add_option("invitation", join_options->subject, "the text that `sedge fleet invite` printed")->required();

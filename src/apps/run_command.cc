@@ -59,8 +59,9 @@ void add_run(Commands& commands) {
   commands.on(command, [options]() -> Status {
     if (!options->local && node_runs(options->home)) return run_fleet(*options);
     if (options->deadline_ms > 0 || options->fallback) {
-      return fail(Code::kFailedPrecondition, "--deadline and --fallback need a running node on {}: start `sedge up --model {}`",
-                  options->home, options->model);
+      return fail(Code::kFailedPrecondition,
+                  "--deadline and --fallback need a running node on {}: start `sedge up --model {}`", options->home,
+                  options->model);
     }
     return run_local(*options);
   });

@@ -51,7 +51,8 @@ Status run_fleet(const RunOptions& options) {
   json::Object result;
   bool newline = true;
   SEDGE_CHECK(ask(options.home, request, [&](const json::Object& line) {
-    if (const auto* done = line.if_contains("result"); done != nullptr && done->is_object()) result = done->get_object();
+    if (const auto* done = line.if_contains("result"); done != nullptr && done->is_object())
+      result = done->get_object();
     const auto* text = line.if_contains("text");
     if (options.json || text == nullptr || !text->is_string()) return true;
     const std::string_view piece(text->get_string());

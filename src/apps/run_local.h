@@ -17,9 +17,9 @@ struct RunOptions {
   std::size_t tokens_max = 256;
   engine::SamplingOptions sampling;
   std::vector<std::string> stops;
-  unsigned threads = 0;  // 0: as many as the machine runs at once
-  bool local = false;    // here, even when a node is running
-  std::string home;      // of the node that runs
+  unsigned threads = 0;                 // 0: as many as the machine runs at once
+  bool local = false;                   // here, even when a node is running
+  std::string home;                     // of the node that runs
   double deadline_ms = 0;               // through a node: no answer after this is worth anything; 0: whenever
   std::optional<std::string> fallback;  // through a node: what to answer when the model's comes too late
   bool json = false;

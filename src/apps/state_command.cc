@@ -29,7 +29,8 @@ void print_entry(const json::Object& line) {
     return value.is_string() ? std::string(value.get_string()) : json::write(value);
   };
   const std::string name = text(line.contains("path") ? line.at("path") : line.at("topic"));
-  if (line.contains("erased")) fmt::print("{} (erased)\n", name);
+  if (line.contains("erased"))
+    fmt::print("{} (erased)\n", name);
   else if (const auto* values = line.if_contains("values")) {
     for (const json::Value& each : values->get_array()) fmt::print("{} = {}\n", name, text(each));
     if (values->get_array().empty()) fmt::print("{} (empty)\n", name);
@@ -80,7 +81,8 @@ void add_set(Commands& commands) {
   commands.on(app, [options, app]() -> Status {
     const bool counter = app->count("--add") > 0;
     json::Object request{{"op", "set"}, {"path", options->place}, {"kind", counter ? "counter" : options->kind}};
-    if (counter) request["by"] = options->by;
+    if (counter)
+      request["by"] = options->by;
     else if (options->kind != "erase") {
       if (app->count("value") == 0) return fail(Code::kInvalidArgument, "give a value: sedge set PATH VALUE");
       request["value"] = options->value;
@@ -94,15 +96,13 @@ void add_reader(Commands& commands, const char* name, const char* help, const ch
   auto options = std::make_shared<StateOptions>();
   CLI::App* app = command(commands, *options, name, help, example, key, place_help);
   if (std::string_view(name) != "get") app->add_option("--count", options->count, "end after this many; 0: never");
-  commands.on(app, [options, name, key] {
-    return stream(*options, {{"op", name}, {key, options->place}});
-  });
+  commands.on(app, [options, name, key] { return stream(*options, {{"op", name}, {key, options->place}}); });
 }
 
 void add_pub(Commands& commands) {
   auto options = std::make_shared<StateOptions>();
-  CLI::App* app = command(commands, *options, "pub", "Publish a message", "sedge pub robot/7/orders '{\"do\":\"hold\"}'",
-                          "topic", "topic");
+  CLI::App* app = command(commands, *options, "pub", "Publish a message",
+                          "sedge pub robot/7/orders '{\"do\":\"hold\"}'", "topic", "topic");
   app->add_option("payload", options->value, "the message")->required();
   app->add_flag("--retain", options->retain, "keep it as the topic's last value");
   app->add_flag("--best-effort", options->best_effort, "may be lost; never waits");

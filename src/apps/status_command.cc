@@ -30,7 +30,8 @@ Status print_people(const json::Object& report) {
   if (!members->is_array()) return fail(Code::kInternal, "the node's report has no list of members");
   fmt::print("{} listens on {}, {} of {} members alive, {:.1f} MB resident\n\n", name, listening, alive,
              members->get_array().size(), static_cast<double>(resident) / 1e6);
-  fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", "name", "id", "state", "link", "rtt ms", "address", "models");
+  fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", "name", "id", "state", "link", "rtt ms", "address",
+             "models");
   for (const json::Value& each : members->get_array()) {
     SEDGE_TRY(const json::Object* member, json::as_object(each, "a member"));
     SEDGE_TRY(const std::string member_name, json::get_string(*member, "name"));
@@ -42,7 +43,10 @@ Status print_people(const json::Object& report) {
     const auto* endpoints = member->if_contains("endpoints");
     const bool has_address = endpoints != nullptr && endpoints->is_array() && !endpoints->get_array().empty();
     fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", member_name, id.substr(0, 8), state,
-               self ? "self" : linked ? "yes" : "no", self || rtt == 0 ? "-" : fmt::format("{:.2f}", rtt),
+               self     ? "self"
+               : linked ? "yes"
+                        : "no",
+               self || rtt == 0 ? "-" : fmt::format("{:.2f}", rtt),
                has_address ? std::string(endpoints->get_array().front().as_string()) : "-", model_names(*member));
   }
   return {};

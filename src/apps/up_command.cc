@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
+#include <fmt/chrono.h>
 #include <CLI/App.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <fmt/chrono.h>
 
 #include "api/control_server.h"
 #include "api/http_server.h"

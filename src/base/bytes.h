@@ -19,9 +19,7 @@ using Buffer = std::vector<std::uint8_t>;
 inline Bytes as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
-inline std::string_view as_text(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string_view as_text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 inline Buffer to_buffer(Bytes bytes) { return Buffer(bytes.begin(), bytes.end()); }
 
 std::string to_hex(Bytes bytes);

@@ -46,11 +46,11 @@ Result<IdType> id_from_bytes(Bytes bytes) {
   return id;
 }
 
-using NodeId = Id128<struct NodeIdTag>;          // first 16 bytes of BLAKE2b-256 of the node's public key
-using TaskId = Id128<struct TaskIdTag>;          // random, drawn by the client
+using NodeId = Id128<struct NodeIdTag>;             // first 16 bytes of BLAKE2b-256 of the node's public key
+using TaskId = Id128<struct TaskIdTag>;             // random, drawn by the client
 using Incarnation = Number<struct IncarnationTag>;  // SWIM's refutation counter
-using BootEpoch = Number<struct BootEpochTag>;   // counts starts of a node; persisted before first use
-using Sequence = Number<struct SequenceTag>;     // counts a node's writes within one boot epoch, from 1
+using BootEpoch = Number<struct BootEpochTag>;      // counts starts of a node; persisted before first use
+using Sequence = Number<struct SequenceTag>;        // counts a node's writes within one boot epoch, from 1
 
 }  // namespace sedge
 

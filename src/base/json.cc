@@ -5,8 +5,8 @@
 #include <set>
 #include <vector>
 
-#include <boost/json/stream_parser.hpp>
 #include <boost/json/serialize.hpp>
+#include <boost/json/stream_parser.hpp>
 
 namespace sedge::json {
 

@@ -14,22 +14,22 @@ namespace sedge {
 
 // The canonical codes (the gRPC set), each with what a caller does about it.
 enum class Code {
-  kCancelled = 1,         // the asker gave up: stop, say nothing more
-  kUnknown = 2,           // a library failed without a reason: report it
-  kInvalidArgument = 3,   // the request is wrong: correct it, do not retry
-  kDeadlineExceeded = 4,  // too late: use the fallback
-  kNotFound = 5,          // name another thing
-  kAlreadyExists = 6,     // use what is there
-  kPermissionDenied = 7,  // a grant is missing: ask the issuer
-  kResourceExhausted = 8, // full: retry after the time in the message
-  kFailedPrecondition = 9,// do the other thing first
-  kAborted = 10,          // lost a race: start again
-  kOutOfRange = 11,       // past the end: a truncated file or message
-  kUnimplemented = 12,    // this build or version cannot: the message says which can
-  kInternal = 13,         // our bug: report it
-  kUnavailable = 14,      // nobody there now: retry
-  kDataLoss = 15,         // malformed or corrupted bytes: drop them, count them
-  kUnauthenticated = 16,  // not proved to be who it says: close
+  kCancelled = 1,           // the asker gave up: stop, say nothing more
+  kUnknown = 2,             // a library failed without a reason: report it
+  kInvalidArgument = 3,     // the request is wrong: correct it, do not retry
+  kDeadlineExceeded = 4,    // too late: use the fallback
+  kNotFound = 5,            // name another thing
+  kAlreadyExists = 6,       // use what is there
+  kPermissionDenied = 7,    // a grant is missing: ask the issuer
+  kResourceExhausted = 8,   // full: retry after the time in the message
+  kFailedPrecondition = 9,  // do the other thing first
+  kAborted = 10,            // lost a race: start again
+  kOutOfRange = 11,         // past the end: a truncated file or message
+  kUnimplemented = 12,      // this build or version cannot: the message says which can
+  kInternal = 13,           // our bug: report it
+  kUnavailable = 14,        // nobody there now: retry
+  kDataLoss = 15,           // malformed or corrupted bytes: drop them, count them
+  kUnauthenticated = 16,    // not proved to be who it says: close
 };
 
 std::string_view code_name(Code code);
@@ -60,9 +60,9 @@ template <class... Args>
 
 // SEDGE_TRY(const Header header, decode_header(payload)); declares `header`, or returns the error.
 #define SEDGE_TRY(declaration, ...) SEDGE_TRY_IMPL(SEDGE_CONCAT(sedge_try_, __COUNTER__), declaration, __VA_ARGS__)
-#define SEDGE_TRY_IMPL(result, declaration, ...)                        \
-  auto result = (__VA_ARGS__);                                          \
-  if (!result) return std::unexpected(std::move(result).error());       \
+#define SEDGE_TRY_IMPL(result, declaration, ...)                  \
+  auto result = (__VA_ARGS__);                                    \
+  if (!result) return std::unexpected(std::move(result).error()); \
   declaration = *std::move(result)
 
 // SEDGE_CHECK(expression): for a Status.

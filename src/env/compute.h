@@ -15,7 +15,7 @@
 namespace sedge::env {
 
 struct Sampling {
-  double temperature = 0;  // 0: greedy
+  double temperature = 0;   // 0: greedy
   std::uint32_t top_k = 0;  // 0: off
   double top_p = 1;
   double min_p = 0;
@@ -47,9 +47,9 @@ struct ChatTurn {
 };
 
 struct JobSpec {
-  std::string model;            // name, as the node advertises it
-  std::string prompt;           // raw text; or
-  std::vector<ChatTurn> turns;  // a conversation, through the model's chat template
+  std::string model;                 // name, as the node advertises it
+  std::string prompt;                // raw text; or
+  std::vector<ChatTurn> turns;       // a conversation, through the model's chat template
   std::vector<std::int32_t> resume;  // tokens generated elsewhere so far: part of the context, not generated again
   std::uint32_t tokens_max = 256;    // counts those of `resume`
   std::uint32_t tokens_min = 0;      // before so many the end token is not chosen
@@ -74,24 +74,24 @@ enum class JobEnd : std::uint8_t { kNone, kStop, kLength, kFailed };  // kNone: 
 // What a slice did; long ones report as they go (`more`), so that each token streams when it is there.
 struct SliceReport {
   TaskId task;
-  bool more = false;               // the slice goes on; `busy` and `tokens` are since the last report
-  std::vector<Token> tokens;       // generated since the last report, in order
+  bool more = false;          // the slice goes on; `busy` and `tokens` are since the last report
+  std::vector<Token> tokens;  // generated since the last report, in order
   JobEnd end = JobEnd::kNone;
-  Error error;                     // when kFailed
-  std::uint32_t prompt_tokens = 0; // of the whole prompt, once known
-  std::uint32_t prefilled = 0;     // of them, done so far (with `resume`)
-  bool prefilling = false;         // some of `busy` went into the prompt
-  Duration busy{};                 // time the worker spent
+  Error error;                      // when kFailed
+  std::uint32_t prompt_tokens = 0;  // of the whole prompt, once known
+  std::uint32_t prefilled = 0;      // of them, done so far (with `resume`)
+  bool prefilling = false;          // some of `busy` went into the prompt
+  Duration busy{};                  // time the worker spent
 };
 
 // What a node can run, advertised to the fleet.
 struct ModelOffer {
   std::string name;
-  std::string hash;            // content hash: the same everywhere or not the same model
-  std::string numeric_class;   // equal class and hash: bit-identical tokens
+  std::string hash;           // content hash: the same everywhere or not the same model
+  std::string numeric_class;  // equal class and hash: bit-identical tokens
   std::uint64_t bytes = 0;
   std::uint32_t context = 0;
-  double prefill_tok_s = 0;    // measured at load on this node
+  double prefill_tok_s = 0;  // measured at load on this node
   double decode_tok_s = 0;
 
   template <class Visitor>

@@ -20,12 +20,21 @@ inline constexpr std::size_t kFrameBytesMax = 1u << 20;
 inline constexpr std::size_t kDatagramBytesMax = 1100;  // fits the smallest QUIC packet (1200) with its overhead
 
 // Smaller is more urgent. One QUIC stream each way for each; an urgent frame never waits behind a bulk one.
-enum class Priority : std::uint8_t { kControl = 0, kTask = 1, kUrgent = 2, kState = 3, kNormal = 4, kLow = 5, kBulk = 6, kIdle = 7 };
+enum class Priority : std::uint8_t {
+  kControl = 0,
+  kTask = 1,
+  kUrgent = 2,
+  kState = 3,
+  kNormal = 4,
+  kLow = 5,
+  kBulk = 6,
+  kIdle = 7
+};
 inline constexpr std::size_t kPriorities = 8;
 
 struct PeerInfo {
   NodeId id;
-  Endpoint address;          // as we see it
+  Endpoint address;  // as we see it
   bool dialled_by_us = false;
   Buffer certificate_chain;  // as proved in the handshake (docs/formats/certificate.md)
 };

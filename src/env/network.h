@@ -9,9 +9,9 @@ namespace sedge::env {
 // What a QUIC endpoint wants on the wire: one or more equal-sized segments for the same destination, so that the
 // platform can hand them to the kernel in one call (UDP GSO). The last segment may be shorter.
 struct OutgoingDatagrams {
-  Endpoint local;   // unspecified: any interface
+  Endpoint local;  // unspecified: any interface
   Endpoint remote;
-  Bytes payload;             // all segments, back to back; valid until the next call into the endpoint
+  Bytes payload;  // all segments, back to back; valid until the next call into the endpoint
   std::size_t segment_bytes = 0;
   std::uint8_t ecn = 0;
 };

@@ -44,12 +44,10 @@ struct Outbox {
   std::vector<Send> sends;
   std::vector<Dial> dials;
   std::vector<Hangup> hangups;
-  std::vector<Record> records;    // committed together, in order
-  Lsn lsn;                        // of `records`; on_durable(lsn) once they survive a power cut
-  std::vector<Buffer> beacons;    // multicast to whoever is near
-  bool empty() const {
-    return sends.empty() && dials.empty() && hangups.empty() && records.empty() && beacons.empty();
-  }
+  std::vector<Record> records;  // committed together, in order
+  Lsn lsn;                      // of `records`; on_durable(lsn) once they survive a power cut
+  std::vector<Buffer> beacons;  // multicast to whoever is near
+  bool empty() const { return sends.empty() && dials.empty() && hangups.empty() && records.empty() && beacons.empty(); }
 };
 
 }  // namespace sedge::env

@@ -109,7 +109,7 @@ class World {
     node.links.clear();
     for (const auto& [peer, after] : links) {
       const auto reason = refused ? env::LinkDown::kRefused : env::LinkDown::kTimeout;
-      at(now_ + (refused ? 300ms : 3s), [this, peer = peer, i, reason] { link_down(peer, i, reason); });
+      at(now_ + (refused ? 300ms : 3s), [this, to = peer, i, reason] { link_down(to, i, reason); });
     }
   }
 
@@ -121,8 +121,8 @@ class World {
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       for (const auto& [peer, after] : std::map(nodes[i].links)) {
         if (!cut(i, peer)) continue;
-        at(now_ + 3s, [this, i, peer = peer] {
-          if (cut(i, peer)) link_down(i, peer, env::LinkDown::kTimeout);
+        at(now_ + 3s, [this, i, to = peer] {
+          if (cut(i, to)) link_down(i, to, env::LinkDown::kTimeout);
         });
       }
     }

@@ -24,7 +24,8 @@ void Enroller::after(trust::InvitationBook::Record record, std::function<void()>
 }
 
 void Enroller::invite(std::optional<std::string> name, std::optional<trust::Grants> grants, Shown shown) {
-  trust::InvitationBook::Issue issue{.issuer = key_.public_key(), .root = trust::fingerprint(root_), .seeds = seeds_, .name = std::move(name)};
+  trust::InvitationBook::Issue issue{
+      .issuer = key_.public_key(), .root = trust::fingerprint(root_), .seeds = seeds_, .name = std::move(name)};
   if (grants) issue.grants = std::move(*grants);
   auto issued = book_.invite(issue, entropy_);
   if (!issued) return shown(std::unexpected(issued.error()));

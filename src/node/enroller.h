@@ -22,7 +22,7 @@
 namespace sedge::node {
 
 struct IssuerOptions {
-  trust::Seed key{};                  // of the issuer's own key
+  trust::Seed key{};  // of the issuer's own key
   trust::Certificate certificate;
   trust::PublicKey root;
 };
@@ -55,7 +55,7 @@ class Enroller {
 
  private:
   struct Waiting {
-    std::optional<env::Lsn> lsn;       // of its record, once it has one
+    std::optional<env::Lsn> lsn;  // of its record, once it has one
     std::function<void()> then;
   };
   void after(trust::InvitationBook::Record record, std::function<void()> then);

@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kNodePrefix = "sys/node/";
 constexpr std::string_view kOffersSuffix = "/offers";
 constexpr std::string_view kRetainedPrefix = "retained/";
-constexpr Duration kIdleLoadInterval = 2s;     // an unchanged queue is repeated, for those who missed it
+constexpr Duration kIdleLoadInterval = 2s;      // an unchanged queue is repeated, for those who missed it
 constexpr Duration kLonelyBeaconInterval = 1s;  // with no link yet; then rarer: 2 KB a minute a node
 constexpr Duration kBeaconInterval = 10s;
 constexpr int kSelfRoundsMax = 64;  // messages to ourselves that answer each other, in one call
@@ -120,9 +120,8 @@ void Node::start(Instant now) {
   broadcast_->start(now);
   membership_->start(now);
   // What was replicated before this start is as good as what comes now.
-  state_->replica().for_each(kNodePrefix, [this](const std::string& path, const crdt::Value& value) {
-    on_entry(path, value.writer);
-  });
+  state_->replica().for_each(
+      kNodePrefix, [this](const std::string& path, const crdt::Value& value) { on_entry(path, value.writer); });
   on_revocations(now);
   advertise(now);
   next_load_ = now;
@@ -172,8 +171,8 @@ void Node::on_frame(NodeId from, Bytes frame, Instant now) {
   now_ = now;
   membership_->on_heard(from, now);
   const auto opened = wire::open_frame(frame);
-  const Status handled = opened ? dispatch(from, opened->type, opened->body, now)
-                                : Status(std::unexpected(opened.error()));
+  const Status handled =
+      opened ? dispatch(from, opened->type, opened->body, now) : Status(std::unexpected(opened.error()));
   if (!handled) ++stats_.frames_refused;
   settle(now);
 }
@@ -296,7 +295,8 @@ void Node::drain(env::Outbox& out, Instant now) {
   remote_.clear();
   out.hangups.insert(out.hangups.end(), hangups_.begin(), hangups_.end());
   hangups_.clear();
-  out.beacons.insert(out.beacons.end(), std::make_move_iterator(beacons_.begin()), std::make_move_iterator(beacons_.end()));
+  out.beacons.insert(out.beacons.end(), std::make_move_iterator(beacons_.begin()),
+                     std::make_move_iterator(beacons_.end()));
   beacons_.clear();
   if (out.records.empty()) return;
   out.lsn = ++lsn_;
@@ -469,8 +469,9 @@ Result<std::string> Node::revoke(std::string_view who, Done done, Instant now) {
     if (dot.origin == subject->id) cut = std::max(cut, trust::Cut{dot.epoch, dot.sequence});
   }
   SEDGE_TRY(Buffer revocation, enroller_->revoke(chain, cut));
-  when_durable(state_->insert(fmt::format("{}{}", trust::kRevocationPath, subject->id.hex()), std::move(revocation), now),
-               std::move(done));
+  when_durable(
+      state_->insert(fmt::format("{}{}", trust::kRevocationPath, subject->id.hex()), std::move(revocation), now),
+      std::move(done));
   return fmt::format("{} ({})", subject->name, subject->id.short_hex());
 }
 

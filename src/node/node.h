@@ -40,15 +40,15 @@ namespace sedge::node {
 
 struct NodeOptions {
   std::string name;
-  BootEpoch epoch;                       // begin_epoch() of node/boot.h: persisted before first use
-  std::vector<env::Endpoint> endpoints;  // where others can dial us
-  std::vector<env::Endpoint> seeds;      // whom to dial when nobody is known
+  BootEpoch epoch;                              // begin_epoch() of node/boot.h: persisted before first use
+  std::vector<env::Endpoint> endpoints;         // where others can dial us
+  std::vector<env::Endpoint> seeds;             // whom to dial when nobody is known
   std::array<std::uint8_t, 32> fleet_secret{};  // keys the beacons
   bool beacons = true;
-  Duration load_interval = 200ms;        // how often a changed queue is told; unchanged ones every 2 s
+  Duration load_interval = 200ms;  // how often a changed queue is told; unchanged ones every 2 s
   TaskWorkerOptions worker;
   TaskOwnerOptions owner;
-  std::optional<IssuerOptions> issuer;   // this node may invite others
+  std::optional<IssuerOptions> issuer;  // this node may invite others
 };
 
 // What the running node counts, for status and metrics.
@@ -58,7 +58,7 @@ struct NodeStats {
   std::uint64_t tasks_refused = 0;
   std::uint64_t tasks_fallback = 0;
   std::uint64_t tasks_failed = 0;
-  std::uint64_t tasks_resumed = 0;   // moved to another node after a loss
+  std::uint64_t tasks_resumed = 0;  // moved to another node after a loss
   std::uint64_t tokens_streamed = 0;
 };
 
@@ -86,7 +86,7 @@ class Node {
   void on_link_up(const env::PeerInfo& peer, Instant now);
   void on_link_down(NodeId peer, env::LinkDown reason, Instant now);
   void on_dial_failed(const env::DialFailure& failure, Instant now);
-  void on_frame(NodeId from, Bytes frame, Instant now);     // a datagram is the same: one whole message
+  void on_frame(NodeId from, Bytes frame, Instant now);  // a datagram is the same: one whole message
   void on_beacon(const env::Endpoint& from, Bytes beacon, Instant now);
   void on_durable(env::Lsn lsn, Instant now);
   void on_slice(const env::SliceReport& report, Instant now);
@@ -122,7 +122,8 @@ class Node {
 
   // `retain`: the message is the topic's last value, kept as a replicated entry, so that who subscribes later gets it
   // at once; durable before it is acknowledged. Others are acknowledged when they are on their way.
-  void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done, Instant now);
+  void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
+               Instant now);
   // Retained values that match come first, then live messages.
   Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback);
   void unsubscribe(mesh::SubscriptionId id);
@@ -185,14 +186,14 @@ class Node {
   WatchId last_watch_;
   std::map<mesh::SubscriptionId, WatchId> retained_watches_;
 
-  std::vector<env::Send> remote_;        // task messages to other nodes
+  std::vector<env::Send> remote_;  // task messages to other nodes
   std::vector<env::Hangup> hangups_;
   std::vector<Buffer> beacons_;
   std::map<NodeId, wire::Offers> offers_;
   std::map<NodeId, wire::LoadReport> loads_;
   wire::LoadReport told_load_;
   env::Lsn lsn_;
-  Instant now_{};                        // of the latest call
+  Instant now_{};  // of the latest call
   Instant load_told_{};
   Instant next_load_ = kNever;
   Instant next_beacon_ = kNever;

@@ -9,6 +9,7 @@ namespace sedge::node {
 namespace {
 
 constexpr Duration kRetryPlacement = 50ms;  // nobody offers the model now: somebody may in a moment
+constexpr Duration kRetryPlacementMax = 1s;  // where those who refused asked for more time
 
 std::string question_of(const wire::TaskSpec& spec) {
   std::string question = spec.model + '\0' + spec.prompt;
@@ -18,6 +19,18 @@ std::string question_of(const wire::TaskSpec& spec) {
 
 std::uint32_t prompt_estimate(const wire::TaskSpec& spec) {
   return static_cast<std::uint32_t>(question_of(spec).size() / 3 + 1);
+}
+
+// The text that a server held back until the end was certain comes last, with no token of its own (id -1). It belongs
+// to the text, never to the tokens: no model can be resumed with it.
+bool is_flush(const env::Token& token) { return token.id < 0; }
+
+std::vector<std::int32_t> ids_of(const std::vector<env::Token>& log) {
+  std::vector<std::int32_t> ids;
+  for (const env::Token& token : log) {
+    if (!is_flush(token)) ids.push_back(token.id);
+  }
+  return ids;
 }
 
 }  // namespace
@@ -47,7 +60,7 @@ void TaskOwner::submit(TaskRequest request, OnTokens tokens, OnResult done, bool
     return done(refusal);
   }
   Task task;
-  task.on_tokens = std::move(tokens);
+  task.on_tokens = std::make_shared<const OnTokens>(std::move(tokens));
   task.on_result = std::move(done);
   task.manual_credit = manual_credit;
   task.submitted = now;
@@ -62,14 +75,19 @@ void TaskOwner::place(Task& task, Instant now) {
   task.assigned = false;
   task.accepted = false;
   const auto& spec = task.request.spec;
-  const std::uint32_t left = spec.tokens_max - std::min(spec.tokens_max, static_cast<std::uint32_t>(task.log.size()));
-  if (task.result.attempts > 0 && left == 0) return finish(task.request.id, Outcome::kAnswered, "", now);
+  const auto done = static_cast<std::uint32_t>(ids_of(task.log).size());
+  const std::uint32_t left = spec.tokens_max - std::min(spec.tokens_max, done);
+  const bool ended = !task.log.empty() && is_flush(task.log.back());
+  if (ended || (task.result.attempts > 0 && left == 0)) {  // all was there but the word that it was all
+    task.result.stopped = left > 0;
+    return finish(task.request.id, Outcome::kAnswered, "", now);
+  }
   if (task.result.attempts >= options_.attempts_max) {
     return finish(task.request.id, Outcome::kFailed,
                   fmt::format("given up after {} attempts; the last: {}", task.result.attempts, task.refusal), now);
   }
   const place::Request request{.model = spec.model,
-                               .prompt_tokens = prompt_estimate(spec) + static_cast<std::uint32_t>(task.log.size()),
+                               .prompt_tokens = prompt_estimate(spec) + done,
                                .tokens_max = left,
                                .hash = task.hash,
                                .numeric_class = task.numeric_class};
@@ -82,6 +100,7 @@ void TaskOwner::place(Task& task, Instant now) {
 void TaskOwner::assign(Task& task, const place::Candidate& where, Instant now) {
   task.server = where.node;
   task.assigned = true;
+  task.waiting_since.reset();
   task.patience = now + options_.answer_wait;
   task.result.served_by = where.node;
   ++task.result.attempts;
@@ -94,19 +113,25 @@ void TaskOwner::assign(Task& task, const place::Candidate& where, Instant now) {
   message.attempt = task.result.attempts;
   message.spec = task.request.spec;
   if (task.deadline != kNever) message.budget = std::max(task.deadline - now, Duration::zero());
-  for (const env::Token& token : task.log) message.resume.push_back(token.id);
+  message.resume = ids_of(task.log);
   message.credit = options_.credit;
   nodes_.at(where.node).promised += where.work;
   send(where.node, wire::MessageType::kTaskAssign, message);
 }
 
-// Nobody (else) can take it now. A task that has begun keeps trying until its deadline: a stream that stays open is
-// worth waiting for; one that never began is told at once.
+// Nobody (else) can take it now. A task that has begun keeps trying until its deadline, or for give_up_after where it
+// has none: a stream that stays open is worth waiting for; one that never began is told at once.
 void TaskOwner::no_place(Task& task, Instant now) {
   const TaskId id = task.request.id;
   if (!task.log.empty() && task.deadline > now) {
+    if (!task.waiting_since) task.waiting_since = now;
+    if (task.deadline == kNever && now - *task.waiting_since >= options_.give_up_after) {
+      return finish(id, Outcome::kFailed,
+                    fmt::format("nobody could go on with it for {:.0f} s; the last: {}",
+                                to_seconds(now - *task.waiting_since), task.refusal), now);
+    }
     task.failed.clear();
-    task.patience = now + kRetryPlacement;
+    task.patience = now + std::clamp(std::exchange(task.retry_after, {}), kRetryPlacement, kRetryPlacementMax);
     return;
   }
   std::string reason = task.refusal;
@@ -169,11 +194,16 @@ void TaskOwner::on_tokens(NodeId from, const wire::TaskTokens& tokens, Instant n
   // What overlaps the log was delivered already; what would leave a hole comes from a confused server.
   const std::size_t have = task->log.size();
   if (tokens.first > have || tokens.first + tokens.tokens.size() <= have) return;
-  const auto fresh = std::span(tokens.tokens).subspan(have - tokens.first);
+  auto fresh = std::span(tokens.tokens).subspan(have - tokens.first);
+  if (have > 0 && is_flush(task->log.back())) return;  // and nothing follows an end
+  if (const auto end = std::ranges::find_if(fresh, is_flush); end != fresh.end()) {
+    fresh = fresh.first(static_cast<std::size_t>(end - fresh.begin()) + 1);
+  }
   if (have == 0) task->result.first_token = now - task->submitted;
   task->log.insert(task->log.end(), fresh.begin(), fresh.end());
   if (!task->manual_credit) grant(*task, static_cast<std::uint32_t>(fresh.size()));
-  if (task->on_tokens) task->on_tokens(fresh);  // last: it may end the task
+  const auto callback = task->on_tokens;
+  if (*callback) (*callback)(fresh);  // last: it may end the task
 }
 
 void TaskOwner::on_done(NodeId from, const wire::TaskDone& done, Instant now) {
@@ -285,10 +315,8 @@ void TaskOwner::finish(TaskId id, Outcome outcome, std::string reason, Instant n
   tasks_.erase(found);  // before the callback: it may submit the next task
   TaskResult& result = task.result;
   result.total = now - task.submitted;
-  for (const env::Token& token : task.log) {
-    result.tokens.push_back(token.id);
-    result.text += token.bytes;
-  }
+  result.tokens = ids_of(task.log);
+  for (const env::Token& token : task.log) result.text += token.bytes;
   const std::string question = question_of(task.request.spec);
   if (outcome == Outcome::kAnswered) {
     result.deadline_met = now <= task.deadline;

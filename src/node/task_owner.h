@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -33,6 +34,7 @@ struct TaskOwnerOptions {
   std::uint32_t credit = 64;         // tokens a server may be ahead of the client
   Duration gap_min = 100ms;          // silence from a server that is never yet a failure
   Duration answer_wait = 250ms;      // for accepted or refused, round trip and dial included
+  Duration give_up_after = 30s;      // a begun task with no deadline waits so long for a node that can go on with it
   std::size_t good_answers_max = 64; // remembered as fallbacks
 };
 
@@ -106,12 +108,12 @@ class TaskOwner {
  private:
   struct Task {
     TaskRequest request;
-    OnTokens on_tokens;
+    std::shared_ptr<const OnTokens> on_tokens;  // shared: it may end its task while it runs
     OnResult on_result;
     bool manual_credit = false;
     Instant submitted{};
     Instant deadline = kNever;
-    std::vector<env::Token> log;
+    std::vector<env::Token> log;         // what the client got. A last one without an id ended the text
     std::set<NodeId> failed;             // tried in vain
     std::optional<std::string> hash;     // of the model and the engine that gave the first token
     std::optional<std::string> numeric_class;
@@ -119,6 +121,7 @@ class TaskOwner {
     bool assigned = false;               // an attempt is under way
     bool accepted = false;
     Instant patience = kNever;           // when the attempt's silence is a failure
+    std::optional<Instant> waiting_since;  // begun, and nobody can go on with it
     Duration step{};
     std::string refusal;
     Duration retry_after{};

@@ -6,8 +6,8 @@
 namespace sedge::place {
 namespace {
 
-constexpr Duration kDialCost = 20ms;      // a handshake and its round trips, before anything is sent
-constexpr Duration kSuspectCost = 5000ms; // only when nobody else can
+constexpr Duration kDialCost = 20ms;       // a handshake and its round trips, before anything is sent
+constexpr Duration kSuspectCost = 5000ms;  // only when nobody else can
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
 
@@ -35,9 +35,8 @@ std::vector<Candidate> rank(const std::map<NodeId, NodeView>& nodes, const Reque
     if (view.suspect) cost += kSuspectCost;
     candidates.push_back({id, cost, work, offer});
   }
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return std::tie(a.cost, a.node) < std::tie(b.cost, b.node);
-  });
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return std::tie(a.cost, a.node) < std::tie(b.cost, b.node); });
   return candidates;
 }
 

@@ -24,10 +24,10 @@ namespace sedge::place {
 struct NodeView {
   std::vector<env::ModelOffer> offers;
   wire::LoadReport load;
-  Duration promised{};      // work we sent there since its last load report
-  Duration round_trip{};    // zero for ourselves
-  bool linked = false;      // an open link; a node without one costs a dial first
-  bool suspect = false;     // membership doubts it
+  Duration promised{};    // work we sent there since its last load report
+  Duration round_trip{};  // zero for ourselves
+  bool linked = false;    // an open link; a node without one costs a dial first
+  bool suspect = false;   // membership doubts it
 };
 
 struct Request {
@@ -41,8 +41,8 @@ struct Request {
 
 struct Candidate {
   NodeId node;
-  Duration cost{};                       // expected latency, and what else weighs
-  Duration work{};                       // engine time of the task there
+  Duration cost{};                         // expected latency, and what else weighs
+  Duration work{};                         // engine time of the task there
   const env::ModelOffer* offer = nullptr;  // valid while the view it came from is
 };
 

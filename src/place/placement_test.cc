@@ -30,7 +30,7 @@ TEST(Placement, the_node_that_answers_first_comes_first) {
   EXPECT_EQ(rank(nodes, {.model = "m", .prompt_tokens = 10, .tokens_max = 50})[0].node, node_number(2));
   nodes.at(node_number(2)).load.backlog = 1000ms;  // busy: the slower idle one is sooner
   EXPECT_EQ(rank(nodes, {.model = "m", .prompt_tokens = 10, .tokens_max = 50})[0].node, node_number(1));
-  nodes.at(node_number(1)).promised = 2000ms;      // what we sent there counts before its report says so
+  nodes.at(node_number(1)).promised = 2000ms;  // what we sent there counts before its report says so
   EXPECT_EQ(rank(nodes, {.model = "m", .prompt_tokens = 10, .tokens_max = 50})[0].node, node_number(2));
 }
 

@@ -173,7 +173,8 @@ void EngineCompute::run_slice(engine::Engine& engine, const std::shared_ptr<Job>
         if (step->finish == engine::Finish::kStop) report.end = env::JobEnd::kStop;
         if (step->finish == engine::Finish::kLength) report.end = env::JobEnd::kLength;
         report.prompt_tokens = static_cast<std::uint32_t>(job->prompt_tokens);
-        report.prefilled = static_cast<std::uint32_t>(job->prompt_tokens - std::min(job->prompt_tokens, generation.prefill_left()));
+        report.prefilled =
+            static_cast<std::uint32_t>(job->prompt_tokens - std::min(job->prompt_tokens, generation.prefill_left()));
       }
     }
     if (!status) {

@@ -11,8 +11,10 @@ namespace sedge::platform {
 namespace {
 
 std::unexpected<Error> system_error(const std::filesystem::path& path, const char* what) {
-  const Code code = errno == ENOENT ? Code::kNotFound : errno == ENOSPC ? Code::kResourceExhausted
-                    : errno == EACCES ? Code::kPermissionDenied : Code::kUnavailable;
+  const Code code = errno == ENOENT   ? Code::kNotFound
+                    : errno == ENOSPC ? Code::kResourceExhausted
+                    : errno == EACCES ? Code::kPermissionDenied
+                                      : Code::kUnavailable;
   return fail(code, "{}: cannot {}: {}", path.string(), what, std::strerror(errno));
 }
 

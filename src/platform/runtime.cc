@@ -88,7 +88,8 @@ class Runtime::Loop {
     storage_ = std::make_unique<StorageWorker>(
         std::move(store),
         StorageWorker::Callbacks{
-            .durable = [this](env::Lsn lsn) { call([lsn](node::Node& node, Instant at) { node.on_durable(lsn, at); }); },
+            .durable =
+                [this](env::Lsn lsn) { call([lsn](node::Node& node, Instant at) { node.on_durable(lsn, at); }); },
             .failed = [this](Error error) { asio::post(io_, [this, error] { fail_with(error); }); }});
     return {};
   }
@@ -148,8 +149,8 @@ class Runtime::Loop {
     EngineComputeOptions engines;
     engines.workers = std::max(1u, options_.engine_workers);
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-    engines.threads_per_worker = options_.engine_threads != 0 ? options_.engine_threads
-                                                              : std::max(1u, cores / engines.workers);
+    engines.threads_per_worker =
+        options_.engine_threads != 0 ? options_.engine_threads : std::max(1u, cores / engines.workers);
     compute_ = std::make_unique<EngineCompute>(
         engines, [this](std::function<void()> work) { asio::post(io_, std::move(work)); },
         [this](const env::SliceReport& report) {
@@ -195,7 +196,8 @@ class Runtime::Loop {
       if (error) return;
       const Instant at = now();
       udp_.read_errors([&](const env::Endpoint& remote) { endpoint_->on_unreachable(remote, at); });
-      udp_.receive(kReceiveBatches, [&](const env::IncomingDatagram& datagram) { endpoint_->on_datagram(datagram, at); });
+      udp_.receive(kReceiveBatches,
+                   [&](const env::IncomingDatagram& datagram) { endpoint_->on_datagram(datagram, at); });
       turn();
       wait_readable();
     });
@@ -210,16 +212,14 @@ class Runtime::Loop {
   }
 
   void wait_beacon() {
-    beacon_readable_.async_wait(asio::posix::stream_descriptor::wait_read,
-                                [this](const boost::system::error_code& error) {
-                                  if (error) return;
-                                  const Instant at = now();
-                                  beacons_.receive([&](const env::Endpoint& from, Bytes beacon) {
-                                    node_->on_beacon(from, beacon, at);
-                                  });
-                                  turn();
-                                  wait_beacon();
-                                });
+    beacon_readable_.async_wait(
+        asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+          if (error) return;
+          const Instant at = now();
+          beacons_.receive([&](const env::Endpoint& from, Bytes beacon) { node_->on_beacon(from, beacon, at); });
+          turn();
+          wait_beacon();
+        });
   }
 
   bool take_events(Instant at) {
@@ -238,7 +238,8 @@ class Runtime::Loop {
                                 clone.peer.short_hex(), clone.kept.text(), clone.refused.text()));
               },
               [&](const quic::JoinRequestIn& join) {
-                if (node_->enroller() != nullptr) node_->enroller()->on_request(join.handle, join.request, join.exporter);
+                if (node_->enroller() != nullptr)
+                  node_->enroller()->on_request(join.handle, join.request, join.exporter);
               },
               [&](const quic::JoinGranted&) {},  // only a joiner's endpoint says this (platform/join_client.h)
           },
@@ -251,7 +252,8 @@ class Runtime::Loop {
     env::Outbox out;
     node_->drain(out, at);
     if (node_->enroller() != nullptr) {
-      for (auto& answer : node_->enroller()->take_answers()) (void)endpoint_->answer_join(answer.handle, answer.message, at);
+      for (auto& answer : node_->enroller()->take_answers())
+        (void)endpoint_->answer_join(answer.handle, answer.message, at);
     }
     for (env::Send& send : out.sends) {
       const NodeId to = send.to;
@@ -296,8 +298,8 @@ class Runtime::Loop {
   }
 
   void arm_timer() {
-    const Instant next = std::min({node_->next_deadline(), endpoint_->next_deadline(),
-                                   leaving_since_ ? *leaving_since_ + kLeaveTime : kNever});
+    const Instant next = std::min(
+        {node_->next_deadline(), endpoint_->next_deadline(), leaving_since_ ? *leaving_since_ + kLeaveTime : kNever});
     if (next == armed_for_ && armed_) return;
     armed_ = next != kNever;
     armed_for_ = next;
@@ -318,8 +320,8 @@ class Runtime::Loop {
                                          event.detail.empty() ? "" : ": ", event.detail);
     say(line);
     if (event.kind != mesh::MemberEvent::Kind::kClone || !event.self) return;
-    fail_with({Code::kAborted, "this node's key runs a second time elsewhere, and that process goes on: " + event.detail +
-                                   "; give each process its own home (`sedge fleet join`)"});
+    fail_with({Code::kAborted, "this node's key runs a second time elsewhere, and that process goes on: " +
+                                   event.detail + "; give each process its own home (`sedge fleet join`)"});
   }
 
   void fail_with(Error error) {

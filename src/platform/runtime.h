@@ -32,7 +32,7 @@ struct RuntimeOptions {
   std::vector<std::string> seeds;       // HOST:PORT
   std::vector<std::filesystem::path> models;
   unsigned engine_workers = 1;
-  unsigned engine_threads = 0;          // a worker; 0: all cores divided by the workers
+  unsigned engine_threads = 0;  // a worker; 0: all cores divided by the workers
   bool beacons = true;
   std::function<void(const std::string&)> log;  // one line for people; may be empty
 };
@@ -62,7 +62,8 @@ class Runtime {
   using Call = std::function<void(node::Node&, Instant)>;
   void post(Call call);
 
-  // From any thread or a signal handler's continuation: leave gracefully, then end run(). A second call ends it at once.
+  // From any thread or a signal handler's continuation: leave gracefully, then end run(). A second call ends it at
+  // once.
   void stop();
 
   // For servers that live on the same loop (api/). Only on the loop, or before run().

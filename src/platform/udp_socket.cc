@@ -26,7 +26,7 @@
 namespace sedge::platform {
 namespace {
 
-constexpr int kSocketBufferBytes = 4 << 20;  // 20 ms at 200 MB/s; the kernel may grant less
+constexpr int kSocketBufferBytes = 4 << 20;      // 20 ms at 200 MB/s; the kernel may grant less
 constexpr std::size_t kReceiveBytes = 64 << 10;  // the largest coalesced read
 
 // Control messages are read and written through memcpy: the buffer has no particular type.
@@ -133,7 +133,8 @@ UdpSocket::Sent UdpSocket::send(const env::OutgoingDatagrams& datagrams) {
   std::size_t at = 0;
   while (at < datagrams.payload.size()) {
     const bool together = segmentation_ && datagrams.payload.size() - at > segment;
-    const std::size_t bytes = together ? datagrams.payload.size() - at : std::min(segment, datagrams.payload.size() - at);
+    const std::size_t bytes =
+        together ? datagrams.payload.size() - at : std::min(segment, datagrams.payload.size() - at);
     iovec part{const_cast<std::uint8_t*>(datagrams.payload.data()) + at, bytes};
     Control control{};
     msghdr message{};

@@ -5,7 +5,6 @@
 
 #include "base/assert.h"
 
-
 namespace sedge::serve {
 namespace {
 
@@ -17,11 +16,9 @@ std::uint32_t prompt_tokens_of(const wire::TaskSpec& spec) {
   return static_cast<std::uint32_t>(std::min<std::size_t>(bytes / 3 + 1, 1u << 20));
 }
 
-Duration seconds(double value) {
-  return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9));
-}
+Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
 
-constexpr double kRateSmoothing = 0.2;  // weight of the newest slice
+constexpr double kRateSmoothing = 0.2;     // weight of the newest slice
 constexpr double kExpectedHeadroom = 1.3;  // answers vary in length around their average
 
 }  // namespace
@@ -126,7 +123,8 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
   const auto made = static_cast<std::uint32_t>(report.tokens.size());
   entry.generated += made;
   entry.tokens_left -= std::min(entry.tokens_left, made);
-  if (report.prompt_tokens > 0) entry.prompt_left = report.prompt_tokens - std::min(report.prompt_tokens, report.prefilled);
+  if (report.prompt_tokens > 0)
+    entry.prompt_left = report.prompt_tokens - std::min(report.prompt_tokens, report.prefilled);
   // Only reports of decoding alone say something about the decode rate.
   if (made > 0 && !report.prefilling && report.busy > Duration::zero()) {
     const double rate = made / to_seconds(report.busy);

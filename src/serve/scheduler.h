@@ -26,10 +26,10 @@ namespace sedge::serve {
 
 struct SchedulerOptions {
   std::uint32_t workers = 1;
-  std::size_t tasks_max = 64;          // accepted and unfinished; each holds a KV cache
-  std::uint32_t slice_tokens = 8;      // decode steps a slice: an urgent task waits at most for these
-  std::uint32_t prefill_chunk = 64;    // prompt tokens one step of prefill does; only the estimate needs it
-  double margin = 1.15;                // estimates are stretched by this, for what else the machine does
+  std::size_t tasks_max = 64;        // accepted and unfinished; each holds a KV cache
+  std::uint32_t slice_tokens = 8;    // decode steps a slice: an urgent task waits at most for these
+  std::uint32_t prefill_chunk = 64;  // prompt tokens one step of prefill does; only the estimate needs it
+  double margin = 1.15;              // estimates are stretched by this, for what else the machine does
 };
 
 struct Slice {

@@ -26,9 +26,9 @@ Buffer seal_beacon(const FleetSecret& fleet, const Beacon& beacon, std::uint64_t
   const Digest tag = digest(hashed, derive(fleet, "sedge.beacon.tag.1"));
   const Digest key = derive(fleet, "sedge.beacon.seal.1");
 
-  Buffer out(kMagic.begin(), kMagic.end());
-  out.insert(out.end(), tag.begin(), tag.begin() + kTagBytes);
-  out.resize(out.size() + plain.size() + kMacBytes);
+  Buffer out(kMagic.size() + kTagBytes + plain.size() + kMacBytes);
+  std::copy(kMagic.begin(), kMagic.end(), out.begin());
+  std::copy_n(tag.begin(), kTagBytes, out.begin() + kMagic.size());
   crypto_aead_xchacha20poly1305_ietf_encrypt(out.data() + kMagic.size() + kTagBytes, nullptr, plain.data(),
                                              plain.size(), kMagic.data(), kMagic.size(), nullptr, tag.data(),
                                              key.data());

@@ -11,25 +11,25 @@ namespace sedge::wire {
 
 enum class MessageType : std::uint8_t {
   // membership (wire/membership_messages.h)
-  kMemberSync = 1,     // the whole member table, when a link comes up
-  kMemberGossip = 2,   // what changed about members
+  kMemberSync = 1,    // the whole member table, when a link comes up
+  kMemberGossip = 2,  // what changed about members
   kProbe = 3,
   kProbeAck = 4,
-  kProbeRequest = 5,   // probe this one for me
+  kProbeRequest = 5,  // probe this one for me
   kProbeVerdict = 6,
   kLeave = 7,
   // broadcast tree (wire/broadcast_messages.h)
-  kBroadcast = 16,     // a signed batch, eager
-  kBroadcastHave = 17, // ids only, lazy
+  kBroadcast = 16,      // a signed batch, eager
+  kBroadcastHave = 17,  // ids only, lazy
   kBroadcastGraft = 18,
   kBroadcastPrune = 19,
   // state (wire/state_messages.h)
-  kStateVector = 32,   // what I have
-  kStateOps = 33,      // signed operations
+  kStateVector = 32,  // what I have
+  kStateOps = 33,     // signed operations
   kStateRequest = 34,
   // tasks (wire/task_messages.h)
   kTaskAssign = 48,
-  kTaskAnswer = 49,    // accepted or refused
+  kTaskAnswer = 49,  // accepted or refused
   kTaskTokens = 50,
   kTaskDone = 51,
   kTaskCancel = 52,

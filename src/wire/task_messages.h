@@ -23,11 +23,11 @@ struct TaskSpec {
   std::string prompt;                // raw text, or
   std::vector<env::ChatTurn> turns;  // a conversation through the model's chat template
   std::uint32_t tokens_max = 256;
-  std::uint32_t tokens_min = 0;      // before so many the end token is not chosen
+  std::uint32_t tokens_min = 0;  // before so many the end token is not chosen
   std::vector<std::string> stops;
   env::Sampling sampling;
-  std::uint8_t priority = 4;         // 0 most urgent; breaks ties between equal deadlines
-  std::string trace;                 // W3C traceparent of the client, or empty
+  std::uint8_t priority = 4;  // 0 most urgent; breaks ties between equal deadlines
+  std::string trace;          // W3C traceparent of the client, or empty
   friend bool operator==(const TaskSpec&, const TaskSpec&) = default;
 
   template <class V>
@@ -68,10 +68,10 @@ struct TaskAnswer {
   TaskId task;
   std::uint32_t attempt = 0;
   bool accepted = false;
-  std::string reason;       // when refused, for people
-  Duration retry_after{};   // when refused: when asking again may help
-  Duration first_token{};   // when accepted: expected wait for the first token
-  Duration step{};          // when accepted: expected time between tokens
+  std::string reason;      // when refused, for people
+  Duration retry_after{};  // when refused: when asking again may help
+  Duration first_token{};  // when accepted: expected wait for the first token
+  Duration step{};         // when accepted: expected time between tokens
   friend bool operator==(const TaskAnswer&, const TaskAnswer&) = default;
 
   template <class V>
@@ -158,8 +158,8 @@ struct TaskCredit {
 
 // What a node says about its queue, often and unreliably; resources that rarely change are replicated entries.
 struct LoadReport {
-  std::uint64_t number = 0;   // newer wins
-  Duration backlog{};         // engine time that is promised already, over all workers
+  std::uint64_t number = 0;  // newer wins
+  Duration backlog{};        // engine time that is promised already, over all workers
   std::uint32_t running = 0;
   std::uint32_t waiting = 0;
   std::uint32_t workers = 0;

@@ -18,7 +18,7 @@ inline std::filesystem::path data_dir() {
 }  // namespace sedge::test
 
 // SEDGE_NEED_DATA(path, "llm/stories260K/stories260K.gguf"): declares `path`, or skips the test.
-#define SEDGE_NEED_DATA(name, relative)                                              \
-  const std::filesystem::path name = ::sedge::test::data_dir() / (relative);          \
-  if (!std::filesystem::exists(name))                                                 \
+#define SEDGE_NEED_DATA(name, relative)                                      \
+  const std::filesystem::path name = ::sedge::test::data_dir() / (relative); \
+  if (!std::filesystem::exists(name))                                        \
   GTEST_SKIP() << "needs " << (name).string() << " (set SEDGE_TEST_DATA to the folder that holds it)"

@@ -1,0 +1,193 @@
+// libsedge: a robot's program as a node of the fleet, with the powers of the command line.
+//
+// A Fleet is a whole node inside your process: it joins, listens, replicates, answers for its models and owns the tasks
+// it asks. A client that talks to a `sedge up` over a socket was rejected: it would be a second process to keep alive
+// on the robot, and its death would take the robot out of the fleet.
+//
+//   auto fleet = sedge::robot::Fleet::open({.home = "rover-7", .invitation = text, .name = "rover-7"});
+//   if (!fleet) return complain(fleet.error());
+//   (void)fleet->subscribe("robot/rover-7/orders", [](const sedge::robot::Message& order) { obey(order.payload); });
+//   (void)fleet->publish("robot/rover-7/telemetry", "battery 81");
+//   auto answer = fleet->ask({.model = "heron", .prompt = "What now?", .deadline = std::chrono::milliseconds(800)});
+//
+// Threads: every call may come from any thread. The node runs on one thread of the library, the loop; callbacks run
+// there, one at a time, and everything else the node does waits for them: keep them short, hand long work to a thread
+// of yours. A callback may call everything but what waits for the fleet (ask, await_model: FailedPrecondition), and
+// must not destroy its Fleet. A write made in a callback returns when it is accepted, elsewhere when it is durable.
+// Payloads and values are bytes; texts are UTF-8. Nothing here throws.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sedge::robot {
+
+// Each with the caller's next move. Numbers as gRPC's.
+enum class Code {
+  kCancelled = 1,           // you gave up: nothing more
+  kUnknown = 2,             // report it
+  kInvalidArgument = 3,     // correct the request, do not retry
+  kDeadlineExceeded = 4,    // too late: use what you have
+  kNotFound = 5,            // name another thing
+  kAlreadyExists = 6,       // use what is there
+  kPermissionDenied = 7,    // a grant is missing: ask who invited this node
+  kResourceExhausted = 8,   // full: retry later
+  kFailedPrecondition = 9,  // do first what the message names
+  kAborted = 10,            // lost a race: start again
+  kOutOfRange = 11,         // past an end
+  kUnimplemented = 12,      // this version cannot
+  kInternal = 13,           // our bug: report it
+  kUnavailable = 14,        // nobody there now, or this Fleet is closed
+  kDataLoss = 15,           // damaged bytes
+  kUnauthenticated = 16,    // not who it says
+};
+
+struct Error {
+  Code code = Code::kUnknown;
+  std::string message;  // for people: names the thing and the way out
+};
+
+template <class T>
+using Result = std::expected<T, Error>;
+using Status = Result<void>;
+
+struct Options {
+  std::string home;                     // folder of this node's identity and state, made when missing
+  std::string invitation;               // text of `sedge fleet invite`; only used while the home belongs to no fleet
+  std::string name;                     // wanted when joining; empty: the invitation's, else the host's
+  std::string listen = "0.0.0.0:0";     // HOST:PORT for other nodes; port 0: any free one
+  std::vector<std::string> seeds;       // HOST:PORT of nodes to dial, besides the invitation's and those known before
+  std::vector<std::string> models;      // GGUF files to load and offer to the fleet
+  unsigned engine_threads = 0;          // 0: all cores
+  bool beacons = true;                  // find and be found by multicast
+  std::chrono::milliseconds patience{30'000};           // to join
+  std::function<void(const std::string& line)> log;     // what a person may want to know; may come from any thread
+};
+
+struct Message {
+  std::string_view topic;    // both valid within the callback
+  std::string_view payload;
+  std::string_view origin;   // id of the node that published it
+};
+
+struct Publish {
+  bool reliable = true;  // false: may be lost, never waits behind others
+  bool retain = false;   // the topic's last value: durable, and given at once to who subscribes later
+};
+
+// One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
+struct Entry {
+  enum class Kind { kRegister, kMulti, kCounter, kSet };
+  Kind kind = Kind::kRegister;       // register: the last write wins. multi: concurrent ones stand side by side
+  std::vector<std::string> values;   // register: one. multi, set: all
+  std::int64_t total = 0;            // counter
+  std::string writer;                // id of the newest write's node
+};
+
+struct Member {
+  std::string id;
+  std::string name;
+  std::string state;   // alive, suspect, dead, left
+  bool self = false;
+  bool linked = false; // to this node, directly
+  std::chrono::nanoseconds round_trip{};
+  std::vector<std::string> models;
+};
+
+struct Question {
+  std::string model;
+  std::string prompt;
+  bool chat = true;                                   // through the model's chat template; false: the raw text goes on
+  std::uint32_t tokens_max = 256;
+  std::optional<std::chrono::milliseconds> deadline;  // from now; none: whenever
+  std::optional<std::string> fallback;                // the answer when the model's cannot come in time
+  bool fallback_last_good = false;                    // rather the last good answer to this question, if there was one
+  double temperature = 0;                             // 0: the likeliest token, always
+  double top_p = 1;
+  std::uint64_t seed = 0;
+  std::vector<std::string> stops;
+};
+
+struct Answer {
+  std::string text;
+  bool fallback = false;      // not the model's words; `reason` says why
+  bool deadline_met = false;  // by the model, never by a fallback
+  std::string reason;
+  std::string served_by;      // name of the node that ran the model
+  std::uint32_t attempts = 0; // above 1: a node refused or died, and another went on
+  std::uint32_t tokens = 0;
+  std::chrono::nanoseconds first_token{};
+  std::chrono::nanoseconds total{};
+};
+
+using SubscriptionId = std::uint64_t;
+using WatchId = std::uint64_t;
+using TaskId = std::string;
+
+class Fleet {
+ public:
+  // Joins if it must, opens the state, loads the models, listens, and starts the loop. Blocks for as long.
+  // Errors: InvalidArgument, FailedPrecondition (no fleet and no invitation; the home is in use), Unavailable (the
+  // issuer does not answer), PermissionDenied (the invitation is spent), DataLoss (a damaged home or model).
+  static Result<Fleet> open(Options options);
+  Fleet(Fleet&&) noexcept;
+  Fleet& operator=(Fleet&&) noexcept;
+  ~Fleet();  // closes
+
+  std::string id() const;
+  std::string name() const;
+  std::string address() const;  // where it listens
+
+  // Topics are levels joined by '/'; in filters '+' is one level and a final '#' all that follow.
+  // Errors: InvalidArgument; PermissionDenied (publish). A message is at most 60 KiB.
+  Status publish(std::string_view topic, std::string_view payload, Publish options = {});
+  Result<SubscriptionId> subscribe(std::string_view filter, std::function<void(const Message&)> callback);
+  void unsubscribe(SubscriptionId id);
+
+  // Errors: InvalidArgument; PermissionDenied; FailedPrecondition: another kind of entry lives there;
+  // OutOfRange: a counter's end; ResourceExhausted: too many writes wait for the disk.
+  Status set(std::string_view path, std::string_view value);
+  Status set_multi(std::string_view path, std::string_view value);
+  Status erase(std::string_view path);
+  Status add(std::string_view path, std::int64_t change);
+  Status insert(std::string_view path, std::string_view element);
+  Status remove(std::string_view path, std::string_view element);
+  // NotFound: nothing is written there.
+  Result<Entry> get(std::string_view path);
+  // Called for what is there already, then for every change; no entry: it was erased.
+  using OnChange = std::function<void(std::string_view path, const std::optional<Entry>& entry)>;
+  Result<WatchId> watch(std::string_view filter, OnChange callback);
+  void unwatch(WatchId id);
+
+  // Asks the fleet's fastest fitting node, and goes on elsewhere when that one dies. `on_text` gets the text as it comes.
+  // Errors: NotFound: no node offers the model; ResourceExhausted: refused, the message says why and when to retry;
+  // DeadlineExceeded; Unavailable: it failed on the way; Cancelled. With a fallback the first four are answers.
+  using OnText = std::function<void(std::string_view text)>;
+  Result<Answer> ask(Question question, OnText on_text = {});
+  // The same without waiting: `on_answer` is called exactly once, possibly within this call. Returns the task's id.
+  using OnAnswer = std::function<void(const Result<Answer>&)>;
+  Result<TaskId> start(Question question, OnText on_text, OnAnswer on_answer);
+  void cancel(const TaskId& task);
+  // Waits until a node that we can reach offers it. DeadlineExceeded: none did.
+  Status await_model(std::string_view model, std::chrono::milliseconds patience);
+
+  Result<std::vector<Member>> members();
+
+  // Tells the fleet, ends open tasks, makes all writes durable, ends the loop. Errors: why the loop had ended before,
+  // such as a full disk. In a callback it only begins; the destructor waits.
+  Status close();
+
+ private:
+  class Impl;
+  explicit Fleet(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sedge::robot

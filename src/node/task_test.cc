@@ -1,0 +1,607 @@
+// TaskOwner and TaskWorker against each other: every message encoded, carried for a millisecond, decoded. The compute is
+// a model that costs virtual time: its next token is a hash of the prompt and all tokens before, so that a text that
+// was resumed wrongly, anywhere, differs from there on.
+#include <array>
+#include <memory>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "base/prng.h"
+#include "node/task_owner.h"
+#include "node/task_worker.h"
+
+namespace sedge::node {
+namespace {
+
+constexpr Duration kLatency = 1ms;
+constexpr std::int32_t kFlush = -1;
+
+NodeId node_number(std::size_t number) {
+  NodeId id;
+  id.bytes[0] = static_cast<std::uint8_t>(number);
+  return id;
+}
+
+TaskId task_number(std::uint8_t number) {
+  TaskId id;
+  id.bytes[0] = number;
+  return id;
+}
+
+// Everything that happens later, in order of time, then of asking.
+class Timeline {
+ public:
+  using Event = std::function<void()>;
+  void after(Duration delay, Event event) { events_.emplace(std::pair(now + delay, ++count_), std::move(event)); }
+  Instant next() const { return events_.empty() ? kNever : events_.begin()->first.first; }
+  void run_due() {
+    while (!events_.empty() && events_.begin()->first.first <= now) {
+      const auto event = events_.extract(events_.begin());
+      event.mapped()();
+    }
+  }
+  Instant now{};
+
+ private:
+  std::map<std::pair<Instant, std::uint64_t>, Event> events_;
+  std::uint64_t count_ = 0;
+};
+
+struct Model {
+  Duration step = 10ms;
+  std::size_t length = 20;     // tokens until it stops by itself
+  bool flush = false;          // its end brings text that was held back
+  std::size_t stuck_at = 1000; // makes so many tokens in all, then none
+};
+
+std::int32_t next_token(const std::string& prompt, const std::vector<std::int32_t>& before) {
+  std::uint64_t state = prompt.size();
+  for (const char c : prompt) state = splitmix64(state) ^ static_cast<std::uint8_t>(c);
+  for (const std::int32_t token : before) state = splitmix64(state) ^ static_cast<std::uint32_t>(token);
+  return static_cast<std::int32_t>(splitmix64(state) % 1000);
+}
+
+std::string word(std::int32_t token) { return std::to_string(token) + " "; }
+
+std::string undisturbed(const std::string& prompt, std::size_t length) {
+  std::vector<std::int32_t> tokens;
+  std::string text;
+  while (tokens.size() < length) text += word(tokens.emplace_back(next_token(prompt, tokens)));
+  return text;
+}
+
+class FakeCompute final : public env::Compute {
+ public:
+  FakeCompute(Model model, Timeline& time) : model_(model), time_(time) {}
+  std::vector<env::ModelOffer> offers() const override {
+    return {{"m", "hash", "class", 1, 4096, 1e6, 1e9 / static_cast<double>(model_.step.count())}};
+  }
+  std::uint32_t workers() const override { return 1; }
+  void start(TaskId task, env::JobSpec spec) override {
+    EXPECT_FALSE(jobs.contains(task)) << "started twice without a release";
+    for (const std::int32_t token : spec.resume) EXPECT_GE(token, 0) << "resumed with what is no token";
+    auto job = std::make_shared<Job>();
+    job->tokens = spec.resume;
+    job->spec = std::move(spec);
+    jobs[task] = std::move(job);
+  }
+  void run(TaskId task, std::uint32_t steps) override {
+    ASSERT_TRUE(jobs.contains(task));
+    step(task, jobs.at(task), steps);
+  }
+  void release(TaskId task) override {
+    jobs.at(task)->released = true;
+    jobs.erase(task);
+  }
+
+  struct Job {
+    env::JobSpec spec;
+    std::vector<std::int32_t> tokens;
+    bool released = false;
+  };
+  std::map<TaskId, std::shared_ptr<Job>> jobs;
+  std::size_t made = 0;
+  std::function<void(const env::SliceReport&)> report;
+
+ private:
+  void step(TaskId task, const std::shared_ptr<Job>& job, std::uint32_t steps) {
+    if (made >= model_.stuck_at) return;
+    time_.after(model_.step, [this, task, job, steps] {
+      if (job->released) return;
+      env::SliceReport slice{.task = task, .tokens = {}, .error = {}, .prompt_tokens = 7, .prefilled = 7, .busy = model_.step};
+      if (job->tokens.size() < std::min<std::size_t>(model_.length, job->spec.tokens_max)) {
+        const std::int32_t token = next_token(job->spec.prompt, job->tokens);
+        job->tokens.push_back(token);
+        slice.tokens.push_back({token, word(token)});
+        ++made;
+      } else {
+        slice.end = job->tokens.size() < job->spec.tokens_max ? env::JobEnd::kStop : env::JobEnd::kLength;
+        if (model_.flush) slice.tokens.push_back({kFlush, "END"});
+      }
+      slice.more = steps > 1 && slice.end == env::JobEnd::kNone;
+      if (slice.more) step(task, job, steps - 1);
+      report(slice);
+    });
+  }
+
+  Model model_;
+  Timeline& time_;
+};
+
+// Node 0 owns the tasks, nodes 1.. serve them, the smaller number the more gladly.
+class Nodes {
+ public:
+  struct Server {
+    Server(const Model& model, Timeline& time) : compute(model, time), worker({}, compute) {}
+    FakeCompute compute;
+    TaskWorker worker;
+    bool alive = true;
+    bool mute = false;                                // what it says is held back
+    std::vector<std::function<void()>> held;
+    std::optional<wire::MessageType> swallowed;       // a kind of message that never arrives
+  };
+
+  explicit Nodes(const std::vector<Model>& models, TaskOwnerOptions options = {}) : owner(with_self(options)) {
+    for (const Model& model : models) {
+      servers.push_back(std::make_unique<Server>(model, time));
+      Server& server = *servers.back();
+      server.compute.report = [this, &server](const env::SliceReport& slice) {
+        if (server.alive) server.worker.on_slice(slice, time.now);
+      };
+      show(servers.size());
+    }
+  }
+
+  Server& server(std::size_t number) { return *servers.at(number - 1); }
+
+  // Makes the server known to the owner.
+  void show(std::size_t number) {
+    place::NodeView& view = owner.nodes()[node_number(number)];
+    view.offers = server(number).compute.offers();
+    view.linked = true;
+    view.round_trip = static_cast<std::int64_t>(number) * kLatency;
+  }
+
+  void kill(std::size_t number) {
+    server(number).alive = false;
+    time.after(kLatency, [this, number] { owner.on_node_lost(node_number(number), time.now); });
+  }
+
+  void unmute(std::size_t number) {
+    server(number).mute = false;
+    for (const auto& deliver : std::exchange(server(number).held, {})) deliver();
+  }
+
+  void ask(TaskRequest request, OnTokens on_tokens = {}, bool manual_credit = false) {
+    auto listen = [this, inner = std::move(on_tokens)](std::span<const env::Token> tokens) {
+      for (const env::Token& token : tokens) streamed += token.bytes;
+      pieces += tokens.size();
+      if (inner) inner(tokens);
+    };
+    owner.submit(std::move(request), std::move(listen), [this](const TaskResult& end) {
+      EXPECT_FALSE(result) << "told twice";
+      result = end;
+    }, manual_credit, time.now);
+  }
+
+  // Until the condition holds; false when it does not within the limit.
+  template <class Condition>
+  bool run_until(Condition condition, Duration limit) {
+    const Instant end = time.now + limit;
+    for (;;) {
+      carry();
+      if (condition()) return true;
+      Instant next = std::min(time.next(), owner.next_deadline());
+      for (const auto& each : servers) {
+        if (each->alive) next = std::min(next, each->worker.next_deadline());
+      }
+      if (next > end) return time.now = end, false;
+      time.now = std::max(time.now, next);
+      time.run_due();
+      owner.on_timer(time.now);
+      for (const auto& each : servers) {
+        if (each->alive) each->worker.on_timer(time.now);
+      }
+    }
+  }
+  void run(Duration duration) {
+    (void)run_until([] { return false; }, duration);
+  }
+  bool ends(Duration limit = 10s) {
+    return run_until([this] { return result.has_value(); }, limit);
+  }
+
+  struct Assigned {
+    Instant at;
+    std::size_t server;
+    wire::TaskAssign message;
+  };
+
+  Timeline time;
+  TaskOwner owner;
+  std::vector<std::unique_ptr<Server>> servers;
+  std::vector<Assigned> assigned;
+  std::map<std::size_t, Instant> heard;  // the owner, from each server, last
+  std::optional<TaskResult> result;
+  std::string streamed;
+  std::size_t pieces = 0;
+
+ private:
+  static TaskOwnerOptions with_self(TaskOwnerOptions options) {
+    options.self = node_number(0);
+    return options;
+  }
+
+  void carry() {
+    env::Outbox out;
+    owner.drain(out);
+    for (env::Send& send : out.sends) to_server(send.to.bytes[0], std::move(send.frame));
+    for (std::size_t number = 1; number <= servers.size(); ++number) {
+      env::Outbox answers;
+      server(number).worker.drain(answers);
+      if (!server(number).alive) continue;
+      for (env::Send& send : answers.sends) to_owner(number, std::move(send.frame));
+    }
+  }
+
+  void to_server(std::size_t number, Buffer frame) {
+    const auto opened = wire::open_frame(frame).value();
+    if (opened.type == wire::MessageType::kTaskAssign) {
+      assigned.push_back({time.now, number, wire::decode<wire::TaskAssign>(opened.body).value()});
+    }
+    time.after(kLatency, [this, number, frame = std::move(frame)] {
+      const auto [type, body] = wire::open_frame(frame).value();
+      Server& to = server(number);
+      if (!to.alive) return;
+      const NodeId from = node_number(0);
+      if (type == wire::MessageType::kTaskAssign) to.worker.on_assign(from, *wire::decode<wire::TaskAssign>(body), time.now);
+      if (type == wire::MessageType::kTaskCancel) to.worker.on_cancel(from, *wire::decode<wire::TaskCancel>(body), time.now);
+      if (type == wire::MessageType::kTaskCredit) to.worker.on_credit(from, *wire::decode<wire::TaskCredit>(body), time.now);
+    });
+  }
+
+  void to_owner(std::size_t number, Buffer frame) {
+    const auto deliver = [this, number, frame = std::move(frame)] {
+      const auto [type, body] = wire::open_frame(frame).value();
+      if (server(number).swallowed == type) return;
+      const NodeId from = node_number(number);
+      heard[number] = time.now;
+      if (type == wire::MessageType::kTaskAnswer) owner.on_answer(from, *wire::decode<wire::TaskAnswer>(body), time.now);
+      if (type == wire::MessageType::kTaskTokens) owner.on_tokens(from, *wire::decode<wire::TaskTokens>(body), time.now);
+      if (type == wire::MessageType::kTaskDone) owner.on_done(from, *wire::decode<wire::TaskDone>(body), time.now);
+    };
+    if (server(number).mute) server(number).held.push_back(deliver);
+    else time.after(kLatency, deliver);
+  }
+};
+
+TaskRequest question(std::uint32_t tokens_max = 100) {
+  TaskRequest request;
+  request.id = task_number(1);
+  request.spec.model = "m";
+  request.spec.prompt = "where is the field?";
+  request.spec.tokens_max = tokens_max;
+  return request;
+}
+
+std::string undisturbed(std::size_t length) { return undisturbed(question().spec.prompt, length); }
+
+TEST(Task, is_served_by_another_node) {
+  Nodes nodes({Model{}});
+  TaskRequest request = question();
+  request.deadline = 5s;
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+  EXPECT_EQ(nodes.result->text, undisturbed(20));
+  EXPECT_EQ(nodes.streamed, nodes.result->text);
+  EXPECT_EQ(nodes.result->tokens.size(), 20u);
+  EXPECT_TRUE(nodes.result->stopped);
+  EXPECT_TRUE(nodes.result->deadline_met);
+  EXPECT_EQ(nodes.result->served_by, node_number(1));
+  EXPECT_EQ(nodes.result->prompt_tokens, 7u);
+  EXPECT_EQ(nodes.result->attempts, 1u);
+  EXPECT_EQ(nodes.result->first_token, 10ms + 2 * kLatency);
+  EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
+  EXPECT_EQ(nodes.owner.open(), 0u);
+}
+
+TEST(Task, ends_by_length_at_the_most_tokens_it_asked_for) {
+  Nodes nodes({Model{}});
+  nodes.ask(question(5));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->text, undisturbed(5));
+  EXPECT_FALSE(nodes.result->stopped);
+}
+
+TEST(Task, a_refusal_passes_it_to_the_next_node) {
+  Nodes nodes({Model{.step = 20ms}, Model{.step = 2ms}});
+  nodes.owner.nodes()[node_number(1)].offers[0].decode_tok_s = 1e6;  // its view is old: it promises what it cannot
+  TaskRequest request = question(20);
+  request.deadline = 200ms;
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+  EXPECT_TRUE(nodes.result->deadline_met);
+  EXPECT_EQ(nodes.result->served_by, node_number(2));
+  EXPECT_EQ(nodes.result->attempts, 2u);
+  EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
+}
+
+TEST(Task, refused_by_all_is_told_at_once_with_the_reason) {
+  Nodes nodes({Model{.step = 20ms}, Model{.step = 20ms}});
+  TaskRequest request = question(20);
+  request.deadline = 200ms;
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.ends(50ms));
+  EXPECT_EQ(nodes.result->outcome, Outcome::kRefused);
+  EXPECT_NE(nodes.result->reason.find("too late"), std::string::npos) << nodes.result->reason;
+  EXPECT_GT(nodes.result->retry_after, Duration::zero());
+}
+
+TEST(Task, a_model_that_nobody_has_is_refused_by_name) {
+  Nodes nodes({Model{}});
+  TaskRequest request = question();
+  request.spec.model = "nightjar";
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.result);
+  EXPECT_EQ(nodes.result->outcome, Outcome::kRefused);
+  EXPECT_NE(nodes.result->reason.find("nightjar"), std::string::npos);
+}
+
+TEST(Task, goes_on_elsewhere_with_the_same_text_when_its_server_dies) {
+  Nodes nodes({Model{}, Model{}});
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 7; }, 1s));
+  nodes.kill(1);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+  EXPECT_EQ(nodes.result->text, undisturbed(20));
+  EXPECT_EQ(nodes.streamed, undisturbed(20));
+  EXPECT_EQ(nodes.pieces, 20u);
+  EXPECT_EQ(nodes.result->attempts, 2u);
+  ASSERT_EQ(nodes.assigned.size(), 2u);
+  EXPECT_EQ(nodes.assigned[1].message.resume.size(), 7u);
+  EXPECT_EQ(nodes.server(2).compute.made, 13u);
+}
+
+TEST(Task, goes_on_only_where_the_same_model_gives_the_same_text) {
+  Nodes nodes({Model{}, Model{}, Model{}});
+  nodes.owner.nodes()[node_number(2)].offers[0].numeric_class = "another";
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 7; }, 1s));
+  nodes.kill(1);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->served_by, node_number(3));
+  EXPECT_EQ(nodes.streamed, undisturbed(20));
+}
+
+TEST(Task, silence_moves_it_after_four_steps_or_the_least_gap_and_late_tokens_are_ignored) {
+  for (const Duration step : {10ms, 50ms}) {
+    const Duration gap = std::max(4 * step, Duration(100ms));
+    Nodes nodes({Model{.step = step}, Model{.step = step}});
+    nodes.ask(question());
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 5; }, 2s));
+    nodes.server(1).mute = true;
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.assigned.size() == 2; }, 2s));
+    EXPECT_EQ(nodes.assigned[1].at, nodes.heard[1] + gap);
+    nodes.run(step + 5ms);
+    EXPECT_EQ(nodes.server(1).worker.tasks(), 0u) << "it still lives, and was told to stop";
+    EXPECT_GT(nodes.server(1).compute.made, 5u);
+    nodes.unmute(1);  // now its tokens come, late
+    ASSERT_TRUE(nodes.ends());
+    EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+    EXPECT_EQ(nodes.streamed, undisturbed(20));
+    EXPECT_EQ(nodes.pieces, 20u);
+    EXPECT_EQ(nodes.result->served_by, node_number(2));
+  }
+}
+
+TEST(Task, a_long_silence_of_the_engine_is_no_silence_of_the_node) {
+  Nodes nodes({Model{.step = 10ms, .stuck_at = 3}});
+  nodes.ask(question());
+  nodes.run(3s);  // the engine says nothing, the node does
+  EXPECT_FALSE(nodes.result);
+  EXPECT_EQ(nodes.assigned.size(), 1u);
+}
+
+TEST(Task, a_passed_deadline_gives_the_fallback_and_says_so) {
+  Nodes nodes({Model{.stuck_at = 3}});
+  TaskRequest request = question(10);
+  request.deadline = 300ms;
+  request.fallback = "hold position";
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kFallback);
+  EXPECT_EQ(nodes.result->text, "hold position");
+  EXPECT_NE(nodes.result->reason.find("deadline"), std::string::npos);
+  EXPECT_FALSE(nodes.result->deadline_met);
+  EXPECT_EQ(nodes.result->tokens.size(), 3u);
+  EXPECT_EQ(nodes.result->total, 300ms);
+  nodes.run(10ms);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 0u);
+  EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
+}
+
+TEST(Task, a_passed_deadline_without_a_fallback_is_an_error_with_what_was_there) {
+  Nodes nodes({Model{.stuck_at = 3}});
+  TaskRequest request = question(10);
+  request.deadline = 300ms;
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kDeadlineExceeded);
+  EXPECT_EQ(nodes.result->text, undisturbed(3));
+}
+
+TEST(Task, the_last_good_answer_to_the_same_question_may_be_the_fallback) {
+  Nodes nodes({Model{.stuck_at = 12}});
+  nodes.ask(question(10));
+  ASSERT_TRUE(nodes.ends());
+  nodes.result.reset();
+  TaskRequest again = question(10);
+  again.deadline = 300ms;
+  again.fallback_last_good = true;
+  again.fallback = "a rule";
+  nodes.ask(std::move(again));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kFallback);
+  EXPECT_EQ(nodes.result->text, undisturbed(10));
+}
+
+TEST(Task, a_slow_reader_parks_it_and_loses_nothing) {
+  Nodes nodes({Model{.length = 60}}, {.credit = 8});
+  nodes.ask(question(), {}, true);
+  nodes.run(1s);
+  EXPECT_EQ(nodes.pieces, 8u);
+  const std::size_t made = nodes.server(1).compute.made;
+  EXPECT_LT(made, 30u);
+  nodes.run(5s);
+  EXPECT_EQ(nodes.server(1).compute.made, made) << "parked: no slices";
+  EXPECT_FALSE(nodes.result);
+  nodes.owner.consumed(task_number(1), 100);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.streamed, undisturbed(60));
+  EXPECT_EQ(nodes.result->attempts, 1u);
+}
+
+TEST(Task, a_cancel_frees_the_job) {
+  Nodes nodes({Model{}});
+  nodes.ask(question());
+  nodes.run(50ms);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 1u);
+  nodes.owner.cancel(task_number(1), nodes.time.now);
+  EXPECT_EQ(nodes.result->outcome, Outcome::kCancelled);
+  nodes.run(10ms);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 0u);
+  EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
+}
+
+TEST(Task, a_reader_may_cancel_while_it_is_given_tokens) {
+  Nodes nodes({Model{}});
+  auto seen = std::make_unique<std::size_t>(0);  // dies with the callback: a use after that is the sanitizer's to find
+  std::size_t told = 0;
+  const auto counter = std::shared_ptr<std::size_t>(std::move(seen));
+  nodes.ask(question(), [&nodes, &told, counter](std::span<const env::Token> tokens) {
+    *counter += tokens.size();
+    if (*counter == 3) nodes.owner.cancel(task_number(1), nodes.time.now);
+    told = *counter;
+  });
+  ASSERT_TRUE(nodes.ends());
+  nodes.run(1s);
+  EXPECT_EQ(nodes.result->outcome, Outcome::kCancelled);
+  EXPECT_EQ(told, 3u);
+  EXPECT_EQ(nodes.result->tokens.size(), 3u);
+}
+
+TEST(Task, a_lost_owner_frees_its_jobs) {
+  Nodes nodes({Model{}});
+  nodes.ask(question());
+  TaskRequest second = question();
+  second.id = task_number(2);
+  nodes.ask(std::move(second));
+  nodes.run(50ms);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 2u);
+  nodes.server(1).worker.on_owner_lost(node_number(9), nodes.time.now);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 2u);
+  nodes.server(1).worker.on_owner_lost(node_number(0), nodes.time.now);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 0u);
+  EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
+}
+
+TEST(Task, text_that_the_end_flushes_is_text_and_no_token) {
+  Nodes nodes({Model{.flush = true}});
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->text, undisturbed(20) + "END");
+  EXPECT_EQ(nodes.streamed, nodes.result->text);
+  EXPECT_EQ(nodes.result->tokens.size(), 20u);
+}
+
+TEST(Task, whose_text_ended_is_answered_though_the_word_of_it_was_lost) {
+  for (const std::uint32_t tokens_max : {100u, 20u}) {
+    Nodes nodes({Model{.flush = true}, Model{}});
+    nodes.server(1).swallowed = wire::MessageType::kTaskDone;
+    nodes.ask(question(tokens_max));
+    ASSERT_TRUE(nodes.run_until([&] { return nodes.streamed.ends_with("END"); }, 2s));
+    nodes.kill(1);
+    ASSERT_TRUE(nodes.ends());
+    EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+    EXPECT_EQ(nodes.result->text, undisturbed(20) + "END");
+    EXPECT_EQ(nodes.result->stopped, tokens_max == 100);
+    EXPECT_EQ(nodes.assigned.size(), 1u) << "there was nothing left to do";
+  }
+}
+
+TEST(Task, nothing_that_follows_the_end_is_taken) {
+  Nodes nodes({Model{.stuck_at = 0}});
+  nodes.ask(question());
+  nodes.run(5ms);
+  const auto from_server = [&](std::uint32_t first, std::vector<env::Token> tokens) {
+    nodes.owner.on_tokens(node_number(1), {.task = task_number(1), .attempt = 1, .first = first, .tokens = std::move(tokens)},
+                          nodes.time.now);
+  };
+  from_server(0, {{5, "a"}, {kFlush, "b"}, {6, "c"}});
+  from_server(2, {{7, "d"}});
+  EXPECT_EQ(nodes.streamed, "ab");
+  nodes.kill(1);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->text, "ab");
+  EXPECT_EQ(nodes.result->tokens, std::vector<std::int32_t>{5});
+}
+
+TEST(Task, that_nobody_can_go_on_with_is_given_up_in_the_end) {
+  Nodes nodes({Model{}});
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 5; }, 1s));
+  nodes.kill(1);
+  nodes.run(25s);
+  EXPECT_FALSE(nodes.result) << "somebody may still come";
+  ASSERT_TRUE(nodes.ends(6s));
+  EXPECT_EQ(nodes.result->outcome, Outcome::kFailed);
+  EXPECT_NE(nodes.result->reason.find("30 s"), std::string::npos) << nodes.result->reason;
+  EXPECT_NE(nodes.result->reason.find("was lost"), std::string::npos) << nodes.result->reason;
+  EXPECT_EQ(nodes.result->text, undisturbed(5));
+  EXPECT_EQ(nodes.owner.next_deadline(), kNever);
+}
+
+TEST(Task, that_has_begun_waits_for_somebody_to_come) {
+  Nodes nodes({Model{}, Model{}});
+  nodes.owner.nodes().erase(node_number(2));
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 5; }, 1s));
+  nodes.kill(1);
+  nodes.run(20s);
+  nodes.show(2);
+  nodes.owner.on_link_up(node_number(2));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+  EXPECT_EQ(nodes.streamed, undisturbed(20));
+}
+
+// Whoever dies or falls silent, and whenever, as long as somebody is left.
+TEST(Task, gives_the_undisturbed_text_under_any_losses) {
+  EXPECT_TRUE(rc::check([] {
+    Nodes nodes({Model{}, Model{.flush = *rc::gen::arbitrary<bool>()}, Model{.step = 15ms}, Model{.step = 20ms}});
+    for (std::size_t number = 1; number <= 3; ++number) {
+      const Duration at = *rc::gen::inRange(0, 400) * 1ms;
+      if (*rc::gen::arbitrary<bool>()) {
+        nodes.time.after(at, [&nodes, number] { nodes.kill(number); });
+      } else {
+        nodes.time.after(at, [&nodes, number] { nodes.server(number).mute = true; });
+        nodes.time.after(at + *rc::gen::inRange(1, 400) * 1ms, [&nodes, number] { nodes.unmute(number); });
+      }
+    }
+    nodes.ask(question());
+    RC_ASSERT(nodes.ends());
+    RC_ASSERT(nodes.result->outcome == Outcome::kAnswered);
+    RC_ASSERT(nodes.result->tokens.size() == 20u);
+    RC_ASSERT(nodes.streamed == nodes.result->text);
+    RC_ASSERT(nodes.streamed.starts_with(undisturbed(20)));
+    nodes.run(1s);
+    for (const auto& server : nodes.servers) RC_ASSERT(!server->alive || server->worker.tasks() == 0u);
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::node

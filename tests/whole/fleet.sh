@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Real processes on loopback: a fleet is created, grows by invitation, shares state, survives SIGKILL without losing an
+# acknowledged write, and keeps strangers, second users of an invitation, clones and revoked nodes out.
+# Usage: fleet.sh SEDGE
+set -euo pipefail
+sedge=$1
+work=$(mktemp -d)
+pids=()
+finish() {
+  for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+  rm -rf "$work"
+}
+trap finish EXIT
+cd "$work"
+
+failed() {
+  echo "FAILED: $*" >&2
+  tail -n 20 ./*.log >&2 || true
+  exit 1
+}
+# until_true SECONDS COMMAND...: polls, because only the order of events is promised, not their pace.
+until_true() {
+  local left=$(($1 * 20))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    left=$((left - 1))
+    [ $left -gt 0 ] || return 1
+    sleep 0.05
+  done
+}
+# up NAME [OPTION...]: starts a node and leaves its pid in $pid.
+up() {
+  local name=$1
+  shift
+  "$sedge" up --home "$name" --listen 127.0.0.1:0 --http off --threads 1 --no-beacon "$@" >>"$name.log" 2>&1 &
+  pid=$!
+  pids+=("$pid")
+  until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
+}
+field() { "$sedge" status --home "$1" --json | grep -o "\"$2\":[^,}]*" | head -n 1 | cut -d: -f2- | tr -d '"'; }
+alive_is() { [ "$(field "$1" alive)" = "$2" ]; }
+value_is() { [ "$("$sedge" get --home "$1" "$2" 2>/dev/null)" = "$2 = $3" ]; }
+
+echo "== a fleet of two"
+"$sedge" fleet create --home alpha --name alpha >/dev/null
+[ "$(stat -c %a alpha)" = 700 ] && [ "$(stat -c %a alpha/node.key)" = 600 ] || failed "secrets are readable by others"
+up alpha
+alpha=$pid
+seed=$(field alpha listening)
+invitation=$("$sedge" fleet invite --home alpha)
+"$sedge" fleet join "$invitation" --home beta --name beta >/dev/null
+up beta --seed "$seed"
+beta=$pid
+until_true 10 alive_is alpha 2 || failed "alpha does not see beta"
+
+echo "== an invitation is good once"
+if "$sedge" fleet join "$invitation" --home thief --name thief --patience 5 >thief.log 2>&1; then failed "a spent invitation let a second machine in"; fi
+if "$sedge" fleet join "${invitation%?}A" --home typo >typo.log 2>&1; then failed "a mistyped invitation was accepted"; fi
+
+echo "== state travels, and an acknowledged write survives SIGKILL"
+"$sedge" set --home alpha field/north dry
+until_true 10 value_is beta field/north dry || failed "beta did not get field/north"
+"$sedge" set --home beta done --add 3
+"$sedge" set --home beta open --insert "order 1"
+"$sedge" set --home beta last words
+kill -9 "$beta"
+wait "$beta" 2>/dev/null || true
+until_true 15 alive_is alpha 1 || failed "alpha did not notice beta's death"
+"$sedge" set --home alpha field/south wet
+up beta --seed "$seed"
+beta=$pid
+value_is beta last words || failed "beta lost an acknowledged write"
+value_is beta 'done' 3 || failed "beta lost its counter"
+until_true 10 value_is beta field/south wet || failed "beta did not catch up"
+until_true 10 value_is alpha last words || failed "alpha did not get beta's last write"
+[ "$(field beta epoch)" = 2 ] || failed "beta's second life has epoch $(field beta epoch)"
+
+echo "== messages and retained values"
+"$sedge" sub --home beta 'orders/+' --count 2 >sub.out &
+subscriber=$!
+pids+=("$subscriber")
+sleep 0.5
+"$sedge" pub --home alpha orders/7 hold
+"$sedge" pub --home alpha orders/8 go
+until_true 10 test "$(wc -l <sub.out)" = 2 || until_true 5 grep -q 'orders/8 = go' sub.out || failed "beta did not hear the orders"
+"$sedge" pub --home alpha orders/9 stay --retain
+until_true 10 value_is beta retained/orders/9 stay || failed "the retained order did not arrive"
+[ "$("$sedge" sub --home beta 'orders/9' --count 1)" = "orders/9 = stay" ] || failed "a late subscriber misses the retained order"
+
+echo "== a stranger with a fleet of its own gets nothing"
+"$sedge" fleet create --home gamma --name gamma >/dev/null
+up gamma --seed "$seed"
+until_true 10 test "$(field alpha handshakes_refused)" != 0 || until_true 10 sh -c "'$sedge' status --home alpha --json | grep -vq '\"handshakes_refused\":0'" || failed "alpha refused nobody"
+alive_is gamma 1 && alive_is alpha 2 || failed "a stranger is a member"
+
+echo "== a copied home is found out"
+cp -r beta clone && rm -f clone/control.sock
+"$sedge" up --home clone --listen 127.0.0.1:0 --http off --no-beacon --seed "$seed" >clone.log 2>&1 &
+clone=$!
+pids+=("$clone")
+one_is_gone() { ! kill -0 "$clone" 2>/dev/null || ! kill -0 "$beta" 2>/dev/null; }
+named() { grep -q 'twice with one key\|second time' clone.log alpha.log beta.log; }
+until_true 20 named || failed "nobody names the clone"
+kill -9 "$clone" 2>/dev/null || true
+
+echo "== a revoked node is out"
+kill -0 "$beta" 2>/dev/null || up beta --seed "$seed"
+until_true 15 alive_is alpha 2 || failed "beta is not back"
+"$sedge" fleet revoke beta --home alpha >/dev/null
+until_true 15 alive_is alpha 1 || failed "alpha keeps a revoked node"
+sleep 3
+alive_is alpha 1 || failed "the revoked node came back"
+value_is alpha last words || failed "what the revoked node wrote before is gone"
+
+echo "== SIGTERM ends a node cleanly"
+kill -TERM "$alpha"
+wait "$alpha" || failed "alpha did not end cleanly"
+echo "all held"
