@@ -56,3 +56,15 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf)
 endif()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)
+
+# The C++ library: include/sedge/ and nothing of src/ is seen by who links it. The name `sedge` is the program's.
+add_library(sedge_lib INTERFACE)
+target_include_directories(sedge_lib INTERFACE ${CMAKE_SOURCE_DIR}/include)
+target_link_libraries(sedge_lib INTERFACE $<LINK_ONLY:sedge_api>)
+add_library(sedge::sedge ALIAS sedge_lib)
+add_executable(example-robot examples/robot.cc)
+set_target_properties(example-robot PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples OUTPUT_NAME robot)
+target_link_libraries(example-robot PRIVATE sedge::sedge)
+add_test(NAME whole.robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/robot_test.sh
+  $<TARGET_FILE:sedge> $<TARGET_FILE:example-robot>)
+set_tests_properties(whole.robot PROPERTIES LABELS whole TIMEOUT 120 SKIP_RETURN_CODE 77)

@@ -91,6 +91,7 @@ class Client {
       response.headers[name] = head.substr(colon + 2, end - colon - 2);
       at = end + 2;
     }
+    if (response.status < 200) return response;  // only a word in between
     if (response.headers.contains("transfer-encoding")) {
       for (std::size_t size = 1; size > 0;) {
         if (!wait_for("\r\n")) return response;

@@ -24,6 +24,9 @@
 #include "platform/home.h"
 #include "platform/join_client.h"
 #include "platform/runtime.h"
+#include "platform/system.h"
+#include "trust/home.h"
+#include "trust/invitation.h"
 
 namespace sedge::robot {
 namespace {
@@ -38,6 +41,12 @@ Result<T> told(sedge::Result<T> result) {
   if (!result) return std::unexpected(told(result.error()));
   if constexpr (std::is_void_v<T>) return {};
   else return *std::move(result);
+}
+
+// The node copies the callbacks it is given; what a user's callback remembers must stay in one place.
+template <class Callback>
+std::shared_ptr<const Callback> shared(Callback callback) {
+  return std::make_shared<const Callback>(std::move(callback));
 }
 
 std::string text_of(const Buffer& bytes) { return std::string(as_text(bytes)); }
@@ -64,7 +73,7 @@ std::string_view state_name(mesh::MemberState state) {
 }
 
 Member member_of(const node::Node& node, const mesh::Member& member) {
-  Member told{.id = member.id.hex(),
+  Member row{.id = member.id.hex(),
               .name = member.name,
               .state = std::string(state_name(member.state)),
               .self = member.id == node.id(),
@@ -73,9 +82,9 @@ Member member_of(const node::Node& node, const mesh::Member& member) {
               .models = {}};
   const auto& views = node.owner().nodes();
   if (const auto view = views.find(member.id); view != views.end()) {
-    for (const env::ModelOffer& offer : view->second.offers) told.models.push_back(offer.name);
+    for (const env::ModelOffer& offer : view->second.offers) row.models.push_back(offer.name);
   }
-  return told;
+  return row;
 }
 
 Result<node::TaskRequest> request_of(Question question) {
@@ -137,6 +146,10 @@ class Owed {
   Fleet::OnAnswer tell_;
 };
 
+Error closed(const Status& end) {
+  return {Code::kUnavailable, end ? "this Fleet is closed" : "this node has ended: " + end.error().message};
+}
+
 thread_local const void* this_loop = nullptr;  // the Impl whose loop this thread runs
 
 }  // namespace
@@ -157,7 +170,10 @@ class Fleet::Impl {
   template <class Call>
   auto on_loop(Call call) -> std::invoke_result_t<Call, node::Node&, Instant> {
     using Returned = std::invoke_result_t<Call, node::Node&, Instant>;
-    if (in_callback()) return call(runtime_->node(), platform::now());
+    if (in_callback()) {
+      if (!runtime_) return std::unexpected(closed(end_));
+      return call(runtime_->node(), platform::now());
+    }
     return wait_for<Returned>([call = std::move(call)](node::Node& node, Instant now, const auto& promise) {
       promise->set_value(call(node, now));
     });
@@ -167,6 +183,7 @@ class Fleet::Impl {
   template <class Call>
   Status when_done(Call call) {
     if (in_callback()) {
+      if (!runtime_) return std::unexpected(closed(end_));
       const auto refused = std::make_shared<Status>();
       call(runtime_->node(), platform::now(), [refused](const sedge::Status& status) { *refused = told(status); });
       return *refused;
@@ -214,16 +231,22 @@ class Fleet::Impl {
 
   template <class Returned, class Call>
   Returned wait_for(Call call) {
-    const auto promise = std::make_shared<std::promise<Returned>>();
+    auto promise = std::make_shared<std::promise<Returned>>();
     auto answer = promise->get_future();
     {
       const std::lock_guard lock(mutex_);
-      if (!runtime_) return std::unexpected(closed());
-      runtime_->post([call = std::move(call), promise = std::weak_ptr(promise), keep = promise](node::Node& node, Instant now) {
-        call(node, now, keep);
+      if (!runtime_) return std::unexpected(closed(end_));
+      // The promise goes with the call: nobody else keeps it whole when the loop ends.
+      runtime_->post([call = std::move(call), promise = std::move(promise)](node::Node& node, Instant now) {
+        call(node, now, promise);
       });
     }
-    return take<Returned>(answer, promise);
+    try {
+      return answer.get();
+    } catch (const std::future_error&) {
+      const std::lock_guard lock(mutex_);
+      return std::unexpected(closed(end_));
+    }
   }
 
   std::unique_ptr<platform::Runtime> runtime_;  // none: the loop has ended. Only the loop's thread takes it away
@@ -233,5 +256,196 @@ class Fleet::Impl {
   std::mutex joining_;  // of thread_
   std::thread thread_;  // last: it uses the rest
 };
+
+Fleet::Fleet(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Fleet::Fleet(Fleet&&) noexcept = default;
+Fleet& Fleet::operator=(Fleet&&) noexcept = default;
+Fleet::~Fleet() = default;
+
+Result<Fleet> Fleet::open(Options options) {
+  const std::filesystem::path home = options.home;
+  if (home.empty()) return std::unexpected(Error{Code::kInvalidArgument, "a node needs a home: a folder of its own"});
+  std::vector<std::string> seeds = std::move(options.seeds);
+  if (!options.invitation.empty()) {
+    const auto invitation = trust::parse_invitation(options.invitation);
+    if (!invitation) return std::unexpected(told(invitation.error()));
+    if (!platform::has_home_file(home, trust::HomeFile::kNodeCertificate)) {
+      const auto joined = platform::enrol(home, *invitation, options.name, seeds, options.patience);
+      if (!joined) return std::unexpected(told(joined.error()));
+      seeds.insert(seeds.end(), joined->seeds.begin(), joined->seeds.end());
+    }
+    seeds.insert(seeds.end(), invitation->seeds.begin(), invitation->seeds.end());
+  }
+  std::ranges::sort(seeds);
+  seeds.erase(std::ranges::unique(seeds).begin(), seeds.end());
+  platform::RuntimeOptions runtime;
+  runtime.home = home;
+  runtime.listen = std::move(options.listen);
+  runtime.seeds = std::move(seeds);
+  runtime.models.assign(options.models.begin(), options.models.end());
+  runtime.engine_threads = options.engine_threads;
+  runtime.beacons = options.beacons;
+  runtime.log = std::move(options.log);
+  auto opened = platform::Runtime::open(std::move(runtime));
+  if (!opened) return std::unexpected(told(opened.error()));
+  return Fleet(std::make_unique<Impl>(*std::move(opened)));
+}
+
+std::string Fleet::id() const { return impl_->id; }
+std::string Fleet::name() const { return impl_->name; }
+std::string Fleet::address() const { return impl_->address; }
+Status Fleet::close() { return impl_->close(); }
+
+Status Fleet::publish(std::string_view topic, std::string_view payload, Publish options) {
+  return impl_->when_done([topic = std::string(topic), payload = std::string(payload), options](
+                              node::Node& node, Instant now, node::Node::Done done) {
+    node.publish(topic, as_bytes(payload), {.reliable = options.reliable}, options.retain, std::move(done), now);
+  });
+}
+
+Result<SubscriptionId> Fleet::subscribe(std::string_view filter, std::function<void(const Message&)> callback) {
+  if (!callback) return std::unexpected(Error{Code::kInvalidArgument, "a subscription needs a callback"});
+  return impl_->on_loop([filter = std::string(filter), callback = shared(std::move(callback))](
+                            node::Node& node, Instant) -> Result<SubscriptionId> {
+    const auto id = node.subscribe(filter, [callback](const mesh::Message& message) {
+      const std::string origin = message.origin.hex();
+      (*callback)({.topic = message.topic, .payload = as_text(message.payload), .origin = origin});
+    });
+    if (!id) return std::unexpected(told(id.error()));
+    return id->value;
+  });
+}
+
+void Fleet::unsubscribe(SubscriptionId id) {
+  (void)impl_->on_loop([id](node::Node& node, Instant) -> Status {
+    node.unsubscribe(mesh::SubscriptionId{id});
+    return {};
+  });
+}
+
+Status Fleet::set(std::string_view path, std::string_view value) {
+  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](mesh::StateSync& state, Instant now) {
+    return state.set(path, value, now);
+  });
+}
+
+Status Fleet::set_multi(std::string_view path, std::string_view value) {
+  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](mesh::StateSync& state, Instant now) {
+    return state.set_multi(path, value, now);
+  });
+}
+
+Status Fleet::erase(std::string_view path) {
+  return impl_->write([path = std::string(path)](mesh::StateSync& state, Instant now) {
+    return state.set(path, std::nullopt, now);
+  });
+}
+
+Status Fleet::add(std::string_view path, std::int64_t change) {
+  return impl_->write([path = std::string(path), change](mesh::StateSync& state, Instant now) {
+    return state.add(path, change, now);
+  });
+}
+
+Status Fleet::insert(std::string_view path, std::string_view element) {
+  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](mesh::StateSync& state, Instant now) {
+    return state.insert(path, element, now);
+  });
+}
+
+Status Fleet::remove(std::string_view path, std::string_view element) {
+  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](mesh::StateSync& state, Instant now) {
+    return state.remove(path, element, now);
+  });
+}
+
+Result<Entry> Fleet::get(std::string_view path) {
+  return impl_->on_loop([path = std::string(path)](node::Node& node, Instant) -> Result<Entry> {
+    const auto value = node.state().replica().read(path);
+    if (!value) return std::unexpected(Error{Code::kNotFound, fmt::format("nothing is written at '{}'", path)});
+    return entry_of(*value);
+  });
+}
+
+Result<WatchId> Fleet::watch(std::string_view filter, OnChange callback) {
+  if (!callback) return std::unexpected(Error{Code::kInvalidArgument, "a watch needs a callback"});
+  return impl_->on_loop([filter = std::string(filter), callback = shared(std::move(callback))](
+                            node::Node& node, Instant) -> Result<WatchId> {
+    const auto id = node.watch(filter, true, [callback](const auto& path, const auto& value, NodeId) {
+      (*callback)(path, value ? std::optional(entry_of(*value)) : std::nullopt);
+    });
+    if (!id) return std::unexpected(told(id.error()));
+    return id->value;
+  });
+}
+
+void Fleet::unwatch(WatchId id) {
+  (void)impl_->on_loop([id](node::Node& node, Instant) -> Status {
+    node.unwatch(node::Node::WatchId{id});
+    return {};
+  });
+}
+
+Result<Answer> Fleet::ask(Question question, OnText on_text) {
+  if (impl_->in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
+  const auto promise = std::make_shared<std::promise<Result<Answer>>>();
+  auto answer = promise->get_future();
+  (void)start(std::move(question), std::move(on_text), [promise](const Result<Answer>& given) { promise->set_value(given); });
+  return answer.get();
+}
+
+Result<TaskId> Fleet::start(Question question, OnText on_text, OnAnswer on_answer) {
+  const auto owed = std::make_shared<Owed>(std::move(on_answer));
+  const std::string model = question.model;
+  auto request = request_of(std::move(question));
+  if (!request) {
+    owed->tell(std::unexpected(request.error()));
+    return std::unexpected(request.error());
+  }
+  return impl_->on_loop([request = *std::move(request), model, on_text = std::move(on_text), owed](
+                            node::Node& node, Instant now) -> Result<TaskId> {
+    node::RunOptions options;
+    options.on_tokens = [on_text](std::span<const env::Token> tokens) {
+      std::string text;
+      for (const env::Token& token : tokens) text += token.bytes;
+      if (on_text && !text.empty()) on_text(text);
+    };
+    options.on_result = [owed, model, &node](const node::TaskResult& result) { owed->tell(answer_of(node, model, result)); };
+    return node.run(request, std::move(options), now).hex();
+  });
+}
+
+void Fleet::cancel(const TaskId& task) {
+  const auto bytes = from_hex(task);
+  const auto id = bytes ? id_from_bytes<sedge::TaskId>(*bytes) : std::unexpected(bytes.error());
+  if (!id) return;  // no task is called that
+  (void)impl_->on_loop([id = *id](node::Node& node, Instant now) -> Status {
+    node.cancel(id, now);
+    return {};
+  });
+}
+
+Status Fleet::await_model(std::string_view model, std::chrono::milliseconds patience) {
+  if (impl_->in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
+  for (const Instant until = platform::now() + patience;;) {
+    const auto there = impl_->on_loop([model = std::string(model)](node::Node& node, Instant) -> Result<bool> {
+      return offered(node, model);
+    });
+    if (!there) return std::unexpected(there.error());
+    if (*there) return {};
+    if (platform::now() >= until) {
+      return std::unexpected(Error{Code::kDeadlineExceeded, fmt::format("no node offered model '{}' in time", model)});
+    }
+    std::this_thread::sleep_for(kPollInterval);
+  }
+}
+
+Result<std::vector<Member>> Fleet::members() {
+  return impl_->on_loop([](node::Node& node, Instant) -> Result<std::vector<Member>> {
+    std::vector<Member> all;
+    for (const mesh::Member& member : node.membership().members()) all.push_back(member_of(node, member));
+    return all;
+  });
+}
 
 }  // namespace sedge::robot

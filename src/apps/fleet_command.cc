@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include <unistd.h>
 #include <CLI/App.hpp>
 
 #include "apps/command.h"
@@ -27,11 +26,6 @@ struct FleetOptions {
   bool json = false;
 };
 
-std::string host_name() {
-  char name[65] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != 0 ? name : "node";
-}
-
 std::uint64_t serial_now() { return static_cast<std::uint64_t>(platform::wall_seconds()) * 1'000'000; }
 
 Status refuse_second_life(const std::filesystem::path& home) {
@@ -52,7 +46,7 @@ void print(const FleetOptions& options, const json::Object& object, const std::s
 Status create(const FleetOptions& options) {
   const std::filesystem::path home = options.home;
   SEDGE_CHECK(refuse_second_life(home));
-  const std::string name = options.name.empty() ? host_name() : options.name;
+  const std::string name = options.name.empty() ? platform::host_name() : options.name;
   if (!trust::valid_name(name))
     return fail(Code::kInvalidArgument, "'{}' is no name: 1 to 64 printable characters", name);
   SEDGE_CHECK(platform::make_home(home));
@@ -113,36 +107,16 @@ Status invite(const FleetOptions& options) {
   return {};
 }
 
-// The key is made, and kept, before anything is asked: a join that broke off goes on with the same key.
-Result<trust::SecretKey> own_key(const std::filesystem::path& home) {
-  using trust::HomeFile;
-  if (platform::has_home_file(home, HomeFile::kNodeKey)) {
-    SEDGE_TRY(const std::string text, platform::read_home_file(home, HomeFile::kNodeKey));
-    return trust::decode_key(HomeFile::kNodeKey, text);
-  }
-  platform::SystemEntropy entropy;
-  auto pair = trust::KeyPair::generate(entropy);
-  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, pair.secret)));
-  return std::move(pair.secret);
-}
-
 Status join(const FleetOptions& options) {
   const std::filesystem::path home = options.home;
   SEDGE_CHECK(refuse_second_life(home));
   SEDGE_TRY(const trust::Invitation invitation, trust::parse_invitation(options.subject));
-  SEDGE_CHECK(platform::make_home(home));
-  SEDGE_TRY(const trust::SecretKey key, own_key(home));
-  const std::string name = options.name.empty() ? host_name() : options.name;
   const auto patience = Duration(static_cast<std::int64_t>(options.patience_s * 1e9));
-  SEDGE_TRY(const trust::JoinGrant grant, platform::join(invitation, key, name, options.seeds, patience));
-  SEDGE_TRY(const trust::CertificateChain chain, trust::decode_chain(grant.chain));
-  using trust::HomeFile;
-  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetRoot, trust::encode_root(grant.root)));
-  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kFleetSecret, trust::encode_fleet_secret(grant.fleet_secret)));
-  SEDGE_CHECK(platform::write_home_file(home, HomeFile::kNodeCertificate, trust::encode_node_certificate(chain)));
+  SEDGE_TRY(const platform::Enrolment joined, platform::enrol(home, invitation, options.name, options.seeds, patience));
+  const trust::CertificateChain& chain = joined.chain;
   std::string seeds;
-  for (const std::string& seed : grant.seeds) seeds += " --seed " + seed;
-  json::Array seed_list(grant.seeds.begin(), grant.seeds.end());
+  for (const std::string& seed : joined.seeds) seeds += " --seed " + seed;
+  json::Array seed_list(joined.seeds.begin(), joined.seeds.end());
   print(options,
         {{"fleet", to_hex(chain.node.fleet)},
          {"node", trust::node_id_of(chain.node.subject).hex()},

@@ -65,7 +65,7 @@ void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
 
 void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   const auto link = links_.find(peer);
-  if (link == links_.end() || reason == env::LinkDown::kReplaced) return;  // replaced: there is another one
+  if (link == links_.end()) return;
   const bool parting = link->second.parting;
   links_.erase(link);
   probings_.erase(peer);
@@ -79,7 +79,7 @@ void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
     case env::LinkDown::kClosed:
       return suspect(peer, options_.self, options_.suspicion, "it closed its link without a word", now);
     default:
-      return;  // we closed it ourselves: says nothing about the peer
+      return;  // we closed it ourselves, or another link takes its place: says nothing about the peer
   }
 }
 

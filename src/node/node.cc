@@ -270,7 +270,9 @@ void Node::settle(Instant now) {
       }
       local = true;
       const auto opened = wire::open_frame(send.frame);
-      SEDGE_ASSERT(opened && dispatch(id_, opened->type, opened->body, now));
+      // What a client asked for is in here, so it may be refused like anybody's; the owner then hears nothing and says
+      // so.
+      if (!opened || !dispatch(id_, opened->type, opened->body, now)) ++stats_.frames_refused;
     }
     if (!local) return;
   }
@@ -520,6 +522,14 @@ TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
     count(result);
     if (inner) inner(result);
   };
+  if (!directory_.allows(id_, trust::Verb::kTask, request.spec.model)) {
+    TaskResult refusal;
+    refusal.id = id;
+    refusal.outcome = Outcome::kRefused;
+    refusal.reason = fmt::format("this node has no grant task:{}", request.spec.model);
+    on_result(refusal);
+    return id;
+  }
   owner_.submit(std::move(request), std::move(on_tokens), std::move(on_result), options.manual_credit, now);
   settle(now);
   return id;

@@ -337,7 +337,6 @@ TEST(Task, refused_by_all_is_told_at_once_with_the_reason) {
   ASSERT_TRUE(nodes.ends(50ms));
   EXPECT_EQ(nodes.result->outcome, Outcome::kRefused);
   EXPECT_NE(nodes.result->reason.find("too late"), std::string::npos) << nodes.result->reason;
-  EXPECT_GT(nodes.result->retry_after, Duration::zero());
 }
 
 TEST(Task, a_model_that_nobody_has_is_refused_by_name) {
@@ -479,12 +478,14 @@ TEST(Task, a_cancel_frees_the_job) {
 
 TEST(Task, a_reader_may_cancel_while_it_is_given_tokens) {
   Nodes nodes({Model{}});
-  auto seen = std::make_unique<std::size_t>(0);  // dies with the callback: a use after that is the sanitizer's to find
   std::size_t told = 0;
-  const auto counter = std::shared_ptr<std::size_t>(std::move(seen));
-  nodes.ask(question(), [&nodes, &told, counter](std::span<const env::Token> tokens) {
+  std::weak_ptr<std::size_t> watched;
+  auto counter = std::make_shared<std::size_t>(0);
+  watched = counter;
+  nodes.ask(question(), [&nodes, &told, &watched, counter = std::move(counter)](std::span<const env::Token> tokens) {
     *counter += tokens.size();
     if (*counter == 3) nodes.owner.cancel(task_number(1), nodes.time.now);
+    ASSERT_FALSE(watched.expired()) << "destroyed while it runs";
     told = *counter;
   });
   ASSERT_TRUE(nodes.ends());

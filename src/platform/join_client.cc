@@ -7,6 +7,7 @@
 
 #include <poll.h>
 
+#include "platform/home.h"
 #include "platform/system.h"
 #include "platform/udp_socket.h"
 #include "quic/endpoint.h"
@@ -37,6 +38,19 @@ Result<trust::JoinGrant> exchange(quic::Endpoint& endpoint, UdpSocket& udp, Inst
   }
 }
 
+// The key is made, and kept, before anything is asked: a join that broke off goes on with the same key.
+Result<trust::SecretKey> own_key(const std::filesystem::path& home) {
+  using trust::HomeFile;
+  if (has_home_file(home, HomeFile::kNodeKey)) {
+    SEDGE_TRY(const std::string text, read_home_file(home, HomeFile::kNodeKey));
+    return trust::decode_key(HomeFile::kNodeKey, text);
+  }
+  SystemEntropy entropy;
+  auto pair = trust::KeyPair::generate(entropy);
+  SEDGE_CHECK(write_home_file(home, HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, pair.secret)));
+  return std::move(pair.secret);
+}
+
 }  // namespace
 
 Result<trust::JoinGrant> join(const trust::Invitation& invitation, const trust::SecretKey& key, const std::string& name,
@@ -64,6 +78,21 @@ Result<trust::JoinGrant> join(const trust::Invitation& invitation, const trust::
   }
   if (tried.empty()) tried = " the invitation names no address: give --seed HOST:PORT of the issuer";
   return fail(Code::kUnavailable, "could not join; is the issuer's `sedge up` running and reachable?{}", tried);
+}
+
+Result<Enrolment> enrol(const std::filesystem::path& home, const trust::Invitation& invitation, const std::string& name,
+                        const std::vector<std::string>& seeds, Duration patience) {
+  SEDGE_CHECK(make_home(home));
+  SEDGE_TRY(const trust::SecretKey key, own_key(home));
+  const std::string wanted = name.empty() ? invitation.name.value_or(host_name()) : name;
+  SEDGE_TRY(const trust::JoinGrant grant, join(invitation, key, wanted, seeds, patience));
+  SEDGE_TRY(trust::CertificateChain chain, trust::decode_chain(grant.chain));
+  using trust::HomeFile;
+  SEDGE_CHECK(write_home_file(home, HomeFile::kFleetRoot, trust::encode_root(grant.root)));
+  SEDGE_CHECK(write_home_file(home, HomeFile::kFleetSecret, trust::encode_fleet_secret(grant.fleet_secret)));
+  // The certificate comes last: a home without one belongs to no fleet, so a crash on the way leaves nothing half made.
+  SEDGE_CHECK(write_home_file(home, HomeFile::kNodeCertificate, trust::encode_node_certificate(chain)));
+  return Enrolment{std::move(chain), grant.seeds};
 }
 
 }  // namespace sedge::platform

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 
@@ -16,6 +17,11 @@ Instant now() {
 }
 
 std::int64_t wall_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
+
+std::string host_name() {
+  char name[65] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != 0 ? name : "node";
+}
 
 void SystemEntropy::fill(MutableBytes out) {
   std::size_t done = 0;

@@ -1,6 +1,8 @@
 // The seams that need nothing but the system: time and randomness.
 #pragma once
 
+#include <string>
+
 #include "base/time.h"
 #include "env/entropy.h"
 
@@ -10,6 +12,9 @@ namespace sedge::platform {
 Instant now();
 // Seconds since 1970 as the machine believes; for certificates that expire and beacon tags, nothing else.
 std::int64_t wall_seconds();
+
+// What a node is called when nobody says otherwise.
+std::string host_name();
 
 class SystemEntropy final : public env::Entropy {
  public:

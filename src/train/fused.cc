@@ -24,7 +24,7 @@ struct Row {
 };
 
 constexpr Row kTable[] = {
-    // best first
+// best first
 #if defined(__x86_64__)
     {&avx512::kFused,
      [] {
