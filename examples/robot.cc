@@ -20,7 +20,8 @@ int complain(const robot::Error& error) {
 int main(int argc, char** argv) {
   if (argc < 3) return std::fprintf(stderr, "usage: robot HOME MODEL [INVITATION]\n"), 2;
   const char* invitation = argc > 3 ? argv[3] : std::getenv("SEDGE_INVITATION");
-  auto fleet = robot::Fleet::open({.home = argv[1], .invitation = invitation != nullptr ? invitation : "", .name = "rover-7"});
+  auto fleet =
+      robot::Fleet::open({.home = argv[1], .invitation = invitation != nullptr ? invitation : "", .name = "rover-7"});
   if (!fleet) return complain(fleet.error());
   std::printf("joined as %s\n", fleet->name().c_str());
 
@@ -36,8 +37,12 @@ int main(int argc, char** argv) {
   if (told) told = fleet->add("robot/rover-7/starts", 1);
   if (!told) return complain(told.error());
 
-  const auto answer = fleet->ask({.model = argv[2], .prompt = "Once upon a time", .chat = false, .tokens_max = 24,
-                                  .deadline = 10s, .fallback = "hold position"},
+  const auto answer = fleet->ask({.model = argv[2],
+                                  .prompt = "Once upon a time",
+                                  .chat = false,
+                                  .tokens_max = 24,
+                                  .deadline = 10s,
+                                  .fallback = "hold position"},
                                  [](std::string_view text) { std::printf("%.*s", int(text.size()), text.data()); });
   if (!answer) return complain(answer.error());
   std::printf("\n%s: %u tokens by %s\n", answer->fallback ? answer->reason.c_str() : "answered", answer->tokens,

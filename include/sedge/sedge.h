@@ -59,22 +59,22 @@ using Result = std::expected<T, Error>;
 using Status = Result<void>;
 
 struct Options {
-  std::string home;                     // folder of this node's identity and state, made when missing
-  std::string invitation;               // text of `sedge fleet invite`; only used while the home belongs to no fleet
-  std::string name;                     // wanted when joining; empty: the invitation's, else the host's
-  std::string listen = "0.0.0.0:0";     // HOST:PORT for other nodes; port 0: any free one
-  std::vector<std::string> seeds;       // HOST:PORT of nodes to dial, besides the invitation's and those known before
-  std::vector<std::string> models;      // GGUF files to load and offer to the fleet
-  unsigned engine_threads = 0;          // 0: all cores
-  bool beacons = true;                  // find and be found by multicast
-  std::chrono::milliseconds patience{30'000};           // to join
-  std::function<void(const std::string& line)> log;     // what a person may want to know; may come from any thread
+  std::string home;                  // folder of this node's identity and state, made when missing
+  std::string invitation;            // text of `sedge fleet invite`; only used while the home belongs to no fleet
+  std::string name;                  // wanted when joining; empty: the invitation's, else the host's
+  std::string listen = "0.0.0.0:0";  // HOST:PORT for other nodes; port 0: any free one
+  std::vector<std::string> seeds;    // HOST:PORT of nodes to dial, besides the invitation's and those known before
+  std::vector<std::string> models;   // GGUF files to load and offer to the fleet
+  unsigned engine_threads = 0;       // 0: all cores
+  bool beacons = true;               // find and be found by multicast
+  std::chrono::milliseconds patience{30'000};        // to join
+  std::function<void(const std::string& line)> log;  // what a person may want to know; may come from any thread
 };
 
 struct Message {
-  std::string_view topic;    // both valid within the callback
+  std::string_view topic;  // both valid within the callback
   std::string_view payload;
-  std::string_view origin;   // id of the node that published it
+  std::string_view origin;  // id of the node that published it
 };
 
 struct Publish {
@@ -85,18 +85,18 @@ struct Publish {
 // One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
 struct Entry {
   enum class Kind { kRegister, kMulti, kCounter, kSet };
-  Kind kind = Kind::kRegister;       // register: the last write wins. multi: concurrent ones stand side by side
-  std::vector<std::string> values;   // register: one. multi, set: all
-  std::int64_t total = 0;            // counter
-  std::string writer;                // id of the newest write's node
+  Kind kind = Kind::kRegister;      // register: the last write wins. multi: concurrent ones stand side by side
+  std::vector<std::string> values;  // register: one. multi, set: all
+  std::int64_t total = 0;           // counter
+  std::string writer;               // id of the newest write's node
 };
 
 struct Member {
   std::string id;
   std::string name;
-  std::string state;   // alive, suspect, dead, left
+  std::string state;  // alive, suspect, dead, left
   bool self = false;
-  bool linked = false; // to this node, directly
+  bool linked = false;  // to this node, directly
   std::chrono::nanoseconds round_trip{};
   std::vector<std::string> models;
 };
@@ -104,7 +104,7 @@ struct Member {
 struct Question {
   std::string model;
   std::string prompt;
-  bool chat = true;                                   // through the model's chat template; false: the raw text goes on
+  bool chat = true;  // through the model's chat template; false: the raw text goes on
   std::uint32_t tokens_max = 256;
   std::optional<std::chrono::milliseconds> deadline;  // from now; none: whenever
   std::optional<std::string> fallback;                // the answer when the model's cannot come in time
@@ -120,8 +120,8 @@ struct Answer {
   bool fallback = false;      // not the model's words; `reason` says why
   bool deadline_met = false;  // by the model, never by a fallback
   std::string reason;
-  std::string served_by;      // name of the node that ran the model
-  std::uint32_t attempts = 0; // above 1: a node refused or died, and another went on
+  std::string served_by;       // name of the node that ran the model
+  std::uint32_t attempts = 0;  // above 1: a node refused or died, and another went on
   std::uint32_t tokens = 0;
   std::chrono::nanoseconds first_token{};
   std::chrono::nanoseconds total{};
@@ -166,9 +166,9 @@ class Fleet {
   Result<WatchId> watch(std::string_view filter, OnChange callback);
   void unwatch(WatchId id);
 
-  // Asks the fleet's fastest fitting node, and goes on elsewhere when that one dies. `on_text` gets the text as it comes.
-  // Errors: NotFound: no node offers the model; ResourceExhausted: refused, the message says why and when to retry;
-  // DeadlineExceeded; Unavailable: it failed on the way; Cancelled. With a fallback the first four are answers.
+  // Asks the fleet's fastest fitting node, and goes on elsewhere when that one dies. `on_text` gets the text as it
+  // comes. Errors: NotFound: no node offers the model; ResourceExhausted: refused, the message says why and when to
+  // retry; DeadlineExceeded; Unavailable: it failed on the way; Cancelled. With a fallback the first four are answers.
   using OnText = std::function<void(std::string_view text)>;
   Result<Answer> ask(Question question, OnText on_text = {});
   // The same without waiting: `on_answer` is called exactly once, possibly within this call. Returns the task's id.

@@ -39,8 +39,10 @@ Error told(const sedge::Error& error) { return {static_cast<Code>(error.code), e
 template <class T>
 Result<T> told(sedge::Result<T> result) {
   if (!result) return std::unexpected(told(result.error()));
-  if constexpr (std::is_void_v<T>) return {};
-  else return *std::move(result);
+  if constexpr (std::is_void_v<T>)
+    return {};
+  else
+    return *std::move(result);
 }
 
 // The node copies the callbacks it is given; what a user's callback remembers must stay in one place.
@@ -52,7 +54,8 @@ std::shared_ptr<const Callback> shared(Callback callback) {
 std::string text_of(const Buffer& bytes) { return std::string(as_text(bytes)); }
 
 Entry entry_of(const crdt::Value& value) {
-  Entry entry{.kind = static_cast<Entry::Kind>(value.family), .values = {}, .total = value.total, .writer = value.writer.hex()};
+  Entry entry{
+      .kind = static_cast<Entry::Kind>(value.family), .values = {}, .total = value.total, .writer = value.writer.hex()};
   std::ranges::transform(value.values, std::back_inserter(entry.values), text_of);
   return entry;
 }
@@ -74,12 +77,12 @@ std::string_view state_name(mesh::MemberState state) {
 
 Member member_of(const node::Node& node, const mesh::Member& member) {
   Member row{.id = member.id.hex(),
-              .name = member.name,
-              .state = std::string(state_name(member.state)),
-              .self = member.id == node.id(),
-              .linked = member.linked,
-              .round_trip = node.membership().rtt(member.id),
-              .models = {}};
+             .name = member.name,
+             .state = std::string(state_name(member.state)),
+             .self = member.id == node.id(),
+             .linked = member.linked,
+             .round_trip = node.membership().rtt(member.id),
+             .models = {}};
   const auto& views = node.owner().nodes();
   if (const auto view = views.find(member.id); view != views.end()) {
     for (const env::ModelOffer& offer : view->second.offers) row.models.push_back(offer.name);
@@ -94,8 +97,10 @@ Result<node::TaskRequest> request_of(Question question) {
   }
   node::TaskRequest task;
   task.spec.model = std::move(question.model);
-  if (question.chat) task.spec.turns.push_back({"user", std::move(question.prompt)});
-  else task.spec.prompt = std::move(question.prompt);
+  if (question.chat)
+    task.spec.turns.push_back({"user", std::move(question.prompt)});
+  else
+    task.spec.prompt = std::move(question.prompt);
   task.spec.tokens_max = question.tokens_max;
   task.spec.stops = std::move(question.stops);
   task.spec.sampling.temperature = question.temperature;
@@ -127,7 +132,8 @@ Result<Answer> answer_of(const node::Node& node, const std::string& model, const
                                                         {Outcome::kCancelled, Code::kCancelled}};
   Error error{std::ranges::find(kCodes, result.outcome, &std::pair<Outcome, Code>::first)->second, result.reason};
   if (result.outcome == Outcome::kRefused && !offered(node, model)) error.code = Code::kNotFound;
-  if (result.retry_after > Duration::zero()) error.message += fmt::format("; retry in {:.0f} ms", to_ms(result.retry_after));
+  if (result.retry_after > Duration::zero())
+    error.message += fmt::format("; retry in {:.0f} ms", to_ms(result.retry_after));
   return std::unexpected(std::move(error));
 }
 
@@ -265,16 +271,22 @@ Fleet::~Fleet() = default;
 Result<Fleet> Fleet::open(Options options) {
   const std::filesystem::path home = options.home;
   if (home.empty()) return std::unexpected(Error{Code::kInvalidArgument, "a node needs a home: a folder of its own"});
-  std::vector<std::string> seeds = std::move(options.seeds);
+  std::vector<std::string> seeds = options.seeds;
+  const bool member = platform::has_home_file(home, trust::HomeFile::kNodeCertificate);
+  if (!member && options.invitation.empty()) {
+    return std::unexpected(
+        Error{Code::kFailedPrecondition,
+              fmt::format("{} belongs to no fleet: give the text of `sedge fleet invite`", options.home)});
+  }
   if (!options.invitation.empty()) {
     const auto invitation = trust::parse_invitation(options.invitation);
     if (!invitation) return std::unexpected(told(invitation.error()));
-    if (!platform::has_home_file(home, trust::HomeFile::kNodeCertificate)) {
-      const auto joined = platform::enrol(home, *invitation, options.name, seeds, options.patience);
+    seeds.insert(seeds.end(), invitation->seeds.begin(), invitation->seeds.end());
+    if (!member) {
+      const auto joined = platform::enrol(home, *invitation, options.name, options.seeds, options.patience);
       if (!joined) return std::unexpected(told(joined.error()));
       seeds.insert(seeds.end(), joined->seeds.begin(), joined->seeds.end());
     }
-    seeds.insert(seeds.end(), invitation->seeds.begin(), invitation->seeds.end());
   }
   std::ranges::sort(seeds);
   seeds.erase(std::ranges::unique(seeds).begin(), seeds.end());
@@ -324,39 +336,33 @@ void Fleet::unsubscribe(SubscriptionId id) {
 }
 
 Status Fleet::set(std::string_view path, std::string_view value) {
-  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](mesh::StateSync& state, Instant now) {
-    return state.set(path, value, now);
-  });
+  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](
+                          mesh::StateSync& state, Instant now) { return state.set(path, value, now); });
 }
 
 Status Fleet::set_multi(std::string_view path, std::string_view value) {
-  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](mesh::StateSync& state, Instant now) {
-    return state.set_multi(path, value, now);
-  });
+  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](
+                          mesh::StateSync& state, Instant now) { return state.set_multi(path, value, now); });
 }
 
 Status Fleet::erase(std::string_view path) {
-  return impl_->write([path = std::string(path)](mesh::StateSync& state, Instant now) {
-    return state.set(path, std::nullopt, now);
-  });
+  return impl_->write(
+      [path = std::string(path)](mesh::StateSync& state, Instant now) { return state.set(path, std::nullopt, now); });
 }
 
 Status Fleet::add(std::string_view path, std::int64_t change) {
-  return impl_->write([path = std::string(path), change](mesh::StateSync& state, Instant now) {
-    return state.add(path, change, now);
-  });
+  return impl_->write(
+      [path = std::string(path), change](mesh::StateSync& state, Instant now) { return state.add(path, change, now); });
 }
 
 Status Fleet::insert(std::string_view path, std::string_view element) {
-  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](mesh::StateSync& state, Instant now) {
-    return state.insert(path, element, now);
-  });
+  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
+                          mesh::StateSync& state, Instant now) { return state.insert(path, element, now); });
 }
 
 Status Fleet::remove(std::string_view path, std::string_view element) {
-  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](mesh::StateSync& state, Instant now) {
-    return state.remove(path, element, now);
-  });
+  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
+                          mesh::StateSync& state, Instant now) { return state.remove(path, element, now); });
 }
 
 Result<Entry> Fleet::get(std::string_view path) {
@@ -390,7 +396,8 @@ Result<Answer> Fleet::ask(Question question, OnText on_text) {
   if (impl_->in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
   const auto promise = std::make_shared<std::promise<Result<Answer>>>();
   auto answer = promise->get_future();
-  (void)start(std::move(question), std::move(on_text), [promise](const Result<Answer>& given) { promise->set_value(given); });
+  (void)start(std::move(question), std::move(on_text),
+              [promise](const Result<Answer>& given) { promise->set_value(given); });
   return answer.get();
 }
 
@@ -410,7 +417,9 @@ Result<TaskId> Fleet::start(Question question, OnText on_text, OnAnswer on_answe
       for (const env::Token& token : tokens) text += token.bytes;
       if (on_text && !text.empty()) on_text(text);
     };
-    options.on_result = [owed, model, &node](const node::TaskResult& result) { owed->tell(answer_of(node, model, result)); };
+    options.on_result = [owed, model, &node](const node::TaskResult& result) {
+      owed->tell(answer_of(node, model, result));
+    };
     return node.run(request, std::move(options), now).hex();
   });
 }
@@ -428,9 +437,8 @@ void Fleet::cancel(const TaskId& task) {
 Status Fleet::await_model(std::string_view model, std::chrono::milliseconds patience) {
   if (impl_->in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
   for (const Instant until = platform::now() + patience;;) {
-    const auto there = impl_->on_loop([model = std::string(model)](node::Node& node, Instant) -> Result<bool> {
-      return offered(node, model);
-    });
+    const auto there = impl_->on_loop(
+        [model = std::string(model)](node::Node& node, Instant) -> Result<bool> { return offered(node, model); });
     if (!there) return std::unexpected(there.error());
     if (*there) return {};
     if (platform::now() >= until) {

@@ -8,7 +8,7 @@
 namespace sedge::node {
 namespace {
 
-constexpr Duration kRetryPlacement = 50ms;  // nobody offers the model now: somebody may in a moment
+constexpr Duration kRetryPlacement = 50ms;   // nobody offers the model now: somebody may in a moment
 constexpr Duration kRetryPlacementMax = 1s;  // where those who refused asked for more time
 
 std::string question_of(const wire::TaskSpec& spec) {
@@ -36,7 +36,8 @@ std::vector<std::int32_t> ids_of(const std::vector<env::Token>& log) {
 }  // namespace
 
 std::string_view outcome_name(Outcome outcome) {
-  static constexpr std::string_view kNames[] = {"answered", "fallback", "refused", "deadline exceeded", "failed", "cancelled"};
+  static constexpr std::string_view kNames[] = {"answered",          "fallback", "refused",
+                                                "deadline exceeded", "failed",   "cancelled"};
   return kNames[static_cast<std::size_t>(outcome)];
 }
 
@@ -128,7 +129,8 @@ void TaskOwner::no_place(Task& task, Instant now) {
     if (task.deadline == kNever && now - *task.waiting_since >= options_.give_up_after) {
       return finish(id, Outcome::kFailed,
                     fmt::format("nobody could go on with it for {:.0f} s; the last: {}",
-                                to_seconds(now - *task.waiting_since), task.refusal), now);
+                                to_seconds(now - *task.waiting_since), task.refusal),
+                    now);
     }
     task.failed.clear();
     task.patience = now + std::clamp(std::exchange(task.retry_after, {}), kRetryPlacement, kRetryPlacementMax);
@@ -180,8 +182,8 @@ void TaskOwner::on_answer(NodeId from, const wire::TaskAnswer& answer, Instant n
     return;
   }
   task->refusal = answer.reason;
-  task->retry_after = task->retry_after == Duration::zero() ? answer.retry_after
-                                                            : std::min(task->retry_after, answer.retry_after);
+  task->retry_after =
+      task->retry_after == Duration::zero() ? answer.retry_after : std::min(task->retry_after, answer.retry_after);
   give_up_attempt(*task, false, now);
 }
 

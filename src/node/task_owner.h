@@ -29,13 +29,13 @@ namespace sedge::node {
 
 struct TaskOwnerOptions {
   NodeId self;
-  std::size_t tasks_max = 256;       // open at once, refused beyond
+  std::size_t tasks_max = 256;  // open at once, refused beyond
   std::uint32_t attempts_max = 8;
-  std::uint32_t credit = 64;         // tokens a server may be ahead of the client
-  Duration gap_min = 100ms;          // silence from a server that is never yet a failure
-  Duration answer_wait = 250ms;      // for accepted or refused, round trip and dial included
-  Duration give_up_after = 30s;      // a begun task with no deadline waits so long for a node that can go on with it
-  std::size_t good_answers_max = 64; // remembered as fallbacks
+  std::uint32_t credit = 64;          // tokens a server may be ahead of the client
+  Duration gap_min = 100ms;           // silence from a server that is never yet a failure
+  Duration answer_wait = 250ms;       // for accepted or refused, round trip and dial included
+  Duration give_up_after = 30s;       // a begun task with no deadline waits so long for a node that can go on with it
+  std::size_t good_answers_max = 64;  // remembered as fallbacks
 };
 
 struct TaskRequest {
@@ -59,11 +59,11 @@ struct TaskResult {
   bool stopped = false;              // by end-of-text or a stop string; else by length
   NodeId served_by;                  // of the last attempt
   std::uint32_t attempts = 0;
-  bool deadline_met = false;         // by the model, never by a fallback
+  bool deadline_met = false;  // by the model, never by a fallback
   std::uint32_t prompt_tokens = 0;
-  Duration first_token{};            // from submission
+  Duration first_token{};  // from submission
   Duration total{};
-  Duration prefill{};                // engine time of the last attempt
+  Duration prefill{};  // engine time of the last attempt
   Duration decode{};
 };
 
@@ -113,14 +113,14 @@ class TaskOwner {
     bool manual_credit = false;
     Instant submitted{};
     Instant deadline = kNever;
-    std::vector<env::Token> log;         // what the client got. A last one without an id ended the text
-    std::set<NodeId> failed;             // tried in vain
-    std::optional<std::string> hash;     // of the model and the engine that gave the first token
+    std::vector<env::Token> log;      // what the client got. A last one without an id ended the text
+    std::set<NodeId> failed;          // tried in vain
+    std::optional<std::string> hash;  // of the model and the engine that gave the first token
     std::optional<std::string> numeric_class;
     NodeId server;
-    bool assigned = false;               // an attempt is under way
+    bool assigned = false;  // an attempt is under way
     bool accepted = false;
-    Instant patience = kNever;           // when the attempt's silence is a failure
+    Instant patience = kNever;             // when the attempt's silence is a failure
     std::optional<Instant> waiting_since;  // begun, and nobody can go on with it
     Duration step{};
     std::string refusal;

@@ -1,5 +1,5 @@
-// TaskOwner and TaskWorker against each other: every message encoded, carried for a millisecond, decoded. The compute is
-// a model that costs virtual time: its next token is a hash of the prompt and all tokens before, so that a text that
+// TaskOwner and TaskWorker against each other: every message encoded, carried for a millisecond, decoded. The compute
+// is a model that costs virtual time: its next token is a hash of the prompt and all tokens before, so that a text that
 // was resumed wrongly, anywhere, differs from there on.
 #include <array>
 #include <memory>
@@ -50,9 +50,9 @@ class Timeline {
 
 struct Model {
   Duration step = 10ms;
-  std::size_t length = 20;     // tokens until it stops by itself
-  bool flush = false;          // its end brings text that was held back
-  std::size_t stuck_at = 1000; // makes so many tokens in all, then none
+  std::size_t length = 20;      // tokens until it stops by itself
+  bool flush = false;           // its end brings text that was held back
+  std::size_t stuck_at = 1000;  // makes so many tokens in all, then none
 };
 
 std::int32_t next_token(const std::string& prompt, const std::vector<std::int32_t>& before) {
@@ -109,7 +109,8 @@ class FakeCompute final : public env::Compute {
     if (made >= model_.stuck_at) return;
     time_.after(model_.step, [this, task, job, steps] {
       if (job->released) return;
-      env::SliceReport slice{.task = task, .tokens = {}, .error = {}, .prompt_tokens = 7, .prefilled = 7, .busy = model_.step};
+      env::SliceReport slice{
+          .task = task, .tokens = {}, .error = {}, .prompt_tokens = 7, .prefilled = 7, .busy = model_.step};
       if (job->tokens.size() < std::min<std::size_t>(model_.length, job->spec.tokens_max)) {
         const std::int32_t token = next_token(job->spec.prompt, job->tokens);
         job->tokens.push_back(token);
@@ -137,9 +138,9 @@ class Nodes {
     FakeCompute compute;
     TaskWorker worker;
     bool alive = true;
-    bool mute = false;                                // what it says is held back
+    bool mute = false;  // what it says is held back
     std::vector<std::function<void()>> held;
-    std::optional<wire::MessageType> swallowed;       // a kind of message that never arrives
+    std::optional<wire::MessageType> swallowed;  // a kind of message that never arrives
   };
 
   explicit Nodes(const std::vector<Model>& models, TaskOwnerOptions options = {}) : owner(with_self(options)) {
@@ -179,10 +180,13 @@ class Nodes {
       pieces += tokens.size();
       if (inner) inner(tokens);
     };
-    owner.submit(std::move(request), std::move(listen), [this](const TaskResult& end) {
-      EXPECT_FALSE(result) << "told twice";
-      result = end;
-    }, manual_credit, time.now);
+    owner.submit(
+        std::move(request), std::move(listen),
+        [this](const TaskResult& end) {
+          EXPECT_FALSE(result) << "told twice";
+          result = end;
+        },
+        manual_credit, time.now);
   }
 
   // Until the condition holds; false when it does not within the limit.
@@ -255,9 +259,12 @@ class Nodes {
       Server& to = server(number);
       if (!to.alive) return;
       const NodeId from = node_number(0);
-      if (type == wire::MessageType::kTaskAssign) to.worker.on_assign(from, *wire::decode<wire::TaskAssign>(body), time.now);
-      if (type == wire::MessageType::kTaskCancel) to.worker.on_cancel(from, *wire::decode<wire::TaskCancel>(body), time.now);
-      if (type == wire::MessageType::kTaskCredit) to.worker.on_credit(from, *wire::decode<wire::TaskCredit>(body), time.now);
+      if (type == wire::MessageType::kTaskAssign)
+        to.worker.on_assign(from, *wire::decode<wire::TaskAssign>(body), time.now);
+      if (type == wire::MessageType::kTaskCancel)
+        to.worker.on_cancel(from, *wire::decode<wire::TaskCancel>(body), time.now);
+      if (type == wire::MessageType::kTaskCredit)
+        to.worker.on_credit(from, *wire::decode<wire::TaskCredit>(body), time.now);
     });
   }
 
@@ -267,12 +274,16 @@ class Nodes {
       if (server(number).swallowed == type) return;
       const NodeId from = node_number(number);
       heard[number] = time.now;
-      if (type == wire::MessageType::kTaskAnswer) owner.on_answer(from, *wire::decode<wire::TaskAnswer>(body), time.now);
-      if (type == wire::MessageType::kTaskTokens) owner.on_tokens(from, *wire::decode<wire::TaskTokens>(body), time.now);
+      if (type == wire::MessageType::kTaskAnswer)
+        owner.on_answer(from, *wire::decode<wire::TaskAnswer>(body), time.now);
+      if (type == wire::MessageType::kTaskTokens)
+        owner.on_tokens(from, *wire::decode<wire::TaskTokens>(body), time.now);
       if (type == wire::MessageType::kTaskDone) owner.on_done(from, *wire::decode<wire::TaskDone>(body), time.now);
     };
-    if (server(number).mute) server(number).held.push_back(deliver);
-    else time.after(kLatency, deliver);
+    if (server(number).mute)
+      server(number).held.push_back(deliver);
+    else
+      time.after(kLatency, deliver);
   }
 };
 
@@ -388,7 +399,14 @@ TEST(Task, silence_moves_it_after_four_steps_or_the_least_gap_and_late_tokens_ar
     nodes.run(step + 5ms);
     EXPECT_EQ(nodes.server(1).worker.tasks(), 0u) << "it still lives, and was told to stop";
     EXPECT_GT(nodes.server(1).compute.made, 5u);
-    nodes.unmute(1);  // now its tokens come, late
+    nodes.unmute(1);  // now its tokens come, late; and others that it never had
+    const auto first = static_cast<std::uint32_t>(nodes.pieces);
+    const wire::TaskTokens wrong{.task = task_number(1), .attempt = 1, .first = first, .tokens = {{999, "late"}}};
+    nodes.owner.on_tokens(node_number(1), wrong, nodes.time.now);
+    nodes.owner.on_tokens(node_number(2), wrong, nodes.time.now);
+    nodes.owner.on_done(node_number(1), {.task = task_number(1), .attempt = 1}, nodes.time.now);
+    nodes.owner.on_done(node_number(1), {.task = task_number(1), .attempt = 2}, nodes.time.now);
+    EXPECT_FALSE(nodes.result);
     ASSERT_TRUE(nodes.ends());
     EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
     EXPECT_EQ(nodes.streamed, undisturbed(20));
@@ -539,7 +557,8 @@ TEST(Task, nothing_that_follows_the_end_is_taken) {
   nodes.ask(question());
   nodes.run(5ms);
   const auto from_server = [&](std::uint32_t first, std::vector<env::Token> tokens) {
-    nodes.owner.on_tokens(node_number(1), {.task = task_number(1), .attempt = 1, .first = first, .tokens = std::move(tokens)},
+    nodes.owner.on_tokens(node_number(1),
+                          {.task = task_number(1), .attempt = 1, .first = first, .tokens = std::move(tokens)},
                           nodes.time.now);
   };
   from_server(0, {{5, "a"}, {kFlush, "b"}, {6, "c"}});

@@ -1,0 +1,156 @@
+#include <atomic>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "platform/home.h"
+#include "sedge/sedge.h"
+#include "trust/home.h"
+#include "trust/testing.h"
+
+namespace sedge::robot {
+namespace {
+
+// A home that belongs to a fleet of one, and the Fleet that lives in it.
+class Library : public testing::Test {
+ protected:
+  Library() {
+    using trust::HomeFile;
+    trust::testing::Fleet fleet(7);
+    const auto member = fleet.enrol("rover");
+    const std::pair<HomeFile, std::string> files[] = {
+        {HomeFile::kFleetRoot, trust::encode_root(fleet.root.public_key)},
+        {HomeFile::kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
+        {HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, member.keys.secret)},
+        {HomeFile::kNodeCertificate, trust::encode_node_certificate(member.chain)}};
+    EXPECT_TRUE(platform::make_home(home_));
+    for (const auto& [file, text] : files) EXPECT_TRUE(platform::write_home_file(home_, file, text));
+  }
+  ~Library() override { std::filesystem::remove_all(home_); }
+
+  Result<Fleet> open() const {
+    return Fleet::open({.home = home_.string(), .listen = "127.0.0.1:0", .beacons = false});
+  }
+
+  const std::filesystem::path home_ =
+      std::filesystem::temp_directory_path() /
+      ("sedge_library_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+};
+
+TEST_F(Library, a_home_without_a_fleet_says_what_to_do) {
+  const auto opened = Fleet::open({.home = (home_ / "nothing").string()});
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::kFailedPrecondition);
+  EXPECT_FALSE(opened.error().message.empty());
+  EXPECT_EQ(Fleet::open({.home = home_.string(), .invitation = "sedge1:torn"}).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(Library, entries_are_durable_when_a_write_returns) {
+  {
+    auto fleet = open();
+    ASSERT_TRUE(fleet) << fleet.error().message;
+    EXPECT_EQ(fleet->name(), "rover");
+    ASSERT_TRUE(fleet->set("field/north", "dry"));
+    ASSERT_TRUE(fleet->add("visits", 2));
+    ASSERT_TRUE(fleet->add("visits", -5));
+    ASSERT_TRUE(fleet->insert("seen", "fox"));
+    ASSERT_TRUE(fleet->insert("seen", "hen"));
+    ASSERT_TRUE(fleet->remove("seen", "fox"));
+    EXPECT_EQ(fleet->insert("visits", "x").error().code, Code::kFailedPrecondition);
+    EXPECT_EQ(fleet->set("", "x").error().code, Code::kInvalidArgument);
+    EXPECT_EQ(fleet->get("field/south").error().code, Code::kNotFound);
+    EXPECT_TRUE(fleet->close());
+  }
+  auto again = open();
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->get("field/north")->values, std::vector<std::string>{"dry"});
+  EXPECT_EQ(again->get("field/north")->writer, again->id());
+  EXPECT_EQ(again->get("visits")->total, -3);
+  EXPECT_EQ(again->get("visits")->kind, Entry::Kind::kCounter);
+  EXPECT_EQ(again->get("seen")->values, std::vector<std::string>{"hen"});
+}
+
+TEST_F(Library, a_callback_remembers_and_may_call_everything_but_what_waits) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  std::promise<std::string> seen;
+  auto done = seen.get_future();
+  const auto id = fleet->subscribe("orders/#", [&, calls = 0](const Message& order) mutable {
+    const Status written = fleet->set("last/order", order.payload);
+    const auto asked = fleet->ask({.model = "m"});
+    if (++calls == 2) {
+      seen.set_value(std::string(order.topic) + (written ? " written" : written.error().message) +
+                     (!asked && asked.error().code == Code::kFailedPrecondition ? " not asked" : " asked"));
+    }
+  });
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(fleet->publish("orders/a", "go", {.retain = true}));
+  ASSERT_TRUE(fleet->publish("orders/b", "stop"));
+  EXPECT_EQ(done.get(), "orders/b written not asked");
+  fleet->unsubscribe(*id);
+  ASSERT_TRUE(fleet->publish("orders/c", "ignored"));
+  EXPECT_EQ(fleet->publish("orders/#", "x").error().code, Code::kInvalidArgument);
+}
+
+TEST_F(Library, a_watch_gives_what_is_there_and_then_what_changes) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  ASSERT_TRUE(fleet->set("field/north", "dry"));
+  std::vector<std::string> seen;  // written on the loop, read after close() has joined it
+  ASSERT_TRUE(fleet->watch("field/+", [&seen](std::string_view path, const std::optional<Entry>& entry) {
+    seen.push_back(std::string(path) + " " + (entry ? entry->values.front() : "erased"));
+  }));
+  ASSERT_TRUE(fleet->set("field/north", "wet"));
+  ASSERT_TRUE(fleet->erase("field/north"));
+  ASSERT_TRUE(fleet->close());
+  EXPECT_EQ(seen, (std::vector<std::string>{"field/north dry", "field/north wet", "field/north erased"}));
+}
+
+TEST_F(Library, a_question_that_nobody_can_answer_is_an_error_or_its_fallback) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  EXPECT_EQ(fleet->ask({.model = "heron", .prompt = "hi"}).error().code, Code::kNotFound);
+  EXPECT_EQ(fleet->ask({.model = "heron", .deadline = std::chrono::milliseconds(0)}).error().code,
+            Code::kInvalidArgument);
+  const auto answer = fleet->ask({.model = "heron", .prompt = "hi", .fallback = "hold"});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->text, "hold");
+  EXPECT_TRUE(answer->fallback);
+  EXPECT_FALSE(answer->deadline_met);
+  EXPECT_EQ(fleet->await_model("heron", std::chrono::milliseconds(1)).error().code, Code::kDeadlineExceeded);
+}
+
+TEST_F(Library, members_are_at_least_ourselves) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto members = fleet->members();
+  ASSERT_TRUE(members);
+  ASSERT_EQ(members->size(), 1u);
+  EXPECT_TRUE(members->front().self);
+  EXPECT_EQ(members->front().id, fleet->id());
+}
+
+TEST_F(Library, calls_after_and_during_a_close_are_refused_and_never_hang) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  std::atomic<int> written = 0;
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 4; ++i) {
+    writers.emplace_back([&] {
+      while (fleet->add("count", 1)) ++written;
+    });
+  }
+  while (written < 20) std::this_thread::yield();
+  EXPECT_TRUE(fleet->close());
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(fleet->set("a", "b").error().code, Code::kUnavailable);
+  int told = 0;
+  EXPECT_FALSE(fleet->start({.model = "m"}, {}, [&told](const Result<Answer>& answer) { told += answer ? 100 : 1; }));
+  EXPECT_EQ(told, 1);
+  EXPECT_TRUE(fleet->close()) << "twice is once";
+}
+
+}  // namespace
+}  // namespace sedge::robot
