@@ -105,8 +105,10 @@ void TaskWorker::on_timer(Instant now) {
   }
   for (auto& [task, job] : jobs_) {
     if (job.last_sent + options_.heartbeat > now) continue;
-    send(job.owner, wire::MessageType::kTaskTokens,
-         wire::TaskTokens{.task = task, .attempt = job.attempt, .first = job.sent, .prompt_tokens = job.prompt_tokens, .tokens = {}});
+    send(
+        job.owner, wire::MessageType::kTaskTokens,
+        wire::TaskTokens{
+            .task = task, .attempt = job.attempt, .first = job.sent, .prompt_tokens = job.prompt_tokens, .tokens = {}});
     job.last_sent = now;
   }
   run_slices(now);

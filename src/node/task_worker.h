@@ -46,10 +46,10 @@ class TaskWorker {
   struct Job {
     NodeId owner;
     std::uint32_t attempt = 0;
-    std::uint32_t sent = 0;           // index of the next token to send
+    std::uint32_t sent = 0;  // index of the next token to send
     std::uint32_t credit = 0;
     std::uint32_t prompt_tokens = 0;
-    std::vector<env::Token> unsent;   // beyond the credit
+    std::vector<env::Token> unsent;  // beyond the credit
     Instant last_sent{};
     Duration prefill{};
     Duration decode{};
