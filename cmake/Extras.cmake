@@ -50,10 +50,20 @@ add_executable(heron-eval tools/heron_eval.cc)
 set_target_properties(heron-eval PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_link_libraries(heron-eval PRIVATE sedge_heron sedge_engine)
 if(EXISTS ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf)
+  add_test(NAME whole.heron_answers_a_chat
+    COMMAND sedge run ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf "scout two, hold position" --chat --local)
+  set_tests_properties(whole.heron_answers_a_chat PROPERTIES LABELS whole
+    PASS_REGULAR_EXPRESSION "^{\"do\":\"hold\",\"who\":\"scout-2\"}")
+  add_test(NAME whole.demo COMMAND sedge-demo ${CMAKE_BINARY_DIR}/demo)
+  set_tests_properties(whole.demo PROPERTIES LABELS whole RUN_SERIAL ON TIMEOUT 180)
   add_test(NAME whole.heron_understands_the_demo_sentences
     COMMAND heron-eval ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf ${CMAKE_SOURCE_DIR}/models/heron/eval/demo.jsonl
       --mistakes 5 --at-least 0.95)
 endif()
+foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is out of reach
+  add_test(NAME interop.${peer} COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/${peer}.sh $<TARGET_FILE:sedge>)
+  set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT 600)
+endforeach()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)
 
@@ -68,3 +78,10 @@ target_link_libraries(example-robot PRIVATE sedge::sedge)
 add_test(NAME whole.robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/robot_test.sh
   $<TARGET_FILE:sedge> $<TARGET_FILE:example-robot>)
 set_tests_properties(whole.robot PROPERTIES LABELS whole TIMEOUT 120 SKIP_RETURN_CODE 77)
+
+# Messages between two processes, through the library; `./dev bench messages` builds and runs it.
+add_executable(sedge-bench EXCLUDE_FROM_ALL bench/messages.cc demo/process.cc)
+set_target_properties(sedge-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_include_directories(sedge-bench PRIVATE demo)
+target_link_libraries(sedge-bench PRIVATE sedge::sedge sedge_base CLI11::CLI11 Threads::Threads)
+add_dependencies(sedge-bench sedge)

@@ -143,6 +143,16 @@ const ApiError kLeaving{503, "server_error", "this node is leaving the fleet; as
 
 }  // namespace
 
+// A task under way. The node's callbacks fill it, the coroutine empties it.
+struct Call {
+  TaskId task;
+  bool began = false;        // the first token is there
+  std::string text;          // not yet written
+  std::uint32_t tokens = 0;  // whose credit is not yet given back
+  std::optional<node::TaskResult> result;
+  bool gone = false;  // the client
+};
+
 class Connection;
 
 class HttpListener {
@@ -217,16 +227,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   // One request's parser is also where its headers and body stay until it is answered.
   using Parser = http::request_parser<http::string_body>;
-
-  // A task under way. The node's callbacks fill it, the coroutine empties it.
-  struct Call {
-    TaskId task;
-    bool began = false;        // the first token is there
-    std::string text;          // not yet written
-    std::uint32_t tokens = 0;  // whose credit is not yet given back
-    std::optional<node::TaskResult> result;
-    bool gone = false;  // the client
-  };
 
   // Each of these says whether the connection stays open.
   Awaitable<bool> exchange();

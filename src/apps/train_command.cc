@@ -21,7 +21,7 @@ Status exec_trainer(const std::vector<std::string>& arguments) {
   if (error || access(trainer.c_str(), X_OK) != 0) {
     return fail(Code::kFailedPrecondition,
                 "{} is not there: training is an optional part. Install it with\n"
-                "  apt-get install libtorch-dev libopenblas0-openmp\nand build again: ./dev build",
+                "  apt-get install libtorch-dev libopenblas0-openmp\nand build again: ./dev build --train",
                 trainer.string());
   }
   std::string name = trainer.string();

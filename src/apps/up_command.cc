@@ -64,7 +64,7 @@ Status up(const UpOptions& options) {
   if (runtime_options.log) {
     runtime_options.log(fmt::format("node {} ({}) listens on {}{}", runtime->node().options().name,
                                     runtime->node().id().short_hex(), runtime->listening().text(),
-                                    http ? ", HTTP on " + options.http : ""));
+                                    http ? ", HTTP on " + http->endpoint().text() : ""));
   }
   return runtime->run();
 }

@@ -142,7 +142,8 @@ void TaskOwner::no_place(Task& task, Instant now) {
                          task.request.spec.model);
   }
   task.result.retry_after = task.retry_after;
-  finish(id, Outcome::kRefused, std::move(reason), now);
+  // What an engine could not run, no waiting mends: a client must not be told to come back.
+  finish(id, task.engine_failed ? Outcome::kFailed : Outcome::kRefused, std::move(reason), now);
 }
 
 // The current attempt has failed. The server may still live (a gap): then it is told to stop.
@@ -223,6 +224,7 @@ void TaskOwner::on_done(NodeId from, const wire::TaskDone& done, Instant now) {
       return finish(done.task, Outcome::kDeadlineExceeded, done.message, now);
     case wire::TaskEnd::kFailed:
       task->refusal = done.message;
+      task->engine_failed = true;
       return give_up_attempt(*task, false, now);
   }
 }

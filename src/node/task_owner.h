@@ -124,6 +124,7 @@ class TaskOwner {
     std::optional<Instant> waiting_since;  // begun, and nobody can go on with it
     Duration step{};
     std::string refusal;
+    bool engine_failed = false;  // an attempt ended with an error, not with a refusal
     Duration retry_after{};
     TaskResult result;
   };
