@@ -27,6 +27,7 @@
 #include <thread>
 #include <vector>
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -110,6 +111,7 @@ struct Tally {
 };
 
 Status be_the_peer(const Options& options) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // whatever ends the parent ends this process too
   SEDGE_TRY(robot::Fleet fleet, own(robot::Fleet::open({.home = options.peer_home,
                                                         .listen = "127.0.0.1:0",
                                                         .seeds = {options.peer_seed},
@@ -264,8 +266,10 @@ class Meter {
       lock.unlock();
       const auto members = fleet_.members();
       const bool linked = members && std::ranges::any_of(*members, &robot::Member::linked);
-      return fail(Code::kDeadlineExceeded, "{} of {} messages were acknowledged, then nothing for {} s; the link is {}",
-                  before, options_.messages, kPatience.count(), linked ? "up" : "down");
+      return fail(Code::kDeadlineExceeded,
+                  "from {}: {} of {} messages were acknowledged, then nothing for {} s; the link is {}",
+                  from_callbacks_ ? "callbacks" : "a thread", before, options_.messages, kPatience.count(),
+                  linked ? "up" : "down");
     }
     return {};
   }

@@ -259,7 +259,11 @@ class Runtime::Loop {
       const NodeId to = send.to;
       const Status sent = send.datagram ? endpoint_->send_datagram(to, std::move(send.frame), at)
                                         : endpoint_->send(to, send.priority, std::move(send.frame), at);
-      if (!sent && sent.error().code == Code::kResourceExhausted) endpoint_->hangup(to, env::LinkDown::kTooSlow, at);
+      if (!sent && sent.error().code == Code::kResourceExhausted) {
+        say(fmt::format("node {} does not keep up: its queue is full, the link is cut and begun again",
+                        to.short_hex()));
+        endpoint_->hangup(to, env::LinkDown::kTooSlow, at);
+      }
     }
     for (const env::Dial& dial : out.dials) {
       const Status dialled = endpoint_->dial(dial, at);
