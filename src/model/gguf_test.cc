@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "model/testing/tiny_llama.h"
@@ -53,7 +54,9 @@ class Raw {
   Buffer bytes_;
 };
 
-fs::path scratch(std::string_view name) { return fs::path(::testing::TempDir()) / fmt::format("sedge_gguf_{}", name); }
+fs::path scratch(std::string_view name) {
+  return fs::path(::testing::TempDir()) / fmt::format("sedge_gguf_{}_{}", ::getpid(), name);
+}
 
 GgufWriter one_of_everything() {
   GgufWriter writer;

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <unistd.h>
 
 #include "model/import_source.h"
 #include "model/testing/tiny_llama.h"
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 // A folder that goes away with the test.
 class Scratch {
  public:
-  Scratch() : path_(fs::path(::testing::TempDir()) / fmt::format("sedge_import_{}", counter_++)) {
+  Scratch() : path_(fs::path(::testing::TempDir()) / fmt::format("sedge_import_{}_{}", ::getpid(), counter_++)) {
     fs::remove_all(path_);
     fs::create_directories(path_);
   }
