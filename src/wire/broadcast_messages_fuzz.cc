@@ -1,20 +1,8 @@
 // Any bytes as each message of the broadcast, type byte first, with the batch and the publications within; what
 // decodes has one encoding.
-#include "base/assert.h"
 #include "wire/broadcast_messages.h"
+#include "wire/comes_back.h"
 #include "wire/message_type.h"
-
-namespace {
-
-template <class T>
-std::optional<T> comes_back(sedge::Bytes bytes) {
-  auto message = sedge::wire::decode<T>(bytes);
-  if (!message) return std::nullopt;
-  SEDGE_ASSERT(sedge::wire::encode(*message) == sedge::to_buffer(bytes));
-  return std::move(*message);
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sedge::wire;

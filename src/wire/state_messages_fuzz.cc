@@ -1,17 +1,7 @@
 // Any bytes as each message about state, type byte first; what decodes has one encoding.
-#include "base/assert.h"
+#include "wire/comes_back.h"
 #include "wire/message_type.h"
 #include "wire/state_messages.h"
-
-namespace {
-
-template <class T>
-void comes_back(sedge::Bytes bytes) {
-  const auto message = sedge::wire::decode<T>(bytes);
-  if (message) SEDGE_ASSERT(sedge::wire::encode(*message) == sedge::to_buffer(bytes));
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sedge::wire;
