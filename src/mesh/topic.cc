@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "trust/grants.h"
+
 namespace sedge::mesh {
 
 namespace {
@@ -34,30 +36,11 @@ Status check(std::string_view text, bool filter) {
   return {};
 }
 
-// Takes the first level off; `more` tells whether others follow.
-std::string_view take_level(std::string_view& rest, bool& more) {
-  const std::size_t slash = rest.find('/');
-  more = slash != std::string_view::npos;
-  const std::string_view level = rest.substr(0, slash);
-  rest.remove_prefix(more ? slash + 1 : rest.size());
-  return level;
-}
-
 }  // namespace
 
 Status check_topic(std::string_view topic) { return check(topic, false); }
 Status check_filter(std::string_view filter) { return check(filter, true); }
 
-bool matches(std::string_view filter, std::string_view topic) {
-  bool more_filter = true, more_topic = true;
-  while (more_filter) {
-    const std::string_view wanted = take_level(filter, more_filter);
-    if (wanted == "#") return true;
-    if (!more_topic) return false;
-    const std::string_view level = take_level(topic, more_topic);
-    if (wanted != "+" && wanted != level) return false;
-  }
-  return !more_topic;
-}
+bool matches(std::string_view filter, std::string_view topic) { return trust::matches(filter, topic); }
 
 }  // namespace sedge::mesh
