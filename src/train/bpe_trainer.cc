@@ -130,15 +130,15 @@ class Merger {
   std::vector<Pair> touched_;
 };
 
-// Words with digits are cut at every digit, so that no pair has one.
-void count_words(std::string_view text, const model::PreTokenizer& pre, std::vector<std::string_view>& scratch,
-                 std::unordered_map<std::string, std::int64_t>& counts) {
+// Words with digits are cut at every digit, so that no pair has one; and at their space, if it is to stay alone.
+void count_words(std::string_view text, const model::PreTokenizer& pre, bool space_alone,
+                 std::vector<std::string_view>& scratch, std::unordered_map<std::string, std::int64_t>& counts) {
   scratch.clear();
   model::split_words(text, pre, scratch);
   for (const std::string_view word : scratch) {
     std::size_t begin = 0;
     for (std::size_t i = 0; i <= word.size(); ++i) {
-      const bool cut = i == word.size() || (word[i] >= '0' && word[i] <= '9');
+      const bool cut = i == word.size() || (word[i] >= '0' && word[i] <= '9') || (space_alone && word[i] == ' ');
       if (!cut) continue;
       if (i - begin > 1) ++counts[std::string(word.substr(begin, i - begin))];
       begin = i + 1;
@@ -172,7 +172,7 @@ Result<model::Vocab> train_bpe(const std::function<void(const std::function<void
   std::unordered_map<std::string, std::int64_t> counts;
   std::vector<std::string_view> scratch;
   const model::PreTokenizer& pre = *model::find_pre_tokenizer("gpt-2");
-  for_each_text([&](std::string_view text) { count_words(text, pre, scratch, counts); });
+  for_each_text([&](std::string_view text) { count_words(text, pre, options.space_alone, scratch, counts); });
   if (counts.empty()) return fail(Code::kInvalidArgument, "no text to make a vocabulary from");
 
   const std::map<std::string, std::int64_t> in_order(counts.begin(), counts.end());

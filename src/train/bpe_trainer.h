@@ -6,7 +6,8 @@
 //
 // Digits never merge: a number is spelled digit by digit whatever its neighbours are, which is what lets a small
 // model copy numbers that it has never seen. Since the merge list says so by itself, every runtime that knows the
-// "gpt-2" pre-tokenizer cuts text the same way.
+// "gpt-2" pre-tokenizer cuts text the same way. The same holds for `space_alone`: a space then never merges, so that a
+// word is the same tokens after a space, after a quotation mark and at the beginning, and to copy it is to repeat them.
 // Source: Sennrich et al. 2016; Radford et al. 2019 (bytes, pre-tokenizer).
 #pragma once
 
@@ -23,6 +24,7 @@ namespace sedge::train {
 struct BpeOptions {
   std::size_t vocab = 1024;  // tokens in all: 2 control, 256 bytes, the rest merges
   std::size_t pair_min = 2;  // a rarer pair is not worth a token: the vocabulary then stays smaller
+  bool space_alone = false;
   std::string chat_template;
 };
 

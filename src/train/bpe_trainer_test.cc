@@ -12,12 +12,12 @@
 namespace sedge::train {
 namespace {
 
-Result<model::Vocab> train_on(const std::vector<std::string>& texts, std::size_t vocab) {
+Result<model::Vocab> train_on(const std::vector<std::string>& texts, std::size_t vocab, bool space_alone = false) {
   return train_bpe(
       [&](const std::function<void(std::string_view)>& use) {
         for (const std::string& text : texts) use(text);
       },
-      {.vocab = vocab});
+      {.vocab = vocab, .space_alone = space_alone});
 }
 
 // The definition: count every pair anew for each merge.
@@ -73,6 +73,20 @@ TEST(BpeTrainer, digits_stay_single_whatever_is_frequent) {
   const auto tokenizer = model::Tokenizer::make(*vocab);
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ(tokenizer->encode("2020", {.add_special = false}).size(), 4U);
+}
+
+TEST(BpeTrainer, a_space_alone_makes_a_word_the_same_tokens_wherever_it_stands) {
+  const std::vector<std::string> texts(50, "guard the north gate {\"at\":\"north gate\"}");
+  const auto encode = [&](bool space_alone, std::string_view text) {
+    const auto tokenizer = model::Tokenizer::make(*train_on(texts, 330, space_alone));
+    return tokenizer->encode(text, {.add_special = false});
+  };
+  const auto word = encode(true, "north");
+  auto after_space = encode(true, " north");
+  ASSERT_EQ(after_space.size(), word.size() + 1);
+  after_space.erase(after_space.begin());
+  EXPECT_EQ(after_space, word);
+  EXPECT_EQ(encode(false, " north").size(), 1U);  // what it is without: one token that says nothing of "north"
 }
 
 TEST(BpeTrainer, the_vocabulary_survives_tokenizer_json_and_spells_any_bytes) {

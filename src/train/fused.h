@@ -102,6 +102,15 @@ struct AdamW {
   Bf16* half;  // the weights in bf16, or nullptr
 };
 
+// Momentum and decay of matrices that take a Muon step (train/muon.h); pointers to one matrix.
+struct Muon {
+  float lr, momentum, decay;
+  float clip;  // factor on the gradient
+  float *weights, *m;
+  const float* grads;
+  Bf16* half;  // the weights in bf16, or nullptr
+};
+
 template <class T>
 struct FusedOf {
   void (*add_norm)(const AddNorm<T>&, std::size_t begin, std::size_t end);
@@ -113,6 +122,9 @@ struct FusedOf {
   void (*gate)(const Gate<T>&, std::size_t begin, std::size_t end);
   void (*gate_backward)(const Gate<T>&, std::size_t begin, std::size_t end);
   void (*cross_entropy)(const CrossEntropy<T>&, std::size_t begin, std::size_t end);
+  void (*blend)(T* x, float a, const T* y, float b, std::size_t count);           // x = a·x + b·y
+  void (*scale)(const float* x, float by, T* y, std::size_t count);               // y = by·x
+  void (*muon)(const Muon&, const T* direction, float scale, std::size_t count);  // the step itself
 };
 
 struct Fused {
@@ -120,6 +132,7 @@ struct Fused {
   FusedOf<float> f32;
   FusedOf<Bf16> bf16;
   void (*adamw)(const AdamW&, std::size_t begin, std::size_t end);
+  void (*muon_momentum)(const Muon&, float* out, std::size_t count);  // Nesterov's, which looks one step ahead
   double (*sum_of_squares)(const float* x, std::size_t count);
   void (*to_bf16)(const float* x, Bf16* y, std::size_t count);
 

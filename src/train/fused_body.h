@@ -369,6 +369,34 @@ void adamw(const AdamW& op, std::size_t begin, std::size_t end) {
   for (std::size_t i = begin; i < end; ++i) op.half[i] = from_float<Bf16>(op.weights[i]);
 }
 
+void muon_momentum(const Muon& op, float* out, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float g = op.grads[i] * op.clip;
+    const float m = op.momentum * op.m[i] + g;
+    op.m[i] = m;
+    out[i] = g + op.momentum * m;
+  }
+}
+
+template <class T>
+void muon(const Muon& op, const T* direction, float scale, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    op.weights[i] -= op.lr * (scale * to_float(direction[i]) + op.decay * op.weights[i]);
+  }
+  if (op.half == nullptr) return;
+  for (std::size_t i = 0; i < count; ++i) op.half[i] = from_float<Bf16>(op.weights[i]);
+}
+
+template <class T>
+void blend(T* x, float a, const T* y, float b, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) x[i] = from_float<T>(a * to_float(x[i]) + b * to_float(y[i]));
+}
+
+template <class T>
+void scale(const float* x, float by, T* y, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = from_float<T>(by * x[i]);
+}
+
 double sum_of_squares(const float* x, std::size_t count) {
   double sum = 0;
   for (std::size_t i = 0; i < count; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -380,12 +408,15 @@ void to_bf16(const float* x, Bf16* y, std::size_t count) {
 }
 
 template <class T>
-constexpr FusedOf<T> kOf = {add_norm<T>, add_norm_backward<T>, attention<T>,    attention_backward<T>,
-                            gate<T>,     gate_backward<T>,     cross_entropy<T>};
+constexpr FusedOf<T> kOf = {add_norm<T>,      add_norm_backward<T>,
+                            attention<T>,     attention_backward<T>,
+                            gate<T>,          gate_backward<T>,
+                            cross_entropy<T>, blend<T>,
+                            scale<T>,         muon<T>};
 
 }  // namespace
 
 extern const Fused kFused;
-const Fused kFused = {SEDGE_FUSED_NAME, kOf<float>, kOf<Bf16>, adamw, sum_of_squares, to_bf16};
+const Fused kFused = {SEDGE_FUSED_NAME, kOf<float>, kOf<Bf16>, adamw, muon_momentum, sum_of_squares, to_bf16};
 
 }  // namespace sedge::train::SEDGE_FUSED_SET

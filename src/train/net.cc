@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/prng.h"
+#include "train/muon.h"
 
 namespace sedge::train {
 namespace {
@@ -46,19 +47,21 @@ std::vector<WeightSlot> weight_slots(const NetConfig& c) {
   const float into_residual = spread / std::sqrt(2.0F * static_cast<float>(c.layers));  // Radford et al. 2019, §2.3
   std::vector<WeightSlot> slots;
   std::size_t offset = 0;
-  const auto add = [&](std::string name, std::size_t rows, std::size_t cols, float deviation) {
-    slots.push_back({std::move(name), rows, cols, offset, deviation > 0, deviation});
+  const auto add = [&](std::string name, std::size_t rows, std::size_t cols, float deviation,
+                       std::vector<std::size_t> parts = {}) {
+    slots.push_back({std::move(name), rows, cols, offset, deviation > 0, std::move(parts), deviation});
     offset += round_up(rows * cols, 16);
   };
+  const std::size_t kv = c.kv_heads * c.head_dim();
   add("embedding", c.vocab, c.dim, spread);
   for (std::size_t l = 0; l < c.layers; ++l) {
     const auto name = [l](std::string_view part) { return fmt::format("layer.{}.{}", l, part); };
     add(name("attention_norm"), 1, c.dim, 0);
-    add(name("qkv"), c.qkv(), c.dim, spread);
-    add(name("attention_out"), c.dim, c.dim, into_residual);
+    add(name("qkv"), c.qkv(), c.dim, spread, {c.dim, kv, kv});
+    add(name("attention_out"), c.dim, c.dim, into_residual, {c.dim});
     add(name("ffn_norm"), 1, c.dim, 0);
-    add(name("gate_up"), 2 * c.ffn, c.dim, spread);
-    add(name("down"), c.dim, c.ffn, into_residual);
+    add(name("gate_up"), 2 * c.ffn, c.dim, spread, {c.ffn, c.ffn});
+    add(name("down"), c.dim, c.ffn, into_residual, {c.dim});
   }
   add("output_norm", 1, c.dim, 0);
   return slots;
@@ -100,7 +103,7 @@ class NetOf final : public Net {
   }
   StepResult forward(const Batch& batch, std::vector<std::uint8_t>* right) override;
   void backward(const Batch& batch) override;
-  void update(AdamW step, std::span<float> m, std::span<float> v) override;
+  void update(AdamW adamw, const std::optional<Muon>& muon, std::span<float> m, std::span<float> v) override;
 
  private:
   // What the forward pass of one layer leaves for the backward pass.
@@ -148,6 +151,10 @@ class NetOf final : public Net {
   void scatter(const Batch& batch, const T* dattended);
   void layer_forward(std::size_t l, const Batch& batch, const float* x_in, const T* add);
   void layer_backward(std::size_t l, const Batch& batch, bool first);
+  struct Part {  // a matrix of a slot
+    std::size_t offset = 0, rows = 0, cols = 0;
+  };
+  void muon_step(const Part& part, Muon step, std::span<float> m, Orthogonalizer<T>& scratch);
   void weight_gradient(const WeightSlot& slot, const Matrix<T>& dy, const Matrix<T>& x);
   StepResult score(const Batch& batch, std::vector<std::uint8_t>* right);
   std::size_t rows_of(std::size_t l) const { return l + 1 == config_.layers ? counted_ : capacity_; }
@@ -167,6 +174,8 @@ class NetOf final : public Net {
   // Past the last attention only the counted rows go on: x, attended and everything after have counted_ rows.
   Plane<float> x_last_, x_out_, rstd_out_, dx_, dx_counted_;
   Plane<T> attended_last_, branch_, h_out_, logits_, dh_, dwide_, dweight_;
+  std::vector<Part> parts_;
+  std::vector<Orthogonalizer<T>> orthogonalizers_;  // one a worker
   std::size_t counted_ = 0;  // counted rows, rounded up to whole groups: few shapes, each planned once by the library
   std::vector<std::uint32_t> rows_;
   std::vector<std::int32_t> targets_;
@@ -206,6 +215,16 @@ NetOf<T>::NetOf(const NetConfig& config, std::size_t capacity, Backend& backend)
   if (sizeof(T) == sizeof(Bf16)) half_ = std::make_unique<Plane<Bf16>>(weights_.size());
   layers_.reserve(config.layers);
   for (std::size_t l = 0; l < config.layers; ++l) layers_.emplace_back(config, capacity);
+  for (const WeightSlot& slot : slots_) {
+    std::size_t offset = slot.offset;
+    for (const std::size_t rows : slot.parts) {
+      parts_.push_back({offset, rows, slot.cols});
+      offset += rows * slot.cols;
+    }
+  }
+  for (std::size_t w = 0; w < backend.threads(); ++w) {
+    orthogonalizers_.emplace_back(backend, std::max(config.dim, config.ffn) * config.dim, config.dim);
+  }
   const std::size_t half = config.head_dim() / 2;
   for (std::size_t i = 0; i < config.context; ++i) {
     for (std::size_t d = 0; d < half; ++d) {
@@ -440,20 +459,44 @@ void NetOf<T>::backward(const Batch& batch) {
   });
 }
 
+// One matrix by one worker. Gradients are spent once the moments have them: their place holds the momentum.
 template <class T>
-void NetOf<T>::update(AdamW step, std::span<float> m, std::span<float> v) {
-  step.weights = weights_.get();
-  step.grads = gradients_.get();
-  step.m = m.data();
-  step.v = v.data();
-  step.half = half_ ? half_->get() : nullptr;
-  const float decay = step.decay;
+void NetOf<T>::muon_step(const Part& part, Muon step, std::span<float> m, Orthogonalizer<T>& scratch) {
+  const std::size_t count = part.rows * part.cols;
+  step.weights = weights_.get() + part.offset;
+  step.grads = gradients_.get() + part.offset;
+  step.m = m.data() + part.offset;
+  step.half = half_ ? half_->get() + part.offset : nullptr;
+  float* const momentum = gradients_.get() + part.offset;
+  fused_.muon_momentum(step, momentum, count);
+  const auto norm = static_cast<float>(std::sqrt(fused_.sum_of_squares(momentum, count)));
+  const Matrix<T> direction = scratch.place(part.rows, part.cols);
+  of_.scale(momentum, 1.0F / (norm + 1e-7F), direction.data, count);
+  scratch.run(direction);
+  of_.muon(step, direction.data, muon_scale(part.rows, part.cols), count);
+}
+
+template <class T>
+void NetOf<T>::update(AdamW adamw, const std::optional<Muon>& muon, std::span<float> m, std::span<float> v) {
+  adamw.weights = weights_.get();
+  adamw.grads = gradients_.get();
+  adamw.m = m.data();
+  adamw.v = v.data();
+  adamw.half = half_ ? half_->get() : nullptr;
+  const float decay = adamw.decay;
+  if (muon) {
+    // Matrices this small keep one thread busy, and two would wait for each other in every product.
+    backend_.parallel(parts_.size(), [&](std::size_t task, std::size_t worker) {
+      muon_step(parts_[task], *muon, m, orthogonalizers_[worker]);
+    });
+  }
   for (const WeightSlot& slot : slots_) {
-    step.decay = slot.decays ? decay : 0.0F;
+    if (muon && !slot.parts.empty()) continue;
+    adamw.decay = slot.decays ? decay : 0.0F;
     constexpr std::size_t kPart = 1 << 16;
     backend_.parallel((slot.count() + kPart - 1) / kPart, [&](std::size_t task, std::size_t) {
       const std::size_t begin = slot.offset + task * kPart;
-      fused_.adamw(step, begin, std::min(begin + kPart, slot.offset + slot.count()));
+      fused_.adamw(adamw, begin, std::min(begin + kPart, slot.offset + slot.count()));
     });
   }
 }

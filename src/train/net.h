@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,8 +36,9 @@ struct NetConfig {
 struct WeightSlot {
   std::string name;  // "embedding", "layer.0.qkv", ...
   std::size_t rows = 0, cols = 0, offset = 0;
-  bool decays = false;  // gains of norms do not
-  float spread = 0;     // standard deviation at the start; 0: all ones
+  bool decays = false;             // gains of norms do not
+  std::vector<std::size_t> parts;  // rows of the matrices that stand in it one above the other; none: not a product's
+  float spread = 0;                // standard deviation at the start; 0: all ones
   std::size_t count() const { return rows * cols; }
 };
 
@@ -77,8 +79,8 @@ class Net {
   // After forward: fills gradients() of the mean loss.
   virtual void backward(const Batch& batch) = 0;
 
-  // One AdamW step; the `weights`, `grads` and `half` of `step` are filled in here.
-  virtual void update(AdamW step, std::span<float> m, std::span<float> v) = 0;
+  // One step: matrices by `muon` when there is one, all else by `adamw`, whose pointers are filled in here.
+  virtual void update(AdamW adamw, const std::optional<Muon>& muon, std::span<float> m, std::span<float> v) = 0;
 };
 
 enum class Precision : std::uint8_t { kF32, kBf16 };

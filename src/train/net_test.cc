@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/prng.h"
+#include "train/muon.h"
 
 namespace sedge::train {
 namespace {
@@ -103,7 +104,9 @@ TEST(Net, bf16_gives_the_same_loss_and_gradient_to_its_precision) {
   EXPECT_GT(dot / std::sqrt(left * right), 0.995);
 }
 
-TEST(Net, learns_a_batch_by_heart) {
+class Learning : public testing::TestWithParam<bool> {};
+
+TEST_P(Learning, gets_a_batch_by_heart) {
   Fixture f;
   const Batch batch = some_batch(5);
   std::vector<float> m(f.net->weights().size()), v(m.size());
@@ -115,11 +118,57 @@ TEST(Net, learns_a_batch_by_heart) {
     op.lr = 3e-3F, op.beta1 = 0.9F, op.beta2 = 0.95F, op.epsilon = 1e-8F, op.clip = 1.0F;
     op.unbias1 = 1.0F / (1.0F - std::pow(0.9F, static_cast<float>(step)));
     op.unbias2 = 1.0F / (1.0F - std::pow(0.95F, static_cast<float>(step)));
-    f.net->update(op, m, v);
+    const Muon muon{op.lr, 0.95F, 0.0F, op.clip, nullptr, nullptr, nullptr, nullptr};
+    f.net->update(op, GetParam() ? std::optional(muon) : std::nullopt, m, v);
   }
   const StepResult after = f.net->forward(batch);
   EXPECT_LT(after.loss, 0.1 * before);
   EXPECT_EQ(after.hits, batch.rows.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(By, Learning, testing::Bool(),
+                         [](const auto& muon) { return std::string(muon.param ? "muon" : "adamw"); });
+
+// Whatever a matrix' singular values were, the step's are about 1, and the directions stay: tall, wide and square.
+TEST(Muon, a_step_goes_all_directions_of_the_momentum_alike) {
+  const auto backend = make_plain_backend();
+  Prng prng(3);
+  for (const auto& [rows, cols] : {std::pair{24UZ, 16UZ}, {16UZ, 24UZ}, {16UZ, 16UZ}}) {
+    std::vector<float> values(rows * cols);
+    double squares = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double stretch = i % cols == 0 ? 20 : 1;  // one direction far longer than the others
+      values[i] = static_cast<float>(stretch * (prng.uniform() - 0.5));
+      squares += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    }
+    for (float& x : values) x /= static_cast<float>(std::sqrt(squares));
+    const std::vector<float> before = values;
+    Orthogonalizer<float> orthogonalizer(*backend, values.size(), std::min(rows, cols));
+    orthogonalizer.run(matrix(values.data(), rows, cols));
+    // |xᵀu| of a unit vector u along the smaller side lies between the smallest and the largest singular value.
+    const bool tall = rows > cols;
+    for (int trial = 0; trial < 50; ++trial) {
+      std::vector<double> u(std::min(rows, cols)), image(std::max(rows, cols), 0.0);
+      double length = 0, image_length = 0;
+      for (double& x : u) {
+        x = prng.uniform() - 0.5;
+        length += x * x;
+      }
+      for (std::size_t i = 0; i < image.size(); ++i) {
+        for (std::size_t k = 0; k < u.size(); ++k) {
+          const std::size_t at = tall ? i * cols + k : k * cols + i;
+          image[i] += static_cast<double>(values[at]) * u[k] / std::sqrt(length);
+        }
+        image_length += image[i] * image[i];
+      }
+      EXPECT_GT(std::sqrt(image_length), 0.5) << rows << " x " << cols;
+      EXPECT_LT(std::sqrt(image_length), 1.3) << rows << " x " << cols;
+    }
+    double dot = 0;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      dot += static_cast<double>(before[i]) * static_cast<double>(values[i]);
+    EXPECT_GT(dot, 0);  // downhill stays downhill
+  }
 }
 
 // Every row of the table against the portable one: one step's loss and gradient need all kernels.

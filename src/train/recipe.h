@@ -21,6 +21,7 @@ struct Recipe {
   // model
   std::size_t dim = 256, layers = 4, heads = 8, kv_heads = 4, ffn = 512, vocab = 1024, context = 512;
   double rope_base = 10000;
+  std::string spaces = "joined";  // to the word that follows, as GPT-2 has them, or "alone"
   // data; paths are relative to the current directory
   std::vector<std::string> train, valid;
   std::string corpus;  // a built-in corpus to write first: "heron"
@@ -31,6 +32,8 @@ struct Recipe {
   std::size_t steps = 1000, batch = 4096;  // batch in tokens
   double lr = 2e-3, lr_final = 0;          // peak, and at the end as a fraction of the peak
   std::size_t warmup = 100;                // steps
+  std::string optimizer = "adamw";         // or "muon": for the matrices of the layers
+  double momentum = 0.95;                  // Muon's
   double decay = 0.1, beta1 = 0.9, beta2 = 0.95, clip = 1.0;
   std::size_t seed = 1;
   std::string precision = "auto";                                           // f32, bf16

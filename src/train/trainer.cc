@@ -132,8 +132,9 @@ Status Run::start_anew() {
         use(example.completion);
       }
     };
-    SEDGE_TRY(const model::Vocab vocab,
-              train_bpe(for_each_text, {.vocab = recipe_.vocab, .chat_template = recipe_.chat_template}));
+    SEDGE_TRY(const model::Vocab vocab, train_bpe(for_each_text, {.vocab = recipe_.vocab,
+                                                                  .space_alone = recipe_.spaces == "alone",
+                                                                  .chat_template = recipe_.chat_template}));
     say("vocabulary of {} tokens from {} examples", vocab.tokens.size(), examples_.size());
     state_.tokenizer = tokenizer_json(vocab);
     state_.tokenizer_config = tokenizer_config_json(vocab);
@@ -218,7 +219,18 @@ Status Run::step(Net& net, Batcher& batcher, Batch& batch) {
   op.unbias1 = static_cast<float>(1 / (1 - std::pow(recipe_.beta1, done)));
   op.unbias2 = static_cast<float>(1 / (1 - std::pow(recipe_.beta2, done)));
   op.clip = static_cast<float>(std::min(1.0, recipe_.clip / std::max(1e-12, std::sqrt(squares))));
-  net.update(op, state_.m, state_.v);
+  std::optional<Muon> matrices;
+  if (recipe_.optimizer == "muon") {
+    matrices = {.lr = op.lr,
+                .momentum = static_cast<float>(recipe_.momentum),
+                .decay = op.decay,
+                .clip = op.clip,
+                .weights = nullptr,
+                .m = nullptr,
+                .grads = nullptr,
+                .half = nullptr};
+  }
+  net.update(op, matrices, state_.m, state_.v);
   log_ << fmt::format("{{\"step\":{},\"loss\":{:.9g},\"norm\":{:.9g},\"lr\":{:.6g}}}\n", state_.step, result.loss,
                       std::sqrt(squares), lr);
   tokens_ += batch.sequences.back().begin + batch.sequences.back().length;

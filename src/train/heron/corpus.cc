@@ -25,6 +25,7 @@ namespace {
 constexpr std::size_t kHeldOutCount = 1000;
 constexpr std::uint64_t kHeldOutOneIn = 40;
 constexpr double kTypoChance = 0.05;
+constexpr double kTypoChanceTrained = 0.12;  // rarer than that they are hardly learnt
 constexpr std::size_t kSentenceBytesMax = 220;
 
 char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
@@ -84,9 +85,9 @@ void write_with_care(Expansion& out, Prng& prng) {
   if (is_letter(out.text.back()) && prng.chance(0.75)) out.text += prng.chance(0.05) ? '!' : '.';
 }
 
-std::string write_sentence(Expansion out, Prng& prng) {
+std::string write_sentence(Expansion out, double typo_chance, Prng& prng) {
   while (!out.text.empty() && out.text.back() == ' ') erase_at(out, out.text.size() - 1);
-  if (prng.chance(kTypoChance)) add_typo(out, prng);
+  if (prng.chance(typo_chance)) add_typo(out, prng);
   const std::uint64_t style = prng.below(20);
   if (style < 8 || style >= 13) {
     // heard and hasty sentences have no capitals, except that hasty writers now and then keep those of names
@@ -139,7 +140,7 @@ std::vector<Example> generate(std::uint64_t seed, std::size_t count, Split split
     Expansion made = expand(prng, split == Split::kHeldOutTemplates);
     Example example{"", made.action, made.template_id};
     const bool held_out = made.held_out;
-    example.sentence = write_sentence(std::move(made), prng);
+    example.sentence = write_sentence(std::move(made), split == Split::kTrain ? kTypoChanceTrained : kTypoChance, prng);
     if (example.sentence.size() > kSentenceBytesMax) continue;
     if ((split == Split::kHeldOutTemplates) != held_out) continue;
     if (split != Split::kHeldOutTemplates &&
