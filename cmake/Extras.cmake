@@ -66,6 +66,8 @@ foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is o
 endforeach()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)
+add_test(NAME whole.interfaces COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/interfaces.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.interfaces PROPERTIES LABELS whole TIMEOUT 300 SKIP_RETURN_CODE 77)
 
 # The C++ library: include/sedge/ and nothing of src/ is seen by who links it. The name `sedge` is the program's.
 add_library(sedge_lib INTERFACE)

@@ -295,17 +295,17 @@ class Demo {
                  sentence.text);
       if (!right) fmt::print("      got      {}\n      expected {}\n", text, json::write(sentence.action));
       std::fflush(stdout);
-      if (action) SEDGE_CHECK(give_order(entry, number, *action));
+      if (action) SEDGE_CHECK(give_order(entry, number, std::string(result.at("task").as_string()), *action));
     }
     SEDGE_CHECK(wait_until("all orders arrived", 5000, [&] { return missing_orders() == 0; }));
     return close_missions();
   }
 
-  // To the agents' topics and onto the mission board, which every node holds.
-  Status give_order(const Member& entry, int number, const json::Value& action) {
+  // To the agents' topics, once for the task, and onto the mission board, which every node holds.
+  Status give_order(const Member& entry, int number, const std::string& task, const json::Value& action) {
     const std::string order = json::write(json::Object{{"order", number}, {"action", action}});
     for (const std::string& topic : topics_of(action)) {
-      SEDGE_CHECK(apps::ask_once(entry.home, {{"op", "pub"}, {"topic", topic}, {"payload", order}}));
+      SEDGE_CHECK(apps::ask_once(entry.home, {{"op", "pub"}, {"topic", topic}, {"payload", order}, {"once", task}}));
       published_.insert(order);
     }
     SEDGE_CHECK(apps::ask_once(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles every header alone. Headers unchanged since they last passed are skipped (by content, per build folder).
+# Compiles every header alone, with clang: the build itself is g++'s, and what only one of them takes is found here. Headers unchanged since they last passed are skipped (by content, per build folder).
 # Usage: check_headers.sh BUILD_DIR
 set -euo pipefail
 build=$1
@@ -18,9 +18,9 @@ PY
 check_one() {
   local header=$1
   local stamp
-  stamp=$stamps/$(echo "$flags $(cat "$header")" | sha256sum | cut -c1-32)
+  stamp=$stamps/$(echo "clang++-19 $flags $(cat "$header")" | sha256sum | cut -c1-32)
   [ -e "$stamp" ] && return 0
-  eval "ccache g++ $flags -fsyntax-only -Wall -Wextra -x c++ -include '$header' /dev/null" || {
+  eval "ccache clang++-19 $flags -fsyntax-only -Wall -Wextra -x c++ -include '$header' /dev/null" || {
     echo "$header does not compile alone"
     return 1
   }

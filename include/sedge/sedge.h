@@ -113,6 +113,7 @@ struct Question {
   double top_p = 1;
   std::uint64_t seed = 0;
   std::vector<std::string> stops;
+  std::vector<std::string> publish;  // topics: the answer or fallback is published there, heard once for this task
 };
 
 struct Answer {
@@ -146,7 +147,8 @@ class Fleet {
   std::string address() const;  // where it listens
 
   // Topics are levels joined by '/'; in filters '+' is one level and a final '#' all that follow.
-  // Errors: InvalidArgument; PermissionDenied (publish). A message is at most 60 KiB.
+  // Errors: InvalidArgument; PermissionDenied (publish); ResourceExhausted (publish): a neighbour does not keep up,
+  // nothing was sent, try again a little later. A message is at most 60 KiB.
   Status publish(std::string_view topic, std::string_view payload, Publish options = {});
   Result<SubscriptionId> subscribe(std::string_view filter, std::function<void(const Message&)> callback);
   void unsubscribe(SubscriptionId id);
@@ -169,6 +171,7 @@ class Fleet {
   // Asks the fleet's fastest fitting node, and goes on elsewhere when that one dies. `on_text` gets the text as it
   // comes. Errors: NotFound: no node offers the model; ResourceExhausted: refused, the message says why and when to
   // retry; DeadlineExceeded; Unavailable: it failed on the way; Cancelled. With a fallback the first four are answers.
+  // InvalidArgument: no engine could run it, or a topic is malformed; PermissionDenied: this node may not.
   using OnText = std::function<void(std::string_view text)>;
   Result<Answer> ask(Question question, OnText on_text = {});
   // The same without waiting: `on_answer` is called exactly once, possibly within this call. Returns the task's id.

@@ -44,6 +44,27 @@ Result<std::string> text_field(const json::Object& request, std::string_view key
   return optional_field(request, key, std::move(fallback), json::get_string);
 }
 
+Result<std::vector<std::string>> text_list(const json::Object& request, std::string_view key) {
+  std::vector<std::string> texts;
+  if (!request.contains(key) || request.at(key).is_null()) return texts;
+  const auto* list = request.at(key).if_array();
+  if (list == nullptr) return fail(Code::kInvalidArgument, "field '{}' is not a list", key);
+  for (const json::Value& each : *list) {
+    if (!each.is_string()) return fail(Code::kInvalidArgument, "field '{}' is a list of texts", key);
+    texts.emplace_back(each.get_string());
+  }
+  return texts;
+}
+
+Result<std::optional<TaskId>> optional_id(const json::Object& request, std::string_view key) {
+  if (!request.contains(key) || request.at(key).is_null()) return std::nullopt;
+  SEDGE_TRY(const std::string text, json::get_string(request, key));
+  const auto bytes = from_hex(text);
+  auto id = bytes ? id_from_bytes<TaskId>(*bytes) : Result<TaskId>(std::unexpected(bytes.error()));
+  if (!id || id->is_zero()) return fail(Code::kInvalidArgument, "field '{}' is 32 hex digits, not all 0", key);
+  return *id;
+}
+
 json::Object value_object(const std::string& path, const std::optional<crdt::Value>& value) {
   json::Object object{{"path", path}};
   if (!value) {
@@ -147,7 +168,9 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   SEDGE_TRY(const std::string payload, json::get_string(request, "payload"));
   SEDGE_TRY(const bool retain, optional_field(request, "retain", false, json::get_bool));
   SEDGE_TRY(const bool reliable, optional_field(request, "reliable", true, json::get_bool));
-  runtime.node().publish(topic, as_bytes(payload), {.reliable = reliable}, retain, acknowledge(session),
+  SEDGE_TRY(const auto once, optional_id(request, "once"));
+  if (retain && once) return fail(Code::kInvalidArgument, "a retained value is the topic's last: it has no 'once'");
+  runtime.node().publish(topic, as_bytes(payload), {.reliable = reliable, .once = once}, retain, acknowledge(session),
                          platform::now());
   return {};
 }
@@ -178,12 +201,7 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
     task.spec.prompt = prompt;
   SEDGE_TRY(task.spec.tokens_max, optional_field(request, "max_tokens", std::uint32_t{256}, json::get_uint));
   SEDGE_TRY(task.spec.tokens_min, optional_field(request, "min_tokens", std::uint32_t{0}, json::get_uint));
-  if (const auto* stops = request.if_contains("stops"); stops != nullptr && stops->is_array()) {
-    for (const json::Value& each : stops->get_array()) {
-      if (!each.is_string()) return fail(Code::kInvalidArgument, "a stop is a text");
-      task.spec.stops.emplace_back(each.get_string());
-    }
-  }
+  SEDGE_TRY(task.spec.stops, text_list(request, "stops"));
   env::Sampling& sampling = task.spec.sampling;
   SEDGE_TRY(sampling.temperature, optional_field(request, "temperature", 0.0, json::get_double));
   SEDGE_TRY(sampling.top_k, optional_field(request, "top_k", std::uint32_t{0}, json::get_uint));
@@ -196,6 +214,9 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
   if (deadline_ms > 0) task.deadline = Duration(static_cast<std::int64_t>(deadline_ms * 1e6));
   SEDGE_TRY(const std::string fallback, text_field(request, "fallback", ""));
   if (request.contains("fallback")) task.fallback = fallback;
+  SEDGE_TRY(const auto id, optional_id(request, "task"));
+  task.id = id.value_or(TaskId{});
+  SEDGE_TRY(task.publish, text_list(request, "publish"));
   SEDGE_TRY(task.fallback_last_good, optional_field(request, "fallback_last_good", false, json::get_bool));
   return task;
 }
@@ -239,11 +260,14 @@ Status op_run(platform::Runtime& runtime, const json::Object& request, const Ses
       session->answer({{"token", token.id}, {"text", token.bytes}, {"index", index++}, {"served_by", server}});
     }
   };
-  options.on_result = [session, &node](const node::TaskResult& result) {
+  const auto ended = std::make_shared<bool>(false);
+  options.on_result = [session, &node, ended](const node::TaskResult& result) {
+    *ended = true;
     session->answer({{"result", result_object(node, result)}});
     session->end();
   };
   *id = node.run(std::move(task), std::move(options), platform::now());
+  if (*ended) return {};  // refused at once: a task of that id may be another client's
   session->on_close.emplace_back([&runtime, id] { runtime.node().cancel(*id, platform::now()); });
   return {};
 }
@@ -257,12 +281,10 @@ Status op_invite(platform::Runtime& runtime, const json::Object& request, const 
   SEDGE_TRY(const std::string name, text_field(request, "name", ""));
   std::optional<trust::Grants> grants;
   if (request.contains("grants")) {
-    const auto* list = request.at("grants").if_array();
-    if (list == nullptr) return fail(Code::kInvalidArgument, "field 'grants' is not a list");
+    SEDGE_TRY(const auto texts, text_list(request, "grants"));
     std::vector<trust::Grant> parsed;
-    for (const json::Value& each : *list) {
-      if (!each.is_string()) return fail(Code::kInvalidArgument, "a grant is a text such as pub:telemetry/#");
-      SEDGE_TRY(trust::Grant grant, trust::parse_grant(std::string_view(each.get_string())));
+    for (const std::string& text : texts) {
+      SEDGE_TRY(trust::Grant grant, trust::parse_grant(text));
       parsed.push_back(std::move(grant));
     }
     if (!parsed.empty()) grants = trust::Grants(std::move(parsed));

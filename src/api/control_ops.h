@@ -12,7 +12,8 @@
 
 namespace sedge::api {
 
-// One client. Operations answer through it, at once or later; `on_close` undoes what still runs when the client goes.
+// One client's request under way; its next one waits. Operations answer through it, at once or later; `on_close`
+// undoes what still runs when the client goes.
 class ControlSession {
  public:
   virtual ~ControlSession() = default;

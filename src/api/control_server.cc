@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
@@ -23,6 +24,7 @@ using Socket = asio::local::stream_protocol::socket;
 
 constexpr std::size_t kRequestBytesMax = 1 << 20;
 constexpr std::size_t kQueuedBytesMax = 16 << 20;  // a client that stops reading is dropped here
+constexpr std::size_t kWaitingMax = 16;            // requests behind one that goes on
 constexpr std::size_t kClientsMax = 64;
 
 class Client final : public ControlSession, public std::enable_shared_from_this<Client> {
@@ -48,9 +50,13 @@ class Client final : public ControlSession, public std::enable_shared_from_this<
     out_.push_back(std::move(text));
     write();
   }
+  // The next request begins only now: answers carry no number, so two requests' answers must not mix.
   void end() override {
     on_close.clear();
     answer({{"end", true}});
+    busy_ = false;
+    if (closed_ || waiting_.empty()) return;
+    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->next(); });
   }
   void fail(const Error& error) override {
     answer({{"error", json::Object{{"code", std::string(code_name(error.code))}, {"message", error.message}}}});
@@ -64,9 +70,19 @@ class Client final : public ControlSession, public std::enable_shared_from_this<
       const auto data = self->in_.data();
       const std::string line(asio::buffers_begin(data), asio::buffers_begin(data) + static_cast<std::ptrdiff_t>(bytes));
       self->in_.consume(bytes);
-      self->handle(line);
-      if (!self->closed_) self->read();
+      if (self->waiting_.size() >= kWaitingMax) return self->close();
+      self->waiting_.push_back(line);
+      self->next();
+      if (!self->closed_) self->read();  // even while it waits: this is how we learn that the client has gone
     });
+  }
+
+  void next() {
+    if (busy_ || closed_ || waiting_.empty()) return;
+    busy_ = true;
+    const std::string line = std::move(waiting_.front());
+    waiting_.pop_front();
+    handle(line);
   }
 
   void handle(const std::string& line) {
@@ -93,6 +109,8 @@ class Client final : public ControlSession, public std::enable_shared_from_this<
   Socket socket_;
   platform::Runtime& runtime_;
   asio::streambuf in_;
+  std::deque<std::string> waiting_;  // requests
+  bool busy_ = false;                // one is under way
   std::deque<std::string> out_;
   std::size_t queued_bytes_ = 0;
   bool writing_ = false;

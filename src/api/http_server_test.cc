@@ -15,11 +15,10 @@
 
 #include <gtest/gtest.h>
 
+#include "api/testing.h"
 #include "base/json.h"
-#include "platform/home.h"
 #include "platform/runtime.h"
 #include "support/test_data.h"
-#include "trust/testing.h"
 
 namespace sedge::api {
 namespace {
@@ -127,20 +126,11 @@ class Client {
 class Server {
  public:
   explicit Server(std::vector<std::filesystem::path> models = {}, std::string token = {}) {
-    char pattern[] = "/tmp/sedge-http-test-XXXXXX";
-    home_ = ::mkdtemp(pattern);
-    trust::testing::Fleet fleet(7);
-    const auto member = fleet.enrol("tester");
-    using enum trust::HomeFile;
-    const std::pair<trust::HomeFile, std::string> files[] = {
-        {kNodeKey, trust::encode_key(kNodeKey, member.keys.secret)},
-        {kNodeCertificate, trust::encode_node_certificate(member.chain)},
-        {kFleetRoot, trust::encode_root(fleet.root.public_key)},
-        {kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
-    };
-    for (const auto& [file, text] : files) EXPECT_TRUE(platform::write_home_file(home_, file, text));
-    auto runtime = platform::Runtime::open(
-        {.home = home_, .listen = "127.0.0.1:0", .models = std::move(models), .engine_threads = 1, .beacons = false});
+    auto runtime = platform::Runtime::open({.home = home_.path,
+                                            .listen = "127.0.0.1:0",
+                                            .models = std::move(models),
+                                            .engine_threads = 1,
+                                            .beacons = false});
     EXPECT_TRUE(runtime) << (runtime ? "" : runtime.error().message);
     if (!runtime) return;
     runtime_ = std::move(*runtime);
@@ -156,7 +146,6 @@ class Server {
     if (loop_.joinable()) loop_.join();
     http_.reset();
     runtime_.reset();
-    std::filesystem::remove_all(home_);
   }
 
   // Our own offer is an entry like any other: there once it is durable.
@@ -179,7 +168,7 @@ class Server {
   std::uint16_t port = 0;
 
  private:
-  std::filesystem::path home_;
+  testing::Home home_;
   std::unique_ptr<platform::Runtime> runtime_;
   std::unique_ptr<HttpServer> http_;
   std::thread loop_;

@@ -109,6 +109,7 @@ Result<node::TaskRequest> request_of(Question question) {
   if (question.deadline) task.deadline = *question.deadline;
   task.fallback = std::move(question.fallback);
   task.fallback_last_good = question.fallback_last_good;
+  task.publish = std::move(question.publish);
   return task;
 }
 
@@ -132,6 +133,8 @@ Result<Answer> answer_of(const node::Node& node, const std::string& model, const
                                                         {Outcome::kCancelled, Code::kCancelled}};
   Error error{std::ranges::find(kCodes, result.outcome, &std::pair<Outcome, Code>::first)->second, result.reason};
   if (result.outcome == Outcome::kRefused && !offered(node, model)) error.code = Code::kNotFound;
+  if (result.code == sedge::Code::kInvalidArgument) error.code = Code::kInvalidArgument;
+  if (result.code == sedge::Code::kPermissionDenied) error.code = Code::kPermissionDenied;
   if (result.retry_after > Duration::zero())
     error.message += fmt::format("; retry in {:.0f} ms", to_ms(result.retry_after));
   return std::unexpected(std::move(error));

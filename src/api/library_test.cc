@@ -5,38 +5,20 @@
 
 #include <gtest/gtest.h>
 
-#include "platform/home.h"
+#include "api/testing.h"
 #include "sedge/sedge.h"
-#include "trust/home.h"
-#include "trust/testing.h"
 
 namespace sedge::robot {
 namespace {
 
-// A home that belongs to a fleet of one, and the Fleet that lives in it.
 class Library : public testing::Test {
  protected:
-  Library() {
-    using trust::HomeFile;
-    trust::testing::Fleet fleet(7);
-    const auto member = fleet.enrol("rover");
-    const std::pair<HomeFile, std::string> files[] = {
-        {HomeFile::kFleetRoot, trust::encode_root(fleet.root.public_key)},
-        {HomeFile::kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
-        {HomeFile::kNodeKey, trust::encode_key(HomeFile::kNodeKey, member.keys.secret)},
-        {HomeFile::kNodeCertificate, trust::encode_node_certificate(member.chain)}};
-    EXPECT_TRUE(platform::make_home(home_));
-    for (const auto& [file, text] : files) EXPECT_TRUE(platform::write_home_file(home_, file, text));
-  }
-  ~Library() override { std::filesystem::remove_all(home_); }
-
   Result<Fleet> open() const {
     return Fleet::open({.home = home_.string(), .listen = "127.0.0.1:0", .beacons = false});
   }
 
-  const std::filesystem::path home_ =
-      std::filesystem::temp_directory_path() /
-      ("sedge_library_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+  const api::testing::Home fleet_of_one_;
+  const std::filesystem::path& home_ = fleet_of_one_.path;
 };
 
 TEST_F(Library, a_home_without_a_fleet_says_what_to_do) {

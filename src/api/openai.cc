@@ -390,6 +390,12 @@ std::optional<ApiError> error_of(const node::TaskResult& result, bool leaving) {
       error.code = "deadline_exceeded";
       break;
     case node::Outcome::kFailed:
+      if (result.code == Code::kInvalidArgument) {
+        error.status = 400;
+        error.type = "invalid_request_error";
+        break;
+      }
+      [[fallthrough]];
     case node::Outcome::kCancelled:
       error.code = std::string(node::outcome_name(result.outcome));
       break;

@@ -238,12 +238,14 @@ TEST(OpenAi, each_way_to_fail_has_its_status) {
       {node::Outcome::kDeadlineExceeded, false, 504, "timeout_error"},
       {node::Outcome::kFailed, false, 500, "server_error"},
       {node::Outcome::kFailed, true, 503, "server_error"},
+      {node::Outcome::kFailed, false, 400, "invalid_request_error"},
   };
   for (const auto& [outcome, leaving, status, type] : ways) {
     node::TaskResult result;
     result.outcome = outcome;
     result.reason = "why \"it\" failed";
     result.retry_after = 1500ms;
+    if (status == 400) result.code = Code::kInvalidArgument;
     const auto error = error_of(result, leaving);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->status, status);

@@ -56,12 +56,14 @@ void add_run(Commands& commands) {
   command->add_option_function<std::string>(
       "--fallback", [options](const std::string& text) { options->fallback = text; },
       "what to answer when the model's comes too late");
+  command->add_option("--publish", options->publish, "publish the answer on this topic; may be given several times")
+      ->allow_extra_args(false);
   commands.on(command, [options]() -> Status {
     if (!options->local && node_runs(options->home)) return run_fleet(*options);
-    if (options->deadline_ms > 0 || options->fallback) {
+    if (options->deadline_ms > 0 || options->fallback || !options->publish.empty()) {
       return fail(Code::kFailedPrecondition,
-                  "--deadline and --fallback need a running node on {}: start `sedge up --model {}`", options->home,
-                  options->model);
+                  "--deadline, --fallback and --publish need a running node on {}: start `sedge up --model {}`",
+                  options->home, options->model);
     }
     return run_local(*options);
   });

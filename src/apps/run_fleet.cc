@@ -46,6 +46,7 @@ Status run_fleet(const RunOptions& options) {
                        {"repeat_penalty", options.sampling.repeat_penalty},
                        {"seed", options.sampling.seed}};
   if (!options.stops.empty()) request["stops"] = json::Array(options.stops.begin(), options.stops.end());
+  if (!options.publish.empty()) request["publish"] = json::Array(options.publish.begin(), options.publish.end());
   if (options.deadline_ms > 0) request["deadline_ms"] = options.deadline_ms;
   if (options.fallback) request["fallback"] = *options.fallback;
   json::Object result;

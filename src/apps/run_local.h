@@ -21,6 +21,7 @@ struct RunOptions {
   bool local = false;                   // here, even when a node is running
   std::string home;                     // of the node that runs
   double deadline_ms = 0;               // through a node: no answer after this is worth anything; 0: whenever
+  std::vector<std::string> publish;     // through a node: topics on which the answer is published
   std::optional<std::string> fallback;  // through a node: what to answer when the model's comes too late
   bool json = false;
 };

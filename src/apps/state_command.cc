@@ -19,6 +19,7 @@ struct StateOptions {
   std::int64_t by = 0;
   std::uint64_t count = 0;
   bool retain = false;
+  std::string once;
   bool best_effort = false;
   bool json = false;
 };
@@ -106,12 +107,15 @@ void add_pub(Commands& commands) {
   app->add_option("payload", options->value, "the message")->required();
   app->add_flag("--retain", options->retain, "keep it as the topic's last value");
   app->add_flag("--best-effort", options->best_effort, "may be lost; never waits");
+  app->add_option("--once", options->once, "an id of 32 hex digits: published again with it, it is not heard again");
   commands.on(app, [options] {
-    return stream(*options, {{"op", "pub"},
-                             {"topic", options->place},
-                             {"payload", options->value},
-                             {"retain", options->retain},
-                             {"reliable", !options->best_effort}});
+    json::Object request{{"op", "pub"},
+                         {"topic", options->place},
+                         {"payload", options->value},
+                         {"retain", options->retain},
+                         {"reliable", !options->best_effort}};
+    if (!options->once.empty()) request["once"] = options->once;
+    return stream(*options, request);
   });
 }
 

@@ -18,6 +18,9 @@ namespace sedge::env {
 
 inline constexpr std::size_t kFrameBytesMax = 1u << 20;
 inline constexpr std::size_t kDatagramBytesMax = 1100;  // fits the smallest QUIC packet (1200) with its overhead
+// Reliable bytes that may wait on one link; beyond them it is cut as too slow. A node stops taking publications at
+// half of it (Node::on_backlog): what is left is for tasks, state and what it passes on for others.
+inline constexpr std::size_t kLinkQueueBytesMax = 8u << 20;
 
 // Smaller is more urgent. One QUIC stream each way for each; an urgent frame never waits behind a bulk one.
 enum class Priority : std::uint8_t {

@@ -129,6 +129,8 @@ class Membership {
   void on_heard(NodeId peer, Instant now);
   // Types kMemberSync to kLeave. Errors: DataLoss: malformed or badly signed: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  // Somebody has work to do with a living member: it is dialled unless linked, and for `time` the link is not pruned.
+  void want_link(NodeId id, Duration time, Instant now);
   // The directory has revoked it: it is out, whatever it says.
   void on_revoked(NodeId id, Instant now);
   // Interfaces came or went.
@@ -147,6 +149,7 @@ class Membership {
   // Alive or suspect members, ourselves included.
   std::size_t alive() const;
   std::vector<NodeId> neighbours() const;  // linked now, by id
+  bool linked(NodeId id) const { return links_.contains(id); }
   // Equal on two nodes that believe the same members alive at the same incarnations.
   std::uint64_t digest() const;
   // Smoothed round trip of probes; zero when not measured.
@@ -264,6 +267,7 @@ class Membership {
   std::map<NodeId, News> news_;
   std::map<NodeId, std::vector<env::Endpoint>> remembered_;  // of an earlier life, not heard of in this one
   std::map<env::Endpoint, Dialling> dialling_;
+  std::map<NodeId, Instant> wanted_;         // links with work on them, until when they are kept
   std::map<env::Endpoint, Instant> hinted_;  // not to be dialled on a hint before
   std::size_t alive_ = 0;
   std::uint64_t probe_number_ = 0;

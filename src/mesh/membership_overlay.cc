@@ -58,9 +58,10 @@ bool Membership::dial_member(Entry& entry, Instant now) {
   std::erase_if(ways, [&](const env::Endpoint& way) { return is_own(way); });
   if (ways.empty()) return false;
   const env::Endpoint way = ways[entry.dialled++ % ways.size()];
+  if (!dial(way, entry.member.id, now)) return false;
   entry.dial_pause = std::min(std::max(2 * entry.dial_pause, kDialPauseMin), options_.retry_max);
   entry.dial_after = now + jittered(entry.dial_pause);
-  return dial(way, entry.member.id, now);
+  return true;
 }
 
 void Membership::on_dial_failed(const env::DialFailure& failure, Instant /*now*/) { dialling_.erase(failure.address); }
@@ -138,11 +139,24 @@ void Membership::refresh_overlay(Instant now) {
   if (!others.empty()) dial_member(entries_[others[prng_.below(others.size())]], now);
 }
 
+void Membership::want_link(NodeId id, Duration time, Instant now) {
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end() || id == options_.self || leaving_) return;
+  Instant& until = wanted_[id];
+  until = std::max(until, now + time);
+  const auto to_it = [id](const auto& dialling) { return dialling.second.expected == id; };
+  if (links_.contains(id) || std::ranges::any_of(dialling_, to_it)) return;
+  if (entry->second.member.state <= MemberState::kSuspect) dial_member(entry->second, now);
+}
+
 void Membership::prune_overlay(Instant now) {
   if (links_.size() <= options_.links_max || now < next_prune_) return;
   next_prune_ = now + jittered(1s);
-  const std::vector<NodeId> all = neighbours();
-  const NodeId one = all[prng_.below(all.size())];
+  std::erase_if(wanted_, [&](const auto& wanted) { return wanted.second <= now; });
+  std::vector<NodeId> idle = neighbours();
+  std::erase_if(idle, [&](NodeId id) { return wanted_.contains(id); });
+  if (idle.empty()) return;
+  const NodeId one = idle[prng_.below(idle.size())];
   links_[one].parting = true;
   out_.sends.push_back(
       {one, env::Priority::kControl, false, wire::frame(wire::MessageType::kLeave, wire::Leave{false})});

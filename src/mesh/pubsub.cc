@@ -8,8 +8,8 @@ namespace sedge::mesh {
 
 namespace {
 
-constexpr Duration kBatchDelay = 1ms;
-constexpr std::size_t kMessageOverhead = 8;  // two counts: more than they ever take at these sizes
+constexpr Duration kBatchInterval = 1ms;
+constexpr std::size_t kMessageOverhead = 8;  // two counts and a flag: more than they ever take at these sizes
 
 std::size_t batch_bytes_max(bool reliable) { return reliable ? kBatchBytesMax : kBatchDatagramBytesMax; }
 
@@ -24,14 +24,18 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
   if (!directory_.allows(self_, trust::Verb::kPub, topic)) {
     return fail(Code::kPermissionDenied, "this node's certificate does not grant pub:{}", topic);
   }
+  if (heard_before(topic, options.once)) return {};
   ++stats_.published;
   const Class of{options.reliable, options.priority};
   Waiting& waiting = waiting_[of];
-  const std::size_t bytes = topic.size() + payload.size() + kMessageOverhead;
-  if (!waiting.messages.messages.empty() && waiting.bytes + bytes > batch_bytes_max(of.reliable)) close(of, waiting);
-  if (waiting.messages.messages.empty()) waiting.since = now;
+  const std::size_t bytes = topic.size() + payload.size() + kMessageOverhead + (options.once ? sizeof(TaskId) : 0);
+  if (!waiting.messages.messages.empty() && waiting.bytes + bytes > batch_bytes_max(of.reliable)) {
+    close(of, waiting, now);
+  }
+  if (waiting.messages.messages.empty()) waiting.due = std::max(now, waiting.sent + kBatchInterval);
   waiting.bytes += bytes;
-  waiting.messages.messages.push_back({std::string(topic), to_buffer(payload)});
+  waiting_bytes_ += bytes;
+  waiting.messages.messages.push_back({std::string(topic), to_buffer(payload), options.once});
   if (directory_.allows(self_, trust::Verb::kSub, topic)) deliver({std::string(topic), payload, self_});
   return {};
 }
@@ -58,11 +62,28 @@ Status PubSub::on_broadcast(NodeId origin, Bytes payload, Instant /*now*/) {
       if (first) first = std::move(allowed);
       continue;
     }
+    if (heard_before(publication.topic, publication.once)) continue;
     if (directory_.allows(self_, trust::Verb::kSub, publication.topic)) {
       deliver({publication.topic, publication.payload, origin});
     }
   }
   return first;
+}
+
+// Remembers it, too.
+bool PubSub::heard_before(std::string_view topic, const std::optional<TaskId>& once) {
+  if (!once) return false;
+  Heard heard{*once, std::string(topic)};
+  if (!heard_.insert(heard).second) {
+    ++stats_.repeated;
+    return true;
+  }
+  heard_order_.push_back(std::move(heard));
+  if (heard_order_.size() > kOnceMax) {
+    heard_.erase(heard_order_.front());
+    heard_order_.pop_front();
+  }
+  return false;
 }
 
 // A callback may change the subscriptions: whoever matched at the start gets the message unless it has gone since.
@@ -80,25 +101,29 @@ void PubSub::deliver(const Message& message) {
   }
 }
 
-void PubSub::close(const Class& of, Waiting& waiting) {
+void PubSub::close(const Class& of, Waiting& waiting, Instant now) {
   outgoing_.push_back({wire::encode(waiting.messages), of.reliable, of.priority});
-  waiting = {};
+  waiting = {.messages = {}, .bytes = 0, .due = {}, .sent = now};
 }
 
 void PubSub::on_timer(Instant now) {
   for (auto& [of, waiting] : waiting_) {
-    if (!waiting.messages.messages.empty() && now - waiting.since >= kBatchDelay) close(of, waiting);
+    if (!waiting.messages.messages.empty() && waiting.due <= now) close(of, waiting, now);
   }
 }
 
 Instant PubSub::next_deadline() const {
   Instant next = kNever;
   for (const auto& [of, waiting] : waiting_) {
-    if (!waiting.messages.messages.empty()) next = std::min(next, waiting.since + kBatchDelay);
+    if (!waiting.messages.messages.empty()) next = std::min(next, waiting.due);
   }
   return next;
 }
 
-std::vector<OutgoingBatch> PubSub::take_outgoing() { return std::exchange(outgoing_, {}); }
+std::vector<OutgoingBatch> PubSub::take_outgoing() {
+  waiting_bytes_ = 0;
+  for (const auto& [of, waiting] : waiting_) waiting_bytes_ += waiting.bytes;
+  return std::exchange(outgoing_, {});
+}
 
 }  // namespace sedge::mesh

@@ -2,19 +2,28 @@
 // there; routing by interest was rejected: subscriptions would have to be replicated before the
 // first message could flow, and a late subscription would miss messages without anybody knowing.
 //
-// Messages of one class (reliable or not, priority) wait at most 1 ms for company and leave as one signed batch of at
-// most 64 KiB; best-effort batches are kept within one datagram. A publisher needs the grant `pub <topic>`: every
-// receiver checks it. A subscriber needs `sub <topic>`: checked where it lives, for each message.
-// Local subscribers get a message within publish() itself.
+// Messages of one class (reliable or not, priority) leave as one signed batch of at most 64 KiB, at most one a
+// millisecond unless it is full: a message on its own leaves at once, one that follows within the millisecond waits for
+// its end and for company. Best-effort batches are kept within one datagram. A publisher needs the grant `pub <topic>`:
+// every receiver checks it. A subscriber needs `sub <topic>`: checked where it lives, for each message. Local
+// subscribers get a message within publish() itself.
+//
+// A batch is accepted once, but who publishes may die and another go on: the answer of a task that was asked again, an
+// order given twice. Such a message carries an id, and a node delivers at most one message of a topic and id; it
+// remembers the latest kOnceMax of them.
 #pragma once
 
 #include <compare>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -29,6 +38,7 @@
 namespace sedge::mesh {
 
 inline constexpr std::size_t kPayloadBytesMax = 60u << 10;
+inline constexpr std::size_t kOnceMax = 8192;
 
 struct Message {
   std::string topic;
@@ -41,6 +51,7 @@ using SubscriptionId = Number<struct SubscriptionTag>;
 struct PublishOptions {
   bool reliable = true;
   env::Priority priority = env::Priority::kNormal;
+  std::optional<TaskId> once = std::nullopt;
 };
 
 // What to hand to Broadcast::broadcast(BatchKind::kPubSub, ...).
@@ -54,6 +65,7 @@ struct PubSubStats {
   std::uint64_t published = 0;
   std::uint64_t delivered = 0;  // to local subscribers
   std::uint64_t refused = 0;    // no grant, or malformed
+  std::uint64_t repeated = 0;   // known by their id
 };
 
 class PubSub {
@@ -76,6 +88,7 @@ class PubSub {
   void on_timer(Instant now);
   Instant next_deadline() const;
   std::vector<OutgoingBatch> take_outgoing();
+  std::size_t waiting_bytes() const { return waiting_bytes_; }  // published and not yet taken
 
   const PubSubStats& stats() const { return stats_; }
 
@@ -92,11 +105,13 @@ class PubSub {
   struct Waiting {
     wire::Publications messages;
     std::size_t bytes = 0;
-    Instant since{};
+    Instant due{};   // of these messages
+    Instant sent{};  // the batch before
   };
 
+  bool heard_before(std::string_view topic, const std::optional<TaskId>& once);
   void deliver(const Message& message);
-  void close(const Class& of, Waiting& waiting);
+  void close(const Class& of, Waiting& waiting, Instant now);
 
   NodeId self_;
   const trust::Directory& directory_;
@@ -104,6 +119,10 @@ class PubSub {
   std::map<SubscriptionId, Subscriber> subscribers_;
   std::map<Class, Waiting> waiting_;
   std::vector<OutgoingBatch> outgoing_;
+  std::size_t waiting_bytes_ = 0;
+  using Heard = std::pair<TaskId, std::string>;
+  std::set<Heard> heard_;
+  std::deque<Heard> heard_order_;
   PubSubStats stats_;
 };
 

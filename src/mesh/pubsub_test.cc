@@ -41,17 +41,23 @@ TEST(PubSub, a_message_reaches_those_whose_filter_matches_here_and_there) {
   EXPECT_EQ(there, (std::vector<std::string>{"robot/1/pose", "robot/1/battery"}));
 }
 
-TEST(PubSub, a_batch_leaves_after_a_millisecond_or_when_full) {
+TEST(PubSub, a_message_on_its_own_leaves_at_once_and_others_a_millisecond_after_it_or_when_full) {
   Two two;
-  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
-  EXPECT_EQ(two.a.next_deadline(), Instant{} + 1ms);
-  two.a.on_timer(Instant{} + 500us);
-  EXPECT_TRUE(two.a.take_outgoing().empty());
-  two.a.on_timer(Instant{} + 1ms);
+  const Instant begin = Instant{} + 1s;
+  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, begin));
+  EXPECT_EQ(two.a.next_deadline(), begin);
+  two.a.on_timer(begin);
   EXPECT_EQ(two.a.take_outgoing().size(), 1u);
   EXPECT_EQ(two.a.next_deadline(), kNever);
+  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, begin + 100us));
+  ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, begin + 900us));
+  EXPECT_EQ(two.a.next_deadline(), begin + 1ms);
+  two.a.on_timer(begin + 999us);
+  EXPECT_TRUE(two.a.take_outgoing().empty());
+  two.a.on_timer(begin + 1ms);
+  EXPECT_EQ(two.a.take_outgoing().size(), 1u);
   const Buffer large(40'000);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(two.a.publish("a", large, {}, Instant{}));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(two.a.publish("a", large, {}, begin + 1ms));
   const auto full = two.a.take_outgoing();
   ASSERT_EQ(full.size(), 2u);
   for (const OutgoingBatch& batch : full) EXPECT_LE(batch.payload.size(), kBatchBytesMax);
@@ -74,10 +80,33 @@ TEST(PubSub, without_the_grant_nothing_is_published_or_received) {
   ASSERT_TRUE(two.a.publish("mine/open", as_bytes("x"), {}, Instant{}));
   two.carry(Instant{} + 1ms);
   EXPECT_EQ(got, 1u);
-  const wire::Publications forbidden{{{"yours/1", {}}, {"mine/open", {}}}};
+  const wire::Publications forbidden{{{"yours/1", {}, {}}, {"mine/open", {}, {}}}};
   EXPECT_EQ(two.b.on_broadcast(two.fleet.nodes[0].id, wire::encode(forbidden), Instant{}).error().code,
             Code::kPermissionDenied);
   EXPECT_EQ(got, 2u);  // the allowed one beside it came through
+}
+
+TEST(PubSub, what_is_published_again_with_its_id_is_heard_once_and_only_the_latest_ids_are_known) {
+  Two two;
+  std::vector<std::string> here, there;
+  ASSERT_TRUE(two.a.subscribe("#", [&](const Message& m) { here.push_back(m.topic); }));
+  ASSERT_TRUE(two.b.subscribe("#", [&](const Message& m) { there.push_back(m.topic); }));
+  const auto publish = [&](PubSub& by, const char* topic, std::uint64_t id) {
+    TaskId once;
+    for (std::size_t i = 0; i < 8; ++i) once.bytes[i] = static_cast<std::uint8_t>(id >> (8 * i));
+    ASSERT_TRUE(by.publish(topic, as_bytes("x"), {.once = once}, Instant{}));
+  };
+  publish(two.a, "one", 1);
+  publish(two.a, "one", 1);
+  publish(two.a, "two", 1);
+  two.carry(Instant{} + 1ms);
+  publish(two.b, "one", 1);  // another node says it again
+  EXPECT_EQ(here, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(there, here);
+  EXPECT_EQ(two.a.stats().repeated, 1u);
+  for (std::uint64_t id = 2; id < 2 + kOnceMax; ++id) publish(two.b, "many", id);
+  publish(two.b, "one", 1);
+  EXPECT_EQ(there.size(), 2 + kOnceMax + 1);  // forgotten, so heard again
 }
 
 TEST(PubSub, a_callback_may_unsubscribe_itself_and_publish) {

@@ -29,6 +29,8 @@ struct IssuerOptions {
 
 class Enroller {
  public:
+  void set_seeds(std::vector<std::string> seeds) { seeds_ = std::move(seeds); }  // of what is signed from now on
+
   Enroller(const IssuerOptions& issuer, trust::FleetSecret fleet_secret, std::vector<std::string> seeds,
            env::Entropy& entropy);
 

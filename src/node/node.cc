@@ -17,7 +17,19 @@ constexpr std::string_view kRetainedPrefix = "retained/";
 constexpr Duration kIdleLoadInterval = 2s;      // an unchanged queue is repeated, for those who missed it
 constexpr Duration kLonelyBeaconInterval = 1s;  // with no link yet; then rarer: 2 KB a minute a node
 constexpr Duration kBeaconInterval = 10s;
-constexpr int kSelfRoundsMax = 64;  // messages to ourselves that answer each other, in one call
+constexpr Duration kTaskLinkTime = 10s;       // a link that carries a task's messages is kept so long after each
+constexpr Duration kHeldTime = 2s;            // task messages wait so long for a dial; their owner has moved on by then
+constexpr std::size_t kHeldMax = 64;          // a node, of such messages
+constexpr std::size_t kPublishTopicsMax = 8;  // of one answer
+constexpr int kSelfRoundsMax = 64;            // messages to ourselves that answer each other, in one call
+
+// As seeds in invitations: where to dial us.
+std::vector<std::string> texts_of(const std::vector<env::Endpoint>& endpoints) {
+  std::vector<std::string> texts;
+  for (const env::Endpoint& endpoint : endpoints) texts.push_back(endpoint.text());
+  texts.resize(std::min(texts.size(), trust::kSeedsMax));
+  return texts;
+}
 
 std::string offers_path(NodeId id) { return fmt::format("{}{}{}", kNodePrefix, id.hex(), kOffersSuffix); }
 
@@ -91,10 +103,8 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
     if (report_) report_(text);
   };
   if (options_.issuer) {
-    std::vector<std::string> seeds;
-    for (const env::Endpoint& endpoint : options_.endpoints) seeds.push_back(endpoint.text());
-    seeds.resize(std::min(seeds.size(), trust::kSeedsMax));
-    enroller_ = std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, std::move(seeds), entropy_);
+    enroller_ =
+        std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, texts_of(options_.endpoints), entropy_);
   }
 }
 
@@ -140,6 +150,7 @@ void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
   broadcast_->on_link_up(peer.id, now);
   state_->on_link_up(peer.id, now);
   owner_.on_link_up(peer.id);
+  if (auto held = unlinked_.extract(peer.id)) std::ranges::move(held.mapped().sends, std::back_inserter(remote_));
   views_stale_ = true;
   settle(now);
 }
@@ -159,11 +170,17 @@ void Node::lose(NodeId peer, Instant now) {
   refresh_views();
   owner_.on_node_lost(peer, now);
   worker_.on_owner_lost(peer, now);
+  views_stale_ = true;  // it may live on without a link: then it can be dialled
 }
 
 void Node::on_dial_failed(const env::DialFailure& failure, Instant now) {
   now_ = now;
   membership_->on_dial_failed(failure, now);
+  for (auto& [id, held] : unlinked_) {  // it may have another address
+    if (held.dials_left == 0) continue;
+    --held.dials_left;
+    membership_->want_link(id, kTaskLinkTime, now);
+  }
   settle(now);
 }
 
@@ -187,6 +204,12 @@ Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant n
 }
 
 Status Node::on_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  SEDGE_CHECK(take_task_frame(from, type, body, now));
+  membership_->want_link(from, kTaskLinkTime, now);
+  return {};
+}
+
+Status Node::take_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   switch (type) {
     case wire::MessageType::kTaskAssign: {
       SEDGE_TRY(const auto assign, wire::decode<wire::TaskAssign>(body));
@@ -234,6 +257,15 @@ void Node::on_slice(const env::SliceReport& report, Instant now) {
   settle(now);
 }
 
+void Node::set_endpoints(std::vector<env::Endpoint> endpoints, Instant now) {
+  now_ = now;
+  options_.endpoints = endpoints;
+  membership_->set_endpoints(std::move(endpoints), now);
+  if (enroller_) enroller_->set_seeds(texts_of(options_.endpoints));
+  if (options_.beacons && !leaving_) next_beacon_ = now;  // whoever is near at the new place
+  settle(now);
+}
+
 void Node::on_timer(Instant now) {
   now_ = now;
   membership_->on_timer(now);
@@ -242,6 +274,7 @@ void Node::on_timer(Instant now) {
   state_->on_timer(now);
   owner_.on_timer(now);
   worker_.on_timer(now);
+  std::erase_if(unlinked_, [now](const auto& held) { return held.second.until <= now; });
   if (next_load_ <= now) report_load(now);
   if (next_beacon_ <= now) send_beacon(now);
   settle(now);
@@ -265,7 +298,7 @@ void Node::settle(Instant now) {
     bool local = false;
     for (env::Send& send : tasks.sends) {
       if (send.to != id_) {
-        remote_.push_back(std::move(send));
+        send_task(std::move(send), now);
         continue;
       }
       local = true;
@@ -276,6 +309,18 @@ void Node::settle(Instant now) {
     }
     if (!local) return;
   }
+}
+
+// A task's messages go over a link of their own two nodes, dialled when there is none; they wait for it.
+void Node::send_task(env::Send send, Instant now) {
+  membership_->want_link(send.to, kTaskLinkTime, now);
+  if (membership_->linked(send.to)) {
+    remote_.push_back(std::move(send));
+    return;
+  }
+  Unlinked& held = unlinked_[send.to];
+  if (held.sends.empty()) held.until = now + kHeldTime;
+  if (held.sends.size() < kHeldMax) held.sends.push_back(std::move(send));
 }
 
 void Node::broadcast_gathered(Instant now) {
@@ -352,9 +397,15 @@ void Node::on_entry(const std::string& path, NodeId writer) {
     if (auto offers = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*offers);
     views_stale_ = true;
   }
-  const auto watchers = watchers_;  // a callback may watch or unwatch
-  for (const auto& [id, watcher] : watchers) {
-    if (watchers_.contains(id) && mesh::matches(watcher.filter, path)) watcher.callback(path, value, writer);
+  std::vector<WatchId> matching;  // a callback may watch or unwatch
+  for (const auto& [id, watcher] : watchers_) {
+    if (mesh::matches(watcher.filter, path)) matching.push_back(id);
+  }
+  for (const WatchId id : matching) {
+    const auto found = watchers_.find(id);
+    if (found == watchers_.end()) continue;
+    const std::shared_ptr<const OnChange> callback = found->second.callback;
+    (*callback)(path, value, writer);
   }
 }
 
@@ -375,7 +426,7 @@ void Node::on_revocations(Instant now) {
   state_->on_directory_changed(now);
 }
 
-// What placement decides from: every linked member that offers something, and ourselves.
+// What placement decides from: every living member that offers something, ourselves included.
 void Node::refresh_views() {
   views_stale_ = false;
   auto& views = owner_.nodes();
@@ -384,11 +435,11 @@ void Node::refresh_views() {
     const bool self = member.id == id_;
     const bool alive = member.state == mesh::MemberState::kAlive || member.state == mesh::MemberState::kSuspect;
     const auto offers = offers_.find(member.id);
-    if (!alive || offers == offers_.end() || !(self || member.linked)) continue;
+    if (!alive || offers == offers_.end()) continue;
     place::NodeView view;
     if (const auto old = views.find(member.id); old != views.end()) view = old->second;
     view.offers = offers->second.models;
-    view.linked = true;
+    view.linked = self || member.linked;
     view.suspect = member.state == mesh::MemberState::kSuspect;
     view.round_trip = self ? Duration::zero() : membership_->rtt(member.id);
     if (const auto load = loads_.find(member.id); load != loads_.end() && load->second.number > view.load.number) {
@@ -448,7 +499,7 @@ Result<Node::WatchId> Node::watch(std::string_view filter, bool initial, OnChang
       if (mesh::matches(filter, path)) callback(path, value, value.writer);
     });
   }
-  watchers_.emplace(id, Watcher{std::string(filter), std::move(callback)});
+  watchers_.emplace(id, Watcher{std::string(filter), std::make_shared<const OnChange>(std::move(callback))});
   return id;
 }
 
@@ -480,7 +531,14 @@ Result<std::string> Node::revoke(std::string_view who, Done done, Instant now) {
 void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
                    Instant now) {
   now_ = now;
-  if (!retain) return done(pubsub_->publish(topic, payload, options, now));
+  if (!retain) {
+    const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
+    if (options.reliable && waiting > env::kLinkQueueBytesMax / 2) {
+      return done(fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
+                       waiting >> 10));
+    }
+    return done(pubsub_->publish(topic, payload, options, now));
+  }
   if (const Status valid = mesh::check_topic(topic); !valid) return done(valid);
   if (!directory_.allows(id_, trust::Verb::kPub, topic)) {
     return done(fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic));
@@ -510,6 +568,23 @@ void Node::unsubscribe(mesh::SubscriptionId id) {
   if (const auto found = retained_watches_.extract(id)) unwatch(found.mapped());
 }
 
+Status Node::check_task(const TaskRequest& request) const {
+  if (!directory_.allows(id_, trust::Verb::kTask, request.spec.model)) {
+    return fail(Code::kPermissionDenied, "this node has no grant task:{}", request.spec.model);
+  }
+  if (request.publish.size() > kPublishTopicsMax) {
+    return fail(Code::kInvalidArgument, "an answer is published on at most {} topics, not {}", kPublishTopicsMax,
+                request.publish.size());
+  }
+  for (const std::string& topic : request.publish) {
+    SEDGE_CHECK(mesh::check_topic(topic));
+    if (!directory_.allows(id_, trust::Verb::kPub, topic)) {
+      return fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic);
+    }
+  }
+  return {};
+}
+
 TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
   now_ = now;
   if (request.id.is_zero()) entropy_.fill(request.id.bytes);
@@ -518,15 +593,24 @@ TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
     stats_.tokens_streamed += tokens.size();
     if (inner) inner(tokens);
   };
-  OnResult on_result = [this, inner = std::move(options.on_result)](const TaskResult& result) {
+  Status allowed = check_task(request);
+  OnResult on_result = [this, inner = std::move(options.on_result),
+                        topics = request.publish](const TaskResult& result) {
     count(result);
+    const bool told = result.outcome == Outcome::kAnswered || result.outcome == Outcome::kFallback;
+    // Past the back-pressure that publish() knows: an answer is not offered a second time.
+    for (const std::string& topic : told ? topics : std::vector<std::string>()) {
+      const Status sent = pubsub_->publish(topic, as_bytes(result.text), {.once = result.id}, now_);
+      if (!sent && report_) report_(fmt::format("task {}: {}", result.id.hex(), sent.error().message));
+    }
     if (inner) inner(result);
   };
-  if (!directory_.allows(id_, trust::Verb::kTask, request.spec.model)) {
+  if (!allowed) {
     TaskResult refusal;
     refusal.id = id;
-    refusal.outcome = Outcome::kRefused;
-    refusal.reason = fmt::format("this node has no grant task:{}", request.spec.model);
+    refusal.outcome = allowed.error().code == Code::kInvalidArgument ? Outcome::kFailed : Outcome::kRefused;
+    refusal.code = allowed.error().code;
+    refusal.reason = std::move(allowed).error().message;
     on_result(refusal);
     return id;
   }

@@ -90,7 +90,10 @@ class Node {
   void on_beacon(const env::Endpoint& from, Bytes beacon, Instant now);
   void on_durable(env::Lsn lsn, Instant now);
   void on_slice(const env::SliceReport& report, Instant now);
+  void set_endpoints(std::vector<env::Endpoint> endpoints, Instant now);  // interfaces came or went
   void on_timer(Instant now);
+  // Bytes that wait on the fullest link, said after every drain and whenever some have left.
+  void on_backlog(std::size_t bytes) { backlog_ = bytes; }
   Instant next_deadline() const;
   void drain(env::Outbox& out, Instant now);
 
@@ -121,7 +124,8 @@ class Node {
   Result<std::string> revoke(std::string_view who, Done done, Instant now);
 
   // `retain`: the message is the topic's last value, kept as a replicated entry, so that who subscribes later gets it
-  // at once; durable before it is acknowledged. Others are acknowledged when they are on their way.
+  // at once; durable before it is acknowledged. Others are acknowledged when they are on their way. ResourceExhausted:
+  // a neighbour does not keep up; nothing was sent, and taking it would cost the link. Try again a little later.
   void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
                Instant now);
   // Retained values that match come first, then live messages.
@@ -146,10 +150,12 @@ class Node {
  private:
   struct Watcher {
     std::string filter;
-    OnChange callback;
+    std::shared_ptr<const OnChange> callback;  // shared: it may unwatch itself while it runs
   };
 
+  Status check_task(const TaskRequest& request) const;
   Status dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  Status take_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
   Status on_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
   void on_event(const mesh::MemberEvent& event, Instant now);
   void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
@@ -157,6 +163,7 @@ class Node {
   void on_revocations(Instant now);
   void lose(NodeId peer, Instant now);
   void settle(Instant now);
+  void send_task(env::Send send, Instant now);
   void broadcast_gathered(Instant now);
   void refresh_views();
   void advertise(Instant now);
@@ -186,13 +193,20 @@ class Node {
   WatchId last_watch_;
   std::map<mesh::SubscriptionId, WatchId> retained_watches_;
 
-  std::vector<env::Send> remote_;  // task messages to other nodes
+  struct Unlinked {
+    std::vector<env::Send> sends;
+    Instant until{};
+    std::uint32_t dials_left = 4;
+  };
+  std::vector<env::Send> remote_;        // task messages to other nodes
+  std::map<NodeId, Unlinked> unlinked_;  // those that wait for a link, which is being dialled
   std::vector<env::Hangup> hangups_;
   std::vector<Buffer> beacons_;
   std::map<NodeId, wire::Offers> offers_;
   std::map<NodeId, wire::LoadReport> loads_;
   wire::LoadReport told_load_;
   env::Lsn lsn_;
+  std::size_t backlog_ = 0;
   Instant now_{};  // of the latest call
   Instant load_told_{};
   Instant next_load_ = kNever;

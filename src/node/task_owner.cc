@@ -102,16 +102,17 @@ void TaskOwner::assign(Task& task, const place::Candidate& where, Instant now) {
   task.server = where.node;
   task.assigned = true;
   task.waiting_since.reset();
-  task.patience = now + options_.answer_wait;
+  task.patience = now + options_.answer_wait + (nodes_.at(where.node).linked ? Duration::zero() : options_.dial_wait);
   task.result.served_by = where.node;
   ++task.result.attempts;
+  task.attempt = ++last_attempt_;
   if (task.log.empty()) {
     task.hash = where.offer->hash;
     task.numeric_class = where.offer->numeric_class;
   }
   wire::TaskAssign message;
   message.task = task.request.id;
-  message.attempt = task.result.attempts;
+  message.attempt = task.attempt;
   message.spec = task.request.spec;
   if (task.deadline != kNever) message.budget = std::max(task.deadline - now, Duration::zero());
   message.resume = ids_of(task.log);
@@ -132,7 +133,11 @@ void TaskOwner::no_place(Task& task, Instant now) {
                                 to_seconds(now - *task.waiting_since), task.refusal),
                     now);
     }
-    task.failed.clear();
+    // Those that refused may take it now; who cannot be reached has not changed.
+    std::erase_if(task.failed, [&](NodeId node) {
+      const auto view = nodes_.find(node);
+      return view != nodes_.end() && view->second.linked;
+    });
     task.patience = now + std::clamp(std::exchange(task.retry_after, {}), kRetryPlacement, kRetryPlacementMax);
     return;
   }
@@ -150,7 +155,7 @@ void TaskOwner::no_place(Task& task, Instant now) {
 void TaskOwner::give_up_attempt(Task& task, bool tell_server, Instant now) {
   if (tell_server) {
     send(task.server, wire::MessageType::kTaskCancel,
-         wire::TaskCancel{.task = task.request.id, .attempt = task.result.attempts});
+         wire::TaskCancel{.task = task.request.id, .attempt = task.attempt});
   }
   task.failed.insert(task.server);
   if (task.refusal.empty()) task.refusal = fmt::format("node {} fell silent", task.server.short_hex());
@@ -165,7 +170,7 @@ TaskOwner::Task* TaskOwner::current(NodeId from, TaskId task, std::uint32_t atte
   const auto found = tasks_.find(task);
   if (found == tasks_.end()) return nullptr;
   Task& open = found->second;
-  const bool is_current = open.assigned && open.server == from && open.result.attempts == attempt;
+  const bool is_current = open.assigned && open.server == from && open.attempt == attempt;
   return is_current ? &open : nullptr;
 }
 
@@ -209,6 +214,16 @@ void TaskOwner::on_tokens(NodeId from, const wire::TaskTokens& tokens, Instant n
   if (*callback) (*callback)(fresh);  // last: it may end the task
 }
 
+// What a model cannot run here it cannot run elsewhere; another one of that name may.
+void TaskOwner::rule_out_the_same_model(Task& task) {
+  for (const auto& [id, view] : nodes_) {
+    const bool other = std::ranges::any_of(view.offers, [&](const env::ModelOffer& offer) {
+      return offer.name == task.request.spec.model && offer.hash != task.hash;
+    });
+    if (!other) task.failed.insert(id);
+  }
+}
+
 void TaskOwner::on_done(NodeId from, const wire::TaskDone& done, Instant now) {
   Task* task = current(from, done.task, done.attempt);
   if (task == nullptr) return;
@@ -223,6 +238,8 @@ void TaskOwner::on_done(NodeId from, const wire::TaskDone& done, Instant now) {
     case wire::TaskEnd::kDeadline:
       return finish(done.task, Outcome::kDeadlineExceeded, done.message, now);
     case wire::TaskEnd::kFailed:
+      task->result.code = done.code;
+      if (done.code == Code::kInvalidArgument) rule_out_the_same_model(*task);
       task->refusal = done.message;
       task->engine_failed = true;
       return give_up_attempt(*task, false, now);
@@ -262,7 +279,7 @@ void TaskOwner::consumed(TaskId task, std::uint32_t tokens) {
 void TaskOwner::grant(Task& task, std::uint32_t tokens) {
   if (!task.assigned) return;  // the next attempt begins with full credit
   send(task.server, wire::MessageType::kTaskCredit,
-       wire::TaskCredit{.task = task.request.id, .attempt = task.result.attempts, .credit = tokens});
+       wire::TaskCredit{.task = task.request.id, .attempt = task.attempt, .credit = tokens});
 }
 
 void TaskOwner::cancel(TaskId task, Instant now) {
@@ -329,7 +346,7 @@ void TaskOwner::finish(TaskId id, Outcome outcome, std::string reason, Instant n
     }
     good_answers_[question] = result.text;
   } else if (task.assigned && outcome != Outcome::kRefused) {
-    send(task.server, wire::MessageType::kTaskCancel, wire::TaskCancel{.task = id, .attempt = result.attempts});
+    send(task.server, wire::MessageType::kTaskCancel, wire::TaskCancel{.task = id, .attempt = task.attempt});
   }
   result.outcome = outcome;
   result.reason = std::move(reason);

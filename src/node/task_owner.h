@@ -33,7 +33,8 @@ struct TaskOwnerOptions {
   std::uint32_t attempts_max = 8;
   std::uint32_t credit = 64;          // tokens a server may be ahead of the client
   Duration gap_min = 100ms;           // silence from a server that is never yet a failure
-  Duration answer_wait = 250ms;       // for accepted or refused, round trip and dial included
+  Duration answer_wait = 250ms;       // for accepted or refused, round trip included
+  Duration dial_wait = 750ms;         // on top, where there is no link yet
   Duration give_up_after = 30s;       // a begun task with no deadline waits so long for a node that can go on with it
   std::size_t good_answers_max = 64;  // remembered as fallbacks
 };
@@ -44,6 +45,7 @@ struct TaskRequest {
   std::optional<Duration> deadline;     // from now; none: whenever
   std::optional<std::string> fallback;  // a rule: the answer when the model's comes too late
   bool fallback_last_good = false;      // else the last good answer to the same question, if there was one
+  std::vector<std::string> publish;     // topics: the owner's node publishes the answer there, once for this id
 };
 
 enum class Outcome { kAnswered, kFallback, kRefused, kDeadlineExceeded, kFailed, kCancelled };
@@ -53,6 +55,7 @@ struct TaskResult {
   TaskId id;
   Outcome outcome = Outcome::kFailed;
   std::string reason;                // when not answered: for people
+  Code code = Code::kUnknown;        // when failed: InvalidArgument says that it is the request that is wrong
   Duration retry_after{};            // when refused
   std::string text;                  // of the model, or the fallback
   std::vector<std::int32_t> tokens;  // ids the model gave (also those before a fallback)
@@ -120,6 +123,7 @@ class TaskOwner {
     NodeId server;
     bool assigned = false;  // an attempt is under way
     bool accepted = false;
+    std::uint32_t attempt = 0;             // its number on the wire, never used twice by this owner
     Instant patience = kNever;             // when the attempt's silence is a failure
     std::optional<Instant> waiting_since;  // begun, and nobody can go on with it
     Duration step{};
@@ -129,6 +133,7 @@ class TaskOwner {
     TaskResult result;
   };
 
+  void rule_out_the_same_model(Task& task);
   Task* current(NodeId from, TaskId task, std::uint32_t attempt);
   void place(Task& task, Instant now);
   void assign(Task& task, const place::Candidate& where, Instant now);
@@ -143,6 +148,7 @@ class TaskOwner {
   TaskOwnerOptions options_;
   std::map<NodeId, place::NodeView> nodes_;
   std::map<TaskId, Task> tasks_;
+  std::uint32_t last_attempt_ = 0;
   std::map<std::string, std::string> good_answers_;  // question -> the last good answer
   std::vector<env::Send> sends_;
 };

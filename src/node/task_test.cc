@@ -53,6 +53,7 @@ struct Model {
   std::size_t length = 20;      // tokens until it stops by itself
   bool flush = false;           // its end brings text that was held back
   std::size_t stuck_at = 1000;  // makes so many tokens in all, then none
+  std::optional<Error> error;   // instead of an answer
 };
 
 std::int32_t next_token(const std::string& prompt, const std::vector<std::int32_t>& before) {
@@ -111,7 +112,10 @@ class FakeCompute final : public env::Compute {
       if (job->released) return;
       env::SliceReport slice{
           .task = task, .tokens = {}, .error = {}, .prompt_tokens = 7, .prefilled = 7, .busy = model_.step};
-      if (job->tokens.size() < std::min<std::size_t>(model_.length, job->spec.tokens_max)) {
+      if (model_.error) {
+        slice.end = env::JobEnd::kFailed;
+        slice.error = *model_.error;
+      } else if (job->tokens.size() < std::min<std::size_t>(model_.length, job->spec.tokens_max)) {
         const std::int32_t token = next_token(job->spec.prompt, job->tokens);
         job->tokens.push_back(token);
         slice.tokens.push_back({token, word(token)});
@@ -348,6 +352,24 @@ TEST(Task, refused_by_all_is_told_at_once_with_the_reason) {
   ASSERT_TRUE(nodes.ends(50ms));
   EXPECT_EQ(nodes.result->outcome, Outcome::kRefused);
   EXPECT_NE(nodes.result->reason.find("too late"), std::string::npos) << nodes.result->reason;
+}
+
+TEST(Task, what_no_engine_could_run_ends_at_once_and_what_one_could_not_goes_to_the_next) {
+  Model wrong, broken;
+  wrong.error = Error{Code::kInvalidArgument, "the prompt does not fit the context"};
+  broken.error = Error{Code::kInternal, "out of luck"};
+  Nodes refused({wrong, Model{}});
+  refused.ask(question());
+  ASSERT_TRUE(refused.ends());
+  EXPECT_EQ(refused.result->outcome, Outcome::kFailed);
+  EXPECT_EQ(refused.result->code, Code::kInvalidArgument);
+  EXPECT_EQ(refused.result->reason, "the prompt does not fit the context");
+  EXPECT_EQ(refused.result->attempts, 1u);
+  Nodes moved({broken, Model{}});
+  moved.ask(question());
+  ASSERT_TRUE(moved.ends());
+  EXPECT_EQ(moved.result->outcome, Outcome::kAnswered);
+  EXPECT_EQ(moved.result->attempts, 2u);
 }
 
 TEST(Task, a_model_that_nobody_has_is_refused_by_name) {

@@ -79,9 +79,9 @@ void TaskWorker::on_slice(const env::SliceReport& report, Instant now) {
     if (report.prompt_tokens > 0) job.prompt_tokens = report.prompt_tokens;
     job.unsent.insert(job.unsent.end(), report.tokens.begin(), report.tokens.end());
     if (report.end == env::JobEnd::kFailed) {
-      finish(report.task, job, wire::TaskEnd::kFailed, report.error.message);
+      finish(report.task, job, wire::TaskEnd::kFailed, report.error);
     } else if (report.end != env::JobEnd::kNone) {
-      finish(report.task, job, report.end == env::JobEnd::kStop ? wire::TaskEnd::kStop : wire::TaskEnd::kLength, "");
+      finish(report.task, job, report.end == env::JobEnd::kStop ? wire::TaskEnd::kStop : wire::TaskEnd::kLength, {});
     }
     flush(report.task, job, now);
   }
@@ -100,7 +100,8 @@ void TaskWorker::on_owner_lost(NodeId owner, Instant now) {
 void TaskWorker::on_timer(Instant now) {
   for (const TaskId task : scheduler_.expired(now)) {
     Job& job = jobs_.at(task);
-    finish(task, job, wire::TaskEnd::kDeadline, "the deadline passed while this node worked on it");
+    finish(task, job, wire::TaskEnd::kDeadline,
+           {Code::kDeadlineExceeded, "the deadline passed while this node worked on it"});
     flush(task, job, now);
   }
   for (auto& [task, job] : jobs_) {
@@ -161,11 +162,12 @@ void TaskWorker::flush(TaskId task, Job& job, Instant now) {
 }
 
 // The engine is done with it; the job stays until its tokens are sent.
-void TaskWorker::finish(TaskId task, Job& job, wire::TaskEnd end, std::string message) {
+void TaskWorker::finish(TaskId task, Job& job, wire::TaskEnd end, Error error) {
   job.done = wire::TaskDone{.task = task,
                             .attempt = job.attempt,
                             .end = end,
-                            .message = std::move(message),
+                            .code = error.code,
+                            .message = std::move(error.message),
                             .prompt_tokens = job.prompt_tokens,
                             .prefill = job.prefill,
                             .decode = job.decode};

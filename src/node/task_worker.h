@@ -58,7 +58,7 @@ class TaskWorker {
 
   void run_slices(Instant now);
   void flush(TaskId task, Job& job, Instant now);
-  void finish(TaskId task, Job& job, wire::TaskEnd end, std::string message);
+  void finish(TaskId task, Job& job, wire::TaskEnd end, Error error);
   void drop(TaskId task);
   template <class Message>
   void send(NodeId to, wire::MessageType type, const Message& message);

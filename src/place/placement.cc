@@ -6,7 +6,7 @@
 namespace sedge::place {
 namespace {
 
-constexpr Duration kDialCost = 20ms;       // a handshake and its round trips, before anything is sent
+constexpr Duration kDialCost = 50ms;       // a handshake and its round trips, of unknown length
 constexpr Duration kSuspectCost = 5000ms;  // only when nobody else can
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }

@@ -28,7 +28,8 @@ namespace {
 
 constexpr int kReceiveBatches = 64;  // system calls a turn: at 64 KiB each at most 4 MiB before others have their say
 constexpr int kSendRuns = 256;       // GSO runs a turn, for the same reason
-constexpr Duration kLeaveTime = 2s;  // for a graceful end; a peer that does not answer does not hold us longer
+constexpr Duration kInterfacesInterval = 2s;  // how often interfaces that came or went are looked for
+constexpr Duration kLeaveTime = 2s;           // for a graceful end; a peer that does not answer does not hold us longer
 
 template <class... Handlers>
 struct Overloaded : Handlers... {
@@ -126,14 +127,17 @@ class Runtime::Loop {
 
   void turn() {
     const Instant at = now();
+    node_->on_backlog(endpoint_->queued_bytes_max());
     if (node_->next_deadline() <= at) node_->on_timer(at);
     if (endpoint_->next_deadline() <= at) endpoint_->on_timer(at);
+    if (next_interfaces_ <= at) look_at_interfaces(at);
     for (int round = 0; round < 16; ++round) {
       const bool heard = take_events(at);
       const bool moved = move_outbox(at);
       if (!heard && !moved) break;
     }
     send_packets(at);
+    node_->on_backlog(endpoint_->queued_bytes_max());
     arm_timer();
     if (leaving_since_ && (endpoint_->closed() || at - *leaving_since_ > kLeaveTime)) io_.stop();
   }
@@ -183,10 +187,35 @@ class Runtime::Loop {
     return options;
   }
 
+  // A radio that comes back, a cable that is pulled, a new lease: others must learn where to dial us.
+  void look_at_interfaces(Instant at) {
+    if (!udp_.local().is_unspecified()) {
+      next_interfaces_ = kNever;
+      return;
+    }
+    next_interfaces_ = at + kInterfacesInterval;
+    std::vector<env::Endpoint> endpoints = advertised(udp_.local());
+    if (endpoints == node_->options().endpoints) {
+      if (options_.beacons && beacons_.fd() < 0) open_beacons();  // no interface had joined the group
+      return;
+    }
+    std::string list;
+    for (const env::Endpoint& endpoint : endpoints) list += " " + endpoint.text();
+    say(fmt::format("this node's addresses are now{}", list.empty() ? " none" : list));
+    node_->set_endpoints(std::move(endpoints), at);
+    if (options_.beacons) open_beacons();
+  }
+
   void open_beacons() {
+    ++beacons_opened_;
+    if (beacon_readable_.is_open()) beacon_readable_.release();  // before its descriptor is closed
     auto opened = BeaconSocket::open(node_->options().endpoints);
-    if (!opened) return say(opened.error().message);
-    beacons_ = std::move(*opened);
+    beacons_ = opened ? std::move(*opened) : BeaconSocket();
+    if (!opened) {
+      if (std::exchange(beacons_refused_, true)) return;
+      return say(opened.error().message);
+    }
+    beacons_refused_ = false;
     beacon_readable_.assign(beacons_.fd());
     wait_beacon();
   }
@@ -212,14 +241,14 @@ class Runtime::Loop {
   }
 
   void wait_beacon() {
-    beacon_readable_.async_wait(
-        asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
-          if (error) return;
-          const Instant at = now();
-          beacons_.receive([&](const env::Endpoint& from, Bytes beacon) { node_->on_beacon(from, beacon, at); });
-          turn();
-          wait_beacon();
-        });
+    beacon_readable_.async_wait(asio::posix::stream_descriptor::wait_read, [this, opened = beacons_opened_](
+                                                                               const boost::system::error_code& error) {
+      if (error || opened != beacons_opened_) return;
+      const Instant at = now();
+      beacons_.receive([&](const env::Endpoint& from, Bytes beacon) { node_->on_beacon(from, beacon, at); });
+      turn();  // may open the socket anew
+      if (opened == beacons_opened_) wait_beacon();
+    });
   }
 
   bool take_events(Instant at) {
@@ -302,8 +331,8 @@ class Runtime::Loop {
   }
 
   void arm_timer() {
-    const Instant next = std::min(
-        {node_->next_deadline(), endpoint_->next_deadline(), leaving_since_ ? *leaving_since_ + kLeaveTime : kNever});
+    const Instant next = std::min({node_->next_deadline(), endpoint_->next_deadline(), next_interfaces_,
+                                   leaving_since_ ? *leaving_since_ + kLeaveTime : kNever});
     if (next == armed_for_ && armed_) return;
     armed_ = next != kNever;
     armed_for_ = next;
@@ -356,6 +385,9 @@ class Runtime::Loop {
   std::optional<Instant> leaving_since_;
   std::optional<env::OutgoingDatagrams> blocked_;
   Buffer held_;
+  Instant next_interfaces_{};
+  std::uint64_t beacons_opened_ = 0;
+  bool beacons_refused_ = false;  // and said so
   bool waiting_writable_ = false;
   bool armed_ = false;
   Instant armed_for_ = kNever;

@@ -229,7 +229,8 @@ std::vector<env::Endpoint> interface_endpoints(std::uint16_t port) {
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return found;
   for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
-    if (each->ifa_addr == nullptr || (each->ifa_flags & IFF_UP) == 0 || is_bridge(each->ifa_name)) continue;
+    constexpr unsigned kAlive = IFF_UP | IFF_RUNNING;  // up, and something at the other end of the wire
+    if (each->ifa_addr == nullptr || (each->ifa_flags & kAlive) != kAlive || is_bridge(each->ifa_name)) continue;
     if (each->ifa_addr->sa_family != AF_INET && each->ifa_addr->sa_family != AF_INET6) continue;
     env::Endpoint endpoint = from_socket_address(each->ifa_addr);
     endpoint.port = port;

@@ -497,6 +497,11 @@ env::LinkStats Endpoint::stats(NodeId peer) const {
   const Connection* const c = core_->link(peer);
   return c == nullptr ? env::LinkStats{} : c->stats();
 }
+std::size_t Endpoint::queued_bytes_max() const {
+  std::size_t most = 0;
+  for (const auto& [peer, connection] : core_->links()) most = std::max(most, connection->queued_bytes());
+  return most;
+}
 const Counters& Endpoint::counters() const { return core_->counters; }
 std::size_t Endpoint::connections() const { return core_->connections(); }
 std::size_t Endpoint::half_open() const { return core_->half_open(); }

@@ -43,11 +43,11 @@ struct Limits {
   Duration keep_alive = 800ms;     // after so long without hearing anything, a ping
   Duration idle_timeout = 2000ms;  // with the ping: a dead process is noticed within 2.8 s
   Duration handshake_timeout = 3s;
-  Duration join_timeout = 10s;                  // a whole join exchange: the issuer writes to its disk in between
-  Duration drain_timeout = 500ms;               // close_all: how long queued frames may still leave
-  std::size_t queue_bytes_max = 8u << 20;       // reliable bytes queued or unacknowledged, one link
-  std::size_t datagram_bytes_max = 256u << 10;  // queued datagrams, one link; the oldest fall out
-  std::size_t half_open_max = 128;              // accepted handshakes not yet confirmed; Retry from half of it on
+  Duration join_timeout = 10s;     // a whole join exchange: the issuer writes to its disk in between
+  Duration drain_timeout = 500ms;  // close_all: how long queued frames may still leave
+  std::size_t queue_bytes_max = env::kLinkQueueBytesMax;  // reliable bytes queued or unacknowledged, one link
+  std::size_t datagram_bytes_max = 256u << 10;            // queued datagrams, one link; the oldest fall out
+  std::size_t half_open_max = 128;  // accepted handshakes not yet confirmed; Retry from half of it on
   std::size_t half_open_per_address = 16;
   std::size_t links_max = 1024;
   std::size_t joins_max = 8;
@@ -160,6 +160,7 @@ class Endpoint {
 
   bool linked(NodeId peer) const;
   env::LinkStats stats(NodeId peer) const;  // zeros where there is no link
+  std::size_t queued_bytes_max() const;     // of the link where most waits
   const Counters& counters() const;
   // Connections of any state, and half-open ones: what a flood can raise, for tests and metrics.
   std::size_t connections() const;

@@ -40,6 +40,7 @@ class Endpoint::Core {
 
   Connection* link(NodeId peer) const;
   std::size_t connections() const { return connections_.size(); }
+  const std::map<NodeId, Connection*>& links() const { return links_; }
   std::size_t half_open() const { return half_open_; }
 
  private:

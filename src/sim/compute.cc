@@ -43,6 +43,7 @@ std::vector<env::ModelOffer> SimCompute::offers() const {
 void SimCompute::start(TaskId task, env::JobSpec spec) {
   const auto model = std::ranges::find(models_, spec.model, &SimModel::name);
   Job job;
+  job.number = ++last_job_;
   if (model != models_.end()) job.model = *model;
   job.state = fold(fold(0, spec.model), spec.prompt);
   std::size_t bytes = spec.prompt.size();
@@ -89,7 +90,7 @@ void SimCompute::run(TaskId task, std::uint32_t steps) {
   report.prompt_tokens = job.prompt;
   report.prefilled = job.prefilled;
   const Duration busy = report.busy;
-  later_(busy, std::move(report));
+  later_(busy, job.number, std::move(report));
 }
 
 }  // namespace sedge::sim

@@ -24,8 +24,9 @@ struct SimModel {
 
 class SimCompute final : public env::Compute {
  public:
-  // `later(delay, report)` brings the report to the node after the delay, unless the node has died since.
-  using Later = std::function<void(Duration delay, env::SliceReport report)>;
+  // `later(delay, job, report)` brings the report to the node after the delay, unless the node has died since or the
+  // job is no longer current: released, or released and started anew under the same task.
+  using Later = std::function<void(Duration delay, std::uint64_t job, env::SliceReport report)>;
   SimCompute(std::vector<SimModel> models, Later later) : models_(std::move(models)), later_(std::move(later)) {}
 
   std::vector<env::ModelOffer> offers() const override;
@@ -33,10 +34,14 @@ class SimCompute final : public env::Compute {
   void start(TaskId task, env::JobSpec spec) override;
   void run(TaskId task, std::uint32_t steps) override;
   void release(TaskId task) override { jobs_.erase(task); }
-  bool running(TaskId task) const { return jobs_.contains(task); }
+  bool current(TaskId task, std::uint64_t job) const {
+    const auto found = jobs_.find(task);
+    return found != jobs_.end() && found->second.number == job;
+  }
 
  private:
   struct Job {
+    std::uint64_t number = 0;
     env::JobSpec spec;
     SimModel model;
     std::uint64_t state = 0;   // hash of all so far
@@ -48,6 +53,7 @@ class SimCompute final : public env::Compute {
 
   std::vector<SimModel> models_;
   Later later_;
+  std::uint64_t last_job_ = 0;
   std::map<TaskId, Job> jobs_;
 };
 

@@ -13,7 +13,6 @@ constexpr Duration kSweepInterval = 100ms;
 constexpr Duration kDialTimeout = 5s;
 constexpr Duration kRetransmit = 30ms;  // on top of a round trip: a lost packet is noticed
 constexpr std::uint64_t kPacketOverhead = 60;
-constexpr std::size_t kQueueBytesMax = 8u << 20;  // a link's; beyond it the link is too slow
 
 class SimEntropy final : public env::Entropy {
  public:
@@ -150,8 +149,8 @@ Status World::boot(std::size_t i) {
   host.directory = std::make_unique<trust::Directory>(host.root);
   SEDGE_CHECK(host.directory->add(host.chain));
   host.entropy = std::make_unique<SimEntropy>(host.entropy_seed + life);
-  const auto later = [this, i, life](Duration busy, env::SliceReport report) {
-    at(now_ + busy, [this, i, life, report = std::move(report)] { finish_slice(i, life, report); });
+  const auto later = [this, i, life](Duration busy, std::uint64_t job, env::SliceReport report) {
+    at(now_ + busy, [this, i, life, job, report = std::move(report)] { finish_slice(i, life, job, report); });
   };
   host.compute =
       std::make_unique<SimCompute>(i < options_.models_from ? std::vector<SimModel>() : options_.models, later);
@@ -207,6 +206,7 @@ void World::stall(std::size_t i, Duration time) { hosts_[i]->stalled_until = now
 void World::act(std::size_t i, const std::function<void(node::Node&, Instant)>& call) {
   Host& host = *hosts_[i];
   SEDGE_ASSERT(host.node != nullptr);
+  host.node->on_backlog(backlog(i));
   call(*host.node, local(host));
   pump(i);
 }
@@ -238,7 +238,18 @@ void World::pump(std::size_t i) {
     at(now_ + flight(), [this, number, end = *peer] { link_down(number, end, env::LinkDown::kClosed); });
     link_down(number, i, hangup.reason);
   }
+  if (host.node) host.node->on_backlog(backlog(i));
   arm(i);
+}
+
+// Bytes that wait on the fullest of its links.
+std::size_t World::backlog(std::size_t i) {
+  double most = 0;
+  for (const auto& [peer, number] : hosts_[i]->links) {
+    const Pipe& pipe = links_.at(number).from(i);
+    most = std::max(most, to_seconds(std::ranges::max(pipe.free) - now_) * options_.link.bytes_per_s);
+  }
+  return static_cast<std::size_t>(most);
 }
 
 void World::arm(std::size_t i) {
@@ -257,14 +268,15 @@ void World::tick(std::size_t i, std::uint64_t life, Instant due) {
   if (host.life != life || !host.node || host.timer != due) return;  // another timer has replaced this one
   if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { tick(i, life, due); });
   host.timer.reset();
+  host.node->on_backlog(backlog(i));
   host.node->on_timer(local(host));
   pump(i);
 }
 
-void World::finish_slice(std::size_t i, std::uint64_t life, const env::SliceReport& report) {
+void World::finish_slice(std::size_t i, std::uint64_t life, std::uint64_t job, const env::SliceReport& report) {
   Host& host = *hosts_[i];
-  if (host.life != life || !host.node || !host.compute->running(report.task)) return;
-  if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { finish_slice(i, life, report); });
+  if (host.life != life || !host.node || !host.compute->current(report.task, job)) return;
+  if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { finish_slice(i, life, job, report); });
   host.node->on_slice(report, local(host));
   pump(i);
 }
@@ -313,7 +325,7 @@ void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Sen
   for (std::size_t p = 0; p <= priority; ++p) start = std::max(start, pipe.free[p]);
   const double seconds = static_cast<double>(send.frame.size() + kPacketOverhead) / options_.link.bytes_per_s;
   const Duration time(static_cast<std::int64_t>(seconds * 1e9));
-  if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(kQueueBytesMax)) {
+  if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(env::kLinkQueueBytesMax)) {
     at(now_ + flight(), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
     at(now_, [this, link, from] { link_down(link, from, env::LinkDown::kTooSlow); });
     return;

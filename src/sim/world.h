@@ -122,10 +122,11 @@ class World {
   void at(Instant when, Event event);
   Instant local(const Host& host) const;
   void pump(std::size_t i);
+  std::size_t backlog(std::size_t i);
   void arm(std::size_t i);
   void tick(std::size_t i, std::uint64_t life, Instant due);
   void commit(std::size_t i, std::uint64_t life);
-  void finish_slice(std::size_t i, std::uint64_t life, const env::SliceReport& report);
+  void finish_slice(std::size_t i, std::uint64_t life, std::uint64_t job, const env::SliceReport& report);
   void stop(std::size_t i, bool power);
   Duration flight();
 

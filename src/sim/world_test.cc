@@ -73,6 +73,40 @@ TEST(World, same_seed_same_trace) {
   EXPECT_NE(a_busy_run(43), first);
 }
 
+// A publisher faster than its links is told to wait: nothing is lost, no link is cut for being too slow.
+TEST(World, a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) {
+  WorldOptions options = small(4, 6);
+  options.link.bytes_per_s = 1e6;
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  std::vector<std::size_t> came(4, 0);
+  for (std::size_t i = 1; i < 4; ++i) {
+    world.act(i, [&](node::Node& node, Instant) {
+      ASSERT_TRUE(node.subscribe("flood", [&, i](const mesh::Message&) { ++came[i]; }));
+    });
+  }
+  const Buffer payload(1000, 7);
+  constexpr std::size_t kMessages = 40'000;  // 40 MB down links of 1 MB/s that hold 8 MiB
+  std::size_t sent = 0, refused = 0;
+  const Instant limit = world.now() + 120s;
+  for (; sent < kMessages && world.now() < limit; world.run(10ms)) {
+    world.act(0, [&](node::Node& node, Instant now) {
+      for (Status last; last && sent < kMessages;) {
+        node.publish("flood", payload, {}, false, [&](const Status& status) { last = status; }, now);
+        if (last) ++sent;
+        if (last) continue;
+        ++refused;
+        EXPECT_EQ(last.error().code, Code::kResourceExhausted) << last.error().message;
+      }
+    });
+  }
+  EXPECT_EQ(sent, kMessages);
+  EXPECT_GT(refused, 0u);
+  EXPECT_TRUE(world.run_until([&] { return came[1] == sent && came[2] == sent && came[3] == sent; }, 60s))
+      << came[1] << " " << came[2] << " " << came[3] << " of " << sent;
+  EXPECT_EQ(deaths(world), 0u);
+}
+
 TEST(World, nodes_find_each_other_by_beacons_alone) {
   WorldOptions options = small(5, 2, 0.05);
   options.multicast = true;
@@ -246,6 +280,46 @@ TEST(World, a_task_goes_on_elsewhere_with_the_same_text_when_its_node_dies) {
   EXPECT_EQ(disturbed.result->attempts, 2u);
   EXPECT_NE(disturbed.result->served_by, whole.result->served_by);
   EXPECT_LE(disturbed.interrupted, 1s);
+}
+
+// More nodes than anybody has links, one that offers a model, and an owner that is not linked to it: it dials, and the
+// link is not pruned while tokens come. The answer is published, and asking again elsewhere publishes nothing twice.
+TEST(World, a_task_reaches_a_node_without_a_link_and_its_answer_is_published_once) {
+  WorldOptions options = small(30, 9);
+  options.models = {{"sim", 4000, 10, 80}};
+  options.models_from = 29;
+  World world(options);
+  ASSERT_TRUE(settle(world, 20s));
+  world.run(3s);
+  const auto far_from_it = [&](std::size_t i) { return !world.node(i).membership().linked(world.id(29)); };
+  std::vector<std::size_t> owners;
+  for (std::size_t i = 0; i < 29; ++i) {
+    if (far_from_it(i)) owners.push_back(i);
+  }
+  ASSERT_GE(owners.size(), 2u);
+  std::size_t heard = 0;
+  world.act(5, [&](node::Node& node, Instant) {
+    ASSERT_TRUE(node.subscribe("answers", [&](const mesh::Message&) { ++heard; }));
+  });
+  for (std::size_t time = 0; time < 2; ++time) {
+    std::optional<node::TaskResult> result;
+    world.act(owners[time], [&](node::Node& node, Instant now) {
+      node::TaskRequest request;
+      request.id.bytes[0] = 1;
+      request.spec.model = "sim";
+      request.spec.prompt = "go on";
+      request.spec.tokens_max = 60;  // six seconds, in which links are pruned
+      request.publish = {"answers"};
+      node::RunOptions callbacks;
+      callbacks.on_result = [&](const node::TaskResult& end) { result = end; };
+      node.run(std::move(request), std::move(callbacks), now);
+    });
+    ASSERT_TRUE(world.run_until([&] { return result.has_value(); }, 20s));
+    EXPECT_EQ(result->outcome, node::Outcome::kAnswered) << result->reason;
+    EXPECT_EQ(result->attempts, 1u);
+    world.run(1s);
+  }
+  EXPECT_EQ(heard, 1u);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -107,12 +108,14 @@ struct BroadcastPrune {
 struct Publication {
   std::string topic;
   Buffer payload;
+  std::optional<TaskId> once = std::nullopt;  // published again, by whomever, it is not delivered again
   friend bool operator==(const Publication&, const Publication&) = default;
 
   template <class V>
   void fields(V& visit) {
     visit("topic", topic);
     visit("payload", payload);
+    visit("once", once);
   }
 };
 

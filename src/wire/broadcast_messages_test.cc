@@ -31,8 +31,11 @@ TEST(BroadcastMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(BroadcastHave{some([] { return HeldBatch{any_id(), any()}; })}));
     RC_ASSERT(comes_back(BroadcastGraft{some(any_id)}));
     RC_ASSERT(comes_back(BroadcastPrune{}));
-    RC_ASSERT(
-        comes_back(Publications{some([] { return Publication{*rc::gen::arbitrary<std::string>(), any_bytes()}; })}));
+    RC_ASSERT(comes_back(Publications{some([] {
+      Publication made{*rc::gen::arbitrary<std::string>(), any_bytes(), {}};
+      if (*rc::gen::arbitrary<bool>()) made.once = TaskId{{*rc::gen::arbitrary<std::uint8_t>()}};
+      return made;
+    })}));
   }));
 }
 

@@ -15,6 +15,10 @@
 #include "env/compute.h"
 #include "wire/codec.h"
 
+namespace sedge {
+constexpr Code wire_last(Code) { return Code::kUnauthenticated; }
+}  // namespace sedge
+
 namespace sedge::wire {
 
 // What a client asks for.
@@ -104,7 +108,7 @@ struct TaskTokens {
   }
 };
 
-// How a served attempt ended. kFailed carries the reason.
+// How a served attempt ended. kFailed carries the error.
 enum class TaskEnd : std::uint8_t { kStop, kLength, kDeadline, kFailed };
 constexpr TaskEnd wire_last(TaskEnd) { return TaskEnd::kFailed; }
 
@@ -112,6 +116,7 @@ struct TaskDone {
   TaskId task;
   std::uint32_t attempt = 0;
   TaskEnd end = TaskEnd::kStop;
+  Code code = Code::kUnknown;  // of the error; InvalidArgument: no other node could run it either
   std::string message;
   std::uint32_t prompt_tokens = 0;
   Duration prefill{};  // engine time of this attempt
@@ -123,6 +128,7 @@ struct TaskDone {
     visit("task", task);
     visit("attempt", attempt);
     visit("end", end);
+    visit("code", code);
     visit("message", message);
     visit("prompt_tokens", prompt_tokens);
     visit("prefill", prefill);

@@ -67,8 +67,14 @@ TaskAnswer any_answer() {
 }
 TaskTokens any_tokens() { return {any_task(), any_count(), any_count(), any_count(), some(any_token)}; }
 TaskDone any_done() {
-  return {any_task(), any_count(), static_cast<TaskEnd>(*rc::gen::inRange(0, 4)), any_text(), any_count(),
-          any_time(), any_time()};
+  return {any_task(),
+          any_count(),
+          static_cast<TaskEnd>(*rc::gen::inRange(0, 4)),
+          static_cast<Code>(*rc::gen::inRange(1, 17)),
+          any_text(),
+          any_count(),
+          any_time(),
+          any_time()};
 }
 LoadReport any_load() { return {any<std::uint64_t>(), any_time(), any_count(), any_count(), any_count()}; }
 

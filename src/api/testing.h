@@ -1,0 +1,38 @@
+// A home that belongs to a fleet of one, for tests that run a whole node. Gone with the object.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "base/assert.h"
+#include "platform/home.h"
+#include "trust/home.h"
+#include "trust/testing.h"
+
+namespace sedge::api::testing {
+
+class Home {
+ public:
+  explicit Home(const std::string& name = "rover") {
+    using enum trust::HomeFile;
+    trust::testing::Fleet fleet(7);
+    const auto member = fleet.enrol(name);
+    const std::pair<trust::HomeFile, std::string> files[] = {
+        {kNodeKey, trust::encode_key(kNodeKey, member.keys.secret)},
+        {kNodeCertificate, trust::encode_node_certificate(member.chain)},
+        {kFleetRoot, trust::encode_root(fleet.root.public_key)},
+        {kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
+    };
+    char pattern[] = "/tmp/sedge-test-XXXXXX";  // short: a socket's path has at most 107 bytes
+    path = ::mkdtemp(pattern);
+    for (const auto& [file, text] : files) SEDGE_ASSERT(platform::write_home_file(path, file, text).has_value());
+  }
+  ~Home() { std::filesystem::remove_all(path); }
+  Home(const Home&) = delete;
+  Home& operator=(const Home&) = delete;
+
+  std::filesystem::path path;
+};
+
+}  // namespace sedge::api::testing
