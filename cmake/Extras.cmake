@@ -66,6 +66,14 @@ foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is o
 endforeach()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)
+# Every scenario of up to a hundred nodes; thousand.toml takes minutes and is played by hand.
+file(GLOB scenarios CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/scenarios/*.toml)
+list(FILTER scenarios EXCLUDE REGEX "/thousand\\.toml$")
+foreach(file ${scenarios})
+  get_filename_component(scenario ${file} NAME_WE)
+  add_test(NAME scenario.${scenario} COMMAND sedge sim ${file})
+  set_tests_properties(scenario.${scenario} PROPERTIES LABELS whole TIMEOUT 300)
+endforeach()
 add_test(NAME whole.interfaces COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/interfaces.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.interfaces PROPERTIES LABELS whole TIMEOUT 300 SKIP_RETURN_CODE 77)
 

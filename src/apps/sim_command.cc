@@ -1,10 +1,18 @@
 // sedge sim: a whole fleet in one process, on virtual time: how does it behave, and the same again from its seed.
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "apps/command.h"
+#include "sim/explore.h"
+#include "sim/picture.h"
+#include "sim/play.h"
 #include "sim/scenario.h"
 
 namespace sedge::apps {
@@ -12,71 +20,134 @@ namespace sedge::apps {
 namespace {
 
 struct SimArguments {
-  std::size_t nodes = 50;
-  std::uint64_t seed = 1;
-  double seconds = 60;
-  double loss = 0.01;
-  double latency_ms = 2;
+  std::string file, picture;
+  std::optional<std::size_t> nodes;
+  std::optional<std::uint64_t> seed;
+  std::optional<double> seconds, loss, latency_ms;
+  std::optional<std::uint64_t> random;
+  double minutes = 0;
   bool json = false;
 };
 
-void print_line(const char* what, const std::optional<Duration>& time) {
-  const std::string text = time ? fmt::format("{:.0f} ms", to_ms(*time)) : "not within its limit";
-  fmt::print("  {:<34} {}\n", what, text);
+Duration from_seconds(double value) { return Duration(static_cast<std::int64_t>(value * 1e9)); }
+
+Result<sim::Scenario> read_scenario(const SimArguments& arguments) {
+  if (arguments.random) return sim::random_scenario(*arguments.random);
+  if (arguments.file.empty()) {
+    return sim::standard_story(arguments.nodes.value_or(50), arguments.seed.value_or(1),
+                               from_seconds(std::min(arguments.seconds.value_or(60), 1e6)));
+  }
+  std::ifstream file(arguments.file, std::ios::binary);
+  if (!file) return fail(Code::kNotFound, "{}: cannot be read", arguments.file);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  auto scenario = sim::parse_scenario(text, std::filesystem::path(arguments.file).stem().string());
+  if (!scenario) return in_context(arguments.file, std::move(scenario).error());
+  return scenario;
 }
 
-void print_report(const sim::ScenarioReport& report) {
-  print_line("found each other in", report.converged);
-  print_line("SIGKILL known to everybody in", report.detection);
-  print_line("equal again after the rejoin in", report.converged_after_rejoin);
-  print_line("equal again after the split in", report.converged_after_heal);
-  fmt::print("  {:<34} {}\n", "called dead by mistake", report.false_deaths);
-  fmt::print("  {:<34} {} of {}\n", "acknowledged writes lost", report.writes_lost, report.writes_acknowledged);
-  fmt::print("  {:<34} {} of {}\n", "deliveries twice", report.delivered_twice, report.deliveries);
-  fmt::print("  {:<34} {:.0f}\n", "bytes a node a second", report.bytes_per_node_per_s);
-  fmt::print("  {:<34} {:016x}\n", "trace", report.trace);
+// What the command line says goes before the file.
+Status overrule(const SimArguments& arguments, sim::Scenario& scenario) {
+  if (arguments.nodes) scenario.nodes = *arguments.nodes;
+  if (arguments.seed) scenario.seed = *arguments.seed;
+  if (arguments.loss) scenario.world.link.loss = *arguments.loss;
+  if (arguments.latency_ms) scenario.world.link.latency = from_seconds(*arguments.latency_ms / 1e3);
+  return sim::check_scenario(scenario);
+}
+
+void print_report(const sim::Report& report, double wall_seconds) {
+  for (const auto& [name, value] : report.metrics) {
+    fmt::print("  {:<24} {}\n", name, value ? fmt::format("{:.6g}", *value) : "-");
+  }
+  fmt::print("  {:<24} {:016x}\n", "trace_hash", report.trace);
+  fmt::print("  {:<24} {:.1f} times real time\n", "speed", *report.metric("sim_seconds") / wall_seconds);
+}
+
+std::string again(const SimArguments& arguments, const sim::Scenario& scenario) {
+  if (arguments.random) return fmt::format("sedge sim --random {}", scenario.seed);
+  return fmt::format("sedge sim{}{} --nodes {} --seed {}", arguments.file.empty() ? "" : " ", arguments.file,
+                     scenario.nodes, scenario.seed);
+}
+
+Status judge(const SimArguments& arguments, const sim::Scenario& scenario, const sim::Report& report) {
+  if (report.good()) return {};
+  std::string list;
+  for (const std::string& broken : report.broken) list += "\n  " + broken;
+  return fail(Code::kInternal, "the fleet did not behave:{}\nthe same again: {}", list, again(arguments, scenario));
+}
+
+// Random scenarios, one number after the other, until the time is over or one breaks an invariant.
+Status explore(const SimArguments& arguments) {
+  const auto begun = std::chrono::steady_clock::now();
+  const auto minutes = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count() / 60;
+  };
+  std::uint64_t number = *arguments.random;
+  for (; minutes() < arguments.minutes; ++number) {
+    const sim::Scenario scenario = sim::random_scenario(number);
+    SEDGE_TRY(const sim::Report report, sim::play(scenario));
+    fmt::print("{:>6}  {:>2} nodes  {:>4.0f} s  {:016x}  {}\n", number, scenario.nodes, *report.metric("sim_seconds"),
+               report.trace, report.good() ? "good" : "BROKEN");
+    std::fflush(stdout);
+    SEDGE_CHECK(judge(arguments, scenario, report));
+  }
+  fmt::print("{} scenarios, none broke an invariant\n", number - *arguments.random);
+  return {};
 }
 
 Status simulate(const SimArguments& arguments) {
-  if (!std::isfinite(arguments.seconds) || arguments.seconds > 1e6 || !std::isfinite(arguments.latency_ms) ||
-      arguments.latency_ms < 0 || arguments.latency_ms > 1000) {
-    return fail(Code::kInvalidArgument, "--seconds is at most 1000000 and --latency-ms between 0 and 1000");
-  }
-  sim::ScenarioOptions options;
-  options.nodes = arguments.nodes;
-  options.seed = arguments.seed;
-  options.length = Duration(static_cast<std::int64_t>(arguments.seconds * 1e9));
-  options.link.loss = arguments.loss;
-  options.link.latency = Duration(static_cast<std::int64_t>(arguments.latency_ms * 1e6));
+  SEDGE_TRY(sim::Scenario scenario, read_scenario(arguments));
+  SEDGE_CHECK(overrule(arguments, scenario));
+  sim::PlayOptions options;
+  options.pictures = !arguments.picture.empty();
   if (!arguments.json) {
     options.chapter = [](Instant at, std::string_view what) {
       fmt::print("{:>8.2f} s  {}\n", to_seconds(at - Instant{}), what);
       std::fflush(stdout);
     };
   }
-  SEDGE_TRY(const sim::ScenarioReport report, sim::play(options));
+  const auto begun = std::chrono::steady_clock::now();
+  SEDGE_TRY(const sim::Report report, sim::play(scenario, options));
+  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   if (arguments.json) {
-    fmt::print("{}\n", json::write(sim::to_json(options, report)));
+    json::Object object = sim::to_json(scenario, report).as_object();
+    object["wall_seconds"] = wall;
+    object["speed"] = *report.metric("sim_seconds") / wall;
+    fmt::print("{}\n", json::write(object));
   } else {
-    print_report(report);
+    print_report(report, wall);
   }
-  if (!report.good()) return fail(Code::kInternal, "the fleet did not behave; the same seed shows it again");
-  return {};
+  if (!arguments.picture.empty()) {
+    std::ofstream file(arguments.picture, std::ios::binary);
+    file << sim::picture(scenario, report);
+    file.flush();
+    if (!file) return fail(Code::kUnavailable, "{} cannot be written", arguments.picture);
+  }
+  return judge(arguments, scenario, report);
 }
 
 }  // namespace
 
 void add_sim(Commands& commands) {
   CLI::App* command = commands.add(commands.root(), "sim", "Simulate a fleet with faults, on virtual time, from a seed",
-                                   "sedge sim --nodes 50 --seed 7 --seconds 60 --loss 0.05");
+                                   "sedge sim tests/scenarios/radio.toml --seed 7");
   const auto arguments = std::make_shared<SimArguments>();
-  command->add_option("--nodes", arguments->nodes, "Size of the fleet, 2 to 500")->capture_default_str();
-  command->add_option("--seed", arguments->seed, "Decides every chance")->capture_default_str();
-  command->add_option("--seconds", arguments->seconds, "Virtual time, at least 20")->capture_default_str();
-  command->add_option("--loss", arguments->loss, "Part of the packets lost, 0 to 0.5")->capture_default_str();
-  command->add_option("--latency-ms", arguments->latency_ms, "One way, of each link")->capture_default_str();
+  command->add_option("SCENARIO", arguments->file, "A TOML file (docs/formats/scenario.md); without: a standard story");
+  command->add_option("--nodes", arguments->nodes, "Size of the fleet, 2 to 4096 (the file's, or 50)");
+  command->add_option("--seed", arguments->seed, "Decides every chance (the file's, or 1)");
+  command->add_option("--seconds", arguments->seconds, "Virtual time of the standard story (60)")
+      ->check(CLI::Range(20.0, 1e6));
+  command->add_option("--loss", arguments->loss, "Part of the packets lost")->check(CLI::Range(0.0, 0.9));
+  command->add_option("--latency-ms", arguments->latency_ms, "One way, of each link")->check(CLI::Range(0.0, 10000.0));
+  command->add_option("--random", arguments->random, "Play the random scenario of this number");
+  command->add_option("--minutes", arguments->minutes, "With --random: that one and those after it, for so long")
+      ->check(CLI::Range(0.0, 1e5));
+  command->add_option("--report", arguments->picture, "Write pictures of the run to this HTML file");
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
-  commands.on(command, [arguments] { return simulate(*arguments); });
+  commands.on(command, [arguments] {
+    if (arguments->minutes <= 0) return simulate(*arguments);
+    if (!arguments->random) arguments->random = 1;
+    return explore(*arguments);
+  });
 }
 
 }  // namespace sedge::apps

@@ -32,6 +32,7 @@ void Membership::start(Instant now) {
   SEDGE_ASSERT(!started_);
   started_ = true;
   Entry& own = entries_[options_.self];
+  digest_.reset();
   own.member = {options_.self,      options_.name, options_.epoch, Incarnation{1}, instance_, MemberState::kAlive,
                 options_.endpoints, now,           false};
   sign_self();
@@ -313,6 +314,12 @@ std::optional<Member> Membership::find(NodeId id) const {
   return member;
 }
 
+std::optional<MemberState> Membership::state_of(NodeId id) const {
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end()) return std::nullopt;
+  return entry->second.member.state;
+}
+
 std::vector<NodeId> Membership::neighbours() const {
   std::vector<NodeId> ids;
   for (const auto& [id, link] : links_) ids.push_back(id);
@@ -328,6 +335,7 @@ void Membership::leave(Instant now) {
   if (!started_ || leaving_) return;
   leaving_ = true;
   Entry& own = entries_[options_.self];
+  digest_.reset();
   ++own.member.incarnation;
   own.member.state = MemberState::kLeft;
   put_self(now);
@@ -341,6 +349,7 @@ void Membership::set_endpoints(std::vector<env::Endpoint> endpoints, Instant now
   if (!started_ || leaving_) return;
   Entry& own = entries_[options_.self];
   own.member.endpoints = options_.endpoints;
+  digest_.reset();
   ++own.member.incarnation;
   put_self(now);
 }

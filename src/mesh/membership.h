@@ -149,6 +149,7 @@ class Membership {
   // Alive or suspect members, ourselves included.
   std::size_t alive() const;
   std::vector<NodeId> neighbours() const;  // linked now, by id
+  std::optional<MemberState> state_of(NodeId id) const;  // find() without the copy
   bool linked(NodeId id) const { return links_.contains(id); }
   // Equal on two nodes that believe the same members alive at the same incarnations.
   std::uint64_t digest() const;
@@ -270,6 +271,7 @@ class Membership {
   std::map<NodeId, Instant> wanted_;         // links with work on them, until when they are kept
   std::map<env::Endpoint, Instant> hinted_;  // not to be dialled on a hint before
   std::size_t alive_ = 0;
+  mutable std::optional<std::uint64_t> digest_;  // none: to be computed
   std::uint64_t probe_number_ = 0;
 
   Instant next_probe_ = kNever;

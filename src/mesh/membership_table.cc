@@ -43,11 +43,14 @@ std::uint64_t mix(const Member& member) {
 
 }  // namespace
 
+// Asked for with every probe, changed by news: kept until something in it changes.
 std::uint64_t Membership::digest() const {
+  if (digest_) return *digest_;
   std::uint64_t sum = 0;
   for (const auto& [id, entry] : entries_) {
     if (lives(entry.member.state)) sum ^= mix(entry.member);
   }
+  digest_ = sum;
   return sum;
 }
 
@@ -138,6 +141,7 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
   if (twin) name_clone(entry, record);
   if (twin && record.instance < m.instance) return;
 
+  digest_.reset();
   m.id = record.id;
   m.name = record.name;
   m.epoch = record.epoch;
@@ -191,6 +195,7 @@ void Membership::apply_rumour(NodeId from, const wire::Rumour& rumour, Instant n
 
 void Membership::refute(Incarnation at_least, Instant now) {
   Entry& own = entries_[options_.self];
+  digest_.reset();
   if (at_least > own.member.incarnation) own.member.incarnation = at_least;
   ++own.member.incarnation;
   put_self(now);
@@ -205,6 +210,7 @@ void Membership::suspect(NodeId id, NodeId source, Duration to_refute, std::stri
     until = std::min(until, now + to_refute);
     return;
   }
+  digest_.reset();
   entry.member.state = MemberState::kSuspect;
   entry.member.since = now;
   suspects_[id] = now + to_refute;
@@ -217,6 +223,7 @@ void Membership::declare_dead(NodeId id, NodeId source, std::string why, Instant
   const auto found = entries_.find(id);
   if (found == entries_.end() || !lives(found->second.member.state)) return;
   Entry& entry = found->second;
+  digest_.reset();
   entry.member.state = MemberState::kDead;
   entry.member.since = now;
   --alive_;
@@ -251,6 +258,7 @@ void Membership::forget(NodeId id) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
   alive_ -= lives(found->second.member.state) ? 1 : 0;
+  digest_.reset();
   entries_.erase(found);
   suspects_.erase(id);
   news_.erase(id);

@@ -431,21 +431,19 @@ void Node::refresh_views() {
   views_stale_ = false;
   auto& views = owner_.nodes();
   std::map<NodeId, place::NodeView> fresh;
-  for (const mesh::Member& member : membership_->members()) {
-    const bool self = member.id == id_;
-    const bool alive = member.state == mesh::MemberState::kAlive || member.state == mesh::MemberState::kSuspect;
-    const auto offers = offers_.find(member.id);
-    if (!alive || offers == offers_.end()) continue;
+  for (const auto& [id, offers] : offers_) {
+    const std::optional<mesh::MemberState> state = membership_->state_of(id);
+    if (!state || *state > mesh::MemberState::kSuspect) continue;
     place::NodeView view;
-    if (const auto old = views.find(member.id); old != views.end()) view = old->second;
-    view.offers = offers->second.models;
-    view.linked = self || member.linked;
-    view.suspect = member.state == mesh::MemberState::kSuspect;
-    view.round_trip = self ? Duration::zero() : membership_->rtt(member.id);
-    if (const auto load = loads_.find(member.id); load != loads_.end() && load->second.number > view.load.number) {
+    if (const auto old = views.find(id); old != views.end()) view = old->second;
+    view.offers = offers.models;
+    view.linked = id == id_ || membership_->linked(id);
+    view.suspect = *state == mesh::MemberState::kSuspect;
+    view.round_trip = id == id_ ? Duration::zero() : membership_->rtt(id);
+    if (const auto load = loads_.find(id); load != loads_.end() && load->second.number > view.load.number) {
       view.load = load->second;
     }
-    fresh.emplace(member.id, std::move(view));
+    fresh.emplace(id, std::move(view));
   }
   views = std::move(fresh);
 }
@@ -461,6 +459,10 @@ void Node::advertise(Instant now) {
 }
 
 void Node::report_load(Instant now) {
+  if (offers_[id_].models.empty()) {  // nobody will ask us
+    next_load_ = kNever;
+    return;
+  }
   wire::LoadReport load = worker_.load();
   load.number |= options_.epoch.value << 40;  // a restarted node's reports are newer than its former life's
   loads_[id_] = load;

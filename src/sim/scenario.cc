@@ -1,246 +1,278 @@
 #include "sim/scenario.h"
 
 #include <algorithm>
-#include <map>
-#include <memory>
+#include <functional>
+#include <optional>
 #include <set>
-#include <string>
-#include <vector>
+
+#include <toml++/toml.h>
 
 namespace sedge::sim {
-
 namespace {
 
-constexpr Duration kWritePause = 1s;  // of each node
-constexpr Duration kStep = 50ms;
-constexpr Duration kSettle = 30s;      // limit for coming to one view again
-constexpr Duration kAfterSplit = 20s;  // verdicts of the split still travel
+constexpr std::pair<std::string_view, Work> kWorks[] = {
+    {"broadcast", Work::kBroadcast}, {"telemetry", Work::kTelemetry}, {"write", Work::kWrite}};
+constexpr std::pair<std::string_view, Deed> kDeeds[] = {
+    {"kill", Deed::kKill},           {"power", Deed::kPower}, {"boot", Deed::kBoot}, {"stall", Deed::kStall},
+    {"partition", Deed::kPartition}, {"cut", Deed::kCut},     {"heal", Deed::kHeal}};
 
-class Story {
+Duration seconds(double value) { return Duration(static_cast<std::int64_t>(value * 1e9)); }
+
+// Reads one table and remembers which keys were asked for: what is left over is a mistake of whoever wrote the file.
+class Reader {
  public:
-  explicit Story(const ScenarioOptions& options)
-      : options_(options), prng_(options.seed ^ 0x57025EED), world_(world_options(options)), got_(options.nodes) {}
+  Reader(const toml::table& table, std::string where) : table_(table), where_(std::move(where)) {}
 
-  Result<ScenarioReport> tell();
+  // Keeps `value` where the key is absent.
+  template <class T>
+  void number(std::string_view key, T& value, double least, double most) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const std::optional<double> read = node->value<double>();
+    if (!node->is_number() || !read || !(*read >= least && *read <= most)) {
+      return complain(key, fmt::format("a number from {} to {}", least, most));
+    }
+    value = static_cast<T>(*read);
+  }
+  void time(std::string_view key, double unit_s, Duration& value, double most_s = 1e6) {
+    double count = to_seconds(value) / unit_s;
+    if (value == Duration::max()) count = most_s / unit_s;
+    const double before = count;
+    number(key, count, 0, most_s / unit_s);
+    if (count != before) value = seconds(count * unit_s);
+  }
+  void flag(std::string_view key, bool& value) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const auto read = node->value_exact<bool>();
+    if (!read) return complain(key, "true or false");
+    value = *read;
+  }
+  template <class T, std::size_t N>
+  void choice(std::string_view key, const std::pair<std::string_view, T> (&names)[N], T& value) {
+    const toml::node* node = take(key);
+    const auto read = node == nullptr ? std::nullopt : node->value_exact<std::string>();
+    const auto row = std::ranges::find_if(names, [&](const auto& each) { return read && each.first == *read; });
+    if (row != std::end(names)) {
+      value = row->second;
+      return;
+    }
+    std::string list;
+    for (const auto& [name, unused] : names) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", name);
+    complain(key, "one of " + list);
+  }
+  void who(std::size_t nodes, Who& who) {
+    if (const toml::node* node = take("nodes"); node != nullptr) {
+      if (const toml::array* list = node->as_array()) {
+        for (const toml::node& each : *list) {
+          const auto number = each.value_exact<std::int64_t>();
+          if (!number || *number < 0 || static_cast<std::size_t>(*number) >= nodes) {
+            return complain("nodes", fmt::format("numbers from 0 to {}", nodes - 1));
+          }
+          who.named.push_back(static_cast<std::size_t>(*number));
+        }
+      } else if (const auto count = node->value_exact<std::int64_t>(); count && *count > 0) {
+        who.drawn = static_cast<std::size_t>(*count);
+      } else {
+        complain("nodes", "how many are drawn, or a list of numbers");
+      }
+    }
+    number("share", who.share, 0, 1);
+  }
+  const toml::node* take(std::string_view key) {
+    taken_.insert(std::string(key));
+    return table_.get(key);
+  }
+  void complain(std::string_view key, const std::string& wanted) {
+    if (status_) status_ = fail(Code::kInvalidArgument, "{}: {} is {}", where_, key, wanted);
+  }
+  Status end() {
+    for (const auto& [key, node] : table_) {
+      if (status_ && !taken_.contains(key.str())) {
+        status_ = fail(Code::kInvalidArgument, "{}, line {}: there is no '{}' here (docs/formats/scenario.md)", where_,
+                       node.source().begin.line, key.str());
+      }
+    }
+    return std::move(status_);
+  }
 
  private:
-  static WorldOptions world_options(const ScenarioOptions& options) {
-    WorldOptions world;
-    world.nodes = options.nodes;
-    world.seed = options.seed;
-    world.link = options.link;
-    return world;
-  }
-  Instant moment(double fraction) const {
-    return Instant{} + Duration(static_cast<std::int64_t>(static_cast<double>(options_.length.count()) * fraction));
-  }
-  void chapter(std::string_view what) const {
-    if (options_.chapter) options_.chapter(world_.now(), what);
-  }
-  std::size_t anybody() { return prng_.below(options_.nodes); }
-  bool converged() const { return world_.one_view() && world_.one_state(); }
-
-  Status boot(std::size_t i);
-  void work_until(Instant end, const std::function<bool()>& reached = {});
-  void write(std::size_t i);
-  void publish(std::size_t i);
-  Status lose_and_return();
-  void split_and_heal();
-  void look_over();
-  std::optional<Duration> time_to(const std::function<bool()>& reached, Instant since, Instant limit);
-
-  const ScenarioOptions& options_;
-  Prng prng_;
-  World world_;
-  ScenarioReport report_;
-  std::map<std::string, std::string> acknowledged_;  // path -> value
-  std::vector<std::map<std::string, std::size_t>> got_;
-  std::uint64_t number_ = 0;
-  struct Excuse {  // for calling somebody dead: it was, or nobody could know
-    Instant from{}, to{};
-    std::optional<std::size_t> whom;  // none: anybody
-  };
-  std::vector<Excuse> excuses_;
-  Instant next_work_{};
+  const toml::table& table_;
+  std::string where_;
+  std::set<std::string, std::less<>> taken_;
+  Status status_;
 };
 
-Status Story::boot(std::size_t i) {
-  SEDGE_CHECK(world_.boot(i));
-  Status subscribed;
-  world_.act(i, [&](node::Node& node, Instant) {
-    const auto id = node.subscribe("sim/#", [this, i](const mesh::Message& message) { ++got_[i][message.topic]; });
-    if (!id) subscribed = std::unexpected(id.error());
-  });
-  return subscribed;
+Status read_link(Reader& at, LinkModel& link) {
+  at.time("latency_ms", 1e-3, link.latency, 10);
+  at.time("jitter_ms", 1e-3, link.jitter, 10);
+  at.number("loss", link.loss, 0, 0.9);
+  at.number("bytes_per_s", link.bytes_per_s, 100, 1e12);
+  at.number("duplicate", link.duplicate, 0, 0.5);
+  at.number("reorder", link.reorder, 0, 0.5);
+  at.time("reorder_ms", 1e-3, link.reorder_by, 10);
+  at.number("burst_loss", link.burst_loss, 0, 1);
+  at.time("burst_ms", 1e-3, link.burst, 60);
+  at.time("burst_every_ms", 1e-3, link.burst_every, 3600);
+  return at.end();
 }
 
-void Story::write(std::size_t i) {
-  const std::string path = fmt::format("sim/{}/{}", i, number_ % 7);
-  const std::string value = std::to_string(++number_);
-  world_.act(i, [&](node::Node& node, Instant now) {
-    const auto ticket = node.state().set(path, to_buffer(as_bytes(value)), now);
-    node.when_durable(ticket, [this, path, value](const Status& status) {
-      if (!status) return;
-      ++report_.writes_acknowledged;
-      acknowledged_[path] = value;  // only node i writes there, one after the other
-    });
-  });
+Status read_load(Reader& at, Load& load) {
+  at.choice("do", kWorks, load.work);
+  at.time("every_ms", 1e-3, load.every);
+  at.flag("each", load.each);
+  at.number("bytes", load.bytes, 16, 60'000);
+  at.time("from_s", 1, load.from);
+  at.time("to_s", 1, load.to);
+  if (load.every <= Duration::zero()) at.complain("every_ms", "above 0");
+  return at.end();
 }
 
-void Story::publish(std::size_t i) {
-  ++report_.messages;
-  const std::string topic = fmt::format("sim/{}", ++number_);
-  world_.act(i, [&](node::Node& node, Instant now) {
-    node.publish(topic, as_bytes("telemetry"), {}, false, [](const Status&) {}, now);
-  });
+Status read_happening(Reader& at, std::size_t nodes, Happening& happening) {
+  at.time("at_s", 1, happening.at);
+  at.choice("do", kDeeds, happening.deed);
+  at.who(nodes, happening.who);
+  at.time("for_ms", 1e-3, happening.time);
+  at.flag("settle", happening.settle);
+  return at.end();
 }
 
-// Everybody writes and publishes about once a second.
-void Story::work_until(Instant end, const std::function<bool()>& reached) {
-  while (world_.now() < end && !(reached && reached())) {
-    world_.run(std::min(kStep, end - world_.now()));
-    for (; next_work_ <= world_.now(); next_work_ += kWritePause / static_cast<std::int64_t>(2 * options_.nodes)) {
-      const std::size_t i = anybody();
-      if (!world_.up(i)) continue;
-      prng_.chance(0.5) ? write(i) : publish(i);
-    }
+// Rows of [[load]] or [[event]].
+template <class Row, class Read>
+Status read_rows(Reader& top, std::string_view key, std::vector<Row>& rows, Read read) {
+  const toml::node* node = top.take(key);
+  if (node == nullptr) return {};
+  const toml::array* list = node->as_array();
+  if (list == nullptr || !list->is_array_of_tables()) {
+    return fail(Code::kInvalidArgument, "{}: write each as [[{}]]", key, key);
   }
-}
-
-std::optional<Duration> Story::time_to(const std::function<bool()>& reached, Instant since, Instant limit) {
-  while (!reached()) {
-    if (world_.now() >= limit) return std::nullopt;
-    world_.run(10ms);
+  for (const toml::node& each : *list) {
+    const toml::table& table = *each.as_table();
+    Reader reader(table, fmt::format("{} at line {}", key, table.source().begin.line));
+    SEDGE_CHECK(read(reader, rows.emplace_back()));
   }
-  return world_.now() - since;
-}
-
-Status Story::lose_and_return() {
-  const std::size_t victim = anybody();
-  chapter(fmt::format("SIGKILL of node-{}", victim));
-  const Instant killed = world_.now();
-  world_.kill(victim);
-  report_.detection = time_to([&] { return world_.one_view(); }, killed, killed + 10s);
-  work_until(moment(0.4));
-  chapter(fmt::format("node-{} comes back", victim));
-  const Instant back = world_.now();
-  excuses_.push_back({killed, back, victim});
-  SEDGE_CHECK(boot(victim));
-  report_.converged_after_rejoin = time_to([&] { return converged(); }, back, back + kSettle);
   return {};
 }
 
-void Story::split_and_heal() {
-  std::set<std::size_t> side;
-  while (side.size() < options_.nodes / 3 + 1 && side.size() + 1 < options_.nodes) side.insert(anybody());
-  chapter(fmt::format("{} nodes are cut off", side.size()));
-  const Instant split = world_.now();
-  world_.partition(side);
-  work_until(moment(0.75));
-  world_.heal();
-  chapter("the split is over");
-  const Instant healed = world_.now();
-  report_.converged_after_heal = time_to([&] { return converged(); }, healed, healed + kSettle);
-  excuses_.push_back({split, healed + kAfterSplit, {}});
+template <class Read>
+Status read_section(Reader& top, std::string_view key, Read read) {
+  const toml::node* node = top.take(key);
+  if (node == nullptr) return {};
+  if (node->as_table() == nullptr) return fail(Code::kInvalidArgument, "{}: write it as [{}]", key, key);
+  Reader reader(*node->as_table(), fmt::format("[{}]", key));
+  return read(reader);
 }
 
-void Story::look_over() {
-  report_.converged_at_end = time_to([&] { return converged(); }, world_.now(), world_.now() + kSettle).has_value();
-  for (const auto& [path, value] : acknowledged_) {
-    for (std::size_t i = 0; i < options_.nodes; ++i) {
-      const auto there = world_.node(i).state().replica().read(path);
-      if (there && there->values.size() == 1 && as_text(there->values[0]) == value) continue;
-      ++report_.writes_lost;
-      break;
+Status read_expectations(const toml::table& table, std::vector<Expectation>& expectations) {
+  for (const auto& [key, node] : table) {
+    const std::string_view name = key.str();
+    const auto bound = node.value<double>();
+    const bool at_least = name.ends_with("_min");
+    if (!bound || !node.is_number() || (!at_least && !name.ends_with("_max"))) {
+      return fail(Code::kInvalidArgument, "[expect], line {}: '{}' is a number, and its name ends in _min or _max",
+                  node.source().begin.line, name);
     }
+    expectations.push_back({std::string(name.substr(0, name.size() - 4)), *bound, at_least});
   }
-  for (const auto& topics : got_) {
-    for (const auto& [topic, times] : topics) {
-      report_.deliveries += times;
-      report_.delivered_twice += times - 1;
-    }
-  }
-  for (const SeenEvent& seen : world_.member_events()) {
-    if (seen.event.kind != mesh::MemberEvent::Kind::kDown) continue;
-    const auto within = [&](const Excuse& e) {
-      return seen.at >= e.from && seen.at <= e.to && (!e.whom || seen.event.id == world_.id(*e.whom));
-    };
-    report_.false_deaths += std::ranges::none_of(excuses_, within) ? 1 : 0;
-  }
-  report_.counts = world_.counts();
-  report_.bytes_per_node_per_s = static_cast<double>(report_.counts.bytes) / static_cast<double>(options_.nodes) /
-                                 to_seconds(world_.now() - Instant{});
-  report_.trace = world_.trace();
-}
-
-Result<ScenarioReport> Story::tell() {
-  chapter(fmt::format("{} nodes start", options_.nodes));
-  for (std::size_t i = 0; i < options_.nodes; ++i) {
-    SEDGE_CHECK(boot(i));
-    world_.run(Duration(1'000'000'000) / static_cast<std::int64_t>(options_.nodes));
-  }
-  report_.converged = time_to([&] { return converged(); }, Instant{}, Instant{} + kSettle);
-  next_work_ = world_.now();
-  chapter("everybody works");
-  work_until(moment(0.25));
-  SEDGE_CHECK(lose_and_return());
-  work_until(moment(0.5));
-  const std::size_t slow = anybody();
-  chapter(fmt::format("node-{} stalls for 1.2 s", slow));
-  world_.stall(slow, 1200ms);
-  work_until(moment(0.6));
-  split_and_heal();
-  work_until(moment(1));
-  chapter("looking it over");
-  look_over();
-  return report_;
+  return {};
 }
 
 }  // namespace
 
-bool ScenarioReport::good() const {
-  return converged && detection && *detection <= 3s && converged_after_rejoin && converged_after_heal &&
-         converged_at_end && false_deaths == 0 && writes_lost == 0 && delivered_twice == 0;
+Result<Scenario> parse_scenario(std::string_view text, std::string name) {
+  toml::table file;
+  try {
+    file = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return fail(Code::kInvalidArgument, "line {}: {}", error.source().begin.line, error.description());
+  }
+  Scenario scenario;
+  scenario.name = std::move(name);
+  Reader top(file, "the scenario");
+  SEDGE_CHECK(read_section(top, "fleet", [&](Reader& at) {
+    at.number("nodes", scenario.nodes, 2, kNodesMax);
+    at.number("seed", scenario.seed, 0, 9e15);
+    at.time("length_s", 1, scenario.length);
+    at.time("boot_s", 1, scenario.boot_time);
+    at.time("settle_s", 1, scenario.settle_max);
+    at.flag("multicast", scenario.world.multicast);
+    at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
+    at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
+    return at.end();
+  }));
+  SEDGE_CHECK(read_section(top, "link", [&](Reader& at) { return read_link(at, scenario.world.link); }));
+  SEDGE_CHECK(read_rows(top, "load", scenario.loads, read_load));
+  SEDGE_CHECK(read_rows(top, "event", scenario.happenings, [&](Reader& at, Happening& happening) {
+    return read_happening(at, scenario.nodes, happening);
+  }));
+  if (const toml::node* expect = top.take("expect"); expect != nullptr) {
+    if (expect->as_table() == nullptr) return fail(Code::kInvalidArgument, "expect: write it as [expect]");
+    SEDGE_CHECK(read_expectations(*expect->as_table(), scenario.expectations));
+  }
+  SEDGE_CHECK(top.end());
+  std::ranges::stable_sort(scenario.happenings, {}, &Happening::at);
+  SEDGE_CHECK(check_scenario(scenario));
+  return scenario;
 }
 
-Result<ScenarioReport> play(const ScenarioOptions& options) {
-  if (options.nodes < 2 || options.nodes > 500) {
-    return fail(Code::kInvalidArgument, "--nodes {}: a simulated fleet has 2 to 500 nodes", options.nodes);
-  }
-  if (options.length < 20s) {
-    return fail(Code::kInvalidArgument, "--seconds {}: the story needs at least 20", to_seconds(options.length));
-  }
-  if (!(options.link.loss >= 0 && options.link.loss <= 0.5)) {
-    return fail(Code::kInvalidArgument, "--loss {}: between 0 and 0.5", options.link.loss);
-  }
-  return std::make_unique<Story>(options)->tell();
+Result<Scenario> standard_story(std::size_t nodes, std::uint64_t seed, Duration length) {
+  const double s = to_seconds(length);
+  SEDGE_TRY(Scenario story, parse_scenario(fmt::format(R"(
+    [fleet]
+    nodes = {}
+    seed = {}
+    length_s = {}
+    [[load]]
+    do = "write"
+    every_ms = 4000
+    each = true
+    [[load]]
+    do = "broadcast"
+    every_ms = 4000
+    each = true
+    [[event]]
+    at_s = {}
+    do = "kill"
+    nodes = 1
+    [[event]]
+    at_s = {}
+    do = "boot"
+    settle = true
+    [[event]]
+    at_s = {}
+    do = "stall"
+    nodes = 1
+    for_ms = 1200
+    [[event]]
+    at_s = {}
+    do = "partition"
+    share = 0.34
+    [[event]]
+    at_s = {}
+    do = "heal"
+    settle = true
+    [expect]
+    detection_p99_ms_max = 3000
+    )",
+                                                       nodes, seed, s, s * 0.25, s * 0.4, s * 0.5, s * 0.6, s * 0.75),
+                                           "story"));
+  return story;
 }
 
-json::Value to_json(const ScenarioOptions& options, const ScenarioReport& report) {
-  const auto ms = [](const std::optional<Duration>& time) {
-    return time ? json::Value(to_ms(*time)) : json::Value(nullptr);
-  };
-  return json::Object{{"nodes", options.nodes},
-                      {"seed", options.seed},
-                      {"seconds", to_seconds(options.length)},
-                      {"loss", options.link.loss},
-                      {"converged_ms", ms(report.converged)},
-                      {"detection_ms", ms(report.detection)},
-                      {"converged_after_rejoin_ms", ms(report.converged_after_rejoin)},
-                      {"converged_after_heal_ms", ms(report.converged_after_heal)},
-                      {"converged_at_end", report.converged_at_end},
-                      {"false_deaths", report.false_deaths},
-                      {"writes_acknowledged", report.writes_acknowledged},
-                      {"writes_lost", report.writes_lost},
-                      {"messages", report.messages},
-                      {"deliveries", report.deliveries},
-                      {"delivered_twice", report.delivered_twice},
-                      {"bytes_per_node_per_s", report.bytes_per_node_per_s},
-                      {"dials", report.counts.dials},
-                      {"frames", report.counts.frames},
-                      {"datagrams", report.counts.datagrams},
-                      {"trace", fmt::format("{:016x}", report.trace)},
-                      {"good", report.good()}};
+Status check_scenario(const Scenario& scenario) {
+  if (scenario.nodes < 2 || scenario.nodes > kNodesMax) {
+    return fail(Code::kInvalidArgument, "nodes {}: a simulated fleet has 2 to {}", scenario.nodes, kNodesMax);
+  }
+  if (scenario.length < 1s) {
+    return fail(Code::kInvalidArgument, "length {} s: a scenario has at least 1", to_seconds(scenario.length));
+  }
+  for (const Happening& happening : scenario.happenings) {
+    if (happening.at > scenario.length) {
+      return fail(Code::kInvalidArgument, "event at {} s: the scenario ends at {} s", to_seconds(happening.at),
+                  to_seconds(scenario.length));
+    }
+  }
+  return {};
 }
 
 }  // namespace sedge::sim

@@ -1,53 +1,76 @@
-// One story for `sedge sim`: a fleet forms, works, loses a node and gets it back, is stalled, split and healed, and in
-// the end is looked over: did everybody notice, did anybody die by mistake, was anything lost or delivered twice?
-// The moments are fractions of its length, the victims are drawn from the seed.
+// A scenario: a fleet, its radio, what everybody does all the time, what happens to whom and when, and what must come
+// of it. Read from a TOML file (docs/formats/scenario.md) or the standard story of `sedge sim`. Data only: play.h
+// carries it out. Whoever is drawn is drawn from the seed, when it happens.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <optional>
+#include <map>
+#include <string>
 #include <string_view>
+#include <vector>
 
-#include "base/json.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "sim/world.h"
 
 namespace sedge::sim {
 
-struct ScenarioOptions {
-  std::size_t nodes = 50;  // 2 to 500
+inline constexpr std::size_t kNodesMax = 4096;
+
+// Something done again and again, by one node drawn each time, or by each node at its own moments.
+enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite };
+struct Load {
+  Work work = Work::kBroadcast;  // reliable message, best-effort message, replicated write
+  Duration every = 1s;
+  bool each = false;
+  std::size_t bytes = 64;
+  Duration from{};  // of the scenario's time, from when the fleet has formed
+  Duration to = Duration::max();
+};
+
+// Nodes by number, or how many are drawn of those that the deed can be done to.
+struct Who {
+  std::vector<std::size_t> named;
+  std::size_t drawn = 0;
+  double share = 0;  // of the fleet, drawn
+};
+
+enum class Deed : std::uint8_t { kKill, kPower, kBoot, kStall, kPartition, kCut, kHeal };
+struct Happening {
+  Duration at{};
+  Deed deed = Deed::kKill;
+  Who who;
+  Duration time{};      // of a stall
+  bool settle = false;  // nobody works until all is one again; how long that takes is measured
+};
+
+// What must come of it: a field of the report (play.h) and its bound.
+struct Expectation {
+  std::string metric;
+  double bound = 0;
+  bool at_least = false;
+};
+
+struct Scenario {
+  std::string name = "story";
+  std::size_t nodes = 50;
   std::uint64_t seed = 1;
-  Duration length = 60s;  // of virtual time; at least 20 s, for the faults to have room
-  LinkModel link;
-  // Told at each chapter, for people who wait.
-  std::function<void(Instant at, std::string_view what)> chapter;
+  Duration length = 60s;      // from when the fleet has formed
+  Duration boot_time = 1s;    // in which the nodes start, one after the other
+  Duration settle_max = 30s;  // for coming to one view and one state, whenever that is waited for
+  WorldOptions world;         // its nodes and seed are those above
+  std::vector<Load> loads;
+  std::vector<Happening> happenings;  // by time
+  std::vector<Expectation> expectations;
 };
 
-// What came of it. Absent: it did not happen within its limit.
-struct ScenarioReport {
-  std::optional<Duration> converged;  // from the first boot to one view and one state
-  std::optional<Duration> detection;  // from SIGKILL to the last survivor's verdict
-  std::optional<Duration> converged_after_rejoin;
-  std::optional<Duration> converged_after_heal;
-  bool converged_at_end = false;
-  std::size_t false_deaths = 0;  // of a running node that was not cut off
-  std::size_t writes_acknowledged = 0;
-  std::size_t writes_lost = 0;  // acknowledged, and not there in the end
-  std::size_t messages = 0;     // published
-  std::size_t deliveries = 0;
-  std::size_t delivered_twice = 0;
-  double bytes_per_node_per_s = 0;
-  Counts counts;
-  std::uint64_t trace = 0;  // equal for equal options, on every machine
+// Errors: InvalidArgument with the file's line, or the field and what it may be.
+Result<Scenario> parse_scenario(std::string_view toml, std::string name);
 
-  bool good() const;
-};
+// Everybody writes and speaks; one is killed and comes back, one stalls for 1.2 s, a third is cut off and joined again.
+Result<Scenario> standard_story(std::size_t nodes, std::uint64_t seed, Duration length);
 
-// Errors: InvalidArgument, naming the option; those of the store.
-Result<ScenarioReport> play(const ScenarioOptions& options);
-
-json::Value to_json(const ScenarioOptions& options, const ScenarioReport& report);
+Status check_scenario(const Scenario& scenario);
 
 }  // namespace sedge::sim

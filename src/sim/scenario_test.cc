@@ -5,39 +5,64 @@
 namespace sedge::sim {
 namespace {
 
-TEST(Scenario, the_story_ends_well_on_a_lossy_radio) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-    ScenarioOptions options;
-    options.nodes = 12;
-    options.seed = seed;
-    options.length = 40s;
-    options.link.loss = 0.05;
-    const auto report = play(options);
-    ASSERT_TRUE(report);
-    EXPECT_TRUE(report->good()) << json::write(to_json(options, *report));
-    EXPECT_GT(report->writes_acknowledged, 50u);
-    EXPECT_GT(report->deliveries, report->messages * 8);
-  }
+std::string refusal(std::string_view text) {
+  const auto parsed = parse_scenario(text, "t");
+  EXPECT_FALSE(parsed) << text;
+  return parsed ? "" : parsed.error().message;
 }
 
-TEST(Scenario, the_same_options_give_the_same_trace) {
-  ScenarioOptions options;
-  options.nodes = 5;
-  options.length = 20s;
-  options.link.loss = 0.1;
-  const auto first = play(options), second = play(options);
-  ASSERT_TRUE(first && second);
-  EXPECT_EQ(first->trace, second->trace);
-  options.seed = 2;
-  EXPECT_NE(play(options)->trace, first->trace);
+TEST(Scenario, a_file_is_read_with_defaults_and_its_events_by_time) {
+  const auto scenario = parse_scenario(R"(
+    [fleet]
+    nodes = 7
+    length_s = 90
+    [link]
+    latency_ms = 12.5
+    [[load]]
+    do = "write"
+    every_ms = 500
+    each = true
+    [[event]]
+    at_s = 40
+    do = "boot"
+    [[event]]
+    at_s = 20
+    do = "kill"
+    nodes = [3, 4]
+    [expect]
+    delivered_fraction_min = 0.99
+    false_deaths_max = 0
+  )",
+                                       "seven");
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_EQ(scenario->name, "seven");
+  EXPECT_EQ(scenario->nodes, 7u);
+  EXPECT_EQ(scenario->seed, 1u);
+  EXPECT_EQ(scenario->length, 90s);
+  EXPECT_EQ(scenario->world.link.latency, 12'500us);
+  ASSERT_EQ(scenario->loads.size(), 1u);
+  EXPECT_EQ(scenario->loads[0].work, Work::kWrite);
+  EXPECT_EQ(scenario->loads[0].to, Duration::max());
+  ASSERT_EQ(scenario->happenings.size(), 2u);
+  EXPECT_EQ(scenario->happenings[0].deed, Deed::kKill);
+  EXPECT_EQ(scenario->happenings[0].who.named, (std::vector<std::size_t>{3, 4}));
+  ASSERT_EQ(scenario->expectations.size(), 2u);
+  EXPECT_EQ(scenario->expectations[0].metric, "delivered_fraction");
+  EXPECT_TRUE(scenario->expectations[0].at_least);
 }
 
-TEST(Scenario, options_out_of_range_are_named) {
-  EXPECT_EQ(play({.nodes = 1}).error().message, "--nodes 1: a simulated fleet has 2 to 500 nodes");
-  EXPECT_FALSE(play({.length = 5s}));
-  ScenarioOptions lossy;
-  lossy.link.loss = 0.9;
-  EXPECT_FALSE(play(lossy));
+TEST(Scenario, a_mistake_is_named_with_its_place_and_the_way_out) {
+  EXPECT_EQ(refusal("[fleet]\nnodes = 1\n"), "[fleet]: nodes is a number from 2 to 4096");
+  EXPECT_EQ(refusal("[fleet]\nnodes = \"many\"\n"), "[fleet]: nodes is a number from 2 to 4096");
+  EXPECT_EQ(refusal("[fleet]\nnode = 5\n"), "[fleet], line 2: there is no 'node' here (docs/formats/scenario.md)");
+  EXPECT_EQ(refusal("[robots]\n"), "the scenario, line 1: there is no 'robots' here (docs/formats/scenario.md)");
+  EXPECT_NE(refusal("[[event]]\nat_s = 5\n").find("do is one of \"kill\""), std::string::npos);
+  EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nnodes = [50]\n").find("numbers from 0 to 49"), std::string::npos);
+  EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nat_s = 61\n").find("ends at 60 s"), std::string::npos);
+  EXPECT_NE(refusal("[expect]\nmessages = 5\n").find("_min or _max"), std::string::npos);
+  EXPECT_NE(refusal("[fleet\n").find("line 1"), std::string::npos);
+  EXPECT_NE(refusal("load = 5\n").find("[[load]]"), std::string::npos);
+  EXPECT_NE(refusal("[[load]]\ndo = \"write\"\nevery_ms = 0\n").find("above 0"), std::string::npos);
 }
 
 }  // namespace

@@ -30,6 +30,16 @@ env::Endpoint address_of(std::size_t i) {
                            static_cast<std::uint8_t>(i), 7334);
 }
 
+__extension__ using Int128 = __int128;
+
+// Which host has this address, if one of `count` does.
+std::optional<std::size_t> host_at(const env::Endpoint& address, std::size_t count) {
+  const std::uint8_t* const v4 = address.address.data() + 12;
+  const std::size_t i = std::size_t{v4[1]} << 16 | std::size_t{v4[2]} << 8 | v4[3];
+  if (i >= count || address != address_of(i)) return std::nullopt;
+  return i;
+}
+
 // A fleet for play: root, one issuer, and one certificate a node, all from the seed.
 struct Certificates {
   explicit Certificates(std::uint64_t seed) : entropy(seed) {
@@ -63,7 +73,8 @@ struct World::Host {
   NodeId id;
   Buffer chain;
   trust::PublicKey root;
-  Duration clock{};  // its monotonic clock minus the world's
+  Duration clock{};            // its monotonic clock minus the world's, at the beginning
+  std::int64_t drift_ppb = 0;  // and what it gains since, of 10^9
   std::uint64_t entropy_seed = 0;
 
   Disk disk;
@@ -74,6 +85,7 @@ struct World::Host {
   std::vector<env::Record> records;  // waiting for the disk
   env::Lsn lsn;
   bool committing = false;
+  std::uint64_t bytes_sent = 0;
   std::map<std::size_t, std::uint64_t> links;  // by peer: the link that this end uses
 
   std::unique_ptr<store::Store> store;
@@ -89,6 +101,8 @@ struct World::Pipe {
   std::array<Instant, env::kPriorities> free{};     // when the wire is free for a priority
   std::array<Instant, env::kPriorities> arrived{};  // frames of a priority arrive in order
   std::vector<env::Send> blocked;                   // frames sent into a cut
+  bool bad = false;                                 // in a burst of losses
+  Instant bad_changes{};
 };
 
 struct World::Link {
@@ -109,6 +123,9 @@ World::World(WorldOptions options) : options_(std::move(options)), prng_(options
     host->root = fleet.root.public_key;
     host->clock = Duration(static_cast<std::int64_t>(prng_.below(1'000'000))) * 1'000'000;  // up to 1000 s
     host->entropy_seed = prng_.next();
+    const auto drift = static_cast<std::uint64_t>(options_.clock_drift_ppm * 1000);
+    host->drift_ppb = static_cast<std::int64_t>(prng_.below(2 * drift + 1)) - static_cast<std::int64_t>(drift);
+    index_[host->id] = i;
     hosts_.push_back(std::move(host));
   }
   at(now_ + kSweepInterval, [this] { sweep(); });
@@ -120,21 +137,57 @@ NodeId World::id(std::size_t i) const { return hosts_[i]->id; }
 bool World::up(std::size_t i) const { return hosts_[i]->node != nullptr; }
 const node::Node& World::node(std::size_t i) const { return *hosts_[i]->node; }
 
-std::optional<std::size_t> World::index_of(NodeId id) const {
-  for (std::size_t i = 0; i < hosts_.size(); ++i) {
-    if (hosts_[i]->id == id) return i;
+std::uint64_t World::bytes_sent(std::size_t i) const { return hosts_[i]->bytes_sent; }
+
+std::vector<std::pair<std::size_t, std::size_t>> World::links() const {
+  std::vector<std::pair<std::size_t, std::size_t>> all;
+  for (const auto& [number, link] : links_) {
+    if (link.pipes[0].up && link.pipes[1].up) all.push_back(std::minmax(link.ends[0], link.ends[1]));
   }
-  return std::nullopt;
+  return all;
+}
+
+std::optional<std::size_t> World::index_of(NodeId id) const {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return std::nullopt;
+  return found->second;
 }
 
 void World::at(Instant when, Event event) {
   queue_.emplace(std::pair(std::max(when, now_), ++number_), std::move(event));
 }
-Instant World::local(const Host& host) const { return now_ + host.clock; }
+
+// Whole nanoseconds throughout: the same on every machine.
+Instant World::local(const Host& host) const {
+  const Int128 passed = now_.time_since_epoch().count();
+  const auto gained = static_cast<std::int64_t>(passed * host.drift_ppb / 1'000'000'000);
+  return now_ + host.clock + Duration(gained);
+}
+
+Instant World::world_time(const Host& host, Instant local) const {
+  const Int128 shown = (local - host.clock).time_since_epoch().count();
+  const Int128 rate = 1'000'000'000 + host.drift_ppb;
+  const Instant about(Duration(static_cast<std::int64_t>((shown * 1'000'000'000 + rate - 1) / rate)));
+  return about + (host.drift_ppb == 0 ? Duration::zero() : Duration(1));  // what rounding may have taken away
+}
 
 Duration World::flight() {
   const auto jitter = static_cast<std::uint64_t>(options_.link.jitter.count());
   return options_.link.latency + Duration(static_cast<std::int64_t>(prng_.below(jitter + 1)));
+}
+
+// Whether a packet that leaves now is lost. Good and bad times alternate, each within half of its mean.
+bool World::lost(Pipe& pipe) {
+  const LinkModel& link = options_.link;
+  if (link.burst_loss <= 0) return prng_.chance(link.loss);
+  while (pipe.bad_changes <= now_) {
+    const bool first = pipe.bad_changes == Instant{};
+    pipe.bad = !first && !pipe.bad;
+    const auto mean = static_cast<std::uint64_t>((pipe.bad ? link.burst : link.burst_every).count());
+    const auto time = Duration(static_cast<std::int64_t>(mean / 2 + prng_.below(mean + 1)));
+    pipe.bad_changes = (first ? now_ : pipe.bad_changes) + std::max(time, Duration(1));
+  }
+  return prng_.chance(pipe.bad ? link.burst_loss : link.loss);
 }
 
 // --- lives of nodes ----------------------------------------------------------------------------------------------
@@ -147,6 +200,7 @@ Status World::boot(std::size_t i) {
   SEDGE_TRY(host.store, store::Store::open(host.disk, "state.db"));
   SEDGE_TRY(const BootEpoch epoch, node::begin_epoch(*host.store));
   host.directory = std::make_unique<trust::Directory>(host.root);
+  host.directory->share_verdicts(verdicts_);
   SEDGE_CHECK(host.directory->add(host.chain));
   host.entropy = std::make_unique<SimEntropy>(host.entropy_seed + life);
   const auto later = [this, i, life](Duration busy, std::uint64_t job, env::SliceReport report) {
@@ -257,7 +311,7 @@ void World::arm(std::size_t i) {
   if (!host.node) return;
   const Instant due = host.node->next_deadline();
   if (due == kNever) return;
-  const Instant world_due = std::max(due - host.clock, now_);
+  const Instant world_due = std::max(world_time(host, due), now_);
   if (host.timer && *host.timer <= world_due) return;
   host.timer = world_due;
   at(world_due, [this, i, life = host.life, world_due] { tick(i, life, world_due); });
@@ -301,19 +355,26 @@ void World::transmit(std::size_t from, env::Send send) {
   const std::uint64_t link = found->second;
   (send.datagram ? counts_.datagrams : counts_.frames) += 1;
   counts_.bytes += send.frame.size() + kPacketOverhead;
+  hosts_[from]->bytes_sent += send.frame.size() + kPacketOverhead;
+  Pipe& pipe = links_.at(link).from(from);
   if (send.datagram) {
-    if (!reaches(from, *to) || prng_.chance(options_.link.loss)) return;
-    carry(link, from, *to, std::move(send), {});
+    if (!reaches(from, *to) || lost(pipe)) return;
+    const LinkModel& model = options_.link;
+    Duration late{};
+    if (model.reorder > 0 && prng_.chance(model.reorder)) {
+      late = Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(model.reorder_by.count()) + 1)));
+    }
+    if (model.duplicate > 0 && prng_.chance(model.duplicate)) carry(link, from, *to, send, {});
+    carry(link, from, *to, std::move(send), late);
     return;
   }
-  Pipe& pipe = links_.at(link).from(from);
   if (!reaches(from, *to) || !pipe.blocked.empty()) {
     pipe.blocked.push_back(std::move(send));
     return;
   }
-  Duration lost{};
-  while (prng_.chance(options_.link.loss)) lost += 2 * options_.link.latency + kRetransmit;
-  carry(link, from, *to, std::move(send), lost);
+  Duration again{};
+  while (again < kIdleTimeout && lost(pipe)) again += 2 * options_.link.latency + kRetransmit;
+  carry(link, from, *to, std::move(send), again);
 }
 
 // Puts bytes on the wire. More urgent frames go before less urgent ones that wait; what is on the wire already is
@@ -326,6 +387,7 @@ void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Sen
   const double seconds = static_cast<double>(send.frame.size() + kPacketOverhead) / options_.link.bytes_per_s;
   const Duration time(static_cast<std::int64_t>(seconds * 1e9));
   if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(env::kLinkQueueBytesMax)) {
+    ++counts_.too_slow;
     at(now_ + flight(), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
     at(now_, [this, link, from] { link_down(link, from, env::LinkDown::kTooSlow); });
     return;
@@ -361,10 +423,7 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
 
 void World::connect(std::size_t from, const env::Dial& dial) {
   ++counts_.dials;
-  std::optional<std::size_t> to;
-  for (std::size_t i = 0; i < hosts_.size(); ++i) {
-    if (address_of(i) == dial.address) to = i;
-  }
+  const std::optional<std::size_t> to = host_at(dial.address, hosts_.size());
   if (to == from) return fail_dial(from, dial.address, 1ms, "that is ourselves");
   if (!to || !reaches(from, *to) || !reaches(*to, from) || !hosts_[*to]->machine) {
     return fail_dial(from, dial.address, kDialTimeout, "no answer");

@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,12 @@ struct LinkModel {
   Duration jitter = 1ms;        // added, uniform
   double loss = 0;              // of packets
   double bytes_per_s = 12.5e6;  // each way
+  double duplicate = 0;         // of datagrams
+  double reorder = 0;           // of datagrams, delayed by up to:
+  Duration reorder_by = 20ms;
+  double burst_loss = 0;  // of packets while a direction of a link is bad: for about `burst`, about every `burst_every`
+  Duration burst = 200ms;
+  Duration burst_every = 10s;
 };
 
 struct WorldOptions {
@@ -48,6 +55,7 @@ struct WorldOptions {
   std::uint64_t seed = 1;
   LinkModel link;
   Duration disk_sync = 3ms;      // a group commit takes between half of it and it
+  double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
   bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;  // what nodes offer,
   std::size_t models_from = 0;   // those from this one on
@@ -65,6 +73,7 @@ struct Counts {
   std::uint64_t datagrams = 0;
   std::uint64_t bytes = 0;  // payloads, and 60 for each packet's headers
   std::uint64_t dials = 0;
+  std::uint64_t too_slow = 0;  // links cut because their queue was full
 };
 
 class World {
@@ -111,6 +120,8 @@ class World {
 
   std::uint64_t trace() const { return trace_.value(); }
   const Counts& counts() const { return counts_; }
+  std::uint64_t bytes_sent(std::size_t i) const;
+  std::vector<std::pair<std::size_t, std::size_t>> links() const;  // up at both ends, the smaller number first
   const std::vector<SeenEvent>& member_events() const { return member_events_; }
 
  private:
@@ -121,6 +132,7 @@ class World {
 
   void at(Instant when, Event event);
   Instant local(const Host& host) const;
+  Instant world_time(const Host& host, Instant local) const;  // the first at which its clock shows `local`
   void pump(std::size_t i);
   std::size_t backlog(std::size_t i);
   void arm(std::size_t i);
@@ -129,6 +141,7 @@ class World {
   void finish_slice(std::size_t i, std::uint64_t life, std::uint64_t job, const env::SliceReport& report);
   void stop(std::size_t i, bool power);
   Duration flight();
+  bool lost(Pipe& pipe);
 
   void transmit(std::size_t from, env::Send send);
   void carry(std::uint64_t link, std::size_t from, std::size_t to, env::Send send, Duration extra);
@@ -147,9 +160,11 @@ class World {
   std::uint64_t number_ = 0;
   std::map<std::pair<Instant, std::uint64_t>, Event> queue_;
   std::vector<std::unique_ptr<Host>> hosts_;
+  std::unordered_map<NodeId, std::size_t> index_;
   std::map<std::uint64_t, Link> links_;
   std::uint64_t last_link_ = 0;
   std::set<std::pair<std::size_t, std::size_t>> cuts_;
+  std::shared_ptr<trust::Directory::Verdicts> verdicts_ = std::make_shared<trust::Directory::Verdicts>();
   Trace trace_;
   Counts counts_;
   std::vector<SeenEvent> member_events_;

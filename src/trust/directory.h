@@ -7,9 +7,12 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <map>
+#include <memory>
 #include <set>
 #include <string_view>
+#include <unordered_set>
 
 #include "base/bytes.h"
 #include "base/id.h"
@@ -26,6 +29,18 @@ inline constexpr std::size_t kCertificatesMax = 65536;
 class Directory {
  public:
   explicit Directory(const PublicKey& root);
+
+  // Signatures that one directory has found good are good for all that share the set: of one process that simulates
+  // many nodes of a fleet, never of a node on its own. Verdicts that depend on the time are not shared.
+  struct FirstBytes {
+    std::size_t operator()(const Digest& digest) const noexcept {
+      std::size_t first = 0;
+      std::memcpy(&first, digest.data(), sizeof first);
+      return first;
+    }
+  };
+  using Verdicts = std::unordered_set<Digest, FirstBytes>;
+  void share_verdicts(std::shared_ptr<Verdicts> verdicts) { verdicts_ = std::move(verdicts); }
 
   const PublicKey& root() const { return root_; }
   const Fingerprint& fleet() const { return fleet_; }
@@ -72,6 +87,9 @@ class Directory {
     Buffer chain;
   };
 
+  // Runs `check` unless an equal question was answered before with yes.
+  template <class Check>
+  Status remembered(Bytes question, Check check) const;
   const Cut* cut_of(const Entry* entry, NodeId id) const;
 
   PublicKey root_;
@@ -80,6 +98,7 @@ class Directory {
   std::map<NodeId, Entry> nodes_;
   std::map<NodeId, Cut> revoked_;
   std::uint64_t generation_ = 0;
+  std::shared_ptr<Verdicts> verdicts_;
 };
 
 }  // namespace sedge::trust

@@ -50,6 +50,23 @@ TEST(HeronScore, both_file_forms_are_read_and_a_bad_line_is_named) {
   EXPECT_EQ(read_cases(path + ".none").error().code, Code::kNotFound);
 }
 
+TEST(HeronScore, what_strangers_wrote_is_valid_and_not_made_by_the_grammar) {
+  const Schema schema = Schema::load(SEDGE_SOURCE_DIR "/models/heron/action.schema.json").value();
+  std::set<std::string> trained;
+  for (const Example& example : generate(1, 50'000, Split::kTrain)) trained.insert(example.sentence);
+  for (const char* file : {"outside", "strangers"}) {
+    const auto cases = read_cases(fmt::format("{}/models/heron/eval/{}.jsonl", SEDGE_SOURCE_DIR, file)).value();
+    EXPECT_GE(cases.size(), 100u);
+    std::size_t known = 0;
+    for (const Case& one : cases) {
+      const Status status = schema.validate(json::parse(one.action, one.sentence).value());
+      EXPECT_TRUE(status) << one.sentence << ": " << status.error().message;
+      known += trained.contains(one.sentence) ? 1 : 0;
+    }
+    EXPECT_LE(known, cases.size() / 50) << file;  // "roger that" is what it is
+  }
+}
+
 TEST(HeronScore, the_demo_sentences_are_valid_varied_and_not_made_by_the_grammar) {
   const Schema schema = Schema::load(SEDGE_SOURCE_DIR "/models/heron/action.schema.json").value();
   const auto cases = read_cases(SEDGE_SOURCE_DIR "/models/heron/eval/demo.jsonl").value();

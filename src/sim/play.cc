@@ -1,0 +1,557 @@
+#include "sim/play.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <set>
+#include <tuple>
+
+namespace sedge::sim {
+namespace {
+
+constexpr Duration kDeliveryTime = 10s;  // a node that ran so long after a message was published should have it
+constexpr Duration kVerdictTime = 20s;   // verdicts of a split still travel so long after it
+constexpr std::string_view kCounter = "sim/count";
+constexpr Duration kLongStall = 1500ms;  // who is stalled longer may be called dead
+
+// Sorted once, then asked.
+class Samples {
+ public:
+  void add(Duration value) { values_.push_back(value); }
+  std::size_t size() const { return values_.size(); }
+  std::vector<double> all_ms() {
+    std::ranges::sort(values_);
+    std::vector<double> all;
+    for (const Duration value : values_) all.push_back(to_ms(value));
+    return all;
+  }
+  std::optional<double> ms(double quantile) {
+    if (values_.empty()) return std::nullopt;
+    std::ranges::sort(values_);
+    const auto at = static_cast<std::size_t>(quantile * static_cast<double>(values_.size() - 1));
+    return to_ms(values_[at]);
+  }
+
+ private:
+  std::vector<Duration> values_;
+};
+
+class Play {
+ public:
+  Play(const Scenario& scenario, const PlayOptions& options)
+      : scenario_(scenario), options_(options), prng_(scenario.seed ^ 0x57025EED), world_(world_options(scenario)) {}
+
+  Result<Report> run();
+
+ private:
+  struct Life {
+    Instant from{};
+    Instant to = kNever;
+  };
+  struct Message {
+    Instant at{};
+    std::size_t by = 0;
+    std::vector<bool> got;
+  };
+  struct Crash {
+    Instant at{};
+    std::size_t node = 0;
+    Instant back = kNever;  // when it started again
+  };
+  struct Excuse {  // for calling somebody dead: it was, or nobody could know
+    Instant from{}, to = kNever;
+    std::optional<std::size_t> whom;  // none: anybody
+  };
+
+  static WorldOptions world_options(const Scenario& scenario) {
+    WorldOptions world = scenario.world;
+    world.nodes = scenario.nodes;
+    world.seed = scenario.seed;
+    return world;
+  }
+  Instant moment(Duration at) const { return formed_ + at; }
+  void chapter(const std::string& what) {
+    if (options_.chapter) options_.chapter(world_.now(), what);
+    if (options_.pictures) report_.chapters.emplace_back(to_seconds(world_.now() - Instant{}), what);
+  }
+  bool one() const { return world_.one_view() && world_.one_state(); }
+
+  Status boot(std::size_t i);
+  Status form();
+  Status work_until(Instant end);
+  void pass(Duration time);
+  void sample();
+  void work(const Load& load, std::size_t i);
+  void write(std::size_t i, std::size_t bytes);
+  void publish(std::size_t i, const Load& load);
+  void hear(std::size_t i, const mesh::Message& message);
+  Status happen(const Happening& happening);
+  std::vector<std::size_t> choose(const Happening& happening);
+  void end_life(std::size_t i);
+  std::optional<Duration> settle(const std::function<bool()>& reached);
+  void look_over();
+  bool ran(std::size_t i, Instant from, Instant to) const;
+  void look_at_writes();
+  void look_at_messages();
+  void look_at_deaths();
+  void look_at_expectations();
+  void tell(std::string name, std::optional<double> value) { report_.metrics.emplace_back(std::move(name), value); }
+  template <class... Args>
+  void broken(fmt::format_string<Args...> format, Args&&... args) {
+    report_.broken.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  const Scenario& scenario_;
+  const PlayOptions& options_;
+  Prng prng_;
+  World world_;
+  Report report_;
+  Instant formed_{};
+  struct Turn {  // when a load is next done, and by whom; nobody: drawn then
+    Instant at{};
+    std::size_t load = 0;
+    std::optional<std::size_t> node;
+    friend auto operator<=>(const Turn& a, const Turn& b) {
+      return std::tie(a.at, a.load, a.node) <=> std::tie(b.at, b.load, b.node);
+    }
+  };
+  std::set<Turn> turns_;
+  std::vector<std::vector<Life>> lives_;
+  std::vector<Message> messages_;
+  std::uint64_t reliable_ = 0;
+  std::vector<bool> is_reliable_;
+  std::map<std::string, std::string> acknowledged_;  // path -> value
+  std::vector<std::uint64_t> writes_of_;
+  std::uint64_t writes_acknowledged_ = 0, delivered_twice_ = 0;
+  std::int64_t counted_ = 0, counted_at_most_ = 0;  // acknowledged, and begun
+  Samples latency_, detection_;
+  std::vector<Crash> crashes_;
+  std::vector<Excuse> excuses_;
+  std::optional<Duration> forming_, rejoin_, heal_, converged_;
+  Instant next_sample_{};
+  std::uint64_t bytes_sampled_ = 0;
+};
+
+// Lets time pass, with a look at the fleet every second of it.
+void Play::pass(Duration time) {
+  const Instant end = world_.now() + time;
+  while (options_.pictures && next_sample_ <= end) {
+    world_.run(std::max(next_sample_, world_.now()) - world_.now());
+    sample();
+    next_sample_ = world_.now() + 1s;
+  }
+  world_.run(end - world_.now());
+}
+
+void Play::sample() {
+  std::map<std::uint64_t, std::size_t> views;
+  std::map<crdt::Digest, std::size_t> states;
+  std::size_t running = 0, same_view = 0, same_state = 0;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (!world_.up(i)) continue;
+    ++running;
+    same_view = std::max(same_view, ++views[world_.node(i).membership().digest()]);
+    same_state = std::max(same_state, ++states[world_.node(i).state().digest()]);
+  }
+  const double all = std::max(1.0, static_cast<double>(running));
+  const double seconds = to_seconds(world_.now() - Instant{});
+  const double passed = report_.samples.empty() ? 1 : seconds - report_.samples.back().seconds;
+  const std::uint64_t bytes = world_.counts().bytes - bytes_sampled_;
+  bytes_sampled_ += bytes;
+  report_.samples.push_back({.seconds = seconds,
+                             .same_view = static_cast<double>(same_view) / all,
+                             .same_state = static_cast<double>(same_state) / all,
+                             .bytes_per_node_per_s = static_cast<double>(bytes) / all / std::max(passed, 1e-3)});
+}
+
+Status Play::boot(std::size_t i) {
+  SEDGE_CHECK(world_.boot(i));
+  lives_[i].push_back({world_.now(), kNever});
+  for (Crash& crash : crashes_) {
+    if (crash.node == i && crash.back == kNever) crash.back = world_.now();
+  }
+  for (Excuse& excuse : excuses_) {
+    if (excuse.whom == i && excuse.to == kNever) excuse.to = world_.now() + kVerdictTime;
+  }
+  Status subscribed;
+  world_.act(i, [&](node::Node& node, Instant) {
+    const auto id = node.subscribe("sim/#", [this, i](const mesh::Message& message) { hear(i, message); });
+    if (!id) subscribed = std::unexpected(id.error());
+  });
+  return subscribed;
+}
+
+void Play::hear(std::size_t i, const mesh::Message& message) {
+  std::uint64_t number = 0;
+  const auto* const begin = reinterpret_cast<const char*>(message.payload.data());
+  std::from_chars(begin, begin + std::min<std::size_t>(message.payload.size(), 16), number, 16);
+  if (number >= messages_.size()) return;
+  Message& sent = messages_[number];
+  if (sent.got[i]) {
+    delivered_twice_ += 1;
+    return;
+  }
+  sent.got[i] = true;
+  if (is_reliable_[number]) latency_.add(world_.now() - sent.at);
+}
+
+// Every kind in turn: a register of its own, the fleet's counter, a register that all write, an element of a set.
+void Play::write(std::size_t i, std::size_t bytes) {
+  const std::uint64_t number = ++writes_of_[i];
+  std::string path = fmt::format("sim/{}/{}", i, number % 7);
+  std::string value = fmt::format("{:016x}", number);
+  value.resize(std::max(bytes, value.size()), '.');
+  const auto element = to_buffer(as_bytes(fmt::format("{}-{}", i, number % 5)));
+  world_.act(i, [&](node::Node& node, Instant now) {
+    mesh::StateSync& state = node.state();
+    const bool counts = number % 4 == 1;
+    const Result<mesh::Ticket> ticket = counts            ? state.add(kCounter, 1, now)
+                                        : number % 4 == 2 ? state.set("sim/shared", to_buffer(as_bytes(value)), now)
+                                        : number % 8 == 3 ? state.insert("sim/set", element, now)
+                                        : number % 8 == 7 ? state.remove("sim/set", element, now)
+                                                          : state.set(path, to_buffer(as_bytes(value)), now);
+    counted_at_most_ += counts && ticket ? 1 : 0;
+    node.when_durable(ticket, [this, path, value, counts, own = number % 4 == 0](const Status& status) {
+      if (!status) return;
+      ++writes_acknowledged_;
+      counted_ += counts ? 1 : 0;
+      if (own) acknowledged_[path] = value;  // only node i writes there, one after the other
+    });
+  });
+}
+
+void Play::publish(std::size_t i, const Load& load) {
+  const bool reliable = load.work == Work::kBroadcast;
+  std::string payload = fmt::format("{:016x}", messages_.size());
+  payload.resize(std::max(load.bytes, payload.size()), '.');
+  messages_.push_back({world_.now(), i, std::vector<bool>(scenario_.nodes)});
+  is_reliable_.push_back(reliable);
+  bool taken = false;
+  world_.act(i, [&](node::Node& node, Instant now) {
+    node.publish(
+        reliable ? "sim/order" : "sim/telemetry", as_bytes(payload), {.reliable = reliable}, false,
+        [&taken](const Status& status) { taken = status.has_value(); }, now);
+  });
+  if (!taken) is_reliable_.back() = false;  // told so: nothing was promised
+  reliable_ += is_reliable_.back() ? 1 : 0;
+}
+
+void Play::work(const Load& load, std::size_t i) {
+  if (!world_.up(i)) return;
+  load.work == Work::kWrite ? write(i, load.bytes) : publish(i, load);
+}
+
+// The loads and nothing else, until then.
+Status Play::work_until(Instant end) {
+  while (!turns_.empty() && turns_.begin()->at < end) {
+    Turn turn = *turns_.begin();
+    turns_.erase(turns_.begin());
+    pass(std::max(turn.at, world_.now()) - world_.now());
+    const Load& load = scenario_.loads[turn.load];
+    work(load, turn.node ? *turn.node : prng_.below(scenario_.nodes));
+    turn.at = std::max(turn.at, world_.now()) + load.every;
+    if (load.to == Duration::max() || turn.at < moment(load.to)) turns_.insert(turn);
+  }
+  pass(std::max(end, world_.now()) - world_.now());
+  return {};
+}
+
+std::optional<Duration> Play::settle(const std::function<bool()>& reached) {
+  const Instant since = world_.now();
+  const Duration step = scenario_.nodes <= 100 ? 10ms : 100ms;
+  while (!reached()) {
+    if (world_.now() - since >= scenario_.settle_max) {
+      return std::nullopt;
+    }
+    pass(step);
+  }
+  return world_.now() - since;
+}
+
+void Play::end_life(std::size_t i) {
+  crashes_.push_back({world_.now(), i, kNever});
+  excuses_.push_back({world_.now(), kNever, i});
+  lives_[i].back().to = world_.now();
+}
+
+// Those named, or drawn among those it can be done to.
+std::vector<std::size_t> Play::choose(const Happening& happening) {
+  if (!happening.who.named.empty()) return happening.who.named;
+  const bool down = happening.deed == Deed::kBoot;
+  std::vector<std::size_t> fit;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (world_.up(i) != down) fit.push_back(i);
+  }
+  std::size_t count = happening.who.drawn;
+  if (happening.who.share > 0) {
+    count =
+        std::max<std::size_t>(1, static_cast<std::size_t>(happening.who.share * static_cast<double>(scenario_.nodes)));
+  }
+  if (count == 0) count = down ? fit.size() : 1;
+  prng_.shuffle(fit);
+  fit.resize(std::min(fit.size(), count));
+  std::ranges::sort(fit);
+  return fit;
+}
+
+Status Play::happen(const Happening& happening) {
+  const std::vector<std::size_t> who = choose(happening);
+  const std::string whom = who.size() == 1 ? fmt::format("node-{}", who[0]) : fmt::format("{} nodes", who.size());
+  const Instant now = world_.now();
+  switch (happening.deed) {
+    case Deed::kKill:
+    case Deed::kPower:
+      chapter(fmt::format("{} of {}", happening.deed == Deed::kKill ? "SIGKILL" : "power cut", whom));
+      for (const std::size_t i : who) {
+        if (!world_.up(i)) continue;
+        end_life(i);
+        happening.deed == Deed::kKill ? world_.kill(i) : world_.cut_power(i);
+      }
+      break;
+    case Deed::kBoot:
+      chapter(fmt::format("{} come back", whom));
+      for (const std::size_t i : who) {
+        if (!world_.up(i)) SEDGE_CHECK(boot(i));
+      }
+      break;
+    case Deed::kStall:
+      chapter(fmt::format("{} stalled for {:.1f} s", whom, to_seconds(happening.time)));
+      for (const std::size_t i : who) {
+        world_.stall(i, happening.time);
+        if (happening.time >= kLongStall) excuses_.push_back({now, now + happening.time + kVerdictTime, i});
+      }
+      break;
+    case Deed::kPartition:
+      chapter(fmt::format("{} cut off", whom));
+      world_.partition({who.begin(), who.end()});
+      excuses_.push_back({now, kNever, {}});
+      break;
+    case Deed::kCut:
+      chapter(fmt::format("{} heard by nobody", whom));
+      for (const std::size_t from : who) {
+        for (std::size_t to = 0; to < scenario_.nodes; ++to) world_.cut(from, to);
+      }
+      excuses_.push_back({now, kNever, {}});
+      break;
+    case Deed::kHeal:
+      chapter("all cuts healed");
+      world_.heal();
+      for (Excuse& excuse : excuses_) {
+        if (!excuse.whom && excuse.to == kNever) excuse.to = now + kVerdictTime;
+      }
+      break;
+  }
+  if (!happening.settle) return {};
+  const std::optional<Duration> time = settle([this] { return one(); });
+  std::optional<Duration>& longest = happening.deed == Deed::kBoot ? rejoin_ : heal_;
+  if (time) longest = std::max(longest.value_or(Duration::zero()), *time);
+  if (!time)
+    broken("not one view and one state {:.0f} s after the event at {} s", to_seconds(scenario_.settle_max),
+           to_seconds(happening.at));
+  return {};
+}
+
+Status Play::form() {
+  chapter(fmt::format("{} nodes start", scenario_.nodes));
+  lives_.resize(scenario_.nodes);
+  writes_of_.resize(scenario_.nodes);
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    SEDGE_CHECK(boot(i));
+    pass(scenario_.boot_time / static_cast<std::int64_t>(scenario_.nodes));
+  }
+  if (settle([this] { return one(); })) forming_ = world_.now() - Instant{};
+  if (!forming_) broken("the fleet did not form within {:.0f} s", to_seconds(scenario_.settle_max));
+  formed_ = world_.now();
+  for (std::size_t l = 0; l < scenario_.loads.size(); ++l) {
+    const Load& load = scenario_.loads[l];
+    const auto draw = [&] {
+      return moment(load.from) +
+             Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(load.every.count()))));
+    };
+    if (!load.each) turns_.insert({draw(), l, std::nullopt});
+    for (std::size_t i = 0; load.each && i < scenario_.nodes; ++i) turns_.insert({draw(), l, i});
+  }
+  return {};
+}
+
+// Acknowledged is for ever: on every node that runs in the end.
+void Play::look_at_writes() {
+  std::size_t lost = 0;
+  for (const auto& [path, value] : acknowledged_) {
+    for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+      if (!world_.up(i)) continue;
+      const auto there = world_.node(i).state().replica().read(path);
+      // A later write whose acknowledgement the crash took away is no loss.
+      const bool kept = there && there->values.size() == 1 && as_text(there->values[0]) >= value;
+      if (kept) continue;
+      ++lost;
+      if (lost <= 3) broken("the acknowledged write of {} is not on node-{}", path, i);
+      break;
+    }
+  }
+  for (std::size_t i = 0; i < scenario_.nodes && counted_at_most_ > 0; ++i) {
+    if (!world_.up(i)) continue;
+    const auto counter = world_.node(i).state().replica().read(kCounter);
+    const std::int64_t total = counter ? counter->total : 0;
+    if (total >= counted_ && total <= counted_at_most_) continue;
+    ++lost;
+    broken("node-{} counts {}, {} were acknowledged and {} begun", i, total, counted_, counted_at_most_);
+    break;
+  }
+  tell("writes_acknowledged", static_cast<double>(writes_acknowledged_));
+  tell("writes_lost", static_cast<double>(lost));
+}
+
+// Without a break.
+bool Play::ran(std::size_t i, Instant from, Instant to) const {
+  return std::ranges::any_of(lives_[i], [&](const Life& life) { return life.from <= from && life.to >= to; });
+}
+
+void Play::look_at_messages() {
+  std::uint64_t expected = 0, delivered = 0;
+  for (std::size_t m = 0; m < messages_.size(); ++m) {
+    if (!is_reliable_[m]) continue;
+    const Instant from = messages_[m].at, to = std::min(from + kDeliveryTime, world_.now());
+    if (!ran(messages_[m].by, from, to)) continue;  // what dies with its publisher was not on its way yet
+    for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+      const bool counts = ran(i, from, to);
+      expected += counts ? 1 : 0;
+      delivered += counts && messages_[m].got[i] ? 1 : 0;
+    }
+  }
+  std::uint64_t duplicates = 0;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (world_.up(i)) duplicates += world_.node(i).broadcast().stats().duplicates;
+  }
+  const auto share = [](std::uint64_t part, double whole) -> std::optional<double> {
+    if (whole == 0) return std::nullopt;
+    return static_cast<double>(part) / whole;
+  };
+  tell("messages", static_cast<double>(reliable_));
+  tell("delivered_fraction", share(delivered, static_cast<double>(expected)));
+  tell("delivery_p50_ms", latency_.ms(0.5));
+  tell("delivery_p99_ms", latency_.ms(0.99));
+  tell("delivery_max_ms", latency_.ms(1));
+  tell("duplicates_per_node", share(duplicates, static_cast<double>(messages_.size() + writes_acknowledged_) *
+                                                    static_cast<double>(scenario_.nodes)));
+  tell("delivered_twice", static_cast<double>(delivered_twice_));
+  if (delivered_twice_ > 0) broken("{} messages were delivered twice", delivered_twice_);
+}
+
+void Play::look_at_deaths() {
+  std::size_t mistaken = 0;
+  std::vector<std::vector<bool>> told(crashes_.size(), std::vector<bool>(scenario_.nodes));
+  for (const SeenEvent& seen : world_.member_events()) {
+    if (seen.event.kind != mesh::MemberEvent::Kind::kDown) continue;
+    const std::size_t subject = world_.index_of(seen.event.id).value_or(scenario_.nodes);
+    for (std::size_t c = 0; c < crashes_.size(); ++c) {
+      const bool about_it = crashes_[c].node == subject && crashes_[c].back >= seen.at;
+      if (!about_it || !ran(seen.node, crashes_[c].at, seen.at) || told[c][seen.node]) continue;
+      told[c][seen.node] = true;
+      detection_.add(seen.at - crashes_[c].at);
+    }
+    const bool excused = std::ranges::any_of(excuses_, [&](const Excuse& excuse) {
+      return seen.at >= excuse.from && seen.at <= excuse.to && (!excuse.whom || *excuse.whom == subject);
+    });
+    mistaken += excused ? 0 : 1;
+  }
+  tell("detection_p50_ms", detection_.ms(0.5));
+  tell("detection_p99_ms", detection_.ms(0.99));
+  tell("detection_max_ms", detection_.ms(1));
+  tell("false_deaths", static_cast<double>(mistaken));
+  if (mistaken > 0) broken("{} times a running node was called dead", mistaken);
+}
+
+void Play::look_at_expectations() {
+  for (const Expectation& expectation : scenario_.expectations) {
+    const std::optional<double> value = report_.metric(expectation.metric);
+    const bool holds = value && (expectation.at_least ? *value >= expectation.bound : *value <= expectation.bound);
+    if (holds) continue;
+    broken("{} is {}, expected at {} {}", expectation.metric, value ? fmt::format("{:.6g}", *value) : "not there",
+           expectation.at_least ? "least" : "most", expectation.bound);
+  }
+}
+
+void Play::look_over() {
+  chapter("looking it over");
+  converged_ = settle([this] { return one(); });
+  if (!converged_) broken("not one view and one state at the end");
+  const auto ms = [](const std::optional<Duration>& time) -> std::optional<double> {
+    if (!time) return std::nullopt;
+    return to_ms(*time);
+  };
+  tell("nodes", static_cast<double>(scenario_.nodes));
+  tell("sim_seconds", to_seconds(world_.now() - Instant{}));
+  tell("formed_ms", ms(forming_));
+  tell("rejoin_ms", ms(rejoin_));
+  tell("heal_ms", ms(heal_));
+  tell("converged_ms", ms(converged_));
+  look_at_writes();
+  look_at_messages();
+  look_at_deaths();
+  const Counts& counts = world_.counts();
+  tell("bytes_per_node_per_s",
+       static_cast<double>(counts.bytes) / static_cast<double>(scenario_.nodes) / to_seconds(world_.now() - Instant{}));
+  tell("slow_links", static_cast<double>(counts.too_slow));
+  tell("dials", static_cast<double>(counts.dials));
+  tell("frames", static_cast<double>(counts.frames));
+  tell("datagrams", static_cast<double>(counts.datagrams));
+  tell("events", static_cast<double>(counts.events));
+  look_at_expectations();
+  if (options_.pictures) {
+    report_.latencies_ms = latency_.all_ms();
+    report_.links = world_.links();
+    for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+      report_.node_bytes_per_s.push_back(static_cast<double>(world_.bytes_sent(i)) /
+                                         to_seconds(world_.now() - Instant{}));
+      report_.node_up.push_back(world_.up(i));
+    }
+  }
+  tell("invariants_broken", static_cast<double>(report_.broken.size()));
+  report_.trace = world_.trace();
+}
+
+Result<Report> Play::run() {
+  SEDGE_CHECK(form());
+  chapter("everybody works");
+  for (const Happening& happening : scenario_.happenings) {
+    SEDGE_CHECK(work_until(moment(happening.at)));
+    SEDGE_CHECK(happen(happening));
+  }
+  SEDGE_CHECK(work_until(moment(scenario_.length)));
+  look_over();
+  return report_;
+}
+
+}  // namespace
+
+std::optional<double> Report::metric(std::string_view name) const {
+  const auto found = std::ranges::find(metrics, name, [](const auto& row) -> const std::string& { return row.first; });
+  return found == metrics.end() ? std::nullopt : found->second;
+}
+
+Result<Report> play(const Scenario& scenario, const PlayOptions& options) {
+  SEDGE_CHECK(check_scenario(scenario));
+  return std::make_unique<Play>(scenario, options)->run();
+}
+
+json::Value to_json(const Scenario& scenario, const Report& report) {
+  json::Object object{{"scenario", scenario.name}, {"seed", scenario.seed}};
+  for (const auto& [name, value] : report.metrics) {
+    if (!value) {
+      object[name] = nullptr;
+    } else if (*value == std::floor(*value) && std::abs(*value) < 9e15) {
+      object[name] = static_cast<std::int64_t>(*value);
+    } else {
+      object[name] = *value;
+    }
+  }
+  object["trace_hash"] = fmt::format("{:016x}", report.trace);
+  object["broken"] = json::Array(report.broken.begin(), report.broken.end());
+  object["good"] = report.good();
+  return object;
+}
+
+}  // namespace sedge::sim

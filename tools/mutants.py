@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Seeded faults: does the simulator notice? Builds each row of tests/mutants/mutants.toml in a copy of the tree and runs
+the simulator's tests and scenarios on it. A mutant that none of them fails on has survived.
+
+Usage: mutants.py [--only TEXT] [--at-least 0.95]     work and builds are under build/mutants
+Exit status 1 when fewer are caught than --at-least, or a row does not fit its file.
+"""
+import argparse
+import pathlib
+import subprocess
+import sys
+import time
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+WORK = ROOT / "build" / "mutants"
+TREE = WORK / "tree"
+BUILD = WORK / "build"
+# What must notice, the quickest first: name, command.
+HUNTERS = [
+    ("tests", [str(BUILD / "sim_test"), "--gtest_brief=1", "--gtest_fail_fast"]),
+    ("radio", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/radio.toml"), "--json"]),
+    ("random", [str(BUILD / "sedge"), "sim", "--random", "1", "--minutes", "0.5"]),
+]
+SECONDS_MAX = 300  # of a hunter: a mutant that hangs is caught
+
+
+def run(command, **options):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+def build():
+    done = run(["cmake", "--build", str(BUILD), "--target", "sim_test", "sedge"])
+    return done.returncode == 0, done.stdout
+
+
+def copy_tree():
+    """Files whose text is the same keep their time, so that little is built again."""
+    names = run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True).stdout.split("\n")
+    for name in filter(None, names):
+        source, target = ROOT / name, TREE / name
+        if not source.is_file() or (target.is_file() and target.read_bytes() == source.read_bytes()):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+
+
+def prepare():
+    TREE.mkdir(parents=True, exist_ok=True)
+    copy_tree()
+    run(["cmake", "-S", str(TREE), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DSEDGE_TRAIN=OFF"],
+        check=True)
+    good, output = build()
+    if not good:
+        sys.exit(f"mutants.py: the tree itself does not build:\n{output[-3000:]}")
+
+
+def hunt():
+    """Who noticed, or None."""
+    for name, command in HUNTERS:
+        try:
+            if run(command, timeout=SECONDS_MAX).returncode != 0:
+                return name
+        except subprocess.TimeoutExpired:
+            return f"{name}, which hung"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="rows whose name has this text")
+    parser.add_argument("--at-least", type=float, default=0.95)
+    arguments = parser.parse_args()
+    rows = tomllib.loads((ROOT / "tests/mutants/mutants.toml").read_text())["mutant"]
+    rows = [row for row in rows if arguments.only in row["name"]]
+    for row in rows:
+        found = (ROOT / row["file"]).read_text().count(row["find"])
+        if found != 1:
+            sys.exit(f"mutants.py: '{row['name']}': its text stands {found} times in {row['file']}, not once")
+    print("building the tree as it is", flush=True)
+    prepare()
+    if not arguments.only and (noticed := hunt()):
+        sys.exit(f"mutants.py: the tree itself fails: {noticed}")
+    survivors = []
+    for number, row in enumerate(rows, 1):
+        began = time.monotonic()
+        path = TREE / row["file"]
+        text = path.read_text()
+        path.write_text(text.replace(row["find"], row["replace"]))
+        good, output = build()
+        noticed = hunt() if good else None
+        path.write_text(text)
+        if not good:
+            sys.exit(f"mutants.py: '{row['name']}' does not build:\n{output[-2000:]}")
+        print(f"{number:>3}/{len(rows)}  {time.monotonic() - began:>5.0f} s  {row['name']}: "
+              f"{'caught by ' + noticed if noticed else 'SURVIVED'}", flush=True)
+        if noticed is None:
+            survivors.append(row["name"])
+    caught = len(rows) - len(survivors)
+    print(f"{caught} of {len(rows)} caught")
+    for name in survivors:
+        print(f"  survived: {name}")
+    return 1 if caught < arguments.at_least * len(rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
