@@ -10,6 +10,7 @@ namespace {
 constexpr std::string_view kDomain = "sedge.batch.1";
 constexpr std::size_t kMissingMax = 4096;   // announced and not yet here; more are left to chance
 constexpr std::size_t kAnnouncersMax = 8;   // of one batch
+constexpr Duration kFresh = 500ms;          // a batch so young is passed on unasked
 constexpr Duration kMissingTime = 5s;       // then it is given up
 constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
 constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
@@ -24,7 +25,7 @@ struct Mark {
   }
 };
 
-std::uint64_t age_ms(Instant got, Instant now) { return static_cast<std::uint64_t>((now - got) / 1ms); }
+std::uint64_t age_ms(Instant born, Instant now) { return static_cast<std::uint64_t>((now - born) / 1ms); }
 
 }  // namespace
 
@@ -77,7 +78,7 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
   wire::SignedBatch signed_batch{wire::encode(batch), {}};
   signed_batch.signature = trust::sign(key_, kDomain, signed_batch.batch).bytes;
   ++stats_.sent;
-  pass_on(batch, wire::frame(wire::MessageType::kBroadcast, signed_batch), options_.self, now);
+  pass_on(batch, wire::frame(wire::MessageType::kBroadcast, signed_batch), options_.self, now, now);
   return sequence_;
 }
 
@@ -87,7 +88,7 @@ void Broadcast::on_link_up(NodeId peer, Instant now) {
   // What it may have missed while no link was there.
   for (const wire::BatchId& id : cache_order_) {
     const auto cached = cache_.find(id);
-    if (cached != cache_.end() && now - cached->second.got <= options_.cache_age_max) link.announce.push_back({id, 0});
+    if (cached != cache_.end() && now - cached->second.born <= options_.cache_age_max) link.announce.push_back({id, 0});
   }
   if (!link.announce.empty()) next_announce_ = std::min(next_announce_, now);
 }
@@ -150,16 +151,18 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   const Status verified =
       directory_.verify(batch.id.origin, kDomain, signed_batch.batch, trust::Signature{signed_batch.signature});
   if (!verified && verified.error().code == Code::kNotFound && batch.reliable) {
-    note_missing(batch.id, from, now);  // its certificate is on the way with the membership's news: ask again
+    note_missing(batch.id, from, now, now);  // its certificate is on the way with the membership's news: ask again
   }
   SEDGE_CHECK(verified);
+  const auto announced = missing_.find(batch.id);
+  const Instant born = announced == missing_.end() ? now : announced->second.born;
   mark_seen(batch, now);
   if (const auto link = links_.find(from); link != links_.end()) link->second.eager = true;
   Buffer frame;
   frame.reserve(body.size() + 1);
   frame.push_back(static_cast<std::uint8_t>(wire::MessageType::kBroadcast));
   frame.insert(frame.end(), body.begin(), body.end());
-  pass_on(batch, std::move(frame), from, now);
+  pass_on(batch, std::move(frame), from, born, now);
   ++stats_.delivered;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
   return {};
@@ -182,19 +185,21 @@ void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
 }
 
 // Along the tree, and to the other links by name.
-void Broadcast::pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant now) {
+void Broadcast::pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant born, Instant now) {
   const auto priority = static_cast<env::Priority>(batch.priority);
   const bool datagram = !batch.reliable && frame.size() <= env::kDatagramBytesMax;
+  // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
+  const bool fresh = !batch.reliable || now - born < kFresh;
   for (auto& [peer, link] : links_) {
     if (peer == from || peer == batch.id.origin) continue;
-    if (link.eager) {
+    if (link.eager && fresh) {
       out_.sends.push_back({peer, priority, datagram, frame});
     } else if (batch.reliable && link.announce.size() < kAnnounceMax) {
       link.announce.push_back({batch.id, 0});
       next_announce_ = std::min(next_announce_, now + options_.announce_delay);
     }
   }
-  if (batch.reliable) keep(batch.id, {std::move(frame), now, priority}, now);
+  if (batch.reliable) keep(batch.id, {std::move(frame), born, priority}, now);
 }
 
 void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
@@ -203,7 +208,7 @@ void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
   cache_order_.push_back(id);
   while (!cache_order_.empty()) {
     const auto oldest = cache_.find(cache_order_.front());
-    if (cache_bytes_ <= options_.cache_bytes_max && now - oldest->second.got <= options_.cache_age_max) break;
+    if (cache_bytes_ <= options_.cache_bytes_max && now - oldest->second.born <= options_.cache_age_max) break;
     cache_bytes_ -= oldest->second.frame.size();
     cache_.erase(oldest);
     cache_order_.pop_front();
@@ -214,17 +219,19 @@ void Broadcast::on_have(NodeId from, const wire::BroadcastHave& have, Instant no
   for (const wire::HeldBatch& held : have.batches) {
     // What was said before we came is not for us: an old order must not be carried out by a robot that restarts.
     const bool before_us = held.age_ms > age_ms(started_, now);
-    if (!before_us && !seen(held.id)) note_missing(held.id, from, now);
+    if (!before_us && !seen(held.id))
+      note_missing(held.id, from, now - static_cast<std::int64_t>(held.age_ms) * 1ms, now);
   }
 }
 
-void Broadcast::note_missing(const wire::BatchId& id, NodeId announcer, Instant now) {
+void Broadcast::note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now) {
   auto found = missing_.find(id);
   if (found == missing_.end()) {
     if (missing_.size() >= kMissingMax) return;
-    found = missing_.emplace(id, Missing{{}, now, now + options_.graft_delay}).first;
+    found = missing_.emplace(id, Missing{{}, born, now, now + options_.graft_delay}).first;
     next_ask_ = std::min(next_ask_, found->second.ask_at);
   }
+  found->second.born = std::min(found->second.born, born);
   auto& announcers = found->second.announcers;
   if (announcers.size() < kAnnouncersMax && std::ranges::find(announcers, announcer) == announcers.end()) {
     announcers.push_back(announcer);
@@ -255,7 +262,7 @@ void Broadcast::flush_announcements(Instant now) {
     std::erase_if(announce, [&](wire::HeldBatch& held) {
       const auto cached = cache_.find(held.id);
       if (cached == cache_.end()) return true;
-      held.age_ms = age_ms(cached->second.got, now);
+      held.age_ms = age_ms(cached->second.born, now);
       return false;
     });
     if (announce.size() > kAnnounceMax) announce.erase(announce.begin(), announce.end() - kAnnounceMax);

@@ -5,11 +5,12 @@
 // link it came by second, which from then on carries only announcements (HAVE, batched). Whoever hears of a batch
 // that does not come asks the announcer for it and takes the link back into the tree (GRAFT). A lost neighbour takes
 // all links back in: a few duplicates, and the tree has grown around the hole.
-// Best-effort batches take the same tree once, as datagrams where they fit, and are neither announced nor repaired.
-// A batch is accepted once: a window per (origin, boot epoch) remembers which sequences were seen; what lies below
-// the window counts as seen. High-water marks are persisted lazily, so that a restarted node does not take an old
-// batch for a new one. Nothing is promised about order.
-// Rejected: a tree a source (state grows with the fleet squared); gossip to random nodes (log N copies of everything).
+// What comes by such a repair when it is old is announced on rather than sent on, with its age: an order of before a
+// node started is not for that node, whichever way it comes. Best-effort batches take the same tree once, as datagrams
+// where they fit, and are neither announced nor repaired. A batch is accepted once: a window per (origin, boot epoch)
+// remembers which sequences were seen; what lies below the window counts as seen. High-water marks are persisted
+// lazily, so that a restarted node does not take an old batch for a new one. Nothing is promised about order. Rejected:
+// a tree a source (state grows with the fleet squared); gossip to random nodes (log N copies of everything).
 #pragma once
 
 #include <bitset>
@@ -97,7 +98,7 @@ class Broadcast {
   };
   struct Cached {
     Buffer frame;
-    Instant got{};
+    Instant born{};  // published, as far as is known: by the announcement's age, else when it came
     env::Priority priority = env::Priority::kNormal;
   };
   struct Link {
@@ -106,6 +107,7 @@ class Broadcast {
   };
   struct Missing {
     std::deque<NodeId> announcers;
+    Instant born{};
     Instant since{};
     Instant ask_at{};
   };
@@ -115,8 +117,8 @@ class Broadcast {
   void on_duplicate(NodeId from);
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft);
-  void note_missing(const wire::BatchId& id, NodeId announcer, Instant now);
-  void pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant now);
+  void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
+  void pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant born, Instant now);
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::Batch& batch, Instant now);
   void flush_announcements(Instant now);

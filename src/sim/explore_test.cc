@@ -18,6 +18,18 @@ TEST(Explore, random_scenarios_break_no_invariant) {
   }
 }
 
+// Numbers that once broke an invariant, and by what.
+TEST(Explore, what_was_found_stays_mended) {
+  const std::pair<std::uint64_t, const char*> kFound[] = {
+      {49, "a repair brought an order to a robot that had carried it out before it was restarted"},
+  };
+  for (const auto& [number, fault] : kFound) {
+    const auto report = play(random_scenario(number));
+    ASSERT_TRUE(report) << report.error().message;
+    EXPECT_TRUE(report->good()) << "sedge sim --random " << number << ": " << fault;
+  }
+}
+
 TEST(Explore, a_number_is_a_scenario) {
   EXPECT_EQ(random_scenario(7).nodes, random_scenario(7).nodes);
   EXPECT_EQ(random_scenario(7).happenings.size(), random_scenario(7).happenings.size());

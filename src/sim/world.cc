@@ -405,9 +405,11 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
   Host& host = *hosts_[to];
   const auto mine = host.links.find(from);
   if (mine == host.links.end() || mine->second != link) {
-    // Nobody is there for it. A machine that lives says so, and the sender's end of the link falls.
+    // Nobody is there for it, and the sender's end of the link falls: a process that runs says that the link is closed,
+    // a machine without one that nobody listens.
     if (host.machine && reaches(to, from)) {
-      at(now_ + flight(), [this, link, from] { link_down(link, from, env::LinkDown::kRefused); });
+      const env::LinkDown reason = host.node ? env::LinkDown::kClosed : env::LinkDown::kRefused;
+      at(now_ + flight(), [this, link, from, reason] { link_down(link, from, reason); });
     }
     return;
   }
