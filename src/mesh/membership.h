@@ -148,7 +148,7 @@ class Membership {
   std::optional<Member> find(NodeId id) const;
   // Alive or suspect members, ourselves included.
   std::size_t alive() const;
-  std::vector<NodeId> neighbours() const;  // linked now, by id
+  std::vector<NodeId> neighbours() const;                // linked now, by id
   std::optional<MemberState> state_of(NodeId id) const;  // find() without the copy
   bool linked(NodeId id) const { return links_.contains(id); }
   // Equal on two nodes that believe the same members alive at the same incarnations.

@@ -16,8 +16,9 @@ namespace sedge::train::heron {
 
 struct Example {
   std::string sentence;
-  std::string action;    // canonical JSON, one line
-  int template_id = -1;  // the row of grammar() that made its first clause, or what is not an order
+  std::string action;  // canonical JSON, one line
+  int template_id =
+      -1;  // the row of grammar() that made its first clause, or what is not an order; -1: a frame says it all
 };
 
 enum class Split { kTrain, kHeldOutSentences, kHeldOutTemplates };
