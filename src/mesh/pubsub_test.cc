@@ -13,8 +13,8 @@ struct Two {
   test::Fleet fleet;
   trust::Directory directory;
   PubSub a, b;
-  explicit Two(trust::Grants grants = trust::Grants::of_a_node())
-      : fleet(2, std::move(grants)),
+  explicit Two(const trust::Grants& grants = trust::Grants::of_a_node())
+      : fleet(2, grants),
         directory(fleet.directory()),
         a(fleet.nodes[0].id, directory),
         b(fleet.nodes[1].id, directory) {

@@ -66,7 +66,7 @@ class World {
 
   Instant now() const { return now_; }
 
-  void boot(std::size_t i, std::vector<std::size_t> seeds) {
+  void boot(std::size_t i, const std::vector<std::size_t>& seeds) {
     Node& node = nodes[i];
     node.up = true;
     node.directory = std::make_unique<trust::Directory>(fleet.directory());

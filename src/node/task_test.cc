@@ -74,7 +74,7 @@ std::string undisturbed(const std::string& prompt, std::size_t length) {
 
 class FakeCompute final : public env::Compute {
  public:
-  FakeCompute(Model model, Timeline& time) : model_(model), time_(time) {}
+  FakeCompute(Model model, Timeline& time) : model_(std::move(model)), time_(time) {}
   std::vector<env::ModelOffer> offers() const override {
     return {{"m", "hash", "class", 1, 4096, 1e6, 1e9 / static_cast<double>(model_.step.count())}};
   }

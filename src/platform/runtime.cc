@@ -91,7 +91,7 @@ class Runtime::Loop {
         StorageWorker::Callbacks{
             .durable =
                 [this](env::Lsn lsn) { call([lsn](node::Node& node, Instant at) { node.on_durable(lsn, at); }); },
-            .failed = [this](Error error) { asio::post(io_, [this, error] { fail_with(error); }); }});
+            .failed = [this](const Error& error) { asio::post(io_, [this, error] { fail_with(error); }); }});
     return {};
   }
 
