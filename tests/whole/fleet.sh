@@ -2,32 +2,10 @@
 # Real processes on loopback: a fleet is created, grows by invitation, shares state, survives SIGKILL without losing an
 # acknowledged write, and keeps strangers, second users of an invitation, clones and revoked nodes out.
 # Usage: fleet.sh SEDGE
-set -euo pipefail
 sedge=$1
-work=$(mktemp -d)
-pids=()
-finish() {
-  for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
-  rm -rf "$work"
-}
-trap finish EXIT
-cd "$work"
+# shellcheck source=tests/whole/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
 
-failed() {
-  echo "FAILED: $*" >&2
-  tail -n 20 ./*.log >&2 || true
-  exit 1
-}
-# until_true SECONDS COMMAND...: polls, because only the order of events is promised, not their pace.
-until_true() {
-  local left=$(($1 * 20))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    left=$((left - 1))
-    [ $left -gt 0 ] || return 1
-    sleep 0.05
-  done
-}
 # up NAME [OPTION...]: starts a node and leaves its pid in $pid.
 up() {
   local name=$1
@@ -37,9 +15,7 @@ up() {
   pids+=("$pid")
   until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
 }
-field() { "$sedge" status --home "$1" --json | grep -o "\"$2\":[^,}]*" | head -n 1 | cut -d: -f2- | tr -d '"'; }
 alive_is() { [ "$(field "$1" alive)" = "$2" ]; }
-value_is() { [ "$("$sedge" get --home "$1" "$2" 2>/dev/null)" = "$2 = $3" ]; }
 
 echo "== a fleet of two"
 "$sedge" fleet create --home alpha --name alpha >/dev/null
