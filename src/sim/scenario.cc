@@ -252,7 +252,7 @@ Result<Scenario> standard_story(std::size_t nodes, std::uint64_t seed, Duration 
     do = "heal"
     settle = true
     [expect]
-    detection_p99_ms_max = 3000
+    detection_max_ms_max = 3000
     )",
                                                        nodes, seed, s, s * 0.25, s * 0.4, s * 0.5, s * 0.6, s * 0.75),
                                            "story"));
