@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -28,12 +29,27 @@ struct Number {
 template <class Tag>
 struct Id128 {
   std::array<std::uint8_t, 16> bytes{};
-  friend auto operator<=>(const Id128&, const Id128&) = default;
+  friend bool operator==(const Id128&, const Id128&) = default;
+  // Byte by byte, as memcmp; by halves, because tables of a thousand nodes spend their time in here.
+  friend std::strong_ordering operator<=>(const Id128& a, const Id128& b) {
+    const auto [a0, a1] = a.halves();
+    const auto [b0, b1] = b.halves();
+    return a0 != b0 ? a0 <=> b0 : a1 <=> b1;
+  }
   bool is_zero() const { return *this == Id128{}; }
   Bytes view() const { return bytes; }
   std::string hex() const { return to_hex(bytes); }
   // The first eight hex digits: what people see in a table.
   std::string short_hex() const { return to_hex(Bytes(bytes).first(4)); }
+
+ private:
+  std::array<std::uint64_t, 2> halves() const {  // as big-endian numbers
+    auto both = std::bit_cast<std::array<std::uint64_t, 2>>(bytes);
+    if constexpr (std::endian::native == std::endian::little) {
+      for (std::uint64_t& half : both) half = std::byteswap(half);
+    }
+    return both;
+  }
 };
 
 template <class IdType>

@@ -50,7 +50,14 @@ enum class LinkDown : std::uint8_t {
   kTooSlow,   // its queue of reliable frames was full: the state will be synchronized again on a new link
   kRevoked,   // its certificate was withdrawn
   kProtocol,  // it sent what no honest peer sends
+  kParted,    // one link too many, closed on purpose: says nothing about the peer
 };
+
+// What the other end is told of why we closed: what concerns the link as it is, our verdict on the peer as a goodbye.
+inline LinkDown as_told(LinkDown reason) {
+  const bool about_link = reason == LinkDown::kReplaced || reason == LinkDown::kTooSlow || reason == LinkDown::kParted;
+  return about_link ? reason : LinkDown::kClosed;
+}
 
 struct LinkStats {
   Duration rtt{};

@@ -1,6 +1,7 @@
 #include "mesh/broadcast.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace sedge::mesh {
@@ -14,6 +15,10 @@ constexpr Duration kFresh = 500ms;          // a batch so young is passed on una
 constexpr Duration kMissingTime = 5s;       // then it is given up
 constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
 constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
+// Members from which on those who are so many hops from the origin send on all links: the circles that are closed so
+// cost less than a tenth of a copy a node.
+constexpr std::array<std::size_t, 3> kSpreadFrom = {100, 300, 1000};
+constexpr int kHopsMax = 100;
 
 struct Mark {
   BootEpoch epoch;
@@ -36,7 +41,11 @@ bool Broadcast::Window::contains(const wire::BatchId& id) const {
 }
 
 void Broadcast::Window::add(const wire::BatchId& id) {
-  if (id.epoch > epoch) *this = {id.epoch, 0, {}};
+  if (id.epoch > epoch) {
+    epoch = id.epoch;
+    top = 0;
+    bits.reset();
+  }
   const std::uint64_t sequence = id.sequence.value;
   if (sequence > top) {
     if (sequence - top >= kWindow) bits.reset();
@@ -48,12 +57,15 @@ void Broadcast::Window::add(const wire::BatchId& id) {
 }
 
 Broadcast::Broadcast(Options options, const trust::SecretKey& key, const trust::Directory& directory)
-    : options_(std::move(options)), key_(key), directory_(directory) {}
+    : options_(std::move(options)),
+      key_(key),
+      directory_(directory),
+      tree_({.self = options_.self, .state_of = options_.state_of, .round_trip = options_.round_trip}) {}
 
 Status Broadcast::load(Bytes key, Bytes value) {
   SEDGE_TRY(const NodeId id, id_from_bytes<NodeId>(key));
   SEDGE_TRY(const auto mark, wire::decode<Mark>(value));
-  windows_[id] = {mark.epoch, mark.top, std::bitset<kWindow>().set()};
+  windows_[id] = {.epoch = mark.epoch, .top = mark.top, .bits = std::bitset<kWindow>().set()};
   return {};
 }
 
@@ -74,17 +86,19 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
                           kind,
                           reliable,
                           static_cast<std::uint8_t>(priority),
+                          links_.size() + 1 == members(),
                           to_buffer(payload)};
-  wire::SignedBatch signed_batch{wire::encode(batch), {}};
+  wire::SignedBatch signed_batch{.batch = wire::encode(batch)};
   signed_batch.signature = trust::sign(key_, kDomain, signed_batch.batch).bytes;
   ++stats_.sent;
-  pass_on(batch, wire::frame(wire::MessageType::kBroadcast, signed_batch), options_.self, now, now);
+  pass_on(batch, std::move(signed_batch), options_.self, now, now);
   return sequence_;
 }
 
 void Broadcast::on_link_up(NodeId peer, Instant now) {
   Link& link = links_[peer];
   link = {};
+  tree_.on_link_up(peer, now);
   // What it may have missed while no link was there.
   for (const wire::BatchId& id : cache_order_) {
     const auto cached = cache_.find(id);
@@ -96,9 +110,8 @@ void Broadcast::on_link_up(NodeId peer, Instant now) {
 void Broadcast::on_link_down(NodeId peer, Instant now) {
   const auto lost = links_.find(peer);
   if (lost == links_.end()) return;
-  const bool in_tree = lost->second.eager;
   links_.erase(lost);
-  for (auto& [id, link] : links_) link.eager |= in_tree;  // the tree has a hole: let it grow again from all links
+  tree_.on_link_down(peer, now);
   for (auto& [id, missing] : missing_) {
     std::erase(missing.announcers, peer);
     missing.ask_at = std::min(missing.ask_at, now);
@@ -126,12 +139,12 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
     }
     case wire::MessageType::kBroadcastGraft: {
       SEDGE_TRY(const auto graft, wire::decode<wire::BroadcastGraft>(body));
-      on_graft(from, graft);
+      on_graft(from, graft, now);
       return {};
     }
-    case wire::MessageType::kBroadcastPrune: {
-      SEDGE_TRY([[maybe_unused]] const auto prune, wire::decode<wire::BroadcastPrune>(body));
-      if (const auto link = links_.find(from); link != links_.end()) link->second.eager = false;
+    case wire::MessageType::kBroadcastPosition: {
+      SEDGE_TRY(const auto position, wire::decode<wire::TreePosition>(body));
+      tree_.on_position(from, position, now);
       return {};
     }
     default:
@@ -140,11 +153,11 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
 }
 
 Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
-  SEDGE_TRY(const auto signed_batch, wire::decode<wire::SignedBatch>(body));
+  SEDGE_TRY(auto signed_batch, wire::decode<wire::SignedBatch>(body));
   SEDGE_TRY(const auto batch, wire::decode<wire::Batch>(signed_batch.batch));
   if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
   if (batch.payload.size() > kBatchBytesMax) return fail(Code::kDataLoss, "a batch of {} bytes", batch.payload.size());
-  if (seen(batch.id)) return on_duplicate(from), Status{};
+  if (seen(batch.id)) return ++stats_.duplicates, Status{};
   if (directory_.revoked(batch.id.origin)) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
@@ -157,42 +170,42 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   const auto announced = missing_.find(batch.id);
   const Instant born = announced == missing_.end() ? now : announced->second.born;
   mark_seen(batch, now);
-  if (const auto link = links_.find(from); link != links_.end()) link->second.eager = true;
-  Buffer frame;
-  frame.reserve(body.size() + 1);
-  frame.push_back(static_cast<std::uint8_t>(wire::MessageType::kBroadcast));
-  frame.insert(frame.end(), body.begin(), body.end());
-  pass_on(batch, std::move(frame), from, born, now);
+  signed_batch.hops = static_cast<std::uint8_t>(std::min(signed_batch.hops + 1, kHopsMax));
+  pass_on(batch, std::move(signed_batch), from, born, now);
   ++stats_.delivered;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
   return {};
 }
 
-void Broadcast::on_duplicate(NodeId from) {
-  ++stats_.duplicates;
-  const auto link = links_.find(from);
-  if (link == links_.end()) return;
-  link->second.eager = false;  // said even when it was so already: the sender's side of the link may differ from ours
-  send(from, wire::MessageType::kBroadcastPrune, wire::BroadcastPrune{});
-}
-
 void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
-  windows_[batch.id.origin].add(batch.id);
+  Window& window = windows_[batch.id.origin];
+  window.add(batch.id);
   missing_.erase(batch.id);
   if (batch.kind != BatchKind::kPubSub) return;  // replicated writes and loads are idempotent
-  marks_dirty_.insert(batch.id.origin);
+  if (std::exchange(window.marked, false)) unmarked_.push_back(batch.id.origin);
   next_mark_ = std::min(next_mark_, now + options_.mark_interval);
 }
 
+// Whether this node sends a batch on all its links, whatever the tree says.
+bool Broadcast::spreads(const wire::Batch& batch, std::size_t hops) const {
+  if (batch.direct) return batch.id.origin == options_.self;
+  return batch.reliable && hops < kSpreadFrom.size() && members() >= kSpreadFrom[hops];
+}
+
+std::size_t Broadcast::members() const { return options_.members ? options_.members() : links_.size() + 1; }
+
 // Along the tree, and to the other links by name.
-void Broadcast::pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant born, Instant now) {
+void Broadcast::pass_on(const wire::Batch& batch, wire::SignedBatch message, NodeId from, Instant born, Instant now) {
+  Buffer frame = wire::frame(wire::MessageType::kBroadcast, message);
   const auto priority = static_cast<env::Priority>(batch.priority);
   const bool datagram = !batch.reliable && frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
   const bool fresh = !batch.reliable || now - born < kFresh;
+  const bool to_all = spreads(batch, message.hops);
   for (auto& [peer, link] : links_) {
     if (peer == from || peer == batch.id.origin) continue;
-    if (link.eager && fresh) {
+    const bool carries = to_all || (!batch.direct && (link.grafted_until > now || tree_.holds(peer)));
+    if (fresh && carries) {
       out_.sends.push_back({peer, priority, datagram, frame});
     } else if (batch.reliable && link.announce.size() < kAnnounceMax) {
       link.announce.push_back({batch.id, 0});
@@ -238,10 +251,10 @@ void Broadcast::note_missing(const wire::BatchId& id, NodeId announcer, Instant 
   }
 }
 
-void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft) {
+void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now) {
   const auto link = links_.find(from);
   if (link == links_.end()) return;
-  link->second.eager = true;
+  link->second.grafted_until = now + options_.graft_time;
   for (std::size_t i = 0; i < std::min(graft.wanted.size(), kGraftMax); ++i) {
     const auto cached = cache_.find(graft.wanted[i]);
     if (cached == cache_.end()) continue;
@@ -253,6 +266,7 @@ void Broadcast::on_timer(Instant now) {
   if (now >= next_announce_) flush_announcements(now);
   if (now >= next_ask_) ask_for_missing(now);
   if (now >= next_mark_) persist_marks();
+  tree_.on_timer(now);
 }
 
 void Broadcast::flush_announcements(Instant now) {
@@ -292,34 +306,32 @@ void Broadcast::ask_for_missing(Instant now) {
   }
   for (auto& [announcer, graft] : grafts) {
     stats_.grafts += graft.wanted.size();
-    if (const auto link = links_.find(announcer); link != links_.end()) link->second.eager = true;
+    if (const auto link = links_.find(announcer); link != links_.end())
+      link->second.grafted_until = now + options_.graft_time;
     send(announcer, wire::MessageType::kBroadcastGraft, graft);
   }
 }
 
 void Broadcast::persist_marks() {
   next_mark_ = kNever;
-  for (const NodeId origin : marks_dirty_) {
-    const Window& window = windows_[origin];
+  for (const NodeId origin : std::exchange(unmarked_, {})) {
+    Window& window = windows_[origin];
+    window.marked = true;
     out_.records.push_back({kBucket, to_buffer(origin.view()), wire::encode(Mark{window.epoch, window.top}), false});
   }
-  marks_dirty_.clear();
 }
 
-Instant Broadcast::next_deadline() const { return std::min({next_announce_, next_ask_, next_mark_}); }
+Instant Broadcast::next_deadline() const {
+  return std::min({next_announce_, next_ask_, next_mark_, tree_.next_deadline()});
+}
 
 void Broadcast::drain(env::Outbox& out) {
+  for (const auto& [peer, position] : tree_.take_positions()) {
+    send(peer, wire::MessageType::kBroadcastPosition, position);
+  }
   std::ranges::move(out_.sends, std::back_inserter(out.sends));
   std::ranges::move(out_.records, std::back_inserter(out.records));
   out_ = {};
-}
-
-std::vector<NodeId> Broadcast::tree_links() const {
-  std::vector<NodeId> ids;
-  for (const auto& [id, link] : links_) {
-    if (link.eager) ids.push_back(id);
-  }
-  return ids;
 }
 
 }  // namespace sedge::mesh

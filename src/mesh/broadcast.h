@@ -1,10 +1,13 @@
 // One message to everybody: signed batches along a tree that builds and repairs itself.
 //
 // Problem: flooding costs a copy a link; a fixed tree breaks with every death.
-// Idea: Plumtree (Leitao, Pereira, Rodrigues 2007). Every link starts in the tree; a batch that comes twice prunes the
-// link it came by second, which from then on carries only announcements (HAVE, batched). Whoever hears of a batch
-// that does not come asks the announcer for it and takes the link back into the tree (GRAFT). A lost neighbour takes
-// all links back in: a few duplicates, and the tree has grown around the hole.
+// Idea: Plumtree (Leitao, Pereira, Rodrigues 2007), on a tree of shortest paths (mesh/tree.h). Links of the tree carry the
+// batches, the others announcements (HAVE, gathered). Whoever hears of a batch that does not come asks the announcer for
+// it, and their link carries everything for a while (GRAFT): until the tree has grown around whatever is in its way.
+// Between two leaves the way along a tree is long. A link beside it closes one circle, in which one copy or two come
+// twice: few, if few such links are used. So in a fleet large enough the origin, in larger ones those within one or two
+// hops of it, send on all their links, and the batch goes on from 5, 30 or 130 places at once. And in a small fleet
+// the origin is linked to everybody; its batches say so, and nobody passes them on.
 // What comes by such a repair when it is old is announced on rather than sent on, with its age: an order of before a
 // node started is not for that node, whichever way it comes. Best-effort batches take the same tree once, as datagrams
 // where they fit, and are neither announced nor repaired. A batch is accepted once: a window per (origin, boot epoch)
@@ -18,7 +21,8 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <set>
+#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
@@ -27,6 +31,7 @@
 #include "base/time.h"
 #include "env/link.h"
 #include "env/outbox.h"
+#include "mesh/tree.h"
 #include "trust/directory.h"
 #include "trust/keys.h"
 #include "wire/broadcast_messages.h"
@@ -56,12 +61,18 @@ class Broadcast {
     BootEpoch epoch;
     std::size_t cache_bytes_max = 8u << 20;  // batches kept for those who missed them; the oldest go first
     Duration cache_age_max = 10s;
-    Duration announce_delay = 30ms;  // HAVE waits this long for more
-    Duration graft_delay = 100ms;    // an announced batch may still come along the tree
+    Duration announce_delay = 100ms; // HAVE waits this long for more
+    Duration graft_delay = 200ms;     // an announced batch may still come along the tree
     Duration graft_retry = 250ms;    // then the next announcer is asked
-    Duration mark_interval = 10s;    // how often changed high-water marks are persisted
+    Duration graft_time = 2s;        // the link carries everything for so long after
+    Duration mark_interval = 30s;    // how often changed high-water marks are persisted
     // A batch of another node, once, verified. kind and origin are its own; never called for our own batches.
     std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
+    // Living members, this node included. Not set: just the neighbours.
+    std::function<std::size_t()> members;
+    // As Tree::Options has them.
+    std::function<std::optional<wire::MemberState>(NodeId)> state_of;
+    std::function<Duration(NodeId)> round_trip;
   };
 
   // `key` and `directory` outlive this.
@@ -76,7 +87,8 @@ class Broadcast {
 
   void on_link_up(NodeId peer, Instant now);
   void on_link_down(NodeId peer, Instant now);
-  // Types kBroadcast to kBroadcastPrune. Errors: DataLoss, Unauthenticated: count it against `from`.
+  void on_member_changed(NodeId id, Instant now) { tree_.on_member_changed(id, now); }
+  // Types kBroadcast to kBroadcastPosition. Errors: DataLoss, Unauthenticated: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
 
   void on_timer(Instant now);
@@ -84,7 +96,7 @@ class Broadcast {
   void drain(env::Outbox& out);
 
   const BroadcastStats& stats() const { return stats_; }
-  std::vector<NodeId> tree_links() const;  // eager ones, by id
+  const Tree& tree() const { return tree_; }
 
  private:
   // Which sequences of one origin were seen: all up to top - kWindow, and those whose bit is set above that.
@@ -93,6 +105,7 @@ class Broadcast {
     BootEpoch epoch;
     std::uint64_t top = 0;
     std::bitset<kWindow> bits;  // bit (sequence % kWindow)
+    bool marked = true;  // on disk, or needs not be
     bool contains(const wire::BatchId& id) const;
     void add(const wire::BatchId& id);
   };
@@ -102,7 +115,7 @@ class Broadcast {
     env::Priority priority = env::Priority::kNormal;
   };
   struct Link {
-    bool eager = true;
+    Instant grafted_until{};  // it carries batches whatever the tree says
     std::vector<wire::HeldBatch> announce;
   };
   struct Missing {
@@ -112,13 +125,14 @@ class Broadcast {
     Instant ask_at{};
   };
 
+  std::size_t members() const;
   bool seen(const wire::BatchId& id) const;
   Status on_batch(NodeId from, Bytes frame_body, Instant now);
-  void on_duplicate(NodeId from);
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
-  void on_graft(NodeId from, const wire::BroadcastGraft& graft);
+  void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
+  bool spreads(const wire::Batch& batch, std::size_t hops) const;
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
-  void pass_on(const wire::Batch& batch, Buffer frame, NodeId from, Instant born, Instant now);
+  void pass_on(const wire::Batch& batch, wire::SignedBatch message, NodeId from, Instant born, Instant now);
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::Batch& batch, Instant now);
   void flush_announcements(Instant now);
@@ -132,13 +146,14 @@ class Broadcast {
   const trust::Directory& directory_;
   Instant started_{};
   Sequence sequence_;
+  Tree tree_;
   std::map<NodeId, Link> links_;
-  std::map<NodeId, Window> windows_;
+  std::unordered_map<NodeId, Window> windows_;
   std::map<wire::BatchId, Cached> cache_;
   std::deque<wire::BatchId> cache_order_;
   std::size_t cache_bytes_ = 0;
   std::map<wire::BatchId, Missing> missing_;
-  std::set<NodeId> marks_dirty_;
+  std::vector<NodeId> unmarked_;  // windows that are not on disk as they are
   Instant next_announce_ = kNever;
   Instant next_ask_ = kNever;
   Instant next_mark_ = kNever;

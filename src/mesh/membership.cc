@@ -11,7 +11,8 @@ namespace sedge::mesh {
 namespace {
 
 constexpr Duration kLateness = 150ms;     // being called so much later than asked means that we were stalled
-constexpr Duration kSyncPause = 1s;       // between two tables sent to one neighbour because digests differ
+constexpr Duration kSyncPause = 1s;       // between two comparisons with one neighbour because digests differ
+constexpr Duration kSyncPauseMax = 3s;    // and while news never ends
 constexpr std::size_t kHelpers = 3;       // asked for an indirect probe
 constexpr std::size_t kFavoursMax = 256;  // probes for others under way; more are not helped
 constexpr Duration kFavourTime = 1s;
@@ -32,21 +33,15 @@ void Membership::start(Instant now) {
   SEDGE_ASSERT(!started_);
   started_ = true;
   Entry& own = entries_[options_.self];
-  digest_.reset();
   own.member = {options_.self,      options_.name, options_.epoch, Incarnation{1}, instance_, MemberState::kAlive,
                 options_.endpoints, now,           false};
   sign_self();
+  recount(own, now);
   alive_ = 1;
   retry_pause_ = options_.retry_min;
-  next_probe_ = now + jittered(options_.probe_interval);
   next_dial_ = now;
   next_retry_ = now;
   next_refresh_ = now + jittered(options_.refresh_interval);
-}
-
-template <class T>
-void Membership::send(NodeId to, wire::MessageType type, const T& message, bool datagram) {
-  out_.sends.push_back({to, env::Priority::kControl, datagram, wire::frame(type, message)});
 }
 
 void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
@@ -61,7 +56,13 @@ void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
     entry->second.dial_pause = {};
   }
   next_retry_ = std::max(next_retry_, now + options_.retry_min);
-  send(peer.id, wire::MessageType::kMemberSync, summary(false));
+  next_probe_ = std::min(next_probe_, now + jittered(options_.silence_max));
+  if (links_.size() > options_.links_max) next_dial_ = std::min(next_dial_, std::max(now, next_prune_));
+  if (peer.dialled_by_us) send(peer.id, wire::MessageType::kMemberDigests, wire::MemberDigests{buckets_});
+  // Who woke from a long sleep suspects all neighbours and has nobody left to say so to: they must hear it and refute.
+  wire::MemberGossip suspicions;
+  for (const auto& [id, until] : suspects_) suspicions.rumours.push_back(rumour_of(entries_.at(id)));
+  if (!suspicions.rumours.empty()) send_gossip(peer.id, suspicions);
 }
 
 void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
@@ -80,7 +81,7 @@ void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
     case env::LinkDown::kClosed:
       return suspect(peer, options_.self, options_.suspicion, "it closed its link without a word", now);
     default:
-      return;  // we closed it ourselves, or another link takes its place: says nothing about the peer
+      return;  // one link too many, or another takes its place: says nothing about the peer
   }
 }
 
@@ -98,6 +99,11 @@ Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, I
     case wire::MessageType::kMemberSync: {
       SEDGE_TRY(const auto message, wire::decode<wire::MemberSync>(body));
       return on_sync(from, message, now);
+    }
+    case wire::MessageType::kMemberDigests: {
+      SEDGE_TRY(const auto message, wire::decode<wire::MemberDigests>(body));
+      on_digests(from, message);
+      return {};
     }
     case wire::MessageType::kMemberGossip: {
       SEDGE_TRY(const auto message, wire::decode<wire::MemberGossip>(body));
@@ -133,8 +139,10 @@ Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, I
 
 Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) {
   const std::uint64_t fleet_ms = options_.fleet_ms ? options_.fleet_ms(now) : 0;
-  send(from, wire::MessageType::kProbeAck, wire::ProbeAck{probe.number, digest(), fleet_ms}, !probe.again);
-  compare_digest(from, probe.digest, now);
+  const auto links = static_cast<std::uint16_t>(links_.size());
+  send(from, wire::MessageType::kProbeAck, wire::ProbeAck{probe.number, digest_, fleet_ms, links}, !probe.again);
+  // Who probes compares the digests: once for both.
+  if (const auto link = links_.find(from); link != links_.end()) link->second.links = probe.links;
   return {};
 }
 
@@ -145,6 +153,7 @@ Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
   }
   const auto link = links_.find(from);
   if (link == links_.end()) return {};
+  link->second.links = ack.links;
   if (ack.number == link->second.probe_number && !link->second.answered) {
     link->second.answered = true;
     const Duration sample = now - link->second.probed;
@@ -164,15 +173,21 @@ Status Membership::on_probe_request(NodeId from, const wire::ProbeRequest& reque
   if (!links_.contains(request.target) || favours_.size() >= kFavoursMax) return {};
   const std::uint64_t number = ++probe_number_;
   favours_[number] = {from, request.number, request.target, now + kFavourTime};
-  send(request.target, wire::MessageType::kProbe, wire::Probe{number, digest(), false}, true);
+  send(request.target, wire::MessageType::kProbe, probe(number, false), true);
   return {};
 }
 
 void Membership::compare_digest(NodeId from, std::uint64_t theirs, Instant now) {
   const auto link = links_.find(from);
-  if (link == links_.end() || theirs == digest() || now - link->second.synced < kSyncPause) return;
+  if (link == links_.end() || theirs == digest_) return;
+  const Duration since = now - link->second.synced;
+  if (since < (now - changed_ < options_.settling ? kSyncPauseMax : kSyncPause)) return;
   link->second.synced = now;
-  send(from, wire::MessageType::kMemberSync, summary(true));
+  send(from, wire::MessageType::kMemberDigests, wire::MemberDigests{buckets_});
+}
+
+wire::Probe Membership::probe(std::uint64_t number, bool again) const {
+  return {number, digest_, again, static_cast<std::uint16_t>(links_.size())};
 }
 
 Duration Membership::patience(const Link& link) const {
@@ -198,25 +213,24 @@ void Membership::on_timer(Instant now) {
   discount_lateness(now);
   follow_probes(now);
   judge_suspects(now);
-  if (now >= next_probe_) {
-    probe_round(now);
-    next_probe_ = now + jittered(options_.probe_interval);
-  }
-  if (now >= next_dial_) {
-    dial_round(now);
-    next_dial_ = now + jittered(250ms);
-  }
+  if (now >= next_probe_) probe_round(now);
+  if (now >= next_dial_) dial_round(now);
   if (now >= next_refresh_) {
     refresh_overlay(now);
     next_refresh_ = now + jittered(options_.refresh_interval);
   }
   if (now >= next_news_) flush_news();
+  if (now >= next_write_) flush_records();
+}
+
+// When a neighbour is to be probed, if it is not heard before. A talkative one is probed too, now and then.
+Instant Membership::probe_due(const Link& link) const {
+  return std::min(link.heard + options_.silence_max, link.probed + options_.probe_interval_max);
 }
 
 void Membership::probe_round(Instant now) {
   for (auto& [id, link] : links_) {
-    if (probings_.contains(id)) continue;
-    if (now - link.heard < options_.silence_max && now - link.probed < options_.probe_interval_max) continue;
+    if (probings_.contains(id) || probe_due(link) > now + options_.probe_together) continue;
     Probing& probing = probings_[id];
     probing.number = ++probe_number_;
     probing.second_at = now + patience(link);
@@ -224,7 +238,13 @@ void Membership::probe_round(Instant now) {
     link.probed = now;
     link.probe_number = probing.number;
     link.answered = false;
-    send(id, wire::MessageType::kProbe, wire::Probe{probing.number, digest(), false}, true);
+    send(id, wire::MessageType::kProbe, probe(probing.number, false), true);
+  }
+  next_probe_ = kNever;
+  for (const auto& [id, link] : links_) {
+    // Who is being probed is due again after the answer; other answers only move a due time on.
+    const Instant due = probings_.contains(id) ? now + options_.silence_max : probe_due(link);
+    next_probe_ = std::min(next_probe_, due);
   }
 }
 
@@ -238,7 +258,7 @@ void Membership::follow_probes(Instant now) {
     }
     if (now < probing.second_at || probing.second_sent) continue;
     probing.second_sent = true;
-    send(id, wire::MessageType::kProbe, wire::Probe{probing.number, digest(), true});
+    send(id, wire::MessageType::kProbe, probe(probing.number, true));
     std::vector<NodeId> helpers;
     for (const auto& [other, link] : links_) {
       if (other != id && !probings_.contains(other)) helpers.push_back(other);
@@ -273,7 +293,7 @@ void Membership::judge_suspects(Instant now) {
 
 Instant Membership::next_deadline() const {
   if (!started_ || superseded_) return kNever;
-  Instant next = std::min({next_probe_, next_news_, next_dial_, next_refresh_});
+  Instant next = std::min({next_probe_, next_news_, next_write_, next_dial_, next_refresh_});
   for (const auto& [id, probing] : probings_) {
     next = std::min(next, probing.second_sent ? probing.suspect_at : probing.second_at);
   }
@@ -335,12 +355,12 @@ void Membership::leave(Instant now) {
   if (!started_ || leaving_) return;
   leaving_ = true;
   Entry& own = entries_[options_.self];
-  digest_.reset();
   ++own.member.incarnation;
   own.member.state = MemberState::kLeft;
+  recount(own, now);
   put_self(now);
   flush_news();
-  for (const auto& [id, link] : links_) send(id, wire::MessageType::kLeave, wire::Leave{true});
+  for (const auto& [id, link] : links_) send(id, wire::MessageType::kLeave, wire::Leave{});
 }
 
 void Membership::set_endpoints(std::vector<env::Endpoint> endpoints, Instant now) {
@@ -349,8 +369,8 @@ void Membership::set_endpoints(std::vector<env::Endpoint> endpoints, Instant now
   if (!started_ || leaving_) return;
   Entry& own = entries_[options_.self];
   own.member.endpoints = options_.endpoints;
-  digest_.reset();
   ++own.member.incarnation;
+  recount(own, now);
   put_self(now);
 }
 

@@ -10,19 +10,26 @@
 // not, since the subject answers them. Our own lateness is discounted: a node that was stalled itself gives the
 // others the time back before it judges (Lifeguard: Dadgar, Phillips, Currey 2018).
 //
-// The same core keeps the overlay: min(N-1, 8) links, dialled by the smaller id first; lost members and seeds are
-// dialled for ever with back-off (2 s to 15 s, jittered), so that a split fleet merges again by itself; one link
-// is renewed now and then at random, so that two halves that lost sight of each other without a broken link meet.
+// The same core keeps the overlay, a partial view as in HyParView (Leitao, Pereira, Rodrigues 2007), whose passive view
+// is the whole table here: min(N-1, 5) links are dialled, by the smaller id first, and above 6 those to the best linked
+// neighbours are closed. Lost members and seeds are dialled for ever with back-off (2 s to 15 s, jittered), so that a
+// split fleet merges again by itself; one link is renewed now and then at random, so that two halves that lost sight of
+// each other without a broken link meet.
+//
+// What gossip did not bring is found by digests: each probe carries one of the whole table; where two differ, 64 of its
+// parts are compared, and only the rows of parts that differ are sent.
 //
 // Rejected: probing a random member (dials to probe); one probe a period whatever the number of neighbours (SWIM's own;
 // with 8 of them it takes seconds to come round); a coordinator (it dies first).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,11 +94,11 @@ class Membership {
     std::vector<env::Endpoint> endpoints;  // where we can be dialled
     std::vector<env::Endpoint> seeds;      // whom to dial with nobody known
 
-    std::size_t links_wanted = 8;       // dial until min(members - 1, this)
-    std::size_t links_max = 12;         // above: one is closed a second, at random
+    std::size_t links_wanted = 5;       // dial until min(members - 1, this)
+    std::size_t links_max = 6;          // above: a quarter of what is too much is closed each second, at least one
     std::size_t members_max = 4096;     // above: the longest dead are forgotten, then newcomers refused
-    Duration probe_interval = 200ms;    // how often silence is looked for
-    Duration silence_max = 400ms;       // a neighbour not heard for so long is probed
+    Duration silence_max = 450ms;       // a neighbour not heard for so long is probed
+    Duration probe_together = 100ms;    // those who would be due so soon are probed with it: one wake-up for all
     Duration probe_interval_max = 2s;   // a talkative one too: for clocks and digests
     Duration probe_timeout_min = 50ms;  // the first probe waits 4 round trips within these
     Duration probe_timeout_max = 250ms;
@@ -99,13 +106,18 @@ class Membership {
     Duration suspicion = 1600ms;         // to refute; a stall of 1.5 s ends before it
     Duration suspicion_refused = 300ms;  // when its own machine says that nobody listens at its port
     Duration gossip_delay = 10ms;        // news waits this long for more news
-    Duration refresh_interval = 15s;     // one link more, at random, where not all are linked
+    Duration settling = 500ms;           // digests may differ for so long after news: it is on its way to others
+    Duration persist_delay = 2s;         // addresses wait this long for more of them on the way to disk
+    Duration refresh_interval = 60s;     // one link more, at random, where not all are linked
     Duration retry_min = 2s;             // back-off for lost members and seeds
     Duration retry_max = 15s;
 
     // Verifies a certificate chain and remembers it (trust::Directory::add of the node's directory). Not set:
     // certificates must be in the directory already.
     std::function<Status(Bytes chain)> learn_certificate;
+    // Whether newcomers' records, which bring a certificate, go along the link to this neighbour; those who miss one
+    // find it by the digests. Not set: along all links, as everything else.
+    std::function<bool(NodeId)> of_tree;
     // Our fleet clock, told in answers to probes; 0 while it is not settled. Not set: never told.
     std::function<std::uint64_t(Instant now)> fleet_ms;
     // What another node's fleet clock shows at `now`, by a probe: exact to half a round trip.
@@ -127,7 +139,7 @@ class Membership {
   void on_hint(const env::Endpoint& address, Instant now);
   // Any frame or datagram from a neighbour came, for whichever core: it lives.
   void on_heard(NodeId peer, Instant now);
-  // Types kMemberSync to kLeave. Errors: DataLoss: malformed or badly signed: count it against `from`.
+  // Types kMemberSync to kMemberDigests. Errors: DataLoss: malformed or badly signed: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
   // Somebody has work to do with a living member: it is dialled unless linked, and for `time` the link is not pruned.
   void want_link(NodeId id, Duration time, Instant now);
@@ -164,6 +176,7 @@ class Membership {
     Instant dial_after{};
     Duration dial_pause{};          // doubled by each failed dial
     std::size_t dialled = 0;        // endpoints are tried in turn
+    std::uint64_t counted = 0;      // what it adds to its bucket's digest
     std::uint64_t clone_named = 0;  // the other instance that an event has told of
   };
   struct Link {
@@ -172,9 +185,10 @@ class Membership {
     Instant probed{};
     Instant synced{};
     Duration rtt{};                  // smoothed; zero: not measured
+    std::size_t links = 0;           // that the peer has, as it says
     std::uint64_t probe_number = 0;  // of the latest probe, sent at `probed`
     bool answered = false;
-    bool parting = false;  // it said that it would close
+    bool parting = false;  // it said that it leaves
   };
   struct Probing {
     std::uint64_t number = 0;
@@ -211,19 +225,22 @@ class Membership {
   void suspect(NodeId id, NodeId source, Duration to_refute, std::string why, Instant now);
   void declare_dead(NodeId id, NodeId source, std::string why, Instant now);
   void name_clone(Entry& entry, const wire::MemberRecord& record);
-  bool make_room();
-  void forget(NodeId id);
+  bool make_room(Instant now);
+  void forget(NodeId id, Instant now);
   void event(MemberEvent::Kind kind, const Entry& entry, std::string detail);
   void spread(NodeId id, News news, Instant now);
   void flush_news();
-  void persist(const Entry& entry);
-  wire::MemberSync summary(bool answer) const;
+  void persist(NodeId id, Instant now);
+  void flush_records();
+  void recount(Entry& entry, Instant now);
+  wire::MemberSync summary(std::uint64_t buckets, bool answer) const;
   void send_gossip(NodeId to, const wire::MemberGossip& gossip);
   static wire::Rumour rumour_of(const Entry& entry);
 
   // Messages (membership.cc).
   template <class T>
   void send(NodeId to, wire::MessageType type, const T& message, bool datagram = false);
+  void on_digests(NodeId from, const wire::MemberDigests& digests);
   Status on_sync(NodeId from, const wire::MemberSync& sync, Instant now);
   Status on_gossip(NodeId from, const wire::MemberGossip& gossip, Instant now);
   Status on_probe(NodeId from, const wire::Probe& probe, Instant now);
@@ -233,12 +250,15 @@ class Membership {
 
   // Probing (membership.cc).
   void discount_lateness(Instant now);
+  Instant probe_due(const Link& link) const;
+  wire::Probe probe(std::uint64_t number, bool again) const;
   void probe_round(Instant now);
   void follow_probes(Instant now);
   void judge_suspects(Instant now);
   Duration patience(const Link& link) const;
 
   // The overlay (membership_overlay.cc).
+  std::size_t links_wanted() const;
   void dial_round(Instant now);
   void dial_members(Instant now);
   void dial_lost(Instant now);
@@ -247,7 +267,7 @@ class Membership {
   bool dial(const env::Endpoint& address, NodeId expected, Instant now);
   bool dial_member(Entry& entry, Instant now);
   static std::vector<env::Endpoint> ways_to(const Entry& entry);
-  bool in_sight(const env::Endpoint& address) const;
+  bool in_sight(const env::Endpoint& address);
   bool is_own(const env::Endpoint& address) const;
   Duration jittered(Duration about);
 
@@ -265,17 +285,23 @@ class Membership {
   std::map<NodeId, Probing> probings_;
   std::map<std::uint64_t, Favour> favours_;
   std::map<NodeId, Instant> suspects_;  // until when each may refute
+  std::set<NodeId> dead_;
+  NodeId last_in_sight_;
   std::map<NodeId, News> news_;
+  std::set<NodeId> unwritten_;  // changed or forgotten, and not on its way to disk
   std::map<NodeId, std::vector<env::Endpoint>> remembered_;  // of an earlier life, not heard of in this one
   std::map<env::Endpoint, Dialling> dialling_;
   std::map<NodeId, Instant> wanted_;         // links with work on them, until when they are kept
   std::map<env::Endpoint, Instant> hinted_;  // not to be dialled on a hint before
   std::size_t alive_ = 0;
-  mutable std::optional<std::uint64_t> digest_;  // none: to be computed
+  std::array<std::uint64_t, wire::kMemberBuckets> buckets_{};  // digests of the table's parts
+  std::uint64_t digest_ = 0;                                   // all of them
+  Instant changed_{};                                          // when they did
   std::uint64_t probe_number_ = 0;
 
   Instant next_probe_ = kNever;
   Instant next_news_ = kNever;
+  Instant next_write_ = kNever;
   Instant next_dial_ = kNever;
   Instant next_retry_ = kNever;
   Instant next_refresh_ = kNever;
@@ -287,5 +313,10 @@ class Membership {
   env::Outbox out_;
   std::deque<MemberEvent> events_;
 };
+
+template <class T>
+void Membership::send(NodeId to, wire::MessageType type, const T& message, bool datagram) {
+  out_.sends.push_back({to, env::Priority::kControl, datagram, wire::frame(type, message)});
+}
 
 }  // namespace sedge::mesh

@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kDialsMax = 8;       // under way at once
 constexpr Duration kDialTime = 6s;         // a dial of which nothing is heard is given up
 constexpr Duration kDialPauseMin = 500ms;  // after a failed dial of a living member, doubled each time
+constexpr Duration kDialInterval = 250ms;  // while links are too few or too many
 constexpr Duration kHintPause = 5s;
 constexpr std::size_t kHintsMax = 64;  // addresses remembered
 constexpr std::size_t kHintsPerSecond = 5;
@@ -28,7 +29,7 @@ bool Membership::is_own(const env::Endpoint& address) const {
 }
 
 // Somebody who lives has this address: linked, or with a turn of its own in dial_members().
-bool Membership::in_sight(const env::Endpoint& address) const {
+bool Membership::in_sight(const env::Endpoint& address) {
   const auto linked = [&](const auto& row) { return row.second.address == address; };
   const auto alive = [&](const auto& row) {
     const Entry& entry = row.second;
@@ -36,7 +37,14 @@ bool Membership::in_sight(const env::Endpoint& address) const {
     return entry.member.state <= MemberState::kSuspect &&
            (entry.seen == address || std::ranges::find(endpoints, address) != endpoints.end());
   };
-  return std::ranges::any_of(links_, linked) || std::ranges::any_of(entries_, alive);
+  if (std::ranges::any_of(links_, linked)) return true;
+  // Seeds are asked for again and again: whoever had the address last comes first.
+  const auto before = entries_.find(last_in_sight_);
+  if (before != entries_.end() && alive(*before)) return true;
+  const auto found = std::ranges::find_if(entries_, alive);
+  if (found == entries_.end()) return false;
+  last_in_sight_ = found->first;
+  return true;
 }
 
 std::vector<env::Endpoint> Membership::ways_to(const Entry& entry) {
@@ -64,7 +72,10 @@ bool Membership::dial_member(Entry& entry, Instant now) {
   return true;
 }
 
-void Membership::on_dial_failed(const env::DialFailure& failure, Instant /*now*/) { dialling_.erase(failure.address); }
+void Membership::on_dial_failed(const env::DialFailure& failure, Instant now) {
+  dialling_.erase(failure.address);
+  next_dial_ = std::min(next_dial_, now + jittered(kDialInterval));
+}
 
 void Membership::on_hint(const env::Endpoint& address, Instant now) {
   if (!started_ || leaving_ || superseded_ || in_sight(address)) return;
@@ -81,14 +92,22 @@ void Membership::on_hint(const env::Endpoint& address, Instant now) {
 
 void Membership::dial_round(Instant now) {
   std::erase_if(dialling_, [&](const auto& d) { return d.second.until <= now; });
+  next_dial_ = kNever;
   if (leaving_) return;
   dial_members(now);
   if (now >= next_retry_) dial_lost(now);
   prune_overlay(now);
+  // Nothing to do is the rule; a board that runs on a battery sleeps on.
+  const bool busy = links_.size() < links_wanted() || links_.size() > options_.links_max || !dialling_.empty();
+  next_dial_ = busy ? now + jittered(kDialInterval) : next_retry_;
+}
+
+std::size_t Membership::links_wanted() const {
+  return alive_ - 1 <= options_.links_max ? alive_ - 1 : options_.links_wanted;  // a small fleet is linked throughout
 }
 
 void Membership::dial_members(Instant now) {
-  const std::size_t wanted = std::min(alive_ - 1, options_.links_wanted);
+  const std::size_t wanted = links_wanted();
   std::size_t have = links_.size() + dialling_.size();
   if (have >= wanted) return;
   std::vector<NodeId> candidates;
@@ -109,8 +128,8 @@ void Membership::dial_members(Instant now) {
 void Membership::dial_lost(Instant now) {
   const bool alone = links_.empty();
   std::vector<std::pair<NodeId, std::vector<env::Endpoint>>> lost(remembered_.begin(), remembered_.end());
-  for (const auto& [id, entry] : entries_) {
-    if (entry.member.state == MemberState::kDead && !links_.contains(id)) lost.emplace_back(id, ways_to(entry));
+  for (const NodeId id : dead_) {
+    if (!links_.contains(id)) lost.emplace_back(id, ways_to(entries_.at(id)));
   }
   for (const env::Endpoint& seed : options_.seeds) lost.emplace_back(NodeId{}, std::vector{seed});
   for (auto& [id, ways] : lost) {
@@ -124,7 +143,7 @@ void Membership::dial_lost(Instant now) {
     for (const env::Endpoint& way : ways) dial(way, id, now);
   }
   next_retry_ = now + jittered(alone ? retry_pause_ / 4 : retry_pause_);
-  if (!lost.empty()) retry_pause_ = std::min(retry_pause_ * 3 / 2, options_.retry_max);
+  retry_pause_ = std::min(retry_pause_ * 3 / 2, options_.retry_max);
 }
 
 // Two halves of a fleet may lose sight of each other without a broken link between living members. A link at random
@@ -156,11 +175,14 @@ void Membership::prune_overlay(Instant now) {
   std::vector<NodeId> idle = neighbours();
   std::erase_if(idle, [&](NodeId id) { return wanted_.contains(id); });
   if (idle.empty()) return;
-  const NodeId one = idle[prng_.below(idle.size())];
-  links_[one].parting = true;
-  out_.sends.push_back(
-      {one, env::Priority::kControl, false, wire::frame(wire::MessageType::kLeave, wire::Leave{false})});
-  out_.hangups.push_back({one, env::LinkDown::kClosed});
+  // Those who have many links themselves miss this one least. A seed that a whole fleet has called has hundreds.
+  prng_.shuffle(idle);
+  std::ranges::stable_sort(idle, std::greater(), [&](NodeId id) { return links_[id].links; });
+  const std::size_t excess = links_.size() - options_.links_max;
+  idle.resize(std::min(idle.size(), excess / 4 + 1));
+  for (const NodeId one : idle) {
+    out_.hangups.push_back({one, env::LinkDown::kParted});
+  }
 }
 
 }  // namespace sedge::mesh

@@ -6,6 +6,7 @@
 // All nodes that heard the same claims, in any order, keep the same one.
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "mesh/membership.h"
 
@@ -43,15 +44,17 @@ std::uint64_t mix(const Member& member) {
 
 }  // namespace
 
-// Asked for with every probe, changed by news: kept until something in it changes.
-std::uint64_t Membership::digest() const {
-  if (digest_) return *digest_;
-  std::uint64_t sum = 0;
-  for (const auto& [id, entry] : entries_) {
-    if (lives(entry.member.state)) sum ^= mix(entry.member);
-  }
-  digest_ = sum;
-  return sum;
+std::uint64_t Membership::digest() const { return digest_; }
+
+// After every change of an entry that the digests cover.
+void Membership::recount(Entry& entry, Instant now) {
+  const std::uint64_t counts = lives(entry.member.state) ? mix(entry.member) : 0;
+  const std::uint64_t change = entry.counted ^ counts;
+  if (change == 0) return;
+  entry.counted = counts;
+  buckets_[wire::bucket_of(entry.member.id)] ^= change;
+  digest_ ^= change;
+  changed_ = now;
 }
 
 std::size_t Membership::alive() const { return alive_; }
@@ -133,7 +136,7 @@ void Membership::name_clone(Entry& entry, const wire::MemberRecord& record) {
 
 void Membership::accept(NodeId from, const wire::MemberRecord& record, const wire::SignedMember& proof, Instant now) {
   const bool known = entries_.contains(record.id);
-  if (!known && !make_room()) return;
+  if (!known && !make_room(now)) return;
   Entry& entry = entries_[record.id];
   Member& m = entry.member;
   const Member before = m;
@@ -141,7 +144,6 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
   if (twin) name_clone(entry, record);
   if (twin && record.instance < m.instance) return;
 
-  digest_.reset();
   m.id = record.id;
   m.name = record.name;
   m.epoch = record.epoch;
@@ -150,7 +152,9 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
   m.state = record.left ? MemberState::kLeft : MemberState::kAlive;
   m.endpoints = converted(record.endpoints, from_wire);
   entry.proof = {proof.record, proof.signature, {}};
+  recount(entry, now);
   suspects_.erase(record.id);
+  dead_.erase(record.id);
   remembered_.erase(record.id);
 
   const bool lived = known && lives(before.state);
@@ -164,14 +168,14 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
     event(MemberEvent::Kind::kUp, entry, known ? "it is back" : "new here");
     entry.dial_after = options_.self < m.id ? now : now + 500ms;  // the smaller id dials, the other waits for it
     entry.dial_pause = {};
-    next_dial_ = std::min(next_dial_, now + jittered(20ms));
+    if (links_.size() < links_wanted()) next_dial_ = std::min(next_dial_, now + jittered(20ms));
   } else if (restarted || twin) {
     event(MemberEvent::Kind::kRestarted, entry,
           fmt::format("boot epoch {} after {}", m.epoch.value, before.epoch.value));
   } else if (before.endpoints != m.endpoints || before.name != m.name || before.state != m.state) {
     event(MemberEvent::Kind::kUpdated, entry, before.state == m.state ? "new endpoints or name" : "it refuted");
   }
-  if (!known || restarted || before.endpoints != m.endpoints) persist(entry);
+  if (!known || restarted || before.endpoints != m.endpoints) persist(record.id, now);
   spread(record.id, {from, true, !known || restarted}, now);
 }
 
@@ -195,9 +199,9 @@ void Membership::apply_rumour(NodeId from, const wire::Rumour& rumour, Instant n
 
 void Membership::refute(Incarnation at_least, Instant now) {
   Entry& own = entries_[options_.self];
-  digest_.reset();
   if (at_least > own.member.incarnation) own.member.incarnation = at_least;
   ++own.member.incarnation;
+  recount(own, now);
   put_self(now);
 }
 
@@ -210,7 +214,6 @@ void Membership::suspect(NodeId id, NodeId source, Duration to_refute, std::stri
     until = std::min(until, now + to_refute);
     return;
   }
-  digest_.reset();
   entry.member.state = MemberState::kSuspect;
   entry.member.since = now;
   suspects_[id] = now + to_refute;
@@ -223,26 +226,28 @@ void Membership::declare_dead(NodeId id, NodeId source, std::string why, Instant
   const auto found = entries_.find(id);
   if (found == entries_.end() || !lives(found->second.member.state)) return;
   Entry& entry = found->second;
-  digest_.reset();
   entry.member.state = MemberState::kDead;
+  dead_.insert(id);
   entry.member.since = now;
+  recount(entry, now);
   --alive_;
   event(MemberEvent::Kind::kDown, entry, std::move(why));
   spread(id, {source, false, false}, now);
   retry_pause_ = options_.retry_min;
   next_retry_ = std::min(next_retry_, now + jittered(retry_pause_));
+  next_dial_ = std::min(next_dial_, next_retry_);
 }
 
-void Membership::on_revoked(NodeId id, Instant /*now*/) {
+void Membership::on_revoked(NodeId id, Instant now) {
   if (links_.contains(id)) out_.hangups.push_back({id, env::LinkDown::kRevoked});
   const auto found = entries_.find(id);
   if (found == entries_.end() || id == options_.self) return;
   if (lives(found->second.member.state)) event(MemberEvent::Kind::kDown, found->second, "its certificate was revoked");
-  forget(id);
+  forget(id, now);
 }
 
 // The longest dead make room for newcomers.
-bool Membership::make_room() {
+bool Membership::make_room(Instant now) {
   if (entries_.size() < options_.members_max) return true;
   const Entry* oldest = nullptr;
   for (const auto& [id, entry] : entries_) {
@@ -250,28 +255,40 @@ bool Membership::make_room() {
     if (oldest == nullptr || entry.member.since < oldest->member.since) oldest = &entry;
   }
   if (oldest == nullptr) return false;
-  forget(oldest->member.id);
+  forget(oldest->member.id, now);
   return true;
 }
 
-void Membership::forget(NodeId id) {
+void Membership::forget(NodeId id, Instant now) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
   alive_ -= lives(found->second.member.state) ? 1 : 0;
-  digest_.reset();
+  buckets_[wire::bucket_of(id)] ^= found->second.counted;
+  digest_ ^= found->second.counted;
   entries_.erase(found);
   suspects_.erase(id);
+  dead_.erase(id);
   news_.erase(id);
   remembered_.erase(id);
-  out_.records.push_back({kBucket, to_buffer(id.view()), {}, true});
+  persist(id, now);
 }
 
 void Membership::event(MemberEvent::Kind kind, const Entry& entry, std::string detail) {
   events_.push_back({kind, entry.member.id, entry.member.name, entry.member.epoch, false, std::move(detail)});
 }
 
-void Membership::persist(const Entry& entry) {
-  out_.records.push_back({kBucket, to_buffer(entry.member.id.view()), wire::encode(entry.proof), false});
+void Membership::persist(NodeId id, Instant now) {
+  unwritten_.insert(id);
+  next_write_ = std::min(next_write_, now + options_.persist_delay);
+}
+
+void Membership::flush_records() {
+  next_write_ = kNever;
+  for (const NodeId id : std::exchange(unwritten_, {})) {
+    const auto entry = entries_.find(id);
+    const bool gone = entry == entries_.end();
+    out_.records.push_back({kBucket, to_buffer(id.view()), gone ? Buffer{} : wire::encode(entry->second.proof), gone});
+  }
 }
 
 Status Membership::load(Bytes key, Bytes value) {
@@ -314,6 +331,7 @@ void Membership::flush_news() {
     for (const auto& [id, news] : news_) {
       const auto found = entries_.find(id);
       if (news.source == neighbour || found == entries_.end()) continue;
+      if (news.chain && options_.of_tree && !options_.of_tree(neighbour)) continue;
       const Entry& entry = found->second;
       if (news.record) {
         gossip.records.push_back(entry.proof);
@@ -331,13 +349,29 @@ void Membership::flush_news() {
 }
 
 void Membership::send_gossip(NodeId to, const wire::MemberGossip& gossip) {
-  out_.sends.push_back({to, env::Priority::kControl, false, wire::frame(wire::MessageType::kMemberGossip, gossip)});
+  send(to, wire::MessageType::kMemberGossip, gossip);
 }
 
-wire::MemberSync Membership::summary(bool answer) const {
-  wire::MemberSync sync{answer, {}};
-  for (const auto& [id, entry] : entries_) sync.members.push_back(rumour_of(entry));
+namespace {
+
+bool covers(std::uint64_t buckets, NodeId id) { return (buckets >> wire::bucket_of(id) & 1) != 0; }
+
+}  // namespace
+
+wire::MemberSync Membership::summary(std::uint64_t buckets, bool answer) const {
+  wire::MemberSync sync{answer, buckets, {}};
+  for (const auto& [id, entry] : entries_) {
+    if (covers(buckets, id)) sync.members.push_back(rumour_of(entry));
+  }
   return sync;
+}
+
+void Membership::on_digests(NodeId from, const wire::MemberDigests& digests) {
+  std::uint64_t differ = 0;
+  for (std::size_t b = 0; b < buckets_.size(); ++b) {
+    differ |= std::uint64_t{buckets_[b] != digests.buckets[b]} << b;
+  }
+  if (differ != 0) send(from, wire::MessageType::kMemberSync, summary(differ, true));
 }
 
 Status Membership::on_sync(NodeId from, const wire::MemberSync& sync, Instant now) {
@@ -354,6 +388,7 @@ Status Membership::on_sync(NodeId from, const wire::MemberSync& sync, Instant no
   wire::MemberGossip gossip;
   std::size_t bytes = 0;
   for (const auto& [id, entry] : entries_) {
+    if (!covers(sync.buckets, id)) continue;
     const Member& m = entry.member;
     const auto row = theirs.find(id);
     const auto rank = std::tie(m.epoch, m.incarnation);
@@ -374,10 +409,7 @@ Status Membership::on_sync(NodeId from, const wire::MemberSync& sync, Instant no
     }
   }
   if (!gossip.records.empty() || !gossip.rumours.empty()) send_gossip(from, gossip);
-  if (sync.answer && lacking) {
-    out_.sends.push_back(
-        {from, env::Priority::kControl, false, wire::frame(wire::MessageType::kMemberSync, summary(false))});
-  }
+  if (sync.answer && lacking) send(from, wire::MessageType::kMemberSync, summary(sync.buckets, false));
   return {};
 }
 

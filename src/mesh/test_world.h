@@ -83,6 +83,7 @@ class World {
       SEDGE_TRY([[maybe_unused]] const NodeId id, node.directory->add(chain));
       return {};
     };
+    options.of_tree = [&node](NodeId peer) { return node.broadcast->tree().holds(peer); };
     node.membership = std::make_unique<Membership>(options, node.identity->keys.secret, *node.directory);
     Broadcast::Options tree;
     tree.self = options.self;
@@ -90,6 +91,9 @@ class World {
     tree.deliver = [&node](BatchKind kind, NodeId origin, Bytes payload, Instant at) {
       if (kind == BatchKind::kPubSub) (void)node.pubsub->on_broadcast(origin, payload, at);
     };
+    tree.members = [&node] { return node.membership->alive(); };
+    tree.state_of = [&node](NodeId id) { return node.membership->state_of(id); };
+    tree.round_trip = [&node](NodeId peer) { return node.membership->rtt(peer); };
     node.broadcast = std::make_unique<Broadcast>(tree, node.identity->keys.secret, *node.directory);
     node.pubsub = std::make_unique<PubSub>(options.self, *node.directory);
     (void)node.pubsub->subscribe("#", [&node](const Message& message) {
@@ -153,10 +157,13 @@ class World {
     for (const env::Hangup& hangup : out.hangups) {
       const std::size_t peer = index_of(hangup.peer);
       link_down(i, peer, hangup.reason);
-      at(now_ + latency_, [this, i, peer] { link_down(peer, i, env::LinkDown::kClosed); });
+      at(now_ + latency_, [this, i, peer, told = env::as_told(hangup.reason)] { link_down(peer, i, told); });
     }
     std::ranges::move(out.records, std::back_inserter(node.records));
-    while (auto event = node.membership->poll()) node.events.emplace_back(now_, *std::move(event));
+    while (auto event = node.membership->poll()) {
+      node.broadcast->on_member_changed(event->id, now_);
+      node.events.emplace_back(now_, *std::move(event));
+    }
     arm(i);
   }
 
@@ -275,7 +282,7 @@ class World {
     if (now_ < node.stalled_until) return at(node.stalled_until, [this, from, to, bytes] { deliver(from, to, bytes); });
     const NodeId id = nodes[from].identity->id;
     const wire::Frame frame = wire::open_frame(bytes).value();
-    const bool membership = frame.type <= wire::MessageType::kLeave;
+    const bool membership = frame.type < wire::MessageType::kBroadcast;
     const Status status = membership ? node.membership->on_message(id, frame.type, frame.body, now_)
                                      : node.broadcast->on_message(id, frame.type, frame.body, now_);
     must(status.has_value());

@@ -72,6 +72,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   member.endpoints = options_.endpoints;
   member.seeds = options_.seeds;
   member.learn_certificate = learn;
+  member.of_tree = [this](NodeId peer) { return broadcast_->tree().holds(peer); };
   member.fleet_ms = [this](Instant now) -> std::uint64_t {
     return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;  // an unsettled clock has no vote
   };
@@ -86,6 +87,9 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   broadcast.deliver = [this](mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now) {
     on_batch(kind, origin, payload, now);
   };
+  broadcast.members = [this] { return membership_->alive(); };
+  broadcast.state_of = [this](NodeId id) { return membership_->state_of(id); };
+  broadcast.round_trip = [this](NodeId peer) { return membership_->rtt(peer); };
   broadcast_ = std::make_unique<mesh::Broadcast>(std::move(broadcast), key_, directory_);
   pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_);
 
@@ -353,6 +357,7 @@ void Node::drain(env::Outbox& out, Instant now) {
 
 void Node::on_event(const mesh::MemberEvent& event, Instant now) {
   using Kind = mesh::MemberEvent::Kind;
+  broadcast_->on_member_changed(event.id, now);
   switch (event.kind) {
     case Kind::kRestarted:
     case Kind::kDown:
@@ -454,6 +459,7 @@ void Node::advertise(Instant now) {
   const Buffer encoded = wire::encode(offers);
   offers_[id_] = std::move(offers);
   const auto known = state_->replica().read(offers_path(id_));
+  if (!known && compute_.offers().empty()) return;  // most of a large fleet: said by saying nothing
   if (known && known->values.size() == 1 && known->values.front() == encoded) return;
   when_durable(state_->set(offers_path(id_), encoded, now), [](const Status&) {});
 }

@@ -360,8 +360,8 @@ void Connection::ask_for_life(Instant now) {
 
 void Connection::close(std::uint64_t code, std::string_view phrase, Instant now) {
   if (ended_) return;
-  down_reason_ = code <= static_cast<std::uint64_t>(env::LinkDown::kProtocol) ? static_cast<env::LinkDown>(code)
-                                                                              : env::LinkDown::kClosed;
+  down_reason_ = code <= static_cast<std::uint64_t>(env::LinkDown::kParted) ? static_cast<env::LinkDown>(code)
+                                                                            : env::LinkDown::kClosed;
   ngtcp2_ccerr error;
   ngtcp2_ccerr_set_application_error(&error, code, as_bytes(phrase).data(), phrase.size());
   end(&error, now);
@@ -406,10 +406,7 @@ void Connection::peer_closed() {
     down_reason_ = env::LinkDown::kRefused;
     failure_ = "the process there does not know this connection";
   } else if (error.type == NGTCP2_CCERR_TYPE_APPLICATION) {
-    // The peer's verdict on us (revoked, protocol) says nothing about the peer: only what concerns the link is passed.
-    const auto reason = static_cast<env::LinkDown>(std::min<std::uint64_t>(error.error_code, 255));
-    const bool about_link = reason == env::LinkDown::kReplaced || reason == env::LinkDown::kTooSlow;
-    down_reason_ = about_link ? reason : env::LinkDown::kClosed;
+    down_reason_ = env::as_told(static_cast<env::LinkDown>(std::min<std::uint64_t>(error.error_code, 255)));
     failure_ = phrase.empty() ? "the peer closed the connection" : phrase;
   } else if ((error.error_code & ~std::uint64_t{0xff}) == kAlert) {
     down_reason_ = env::LinkDown::kProtocol;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/bytes.h"
@@ -95,7 +96,7 @@ class Directory {
   PublicKey root_;
   Fingerprint fleet_;
   WallTime wall_time_;
-  std::map<NodeId, Entry> nodes_;
+  std::unordered_map<NodeId, Entry> nodes_;
   std::map<NodeId, Cut> revoked_;
   std::uint64_t generation_ = 0;
   std::shared_ptr<Verdicts> verdicts_;

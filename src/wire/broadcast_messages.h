@@ -1,5 +1,5 @@
-// What travels along the broadcast tree: signed batches, and the three messages that keep the tree (Leitao, Pereira,
-// Rodrigues: "Epidemic Broadcast Trees", 2007). The batch is signed as its encoded bytes and passed on unchanged, so
+// What travels along the broadcast tree: signed batches, the two messages that repair it (Leitao, Pereira, Rodrigues:
+// "Epidemic Broadcast Trees", 2007), and the one that shapes it (mesh/tree.h). The batch is signed as its encoded bytes and passed on unchanged, so
 // that a relay neither re-encodes nor can alter it. Layout: docs/formats/broadcast.md.
 #pragma once
 
@@ -38,6 +38,7 @@ struct Batch {
   BatchKind kind = BatchKind::kPubSub;
   bool reliable = true;       // false: passed on once, as a datagram where it fits, and never repaired
   std::uint8_t priority = 4;  // env::Priority of the frames that carry it
+  bool direct = false;        // its origin is linked to every member: nobody passes it on unasked
   Buffer payload;
   friend bool operator==(const Batch&, const Batch&) = default;
 
@@ -47,6 +48,7 @@ struct Batch {
     visit("kind", kind);
     visit("reliable", reliable);
     visit("priority", priority);
+    visit("direct", direct);
     visit("payload", payload);
   }
 };
@@ -54,12 +56,14 @@ struct Batch {
 struct SignedBatch {
   Buffer batch;              // an encoded Batch
   RawSignature signature{};  // by its origin, domain "sedge.batch.1"
+  std::uint8_t hops = 0;     // of who sends this: 0 its origin. Not signed; it only says how widely to pass it on
   friend bool operator==(const SignedBatch&, const SignedBatch&) = default;
 
   template <class V>
   void fields(V& visit) {
     visit("batch", batch);
     visit("signature", signature);
+    visit("hops", hops);
   }
 };
 
@@ -85,7 +89,7 @@ struct BroadcastHave {
   }
 };
 
-// "Send me these, and from now on everything": the link becomes part of the tree.
+// "Send me these, and for a while everything": the tree does not bring it.
 struct BroadcastGraft {
   std::vector<BatchId> wanted;
   friend bool operator==(const BroadcastGraft&, const BroadcastGraft&) = default;
@@ -96,12 +100,20 @@ struct BroadcastGraft {
   }
 };
 
-// "I had that already": the link leaves the tree and carries announcements only.
-struct BroadcastPrune {
-  friend bool operator==(const BroadcastPrune&, const BroadcastPrune&) = default;
+// Where the sender is in the tree: how far from which root, and who stands between (the first halves of their ids), its
+// parent first and the root last. The root's own path is empty.
+struct TreePosition {
+  NodeId root;
+  std::uint64_t distance_us = 0;
+  std::vector<std::uint64_t> path;
+  friend bool operator==(const TreePosition&, const TreePosition&) = default;
 
   template <class V>
-  void fields(V&) {}
+  void fields(V& visit) {
+    visit("root", root);
+    visit("distance_us", distance_us);
+    visit("path", path);
+  }
 };
 
 // The payload of a kPubSub batch.

@@ -21,8 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case MessageType::kBroadcastGraft:
       comes_back<BroadcastGraft>(frame->body);
       break;
-    case MessageType::kBroadcastPrune:
-      comes_back<BroadcastPrune>(frame->body);
+    case MessageType::kBroadcastPosition:
+      comes_back<TreePosition>(frame->body);
       break;
     default:
       break;

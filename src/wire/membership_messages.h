@@ -90,16 +90,33 @@ struct Rumour {
   }
 };
 
-// The whole table in brief. The receiver answers with the records that it has newer (MemberGossip), and with its own
-// table when it lacks something and `answer` asks for it.
+// The table falls into so many buckets, by the first bits of the id: who differs in one row sends one bucket.
+inline constexpr std::size_t kMemberBuckets = 64;
+inline std::size_t bucket_of(NodeId id) { return id.bytes[0] / (256 / kMemberBuckets); }
+
+// What the sender's table comes to, bucket by bucket. The receiver answers with a MemberSync of those that differ.
+struct MemberDigests {
+  std::array<std::uint64_t, kMemberBuckets> buckets{};
+  friend bool operator==(const MemberDigests&, const MemberDigests&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    for (std::uint64_t& bucket : buckets) visit("bucket", bucket);
+  }
+};
+
+// Some buckets of the table in brief. The receiver answers with the records that it has newer (MemberGossip), and with
+// its own rows of these buckets when it lacks something and `answer` asks for it.
 struct MemberSync {
   bool answer = false;
+  std::uint64_t buckets = 0;  // bit b: all rows of bucket b are here
   std::vector<Rumour> members;
   friend bool operator==(const MemberSync&, const MemberSync&) = default;
 
   template <class V>
   void fields(V& visit) {
     visit("answer", answer);
+    visit("buckets", buckets);
     visit("members", members);
   }
 };
@@ -118,8 +135,9 @@ struct MemberGossip {
 
 struct Probe {
   std::uint64_t number = 0;
-  std::uint64_t digest = 0;  // of the sender's view of who lives: a difference starts a MemberSync
+  std::uint64_t digest = 0;  // of the sender's view of who lives: a difference starts MemberDigests
   bool again = false;        // sent as a frame because a datagram was not answered: answer as a frame
+  std::uint16_t links = 0;   // the sender has so many
   friend bool operator==(const Probe&, const Probe&) = default;
 
   template <class V>
@@ -127,6 +145,7 @@ struct Probe {
     visit("number", number);
     visit("digest", digest);
     visit("again", again);
+    visit("links", links);
   }
 };
 
@@ -134,6 +153,7 @@ struct ProbeAck {
   std::uint64_t number = 0;
   std::uint64_t digest = 0;
   std::uint64_t fleet_ms = 0;  // the answering node's fleet clock when it answered; 0: it has none yet
+  std::uint16_t links = 0;
   friend bool operator==(const ProbeAck&, const ProbeAck&) = default;
 
   template <class V>
@@ -141,6 +161,7 @@ struct ProbeAck {
     visit("number", number);
     visit("digest", digest);
     visit("fleet_ms", fleet_ms);
+    visit("links", links);
   }
 };
 
@@ -170,15 +191,12 @@ struct ProbeVerdict {
   }
 };
 
-// "I close this link on purpose": nobody is to suspect me for it.
+// "I leave the fleet": nobody is to suspect me when my links close. My last record says so too.
 struct Leave {
-  bool fleet = false;  // true: I leave the fleet too (my last record says so); false: only this link is one too many
   friend bool operator==(const Leave&, const Leave&) = default;
 
   template <class V>
-  void fields(V& visit) {
-    visit("fleet", fleet);
-  }
+  void fields(V&) {}
 };
 
 }  // namespace sedge::wire

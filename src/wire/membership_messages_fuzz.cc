@@ -12,6 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case MessageType::kMemberSync:
       comes_back<MemberSync>(frame->body);
       break;
+    case MessageType::kMemberDigests:
+      comes_back<MemberDigests>(frame->body);
+      break;
     case MessageType::kMemberGossip:
       if (const auto gossip = comes_back<MemberGossip>(frame->body)) {
         for (const SignedMember& member : gossip->records) comes_back<MemberRecord>(member.record);

@@ -35,13 +35,14 @@ bool comes_back(const T& message) {
 TEST(MembershipMessages, come_back_from_their_bytes) {
   EXPECT_TRUE(rc::check([] {
     RC_ASSERT(comes_back(any_record()));
-    RC_ASSERT(comes_back(MemberSync{flip(), some(any_rumour)}));
+    RC_ASSERT(comes_back(MemberSync{flip(), any(), some(any_rumour)}));
+    RC_ASSERT(comes_back(MemberDigests{any_array<std::array<std::uint64_t, kMemberBuckets>>()}));
     RC_ASSERT(comes_back(MemberGossip{some(any_signed), some(any_rumour)}));
-    RC_ASSERT(comes_back(Probe{any(), any(), flip()}));
-    RC_ASSERT(comes_back(ProbeAck{any(), any(), any()}));
+    RC_ASSERT(comes_back(Probe{any(), any(), flip(), static_cast<std::uint16_t>(any())}));
+    RC_ASSERT(comes_back(ProbeAck{any(), any(), any(), static_cast<std::uint16_t>(any())}));
     RC_ASSERT(comes_back(ProbeRequest{any(), any_node()}));
     RC_ASSERT(comes_back(ProbeVerdict{any(), any_node()}));
-    RC_ASSERT(comes_back(Leave{flip()}));
+    RC_ASSERT(comes_back(Leave{}));
   }));
 }
 
@@ -49,6 +50,7 @@ TEST(MembershipMessages, any_bytes_are_a_message_or_an_error) {
   EXPECT_TRUE(rc::check([](const Buffer& bytes) {
     (void)decode<MemberRecord>(bytes);
     (void)decode<MemberSync>(bytes);
+    (void)decode<MemberDigests>(bytes);
     (void)decode<MemberGossip>(bytes);
   }));
 }

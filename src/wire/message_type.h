@@ -11,18 +11,19 @@ namespace sedge::wire {
 
 enum class MessageType : std::uint8_t {
   // membership (wire/membership_messages.h)
-  kMemberSync = 1,    // the whole member table, when a link comes up
+  kMemberSync = 1,    // the rows of the member table that differ
   kMemberGossip = 2,  // what changed about members
   kProbe = 3,
   kProbeAck = 4,
   kProbeRequest = 5,  // probe this one for me
   kProbeVerdict = 6,
   kLeave = 7,
+  kMemberDigests = 8,  // the member table in 64 numbers: when a link comes up, or views differ
   // broadcast tree (wire/broadcast_messages.h)
   kBroadcast = 16,      // a signed batch, eager
   kBroadcastHave = 17,  // ids only, lazy
   kBroadcastGraft = 18,
-  kBroadcastPrune = 19,
+  kBroadcastPosition = 20,  // where in the tree the sender is; 19 was a prune
   // state (wire/state_messages.h)
   kStateVector = 32,  // what I have
   kStateOps = 33,     // signed operations
