@@ -1,6 +1,7 @@
 #include "sim/disk.h"
 
 #include <algorithm>
+#include <ranges>
 
 namespace sedge::sim {
 
@@ -30,27 +31,20 @@ class DiskFile final : public env::File {
   Status write(std::uint64_t offset, Bytes data) override {
     SEDGE_CHECK(disk_.spend());
     if (offset + data.size() > kFileBytesMax) return fail(Code::kResourceExhausted, "the simulated disk is full");
+    note({false, offset, to_buffer(data), {}, 0}, offset, data.size());
     put(stored().now, offset, data);
-    stored().unsynced.push_back({false, offset, to_buffer(data)});
     return {};
   }
   Status truncate(std::uint64_t bytes) override {
     SEDGE_CHECK(disk_.spend());
+    const std::size_t cut = stored().now.size() - std::min<std::size_t>(stored().now.size(), bytes);
+    note({true, bytes, {}, {}, 0}, bytes, cut);
     stored().now.resize(bytes);
-    stored().unsynced.push_back({true, bytes, {}});
     return {};
   }
   Status sync() override {
     SEDGE_CHECK(disk_.spend());
     ++disk_.syncs_;
-    // Replayed rather than copied whole: a sync costs what was written, not what the file holds.
-    for (const Disk::Change& change : stored().unsynced) {
-      if (change.truncate) {
-        stored().durable.resize(change.offset);
-      } else {
-        put(stored().durable, change.offset, change.data);
-      }
-    }
     stored().unsynced.clear();
     return {};
   }
@@ -58,6 +52,14 @@ class DiskFile final : public env::File {
 
  private:
   Disk::Stored& stored() { return disk_.files_[name_]; }
+  // Remembers how to undo a change of these bytes.
+  void note(Disk::Change change, std::uint64_t offset, std::size_t bytes) {
+    const Buffer& now = stored().now;
+    change.size_before = now.size();
+    const std::size_t from = std::min<std::size_t>(offset, now.size()), to = std::min(now.size(), from + bytes);
+    change.before = to_buffer(Bytes(now).subspan(from, to - from));
+    stored().unsynced.push_back(std::move(change));
+  }
   Disk& disk_;
   std::string name_;
 };
@@ -87,18 +89,22 @@ Status Disk::remove(std::string_view name, bool) {
 void Disk::cut_power(Prng& prng) {
   changes_left_ = -1;
   for (auto& [name, stored] : files_) {
+    // Back to what was synced for sure, then on with what happened to reach the disk.
+    for (const Change& change : stored.unsynced | std::views::reverse) {
+      stored.now.resize(change.size_before);
+      put(stored.now, std::min<std::size_t>(change.offset, change.size_before), change.before);
+    }
     for (const Change& change : stored.unsynced) {
       if (change.truncate) {
-        if (prng.chance(0.5)) stored.durable.resize(change.offset);
+        if (prng.chance(0.5)) stored.now.resize(change.offset);
         continue;
       }
       for (std::size_t from = 0; from < change.data.size(); from += kSector) {
         const std::size_t bytes = std::min(kSector, change.data.size() - from);
-        if (prng.chance(0.5)) put(stored.durable, change.offset + from, Bytes(change.data).subspan(from, bytes));
+        if (prng.chance(0.5)) put(stored.now, change.offset + from, Bytes(change.data).subspan(from, bytes));
       }
     }
     stored.unsynced.clear();
-    stored.now = stored.durable;
   }
 }
 

@@ -127,7 +127,12 @@ class Play {
   std::vector<std::uint64_t> writes_of_;
   std::uint64_t writes_acknowledged_ = 0, delivered_twice_ = 0;
   std::int64_t counted_ = 0, counted_at_most_ = 0;  // acknowledged, and begun
-  Samples latency_, detection_;
+  Samples latency_, detection_, revival_;
+  struct Wake {
+    Instant at{};
+    std::size_t node = 0;
+  };
+  std::vector<Wake> wakes_;  // ends of stalls
   std::vector<Crash> crashes_;
   std::vector<Excuse> excuses_;
   std::optional<Duration> forming_, rejoin_, heal_, converged_;
@@ -316,8 +321,12 @@ Status Play::happen(const Happening& happening) {
     case Deed::kStall:
       chapter(fmt::format("{} stalled for {:.1f} s", whom, to_seconds(happening.time)));
       for (const std::size_t i : who) {
-        world_.stall(i, happening.time);
-        if (happening.time >= kLongStall) excuses_.push_back({now, now + happening.time + kVerdictTime, i});
+        const Duration more = std::max(happening.time_max - happening.time, Duration::zero());
+        const Duration time =
+            happening.time + Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(more.count()) + 1)));
+        world_.stall(i, time);
+        wakes_.push_back({now + time, i});
+        if (time >= kLongStall) excuses_.push_back({now, now + time + kVerdictTime, i});
       }
       break;
     case Deed::kPartition:
@@ -328,7 +337,8 @@ Status Play::happen(const Happening& happening) {
     case Deed::kCut:
       chapter(fmt::format("{} heard by nobody", whom));
       for (const std::size_t from : who) {
-        for (std::size_t to = 0; to < scenario_.nodes; ++to) world_.cut(from, to);
+        for (const std::size_t to : happening.to) world_.cut(from, to);
+        for (std::size_t to = 0; happening.to.empty() && to < scenario_.nodes; ++to) world_.cut(from, to);
       }
       excuses_.push_back({now, kNever, {}});
       break;
@@ -440,8 +450,7 @@ void Play::look_at_messages() {
 void Play::look_at_deaths() {
   std::size_t mistaken = 0;
   std::vector<std::vector<bool>> told(crashes_.size(), std::vector<bool>(scenario_.nodes));
-  for (const SeenEvent& seen : world_.member_events()) {
-    if (seen.event.kind != mesh::MemberEvent::Kind::kDown) continue;
+  for (const SeenEvent& seen : world_.deaths()) {
     const std::size_t subject = world_.index_of(seen.event.id).value_or(scenario_.nodes);
     for (std::size_t c = 0; c < crashes_.size(); ++c) {
       const bool about_it = crashes_[c].node == subject && crashes_[c].at <= seen.at && crashes_[c].back >= seen.at;
@@ -462,6 +471,18 @@ void Play::look_at_deaths() {
   tell("detection_p99_ms", detection_.ms(0.99));
   tell("detection_max_ms", detection_.ms(1));
   tell("false_deaths", static_cast<double>(mistaken));
+  for (const SeenEvent& seen : world_.returns()) {
+    // The latest time that it woke; who has not stalled since its death was cut off or had crashed.
+    const std::size_t subject = world_.index_of(seen.event.id).value_or(scenario_.nodes);
+    Instant woke{};
+    for (const Wake& wake : wakes_) {
+      if (wake.node == subject && wake.at <= seen.at) woke = std::max(woke, wake.at);
+    }
+    if (woke != Instant{} && seen.at - woke < kVerdictTime) revival_.add(seen.at - woke);
+  }
+  tell("revival_p50_ms", revival_.ms(0.5));
+  tell("revival_p99_ms", revival_.ms(0.99));
+  tell("revival_max_ms", revival_.ms(1));
 }
 
 void Play::look_at_expectations() {
@@ -476,6 +497,7 @@ void Play::look_at_expectations() {
 
 void Play::look_over() {
   chapter("looking it over");
+  world_.gather();
   converged_ = settle();
   if (!converged_) broken("not one view and one state at the end");
   pass(kLastTime);
@@ -517,6 +539,8 @@ void Play::look_over() {
 Result<Report> Play::run() {
   SEDGE_CHECK(form());
   chapter("everybody works");
+  world_.roam();
+  if (scenario_.world.mobility.range_m > 0) excuses_.push_back({world_.now(), kNever, {}});
   for (const Happening& happening : scenario_.happenings) {
     work_until(moment(happening.at));
     SEDGE_CHECK(happen(happening));

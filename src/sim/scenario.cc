@@ -63,14 +63,8 @@ class Reader {
   }
   void who(std::size_t nodes, Who& who) {
     if (const toml::node* node = take("nodes"); node != nullptr) {
-      if (const toml::array* list = node->as_array()) {
-        for (const toml::node& each : *list) {
-          const auto number = each.value_exact<std::int64_t>();
-          if (!number || *number < 0 || static_cast<std::size_t>(*number) >= nodes) {
-            return complain("nodes", fmt::format("numbers from 0 to {}", nodes - 1));
-          }
-          who.named.push_back(static_cast<std::size_t>(*number));
-        }
+      if (node->is_array()) {
+        numbers("nodes", nodes, who.named);
       } else if (const auto count = node->value_exact<std::int64_t>(); count && *count > 0) {
         who.drawn = static_cast<std::size_t>(*count);
       } else {
@@ -78,6 +72,20 @@ class Reader {
       }
     }
     number("share", who.share, 0, 1);
+  }
+  // A list of nodes.
+  void numbers(std::string_view key, std::size_t nodes, std::vector<std::size_t>& named) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const toml::array* list = node->as_array();
+    if (list == nullptr) return complain(key, fmt::format("a list of numbers from 0 to {}", nodes - 1));
+    for (const toml::node& each : *list) {
+      const auto number = each.value_exact<std::int64_t>();
+      if (!number || *number < 0 || static_cast<std::size_t>(*number) >= nodes) {
+        return complain(key, fmt::format("numbers from 0 to {}", nodes - 1));
+      }
+      named.push_back(static_cast<std::size_t>(*number));
+    }
   }
   const toml::node* take(std::string_view key) {
     taken_.insert(std::string(key));
@@ -133,6 +141,9 @@ Status read_happening(Reader& at, std::size_t nodes, Happening& happening) {
   at.choice("do", kDeeds, happening.deed);
   at.who(nodes, happening.who);
   at.time("for_ms", 1e-3, happening.time);
+  at.time("for_ms_max", 1e-3, happening.time_max);
+  at.time("every_s", 1, happening.every);
+  at.numbers("to", nodes, happening.to);
   at.flag("settle", happening.settle);
   return at.end();
 }
@@ -177,6 +188,24 @@ Status read_expectations(const toml::table& table, std::vector<Expectation>& exp
   return {};
 }
 
+// Events with every_s, once for each time.
+Status repeat(Scenario& scenario) {
+  constexpr std::size_t kHappeningsMax = 1'000'000;
+  const std::size_t written = scenario.happenings.size();
+  for (std::size_t i = 0; i < written; ++i) {
+    Happening again = scenario.happenings[i];
+    if (again.every == Duration::zero()) continue;
+    for (again.at += again.every; again.at <= scenario.length; again.at += again.every) {
+      if (scenario.happenings.size() >= kHappeningsMax) {
+        return fail(Code::kInvalidArgument, "event at {} s: every {} s makes more than {} of them",
+                    to_seconds(scenario.happenings[i].at), to_seconds(again.every), kHappeningsMax);
+      }
+      scenario.happenings.push_back(again);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Scenario> parse_scenario(std::string_view text, std::string name) {
@@ -200,6 +229,14 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
     return at.end();
   }));
+  SEDGE_CHECK(read_section(top, "mobility", [&](Reader& at) {
+    MobilityModel& mobility = scenario.world.mobility;
+    at.number("range_m", mobility.range_m, 0, 1e6);
+    at.number("area_m", mobility.area_m, 1, 1e6);
+    at.number("speed_mps", mobility.speed_mps, 0.001, 1e4);
+    at.time("pause_s", 1, mobility.pause);
+    return at.end();
+  }));
   SEDGE_CHECK(read_section(top, "link", [&](Reader& at) { return read_link(at, scenario.world.link); }));
   SEDGE_CHECK(read_rows(top, "load", scenario.loads, read_load));
   SEDGE_CHECK(read_rows(top, "event", scenario.happenings, [&](Reader& at, Happening& happening) {
@@ -210,6 +247,7 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     SEDGE_CHECK(read_expectations(*expect->as_table(), scenario.expectations));
   }
   SEDGE_CHECK(top.end());
+  SEDGE_CHECK(repeat(scenario));
   std::ranges::stable_sort(scenario.happenings, {}, &Happening::at);
   SEDGE_CHECK(check_scenario(scenario));
   return scenario;

@@ -11,6 +11,7 @@ namespace {
 constexpr Duration kIdleTimeout = 3s;  // as quic/ has it
 constexpr Duration kSweepInterval = 100ms;
 constexpr Duration kDialTimeout = 5s;
+constexpr Duration kMoveInterval = 200ms;
 constexpr Duration kRetransmit = 30ms;  // on top of a round trip: a lost packet is noticed
 constexpr std::uint64_t kPacketOverhead = 60;
 
@@ -87,6 +88,7 @@ struct World::Host {
   bool committing = false;
   std::uint64_t bytes_sent = 0;
   std::map<std::size_t, std::uint64_t> links;  // by peer: the link that this end uses
+  Instant busy_until{};                        // of its links, the longest; or longer, where one has gone since
 
   std::unique_ptr<store::Store> store;
   std::unique_ptr<trust::Directory> directory;
@@ -97,6 +99,7 @@ struct World::Host {
 
 struct World::Pipe {
   bool up = true;                                   // the end that sends
+  env::LinkDown told = env::LinkDown::kClosed;      // by this end, once it is down: what QUIC answers whoever still sends
   Instant heard{};                                  // by the end that sends, of the other
   std::array<Instant, env::kPriorities> free{};     // when the wire is free for a priority
   std::array<Instant, env::kPriorities> arrived{};  // frames of a priority arrive in order
@@ -141,7 +144,8 @@ std::uint64_t World::bytes_sent(std::size_t i) const { return hosts_[i]->bytes_s
 
 std::vector<std::pair<std::size_t, std::size_t>> World::links() const {
   std::vector<std::pair<std::size_t, std::size_t>> all;
-  for (const auto& [number, link] : links_) {
+  for (const std::uint64_t number : in_use_) {
+    const Link& link = links_[number];
     if (link.pipes[0].up && link.pipes[1].up) all.push_back(std::minmax(link.ends[0], link.ends[1]));
   }
   return all;
@@ -154,7 +158,15 @@ std::optional<std::size_t> World::index_of(NodeId id) const {
 }
 
 void World::at(Instant when, Event event) {
-  queue_.emplace(std::pair(std::max(when, now_), ++number_), std::move(event));
+  if (events_free_.empty()) {
+    events_free_.push_back(static_cast<std::uint32_t>(events_.size()));
+    events_.emplace_back();
+  }
+  const std::uint32_t slot = events_free_.back();
+  events_free_.pop_back();
+  events_[slot] = std::move(event);
+  queue_.push_back({std::max(when, now_), ++number_, slot});
+  std::push_heap(queue_.begin(), queue_.end());
 }
 
 // Whole nanoseconds throughout: the same on every machine.
@@ -220,7 +232,7 @@ Status World::boot(std::size_t i) {
     trace_.add(now_);
     trace_.add(static_cast<std::uint64_t>(event.kind));
     trace_.add(event.id.view());
-    member_events_.push_back({now_, i, event});
+    note_verdict(i, event);
   });
   for (const std::string& bucket : node::Node::buckets()) {
     SEDGE_CHECK(host.store->load(bucket, [&](Bytes key, Bytes value) { return host.node->load(bucket, key, value); }));
@@ -228,6 +240,15 @@ Status World::boot(std::size_t i) {
   host.node->start(local(host));
   pump(i);
   return {};
+}
+
+void World::note_verdict(std::size_t i, const mesh::MemberEvent& event) {
+  if (event.kind == mesh::MemberEvent::Kind::kDown) {
+    deaths_.push_back({now_, i, event});
+    called_dead_.emplace(i, event.id);
+  } else if (event.kind == mesh::MemberEvent::Kind::kUp && called_dead_.erase({i, event.id}) > 0) {
+    returns_.push_back({now_, i, event});
+  }
 }
 
 Status World::boot_all() {
@@ -248,7 +269,7 @@ void World::stop(std::size_t i, bool power) {
   host.timer.reset();
   host.records.clear();
   host.committing = false;
-  for (const auto& [peer, link] : host.links) links_.at(link).from(i).up = false;
+  for (const auto& [peer, link] : host.links) links_[link].from(i).up = false;
   host.links.clear();
   if (!power) return;
   host.machine = false;
@@ -289,7 +310,8 @@ void World::pump(std::size_t i) {
     const auto link = peer ? host.links.find(*peer) : host.links.end();
     if (link == host.links.end()) continue;
     const std::uint64_t number = link->second;
-    at(now_ + flight(), [this, number, end = *peer] { link_down(number, end, env::LinkDown::kClosed); });
+    const env::LinkDown told = links_[number].from(i).told = env::as_told(hangup.reason);
+    at(now_ + flight(), [this, number, end = *peer, told] { link_down(number, end, told); });
     link_down(number, i, hangup.reason);
   }
   if (host.node) host.node->on_backlog(backlog(i));
@@ -299,8 +321,10 @@ void World::pump(std::size_t i) {
 // Bytes that wait on the fullest of its links.
 std::size_t World::backlog(std::size_t i) {
   double most = 0;
-  for (const auto& [peer, number] : hosts_[i]->links) {
-    const Pipe& pipe = links_.at(number).from(i);
+  Host& host = *hosts_[i];
+  if (host.busy_until <= now_) return 0;
+  for (const auto& [peer, number] : host.links) {
+    const Pipe& pipe = links_[number].from(i);
     most = std::max(most, to_seconds(std::ranges::max(pipe.free) - now_) * options_.link.bytes_per_s);
   }
   return static_cast<std::size_t>(most);
@@ -356,7 +380,7 @@ void World::transmit(std::size_t from, env::Send send) {
   (send.datagram ? counts_.datagrams : counts_.frames) += 1;
   counts_.bytes += send.frame.size() + kPacketOverhead;
   hosts_[from]->bytes_sent += send.frame.size() + kPacketOverhead;
-  Pipe& pipe = links_.at(link).from(from);
+  Pipe& pipe = links_[link].from(from);
   if (send.datagram) {
     if (!reaches(from, *to) || lost(pipe)) return;
     const LinkModel& model = options_.link;
@@ -380,7 +404,7 @@ void World::transmit(std::size_t from, env::Send send) {
 // Puts bytes on the wire. More urgent frames go before less urgent ones that wait; what is on the wire already is
 // not called back, so that the model lets a little more through than a real link at the moment of overtaking.
 void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Send send, Duration extra) {
-  Pipe& pipe = links_.at(link).from(from);
+  Pipe& pipe = links_[link].from(from);
   const auto priority = static_cast<std::size_t>(send.priority);
   Instant start = now_;
   for (std::size_t p = 0; p <= priority; ++p) start = std::max(start, pipe.free[p]);
@@ -393,6 +417,7 @@ void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Sen
     return;
   }
   pipe.free[priority] = start + time;
+  hosts_[from]->busy_until = std::max(hosts_[from]->busy_until, start + time);
   Instant arrival = start + time + flight() + extra;
   if (!send.datagram) {
     arrival = std::max(arrival, pipe.arrived[priority]);
@@ -408,7 +433,7 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
     // Nobody is there for it, and the sender's end of the link falls: a process that runs says that the link is closed,
     // a machine without one that nobody listens.
     if (host.machine && reaches(to, from)) {
-      const env::LinkDown reason = host.node ? env::LinkDown::kClosed : env::LinkDown::kRefused;
+      const env::LinkDown reason = host.node ? links_[link].from(to).told : env::LinkDown::kRefused;
       at(now_ + flight(), [this, link, from, reason] { link_down(link, from, reason); });
     }
     return;
@@ -462,8 +487,9 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
   // An end that still held on to an older link (its peer has restarted) gives it up for this one.
   if (known != dialler.links.end()) link_down(known->second, from, env::LinkDown::kReplaced);
   if (back != other.links.end()) link_down(back->second, to, env::LinkDown::kReplaced);
-  const std::uint64_t number = ++last_link_;
-  Link& link = links_[number];
+  const std::uint64_t number = links_.size();
+  Link& link = links_.emplace_back();
+  in_use_.push_back(number);
   link.ends = {from, to};
   for (Pipe& pipe : link.pipes) pipe.heard = now_;
   dialler.links[to] = other.links[from] = number;
@@ -478,11 +504,14 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
 }
 
 void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reason) {
-  const auto link = links_.find(number);
-  if (link == links_.end() || !link->second.from(end).up) return;
-  const std::size_t peer = link->second.other(end);
-  link->second.from(end).up = false;
-  link->second.from(end).blocked.clear();
+  Link& link = links_[number];
+  if (!link.from(end).up) return;
+  if (const Instant awake = hosts_[end]->stalled_until; now_ < awake) {
+    return at(awake, [=, this] { link_down(number, end, reason); });
+  }
+  const std::size_t peer = link.other(end);
+  link.from(end).up = false;
+  link.from(end).blocked.clear();
   Host& host = *hosts_[end];
   if (const auto mine = host.links.find(peer); mine != host.links.end() && mine->second == number)
     host.links.erase(mine);
@@ -496,21 +525,22 @@ void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reaso
 // Keep-alives and idle timeouts, for all links at once: a packet a second on each would only fill the queue.
 void World::sweep() {
   std::vector<std::tuple<std::uint64_t, std::size_t>> silent;
-  for (auto& [number, link] : links_) {
+  for (const std::uint64_t number : in_use_) {
+    Link& link = links_[number];
     for (const std::size_t end : link.ends) {
       const std::size_t peer = link.other(end);
-      const Host& there = *hosts_[peer];
-      const auto back = there.links.find(end);
-      const bool speaks = there.node && back != there.links.end() && back->second == number &&
-                          now_ >= there.stalled_until && reaches(peer, end);
       Pipe& pipe = link.from(end);
+      const bool speaks = link.from(peer).up && now_ >= hosts_[peer]->stalled_until && reaches(peer, end);
       if (!pipe.up) continue;
       if (speaks || now_ < hosts_[end]->stalled_until) pipe.heard = now_;
       if (now_ - pipe.heard >= kIdleTimeout) silent.emplace_back(number, end);
     }
   }
   for (const auto& [number, end] : silent) link_down(number, end, env::LinkDown::kTimeout);
-  std::erase_if(links_, [](const auto& row) { return !row.second.pipes[0].up && !row.second.pipes[1].up; });
+  std::erase_if(in_use_, [this](std::uint64_t number) {
+    const Link& link = links_[number];
+    return !link.pipes[0].up && !link.pipes[1].up;
+  });
   at(now_ + kSweepInterval, [this] { sweep(); });
 }
 
@@ -538,9 +568,33 @@ void World::partition(const std::set<std::size_t>& side) {
 
 void World::heal() {
   cuts_.clear();
-  for (auto& [number, link] : links_) {
+  release();
+}
+
+void World::roam() {
+  if (options_.mobility.range_m <= 0) return;
+  mobility_.emplace(options_.mobility, hosts_.size(), options_.seed ^ 0x30B111DADULL, now_);
+  at(now_ + kMoveInterval, [this] { move(); });
+}
+
+void World::gather() {
+  mobility_.reset();
+  release();
+}
+
+void World::move() {
+  if (!mobility_) return;
+  mobility_->move(now_);
+  release();
+  at(now_ + kMoveInterval, [this] { move(); });
+}
+
+// Frames that wait for whoever can be reached again.
+void World::release() {
+  for (const std::uint64_t number : in_use_) {
+    Link& link = links_[number];
     for (const std::size_t end : link.ends) {
-      if (!link.from(end).up) continue;
+      if (!link.from(end).up || !reaches(end, link.other(end))) continue;
       for (env::Send& send : std::exchange(link.from(end).blocked, {})) {
         carry(number, end, link.other(end), std::move(send), 2 * options_.link.latency + kRetransmit);
       }
@@ -552,11 +606,15 @@ void World::heal() {
 
 void World::run(Duration time) {
   const Instant end = now_ + time;
-  while (!queue_.empty() && queue_.begin()->first.first <= end) {
-    auto next = queue_.extract(queue_.begin());
-    now_ = next.key().first;
+  while (!queue_.empty() && queue_.front().when <= end) {
+    std::pop_heap(queue_.begin(), queue_.end());
+    const Queued next = queue_.back();
+    queue_.pop_back();
+    now_ = next.when;
     ++counts_.events;
-    next.mapped()();
+    Event event = std::move(events_[next.event]);
+    events_free_.push_back(next.event);
+    event();
   }
   now_ = end;
 }

@@ -6,6 +6,7 @@
 //             keep their order within a priority; a link whose peer is silent for 3 s times out; a process that has
 //             gone while its machine lives refuses (as ICMP does)
 //   cuts      asymmetric: what A sends to B may be lost while B is heard; frames wait, as QUIC would send them again
+//   mobility  sim/mobility.h: who is out of range is cut off
 //   disks     sim/disk.h under the real store: what was not synced is lost in a power cut
 //   time      every node's monotonic clock starts elsewhere
 //   compute   sim/compute.h
@@ -14,12 +15,14 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -33,6 +36,7 @@
 #include "node/node.h"
 #include "sim/compute.h"
 #include "sim/disk.h"
+#include "sim/mobility.h"
 #include "sim/trace.h"
 
 namespace sedge::sim {
@@ -55,6 +59,7 @@ struct WorldOptions {
   std::uint64_t seed = 1;
   LinkModel link;
   Duration disk_sync = 3ms;      // a group commit takes between half of it and it
+  MobilityModel mobility;        // from roam() to gather()
   double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
   bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;  // what nodes offer,
@@ -105,6 +110,9 @@ class World {
   void cut(std::size_t from, std::size_t to);
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
   void heal();                                        // undoes all cuts
+  // Everybody drives off, as the model of mobility has it; and stands together again. Nothing without a range.
+  void roam();
+  void gather();
 
   // Calls a node as a client would, on its thread, and carries out what it wants.
   void act(std::size_t i, const std::function<void(node::Node&, Instant now)>& call);
@@ -122,7 +130,8 @@ class World {
   const Counts& counts() const { return counts_; }
   std::uint64_t bytes_sent(std::size_t i) const;
   std::vector<std::pair<std::size_t, std::size_t>> links() const;  // up at both ends, the smaller number first
-  const std::vector<SeenEvent>& member_events() const { return member_events_; }
+  const std::vector<SeenEvent>& deaths() const { return deaths_; }  // verdicts, true or not
+  const std::vector<SeenEvent>& returns() const { return returns_; }  // of those that the node had called dead
 
  private:
   struct Host;
@@ -133,6 +142,7 @@ class World {
   void at(Instant when, Event event);
   Instant local(const Host& host) const;
   Instant world_time(const Host& host, Instant local) const;  // the first at which its clock shows `local`
+  void note_verdict(std::size_t i, const mesh::MemberEvent& event);
   void pump(std::size_t i);
   std::size_t backlog(std::size_t i);
   void arm(std::size_t i);
@@ -152,22 +162,38 @@ class World {
   void link_down(std::uint64_t link, std::size_t end, env::LinkDown reason);
   void sweep();
   void beacon(std::size_t from, const Buffer& bytes);
-  bool reaches(std::size_t from, std::size_t to) const { return !cuts_.contains({from, to}); }
+  bool reaches(std::size_t from, std::size_t to) const {
+    return !cuts_.contains({from, to}) && (!mobility_ || mobility_->in_range(from, to));
+  }
+  void release();
+  void move();
 
   WorldOptions options_;
   Prng prng_;
   Instant now_{};
   std::uint64_t number_ = 0;
-  std::map<std::pair<Instant, std::uint64_t>, Event> queue_;
+  struct Queued {  // a heap of these, the next one first; what happens lies in events_, which does not move with them
+    Instant when{};
+    std::uint64_t number = 0;
+    std::uint32_t event = 0;
+    friend bool operator<(const Queued& a, const Queued& b) {
+      return std::tie(b.when, b.number) < std::tie(a.when, a.number);
+    }
+  };
+  std::vector<Queued> queue_;
+  std::vector<Event> events_;
+  std::vector<std::uint32_t> events_free_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unordered_map<NodeId, std::size_t> index_;
-  std::map<std::uint64_t, Link> links_;
-  std::uint64_t last_link_ = 0;
+  std::deque<Link> links_;            // all that ever were, by number: an event may come after its link has gone
+  std::vector<std::uint64_t> in_use_;  // those of them with an end that is up
   std::set<std::pair<std::size_t, std::size_t>> cuts_;
   std::shared_ptr<trust::Directory::Verdicts> verdicts_ = std::make_shared<trust::Directory::Verdicts>();
   Trace trace_;
   Counts counts_;
-  std::vector<SeenEvent> member_events_;
+  std::vector<SeenEvent> deaths_, returns_;
+  std::set<std::pair<std::size_t, NodeId>> called_dead_;
+  std::optional<Mobility> mobility_;  // while they drive about
 };
 
 }  // namespace sedge::sim

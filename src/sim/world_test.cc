@@ -22,10 +22,7 @@ bool settle(World& world, Duration limit = 10s) {
   return world.run_until([&] { return world.one_view() && world.one_state(); }, limit);
 }
 
-std::size_t deaths(const World& world) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(world.member_events(), [](const SeenEvent& e) { return e.event.kind == Kind::kDown; }));
-}
+std::size_t deaths(const World& world) { return world.deaths().size(); }
 
 // A write at node i; `acknowledged` counts up once it is durable there.
 void write(World& world, std::size_t i, const std::string& path, const std::string& value, std::size_t* acknowledged) {
