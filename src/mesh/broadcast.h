@@ -1,19 +1,19 @@
 // One message to everybody: signed batches along a tree that builds and repairs itself.
 //
 // Problem: flooding costs a copy a link; a fixed tree breaks with every death.
-// Idea: Plumtree (Leitao, Pereira, Rodrigues 2007), on a tree of shortest paths (mesh/tree.h). Links of the tree carry the
-// batches, the others announcements (HAVE, gathered). Whoever hears of a batch that does not come asks the announcer for
-// it, and their link carries everything for a while (GRAFT): until the tree has grown around whatever is in its way.
-// Between two leaves the way along a tree is long. A link beside it closes one circle, in which one copy or two come
-// twice: few, if few such links are used. So in a fleet large enough the origin, in larger ones those within one or two
-// hops of it, send on all their links, and the batch goes on from 5, 30 or 130 places at once. And in a small fleet
-// the origin is linked to everybody; its batches say so, and nobody passes them on.
-// What comes by such a repair when it is old is announced on rather than sent on, with its age: an order of before a
-// node started is not for that node, whichever way it comes. Best-effort batches take the same tree once, as datagrams
-// where they fit, and are neither announced nor repaired. A batch is accepted once: a window per (origin, boot epoch)
-// remembers which sequences were seen; what lies below the window counts as seen. High-water marks are persisted
-// lazily, so that a restarted node does not take an old batch for a new one. Nothing is promised about order. Rejected:
-// a tree a source (state grows with the fleet squared); gossip to random nodes (log N copies of everything).
+// Idea: Plumtree (Leitao, Pereira, Rodrigues 2007), on a tree of shortest paths (mesh/tree.h). Links of the tree carry
+// the batches, the others announcements (HAVE, gathered). Whoever hears of a batch that does not come asks the
+// announcer for it, and their link carries everything for a while (GRAFT): until the tree has grown around whatever is
+// in its way. Between two leaves the way along a tree is long. A link beside it closes one circle, in which one copy or
+// two come twice: few, if few such links are used. So in a fleet large enough the origin, in larger ones those within
+// one or two hops of it, send on all their links, and the batch goes on from 5, 30 or 130 places at once. And in a
+// small fleet the origin is linked to everybody; its batches say so, and nobody passes them on. What comes by such a
+// repair when it is old is announced on rather than sent on, with its age: an order of before a node started is not for
+// that node, whichever way it comes. Best-effort batches take the same tree once, as datagrams where they fit, and are
+// neither announced nor repaired. A batch is accepted once: a window per (origin, boot epoch) remembers which sequences
+// were seen; what lies below the window counts as seen. High-water marks are persisted lazily, so that a restarted node
+// does not take an old batch for a new one. Nothing is promised about order. Rejected: a tree a source (state grows
+// with the fleet squared); gossip to random nodes (log N copies of everything).
 #pragma once
 
 #include <bitset>
@@ -61,11 +61,11 @@ class Broadcast {
     BootEpoch epoch;
     std::size_t cache_bytes_max = 8u << 20;  // batches kept for those who missed them; the oldest go first
     Duration cache_age_max = 10s;
-    Duration announce_delay = 100ms; // HAVE waits this long for more
+    Duration announce_delay = 100ms;  // HAVE waits this long for more
     Duration graft_delay = 200ms;     // an announced batch may still come along the tree
-    Duration graft_retry = 250ms;    // then the next announcer is asked
-    Duration graft_time = 2s;        // the link carries everything for so long after
-    Duration mark_interval = 30s;    // how often changed high-water marks are persisted
+    Duration graft_retry = 250ms;     // then the next announcer is asked
+    Duration graft_time = 2s;         // the link carries everything for so long after
+    Duration mark_interval = 30s;     // how often changed high-water marks are persisted
     // A batch of another node, once, verified. kind and origin are its own; never called for our own batches.
     std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
     // Living members, this node included. Not set: just the neighbours.
@@ -105,7 +105,7 @@ class Broadcast {
     BootEpoch epoch;
     std::uint64_t top = 0;
     std::bitset<kWindow> bits;  // bit (sequence % kWindow)
-    bool marked = true;  // on disk, or needs not be
+    bool marked = true;         // on disk, or needs not be
     bool contains(const wire::BatchId& id) const;
     void add(const wire::BatchId& id);
   };

@@ -288,7 +288,7 @@ class Membership {
   std::set<NodeId> dead_;
   NodeId last_in_sight_;
   std::map<NodeId, News> news_;
-  std::set<NodeId> unwritten_;  // changed or forgotten, and not on its way to disk
+  std::set<NodeId> unwritten_;                               // changed or forgotten, and not on its way to disk
   std::map<NodeId, std::vector<env::Endpoint>> remembered_;  // of an earlier life, not heard of in this one
   std::map<env::Endpoint, Dialling> dialling_;
   std::map<NodeId, Instant> wanted_;         // links with work on them, until when they are kept

@@ -6,10 +6,10 @@ namespace sedge::mesh {
 
 namespace {
 
-constexpr Duration kUnmeasured = 100ms;   // a round trip, until there is one
-constexpr Duration kHop = 500us;          // what passing on costs beside the way
-constexpr Duration kSuspected = 1s;       // how much farther a suspected neighbour seems
-constexpr std::size_t kPathMax = 64;      // longer ones are not followed
+constexpr Duration kUnmeasured = 100ms;  // a round trip, until there is one
+constexpr Duration kHop = 500us;         // what passing on costs beside the way
+constexpr Duration kSuspected = 1s;      // how much farther a suspected neighbour seems
+constexpr std::size_t kPathMax = 64;     // longer ones are not followed
 
 // On a path a node is the first half of its id: a collision only makes somebody choose another way.
 std::uint64_t name_of(NodeId id) {

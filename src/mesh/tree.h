@@ -4,8 +4,8 @@
 // tree. With many origins the paths wander, each death floods, and grafts undo what prunes did: 200 nodes over links of
 // 10 to 50 ms heard each other after 270 ms in the median and 492 ms at the 99th percentile, where the shortest
 // paths take about 90, with 0.2 duplicates a node.
-// Idea: say how far from the root you are. Each node tells its neighbours its root (the smallest id that it has heard of
-// and that lives), its distance from it in time, and the nodes on the way (a path vector, as BGP's: who stands on a
+// Idea: say how far from the root you are. Each node tells its neighbours its root (the smallest id that it has heard
+// of and that lives), its distance from it in time, and the nodes on the way (a path vector, as BGP's: who stands on a
 // path does not follow it, so there are no loops to count up in). Each follows the neighbour that brings it nearest.
 // Batches go along these links; between any two nodes that is at most twice the way to the root, and nobody gets
 // two. A message is sent only when something changed; where neighbours do not agree on the root, their link counts as
@@ -33,8 +33,8 @@ class Tree {
  public:
   struct Options {
     NodeId self;
-    Duration gather = 5ms;         // a change waits this long for more before it is told
-    Duration patience = 2s;        // between two changes of the parent that only make the way shorter
+    Duration gather = 5ms;          // a change waits this long for more before it is told
+    Duration patience = 2s;         // between two changes of the parent that only make the way shorter
     Duration review_interval = 2s;  // round trips change without anybody telling
     // What membership believes of a node; nothing: it was never heard of, and is no root. Not set: all live.
     std::function<std::optional<wire::MemberState>(NodeId)> state_of;

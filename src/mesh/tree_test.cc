@@ -40,12 +40,12 @@ struct Graph {
   Graph(std::size_t n, std::size_t degree, std::uint64_t seed) : up(n, true) {
     Prng prng(seed);
     for (std::size_t i = 0; i < n; ++i) {
-      nodes.push_back(std::make_unique<Tree>(Tree::Options{
-          .self = id_of(i),
-          .state_of = [this](NodeId id) -> std::optional<wire::MemberState> {
-            return up[index_of(id)] ? wire::MemberState::kAlive : wire::MemberState::kDead;
-          },
-          .round_trip = [this, i](NodeId peer) { return 2 * links.at({i, index_of(peer)}); }}));
+      nodes.push_back(std::make_unique<Tree>(
+          Tree::Options{.self = id_of(i),
+                        .state_of = [this](NodeId id) -> std::optional<wire::MemberState> {
+                          return up[index_of(id)] ? wire::MemberState::kAlive : wire::MemberState::kDead;
+                        },
+                        .round_trip = [this, i](NodeId peer) { return 2 * links.at({i, index_of(peer)}); }}));
     }
     const auto link = [&](std::size_t a, std::size_t b) {
       if (a == b || links.contains({a, b})) return;
@@ -196,9 +196,9 @@ TEST(Tree, nobody_follows_who_follows_it) {
 }
 
 TEST(Tree, a_root_that_nobody_knows_or_that_is_dead_is_not_followed) {
-  for (const std::optional<wire::MemberState> state : {std::optional<wire::MemberState>(),
-                                                       std::optional(wire::MemberState::kDead),
-                                                       std::optional(wire::MemberState::kLeft)}) {
+  for (const std::optional<wire::MemberState> state :
+       {std::optional<wire::MemberState>(), std::optional(wire::MemberState::kDead),
+        std::optional(wire::MemberState::kLeft)}) {
     Tree tree({.self = id_of(7), .state_of = [state](NodeId) { return state; }});
     tree.on_link_up(id_of(9), {});
     tree.on_position(id_of(9), {id_of(3), 1000, {1}}, {});

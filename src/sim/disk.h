@@ -36,7 +36,7 @@ class Disk final : public env::Storage {
     bool truncate = false;
     std::uint64_t offset = 0;  // or the new size
     Buffer data;
-    Buffer before;               // what stood there,
+    Buffer before;                // what stood there,
     std::size_t size_before = 0;  // in a file of this size
   };
   struct Stored {

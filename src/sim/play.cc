@@ -323,7 +323,8 @@ Status Play::happen(const Happening& happening) {
       for (const std::size_t i : who) {
         const Duration more = std::max(happening.time_max - happening.time, Duration::zero());
         const Duration time =
-            happening.time + Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(more.count()) + 1)));
+            happening.time +
+            Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(more.count()) + 1)));
         world_.stall(i, time);
         wakes_.push_back({now + time, i});
         if (time >= kLongStall) excuses_.push_back({now, now + time + kVerdictTime, i});

@@ -41,11 +41,11 @@ struct Happening {
   Duration at{};
   Deed deed = Deed::kKill;
   Who who;
-  Duration time{};      // of a stall, at least;
-  Duration time_max{};  // each drawn up to this, where it is longer
-  Duration every{};     // done again and again, until the end; zero: once
+  Duration time{};              // of a stall, at least;
+  Duration time_max{};          // each drawn up to this, where it is longer
+  Duration every{};             // done again and again, until the end; zero: once
   std::vector<std::size_t> to;  // of a cut: who does not hear them; nobody named: all
-  bool settle = false;  // nobody works until all is one again; how long that takes is measured
+  bool settle = false;          // nobody works until all is one again; how long that takes is measured
 };
 
 // What must come of it: a field of the report (play.h) and its bound.

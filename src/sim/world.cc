@@ -98,10 +98,10 @@ struct World::Host {
 };
 
 struct World::Pipe {
-  bool up = true;                                   // the end that sends
-  env::LinkDown told = env::LinkDown::kClosed;      // by this end, once it is down: what QUIC answers whoever still sends
-  Instant heard{};                                  // by the end that sends, of the other
-  std::array<Instant, env::kPriorities> free{};     // when the wire is free for a priority
+  bool up = true;                                // the end that sends
+  env::LinkDown told = env::LinkDown::kClosed;   // by this end, once it is down: what QUIC answers whoever still sends
+  Instant heard{};                               // by the end that sends, of the other
+  std::array<Instant, env::kPriorities> free{};  // when the wire is free for a priority
   std::array<Instant, env::kPriorities> arrived{};  // frames of a priority arrive in order
   std::vector<env::Send> blocked;                   // frames sent into a cut
   bool bad = false;                                 // in a burst of losses

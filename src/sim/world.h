@@ -129,8 +129,8 @@ class World {
   std::uint64_t trace() const { return trace_.value(); }
   const Counts& counts() const { return counts_; }
   std::uint64_t bytes_sent(std::size_t i) const;
-  std::vector<std::pair<std::size_t, std::size_t>> links() const;  // up at both ends, the smaller number first
-  const std::vector<SeenEvent>& deaths() const { return deaths_; }  // verdicts, true or not
+  std::vector<std::pair<std::size_t, std::size_t>> links() const;     // up at both ends, the smaller number first
+  const std::vector<SeenEvent>& deaths() const { return deaths_; }    // verdicts, true or not
   const std::vector<SeenEvent>& returns() const { return returns_; }  // of those that the node had called dead
 
  private:
@@ -185,7 +185,7 @@ class World {
   std::vector<std::uint32_t> events_free_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unordered_map<NodeId, std::size_t> index_;
-  std::deque<Link> links_;            // all that ever were, by number: an event may come after its link has gone
+  std::deque<Link> links_;             // all that ever were, by number: an event may come after its link has gone
   std::vector<std::uint64_t> in_use_;  // those of them with an end that is up
   std::set<std::pair<std::size_t, std::size_t>> cuts_;
   std::shared_ptr<trust::Directory::Verdicts> verdicts_ = std::make_shared<trust::Directory::Verdicts>();

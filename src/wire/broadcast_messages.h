@@ -1,6 +1,6 @@
 // What travels along the broadcast tree: signed batches, the two messages that repair it (Leitao, Pereira, Rodrigues:
-// "Epidemic Broadcast Trees", 2007), and the one that shapes it (mesh/tree.h). The batch is signed as its encoded bytes and passed on unchanged, so
-// that a relay neither re-encodes nor can alter it. Layout: docs/formats/broadcast.md.
+// "Epidemic Broadcast Trees", 2007), and the one that shapes it (mesh/tree.h). The batch is signed as its encoded bytes
+// and passed on unchanged, so that a relay neither re-encodes nor can alter it. Layout: docs/formats/broadcast.md.
 #pragma once
 
 #include <compare>

@@ -16,8 +16,9 @@ auto some(Make make) {
 }
 BatchId any_id() { return {{*rc::gen::arbitrary<std::array<std::uint8_t, 16>>()}, {any()}, {any()}}; }
 Batch any_batch() {
-  return {any_id(), static_cast<BatchKind>(any() % 3), any() % 2 == 0, static_cast<std::uint8_t>(any()), any() % 2 == 0,
-          any_bytes()};
+  return {any_id(),       static_cast<BatchKind>(any() % 3),
+          any() % 2 == 0, static_cast<std::uint8_t>(any()),
+          any() % 2 == 0, any_bytes()};
 }
 
 template <class T>
@@ -28,7 +29,8 @@ bool comes_back(const T& message) {
 TEST(BroadcastMessages, come_back_from_their_bytes) {
   EXPECT_TRUE(rc::check([] {
     RC_ASSERT(comes_back(any_batch()));
-    RC_ASSERT(comes_back(SignedBatch{encode(any_batch()), *rc::gen::arbitrary<RawSignature>(), static_cast<std::uint8_t>(any())}));
+    RC_ASSERT(comes_back(
+        SignedBatch{encode(any_batch()), *rc::gen::arbitrary<RawSignature>(), static_cast<std::uint8_t>(any())}));
     RC_ASSERT(comes_back(BroadcastHave{some([] { return HeldBatch{any_id(), any()}; })}));
     RC_ASSERT(comes_back(BroadcastGraft{some(any_id)}));
     RC_ASSERT(comes_back(TreePosition{any_id().origin, any(), some(any)}));
