@@ -20,6 +20,8 @@ BUILD = WORK / "build"
 HUNTERS = [
     ("tests", [str(BUILD / "sim_test"), "--gtest_brief=1", "--gtest_fail_fast"]),
     ("radio", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/radio.toml"), "--json"]),
+    ("stalls", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/stalls.toml"), "--json"]),
+    ("asleep", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/asleep.toml"), "--json"]),
     ("random", [str(BUILD / "sedge"), "sim", "--random", "1", "--minutes", "0.5"]),
 ]
 SECONDS_MAX = 300  # of a hunter: a mutant that hangs is caught

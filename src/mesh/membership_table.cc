@@ -18,6 +18,7 @@ constexpr std::string_view kDomain = "sedge.member.1";
 constexpr std::size_t kNameBytesMax = 64;
 constexpr std::size_t kEndpointsMax = 16;
 constexpr std::size_t kGossipBytesMax = 256u << 10;  // a frame of gossip, well under a frame's limit
+constexpr std::size_t kFirstMembers = 16;
 constexpr std::size_t kRecordBytesAbout = 512;       // record and signature; a chain comes on top
 
 wire::Address on_wire(const env::Endpoint& endpoint) { return {endpoint.address, endpoint.port}; }
@@ -279,7 +280,9 @@ void Membership::event(MemberEvent::Kind kind, const Entry& entry, std::string d
 
 void Membership::persist(NodeId id, Instant now) {
   unwritten_.insert(id);
-  next_write_ = std::min(next_write_, now + options_.persist_delay);
+  // The first addresses at once: a short life must not forget whom it met.
+  const bool first = entries_.size() <= kFirstMembers;
+  next_write_ = std::min(next_write_, first ? now : now + options_.persist_delay);
 }
 
 void Membership::flush_records() {

@@ -243,6 +243,13 @@ TEST(Membership, members_of_an_earlier_life_are_dialled_without_seeds) {
   EXPECT_EQ(out.dials.size(), 2u);
 }
 
+TEST(Membership, whom_a_short_life_met_is_on_disk_at_once) {
+  World world(2, 18);
+  settle(world, 100ms);
+  ASSERT_EQ(world.count(1, Kind::kUp), 1u);
+  EXPECT_EQ(world.nodes[1].records.size(), 1u);
+}
+
 TEST(Membership, a_node_with_several_interfaces_is_reached_by_the_one_that_works) {
   World world(4, 16);
   for (std::size_t i = 1; i < 4; ++i) {
