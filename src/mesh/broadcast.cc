@@ -1,7 +1,6 @@
 #include "mesh/broadcast.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace sedge::mesh {
@@ -15,10 +14,20 @@ constexpr Duration kFresh = 500ms;          // a batch so young is passed on una
 constexpr Duration kMissingTime = 5s;       // then it is given up
 constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
 constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
-// Members from which on those who are so many hops from the origin send on all links: the circles that are closed so
-// cost less than a tenth of a copy a node.
-constexpr std::array<std::size_t, 3> kSpreadFrom = {100, 300, 1000};
 constexpr int kHopsMax = 100;
+
+// How many links beside the tree a node takes, so many hops from the origin. Each closes a circle, which costs about 1.4
+// copies; one such link for 20 members in all, those nearest to the origin first, stays under a tenth of a copy a node.
+std::size_t shortcuts(std::size_t members, std::size_t hops) {
+  constexpr std::size_t kRings = 4, kChildren = 5, kMost = 4;
+  std::size_t left = members / 20, ring = 1;
+  for (std::size_t hop = 0; hop < kRings; ++hop, ring *= kChildren) {
+    const std::size_t each = std::min(kMost, left / ring);
+    if (hop == hops) return each;
+    left -= each * ring;
+  }
+  return 0;
+}
 
 struct Mark {
   BootEpoch epoch;
@@ -157,7 +166,7 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   SEDGE_TRY(const auto batch, wire::decode<wire::Batch>(signed_batch.batch));
   if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
   if (batch.payload.size() > kBatchBytesMax) return fail(Code::kDataLoss, "a batch of {} bytes", batch.payload.size());
-  if (seen(batch.id)) return ++stats_.duplicates, Status{};
+  if (seen(batch.id)) return stats_.duplicates += batch.reliable ? 1 : 0, Status{};
   if (directory_.revoked(batch.id.origin)) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
@@ -186,12 +195,6 @@ void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
   next_mark_ = std::min(next_mark_, now + options_.mark_interval);
 }
 
-// Whether this node sends a batch on all its links, whatever the tree says.
-bool Broadcast::spreads(const wire::Batch& batch, std::size_t hops) const {
-  if (batch.direct) return batch.id.origin == options_.self;
-  return batch.reliable && hops < kSpreadFrom.size() && members() >= kSpreadFrom[hops];
-}
-
 std::size_t Broadcast::members() const { return options_.members ? options_.members() : links_.size() + 1; }
 
 // Along the tree, and to the other links by name.
@@ -201,10 +204,15 @@ void Broadcast::pass_on(const wire::Batch& batch, wire::SignedBatch message, Nod
   const bool datagram = !batch.reliable && frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
   const bool fresh = !batch.reliable || now - born < kFresh;
-  const bool to_all = spreads(batch, message.hops);
+  const bool direct = batch.direct && batch.id.origin == options_.self;
+  std::size_t beside = batch.reliable && !batch.direct ? shortcuts(members(), message.hops) : 0;
   for (auto& [peer, link] : links_) {
     if (peer == from || peer == batch.id.origin) continue;
-    const bool carries = to_all || (!batch.direct && (link.grafted_until > now || tree_.holds(peer)));
+    bool carries = direct || (!batch.direct && (link.grafted_until > now || tree_.holds(peer)));
+    if (!carries && beside > 0) {
+      carries = true;
+      --beside;
+    }
     if (fresh && carries) {
       out_.sends.push_back({peer, priority, datagram, frame});
     } else if (batch.reliable && link.announce.size() < kAnnounceMax) {

@@ -5,9 +5,9 @@
 // the batches, the others announcements (HAVE, gathered). Whoever hears of a batch that does not come asks the
 // announcer for it, and their link carries everything for a while (GRAFT): until the tree has grown around whatever is
 // in its way. Between two leaves the way along a tree is long. A link beside it closes one circle, in which one copy or
-// two come twice: few, if few such links are used. So in a fleet large enough the origin, in larger ones those within
-// one or two hops of it, send on all their links, and the batch goes on from 5, 30 or 130 places at once. And in a
-// small fleet the origin is linked to everybody; its batches say so, and nobody passes them on. What comes by such a
+// two come twice: few, if few such links are used. So the origin, and in a large fleet those within a few hops of it,
+// send on links beside the tree too, one for 20 members in all, and the batch goes on from many places at once. And in
+// a small fleet the origin is linked to everybody; its batches say so, and nobody passes them on. What comes by a
 // repair when it is old is announced on rather than sent on, with its age: an order of before a node started is not for
 // that node, whichever way it comes. Best-effort batches take the same tree once, as datagrams where they fit, and are
 // neither announced nor repaired. A batch is accepted once: a window per (origin, boot epoch) remembers which sequences
@@ -48,7 +48,7 @@ inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 1
 struct BroadcastStats {
   std::uint64_t sent = 0;       // batches of our own
   std::uint64_t delivered = 0;  // of others
-  std::uint64_t duplicates = 0;
+  std::uint64_t duplicates = 0;  // of reliable ones
   std::uint64_t grafts = 0;    // repairs asked for
   std::uint64_t refused = 0;   // malformed, badly signed, revoked
   std::uint64_t given_up = 0;  // announced but never got
@@ -130,7 +130,6 @@ class Broadcast {
   Status on_batch(NodeId from, Bytes frame_body, Instant now);
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
-  bool spreads(const wire::Batch& batch, std::size_t hops) const;
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
   void pass_on(const wire::Batch& batch, wire::SignedBatch message, NodeId from, Instant born, Instant now);
   void keep(const wire::BatchId& id, Cached cached, Instant now);
