@@ -16,8 +16,9 @@ constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
 constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
 constexpr int kHopsMax = 100;
 
-// How many links beside the tree a node takes, so many hops from the origin. Each closes a circle, which costs about 1.4
-// copies; one such link for 20 members in all, those nearest to the origin first, stays under a tenth of a copy a node.
+// How many links beside the tree a node takes, so many hops from the origin. Each closes a circle, which costs
+// about 1.4 copies; one such link for 20 members in all, those nearest to the origin first, stays under a tenth of a
+// copy a node.
 std::size_t shortcuts(std::size_t members, std::size_t hops) {
   constexpr std::size_t kRings = 4, kChildren = 5, kMost = 4;
   std::size_t left = members / 20, ring = 1;

@@ -46,12 +46,12 @@ inline constexpr std::size_t kBatchBytesMax = 64u << 10;
 inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 128;
 
 struct BroadcastStats {
-  std::uint64_t sent = 0;       // batches of our own
-  std::uint64_t delivered = 0;  // of others
+  std::uint64_t sent = 0;        // batches of our own
+  std::uint64_t delivered = 0;   // of others
   std::uint64_t duplicates = 0;  // of reliable ones
-  std::uint64_t grafts = 0;    // repairs asked for
-  std::uint64_t refused = 0;   // malformed, badly signed, revoked
-  std::uint64_t given_up = 0;  // announced but never got
+  std::uint64_t grafts = 0;      // repairs asked for
+  std::uint64_t refused = 0;     // malformed, badly signed, revoked
+  std::uint64_t given_up = 0;    // announced but never got
 };
 
 class Broadcast {

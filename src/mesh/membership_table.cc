@@ -19,7 +19,7 @@ constexpr std::size_t kNameBytesMax = 64;
 constexpr std::size_t kEndpointsMax = 16;
 constexpr std::size_t kGossipBytesMax = 256u << 10;  // a frame of gossip, well under a frame's limit
 constexpr std::size_t kFirstMembers = 16;
-constexpr std::size_t kRecordBytesAbout = 512;       // record and signature; a chain comes on top
+constexpr std::size_t kRecordBytesAbout = 512;  // record and signature; a chain comes on top
 
 wire::Address on_wire(const env::Endpoint& endpoint) { return {endpoint.address, endpoint.port}; }
 env::Endpoint from_wire(const wire::Address& address) { return {address.ip, address.port, 0}; }

@@ -395,16 +395,18 @@ void Node::on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant 
 }
 
 void Node::on_entry(const std::string& path, NodeId writer) {
-  const auto value = state_->replica().read(path);
   if (path.starts_with(trust::kRevocationPath)) revocations_stale_ = true;
-  if (path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix) && value && !value->values.empty()) {
-    // Only its node may write there (StateSync holds to that), so the writer is whom it speaks of.
-    if (auto offers = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*offers);
-    views_stale_ = true;
-  }
   std::vector<WatchId> matching;  // a callback may watch or unwatch
   for (const auto& [id, watcher] : watchers_) {
     if (mesh::matches(watcher.filter, path)) matching.push_back(id);
+  }
+  const bool offers = path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix);
+  if (!offers && matching.empty()) return;  // reading a counter or a set of many writers takes time
+  const auto value = state_->replica().read(path);
+  if (offers && value && !value->values.empty()) {
+    // Only its node may write there (StateSync holds to that), so the writer is whom it speaks of.
+    if (auto told = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*told);
+    views_stale_ = true;
   }
   for (const WatchId id : matching) {
     const auto found = watchers_.find(id);

@@ -442,8 +442,8 @@ void Play::look_at_messages() {
   tell("delivery_p50_ms", latency_.ms(0.5));
   tell("delivery_p99_ms", latency_.ms(0.99));
   tell("delivery_max_ms", latency_.ms(1));
-  tell("duplicates_per_node", share(duplicates, static_cast<double>(reliable_ + writes_acknowledged_) *
-                                                    static_cast<double>(scenario_.nodes)));
+  tell("duplicates_per_node",
+       share(duplicates, static_cast<double>(reliable_ + writes_acknowledged_) * static_cast<double>(scenario_.nodes)));
   tell("delivered_twice", static_cast<double>(delivered_twice_));
   if (delivered_twice_ > 0) broken("{} messages were delivered twice", delivered_twice_);
 }
