@@ -27,6 +27,7 @@ struct SimArguments {
   std::optional<std::uint64_t> random;
   double minutes = 0;
   bool json = false;
+  bool trace = false;
 };
 
 Duration from_seconds(double value) { return Duration(static_cast<std::int64_t>(value * 1e9)); }
@@ -105,6 +106,11 @@ Status simulate(const SimArguments& arguments) {
       std::fflush(stdout);
     };
   }
+  if (arguments.trace) {
+    options.trace = [](Instant at, const std::string& node, const std::string& what) {
+      fmt::print(stderr, "{:>10.3f} {} {}\n", to_seconds(at - Instant{}), node, what);
+    };
+  }
   const auto begun = std::chrono::steady_clock::now();
   SEDGE_TRY(const sim::Report report, sim::play(scenario, options));
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
@@ -143,6 +149,7 @@ void add_sim(Commands& commands) {
       ->check(CLI::Range(0.0, 1e5));
   command->add_option("--report", arguments->picture, "Write pictures of the run to this HTML file");
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
+  command->add_flag("--trace", arguments->trace, "Print what every node sees of members and links, as it happens");
   commands.on(command, [arguments] {
     if (arguments->minutes <= 0) return simulate(*arguments);
     if (!arguments->random) arguments->random = 1;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/bytes.h"
 #include "base/id.h"
@@ -52,6 +53,12 @@ enum class LinkDown : std::uint8_t {
   kProtocol,  // it sent what no honest peer sends
   kParted,    // one link too many, closed on purpose: says nothing about the peer
 };
+
+inline std::string_view reason_name(LinkDown reason) {
+  constexpr std::string_view kNames[] = {"closed",   "timed out", "nobody listens", "replaced",
+                                         "too slow", "revoked",   "protocol",       "one too many"};
+  return kNames[static_cast<std::size_t>(reason)];
+}
 
 // What the other end is told of why we closed: what concerns the link as it is, our verdict on the peer as a goodbye.
 inline LinkDown as_told(LinkDown reason) {

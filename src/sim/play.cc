@@ -42,7 +42,10 @@ class Samples {
 class Play {
  public:
   Play(const Scenario& scenario, const PlayOptions& options)
-      : scenario_(scenario), options_(options), prng_(scenario.seed ^ 0x57025EED), world_(world_options(scenario)) {}
+      : scenario_(scenario),
+        options_(options),
+        prng_(scenario.seed ^ 0x57025EED),
+        world_(world_options(scenario, options)) {}
 
   Result<Report> run();
 
@@ -67,8 +70,9 @@ class Play {
     std::optional<std::size_t> whom;  // none: anybody
   };
 
-  static WorldOptions world_options(const Scenario& scenario) {
+  static WorldOptions world_options(const Scenario& scenario, const PlayOptions& options) {
     WorldOptions world = scenario.world;
+    world.tell = options.trace;
     world.nodes = scenario.nodes;
     world.seed = scenario.seed;
     return world;

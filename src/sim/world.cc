@@ -232,6 +232,10 @@ Status World::boot(std::size_t i) {
     trace_.add(now_);
     trace_.add(static_cast<std::uint64_t>(event.kind));
     trace_.add(event.id.view());
+    if (options_.tell) {
+      options_.tell(now_, hosts_[i]->name,
+                    fmt::format("{} {}: {}", mesh::event_name(event.kind), event.name, event.detail));
+    }
     note_verdict(i, event);
   });
   for (const std::string& bucket : node::Node::buckets()) {
@@ -497,6 +501,7 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
     trace_.add(now_);
     trace_.add(one << 32 | peer);
     Host& host = *hosts_[one];
+    if (options_.tell) options_.tell(now_, host.name, fmt::format("link to {}", hosts_[peer]->name));
     host.node->on_link_up({hosts_[peer]->id, address_of(peer), one == from, hosts_[peer]->chain}, local(host));
   }
   pump(from);
@@ -518,6 +523,10 @@ void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reaso
   if (!host.node) return;
   trace_.add(now_);
   trace_.add(static_cast<std::uint64_t>(reason));
+  if (options_.tell) {
+    options_.tell(now_, host.name,
+                  fmt::format("lost its link to {}: {}", hosts_[peer]->name, env::reason_name(reason)));
+  }
   host.node->on_link_down(hosts_[peer]->id, reason, local(host));
   pump(end);
 }

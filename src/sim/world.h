@@ -58,8 +58,10 @@ struct WorldOptions {
   std::size_t nodes = 5;
   std::uint64_t seed = 1;
   LinkModel link;
-  Duration disk_sync = 3ms;      // a group commit takes between half of it and it
-  MobilityModel mobility;        // from roam() to gather()
+  Duration disk_sync = 3ms;  // a group commit takes between half of it and it
+  MobilityModel mobility;    // from roam() to gather()
+  // What each node sees of the others and of its links, as it happens, for people. Not set: nothing is told.
+  std::function<void(Instant at, const std::string& node, const std::string& what)> tell;
   double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
   bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;  // what nodes offer,
