@@ -101,7 +101,7 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
   wire::SignedBatch signed_batch{.batch = wire::encode(batch)};
   signed_batch.signature = trust::sign(key_, kDomain, signed_batch.batch).bytes;
   ++stats_.sent;
-  pass_on(batch, std::move(signed_batch), options_.self, now, now);
+  pass_on(batch, signed_batch, options_.self, now, now);
   return sequence_;
 }
 
@@ -181,7 +181,7 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   const Instant born = announced == missing_.end() ? now : announced->second.born;
   mark_seen(batch, now);
   signed_batch.hops = static_cast<std::uint8_t>(std::min(signed_batch.hops + 1, kHopsMax));
-  pass_on(batch, std::move(signed_batch), from, born, now);
+  pass_on(batch, signed_batch, from, born, now);
   ++stats_.delivered;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
   return {};
@@ -199,7 +199,8 @@ void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
 std::size_t Broadcast::members() const { return options_.members ? options_.members() : links_.size() + 1; }
 
 // Along the tree, and to the other links by name.
-void Broadcast::pass_on(const wire::Batch& batch, wire::SignedBatch message, NodeId from, Instant born, Instant now) {
+void Broadcast::pass_on(const wire::Batch& batch, const wire::SignedBatch& message, NodeId from, Instant born,
+                        Instant now) {
   Buffer frame = wire::frame(wire::MessageType::kBroadcast, message);
   const auto priority = static_cast<env::Priority>(batch.priority);
   const bool datagram = !batch.reliable && frame.size() <= env::kDatagramBytesMax;

@@ -131,7 +131,7 @@ class Broadcast {
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
-  void pass_on(const wire::Batch& batch, wire::SignedBatch message, NodeId from, Instant born, Instant now);
+  void pass_on(const wire::Batch& batch, const wire::SignedBatch& message, NodeId from, Instant born, Instant now);
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::Batch& batch, Instant now);
   void flush_announcements(Instant now);
