@@ -334,9 +334,9 @@ void Membership::flush_news() {
     for (const auto& [id, news] : news_) {
       const auto found = entries_.find(id);
       if (news.source == neighbour || found == entries_.end()) continue;
-      if (news.chain && options_.of_tree && !options_.of_tree(neighbour)) continue;
       const Entry& entry = found->second;
-      if (news.record) {
+      const bool beside_tree = options_.of_tree && !options_.of_tree(neighbour);
+      if (news.record && !(news.chain && beside_tree)) {
         gossip.records.push_back(entry.proof);
         if (news.chain) gossip.records.back().certificate_chain = to_buffer(directory_.chain_of(id));
         bytes += kRecordBytesAbout + gossip.records.back().certificate_chain.size();

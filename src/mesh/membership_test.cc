@@ -43,7 +43,7 @@ TEST(Membership, fifty_nodes_with_one_seed_come_to_one_view) {
   settle(world);
   EXPECT_TRUE(world.one_view());
   for (const World::Node& node : world.nodes) {
-    EXPECT_GE(node.membership->neighbours().size(), 4u);
+    EXPECT_GE(node.membership->neighbours().size(), 5u);
   }
   EXPECT_EQ(false_deaths(world), 0u);
 }

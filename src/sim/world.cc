@@ -273,7 +273,10 @@ void World::stop(std::size_t i, bool power) {
   host.timer.reset();
   host.records.clear();
   host.committing = false;
-  for (const auto& [peer, link] : host.links) links_[link].from(i).up = false;
+  for (const auto& [peer, link] : host.links) {
+    links_[link].from(i).up = false;
+    links_[link].from(i).blocked.clear();
+  }
   host.links.clear();
   if (!power) return;
   host.machine = false;
