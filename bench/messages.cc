@@ -1,16 +1,19 @@
 // What a message costs between two robots: two processes of this program, each a node of one fleet through the C++
 // library, on loopback. Measured from where a robot's program stands: publish() and the subscriber's callback.
 //
-//   latency      half of a ping-pong's round trip, one message under way at a time. Two clocks need not agree.
+//   latency      half of a ping-pong's round trip, one message under way at a time. Two clocks need not agree. Once
+//   from
+//                callback to callback, once from thread to thread, which is woken for each.
 //   throughput   messages one way, with a window: at most so many are under way that the other process has not
-//                acknowledged. Without one a publisher only fills its link's queue (8 MiB), and a node whose queue is
-//                full drops the link as too slow: that would time our own queue, not delivery. Once from a thread
-//                (each publish() waits for the node's loop) and once from the library's callbacks (it is the loop).
+//                acknowledged. Without one a publisher fills its link's queue (4 MiB) and is refused for a while again
+//                and again: that would time our own queue, not delivery. Once from a thread (publish() puts it into a
+//                queue that the loop empties) and once from the library's callbacks (they are on the loop).
 //   memory       resident set of `sedge up` with no model and nobody to talk to.
 // A message that is lost or comes twice makes the exit status 1; so a figure stands only beside a full count.
 // Rejected: two nodes in one process (no second scheduler, no second socket), and a Unix pipe as a yardstick (it has
 // neither identity nor repair).
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -22,6 +25,7 @@
 #include <functional>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -47,8 +51,10 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kMessageBytes = 64;
 constexpr std::uint64_t kAckEvery = 1024;
-constexpr std::uint64_t kWarmUp = 200;  // pings before the first that counts
-constexpr auto kPatience = 10s;         // without any progress
+constexpr std::uint64_t kWarmUp = 200;               // pings before the first that counts
+constexpr std::uint64_t kRally = ~std::uint64_t{0};  // the run whose pings callbacks send each other
+constexpr std::size_t kBulkBytes = 32'000;
+constexpr auto kPatience = 10s;  // without any progress
 constexpr auto kIdle = 3s;
 
 struct Options {
@@ -121,8 +127,15 @@ Status be_the_peer(const Options& options) {
   const auto acknowledge = [&] {
     (void)fleet.publish("bench/ack", encode({.run = tally.run, .number = tally.came, .total = tally.again}));
   };
+  std::uint64_t bulk = 0;
+  SEDGE_TRY([[maybe_unused]] const auto bulks,
+            own(fleet.subscribe("bench/bulk", [&](const robot::Message&) { ++bulk; })));
+  SEDGE_TRY([[maybe_unused]] const auto ask, own(fleet.subscribe("bench/bulk/ask", [&](const robot::Message&) {
+              (void)fleet.publish("bench/bulk/came", encode({.run = 0, .number = bulk, .total = 0}));
+            })));
+  // Urgent, as some pings are; of the others nothing else is under way.
   SEDGE_TRY([[maybe_unused]] const auto pings, own(fleet.subscribe("bench/ping", [&](const robot::Message& ping) {
-              (void)fleet.publish("bench/pong", ping.payload);
+              (void)fleet.publish("bench/pong", ping.payload, {.urgency = robot::Urgency::kUrgent});
             })));
   SEDGE_TRY([[maybe_unused]] const auto flood, own(fleet.subscribe("bench/flood", [&](const robot::Message& message) {
               tally.count(decode(message.payload));
@@ -140,6 +153,11 @@ struct Latency {
   double p99_us = 0;
 };
 
+struct Urgent {
+  Latency latency;
+  double bulk_mb_per_s = 0;  // beside it
+};
+
 struct Flood {
   double messages_per_s = 0;
   std::uint64_t came = 0;
@@ -153,14 +171,15 @@ class Meter {
   Meter(robot::Fleet& fleet, const Options& options) : fleet_(fleet), options_(options) {}
 
   Status start() {
-    SEDGE_TRY([[maybe_unused]] const auto pongs, own(fleet_.subscribe("bench/pong", [this](const auto& message) {
-                const std::lock_guard lock(mutex_);
-                pong_ = decode(message.payload);
-                pong_at_ = Clock::now();
-                changed_.notify_one();
-              })));
+    SEDGE_TRY([[maybe_unused]] const auto pongs,
+              own(fleet_.subscribe("bench/pong", [this](const auto& message) { on_pong(decode(message.payload)); })));
     SEDGE_TRY([[maybe_unused]] const auto acks,
               own(fleet_.subscribe("bench/ack", [this](const auto& message) { on_ack(decode(message.payload)); })));
+    SEDGE_TRY([[maybe_unused]] const auto bulks, own(fleet_.subscribe("bench/bulk/came", [this](const auto& message) {
+                const std::lock_guard lock(mutex_);
+                bulk_ = decode(message.payload).number;
+                changed_.notify_one();
+              })));
     // Heard by ourselves alone: what publishes from a callback needs a first one.
     SEDGE_TRY([[maybe_unused]] const auto kicks,
               own(fleet_.subscribe("bench/kick", [this](const auto&) { fill_window(); })));
@@ -179,6 +198,50 @@ class Meter {
     }
     std::ranges::sort(half_us);
     return Latency{half_us[half_us.size() / 2], half_us[half_us.size() * 99 / 100]};
+  }
+
+  // Each ping published by the callback that got the pong before: no thread is woken on the way.
+  Result<Latency> ping_pong_in_callbacks(robot::Urgency urgency = robot::Urgency::kNormal) {
+    {
+      const std::lock_guard lock(mutex_);
+      urgency_ = urgency;
+      rallies_us_.clear();
+      rallying_ = true;
+    }
+    SEDGE_CHECK(
+        own(fleet_.publish("bench/ping", encode({.run = kRally, .number = 0, .total = 0}), {.urgency = urgency})));
+    std::unique_lock lock(mutex_);
+    const std::size_t wanted = kWarmUp + options_.rounds;
+    while (rallying_) {
+      const std::size_t before = rallies_us_.size();
+      if (!changed_.wait_for(lock, kPatience, [&] { return !rallying_ || rallies_us_.size() != before; })) {
+        return fail(Code::kDeadlineExceeded, "ping {} of {} was not answered", before, wanted);
+      }
+    }
+    std::vector<double> half_us(rallies_us_.begin() + kWarmUp, rallies_us_.end());
+    std::ranges::sort(half_us);
+    return Latency{half_us[half_us.size() / 2], half_us[half_us.size() * 99 / 100]};
+  }
+
+  // Urgent pings while bulk messages fill the link as fast as it takes them.
+  Result<Urgent> ping_pong_beside_bulk() {
+    SEDGE_TRY(const std::uint64_t before, ask_bulk());
+    std::atomic<bool> over = false;
+    const auto begun = Clock::now();
+    std::thread bulk([&] {
+      const std::string message(kBulkBytes, '.');
+      while (!over) {
+        if (!fleet_.publish("bench/bulk", message, {.urgency = robot::Urgency::kBulk}))
+          std::this_thread::sleep_for(100us);
+      }
+    });
+    const Result<Latency> latency = ping_pong_in_callbacks(robot::Urgency::kUrgent);
+    over = true;
+    bulk.join();
+    const double took = seconds(Clock::now() - begun);
+    if (!latency) return std::unexpected(latency.error());
+    SEDGE_TRY(const std::uint64_t after, ask_bulk());
+    return Urgent{*latency, static_cast<double>(after - before) * kBulkBytes / took / 1e6};
   }
 
   Result<Flood> flood(bool from_callbacks) {
@@ -219,6 +282,41 @@ class Meter {
       return fail(Code::kDeadlineExceeded, "ping {} was not answered", number);
     }
     return pong_at_ - begun;
+  }
+
+  void on_pong(const Words& words) {
+    const std::lock_guard lock(mutex_);
+    if (words.run == kRally) {
+      if (rallying_) rally(words.number);
+      return;
+    }
+    pong_ = words;
+    pong_at_ = Clock::now();
+    changed_.notify_one();
+  }
+
+  void rally(std::uint64_t number) {
+    const auto at = Clock::now();
+    if (number > 0) rallies_us_.push_back(seconds(at - pinged_at_) * 1e6 / 2);
+    rallying_ = rallies_us_.size() < kWarmUp + options_.rounds;
+    if (!rallying_) return changed_.notify_one();
+    pinged_at_ = at;
+    (void)fleet_.publish("bench/ping", encode({.run = kRally, .number = number + 1, .total = 0}),
+                         {.urgency = urgency_});
+  }
+
+  // How many bulk messages the other process has had.
+  Result<std::uint64_t> ask_bulk() {
+    {
+      const std::lock_guard lock(mutex_);
+      bulk_.reset();
+    }
+    SEDGE_CHECK(own(fleet_.publish("bench/bulk/ask", "")));
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, kPatience, [&] { return bulk_.has_value(); })) {
+      return fail(Code::kDeadlineExceeded, "nobody said how much of the bulk came");
+    }
+    return *bulk_;
   }
 
   // A node that is full says so; then it is asked again, for as long as anything may move.
@@ -276,10 +374,15 @@ class Meter {
 
   robot::Fleet& fleet_;
   const Options& options_;
-  std::mutex mutex_;  // of the next six
+  std::mutex mutex_;  // of the next eleven
   std::condition_variable changed_;
   Words pong_;
   Clock::time_point pong_at_;
+  bool rallying_ = false;
+  robot::Urgency urgency_ = robot::Urgency::kNormal;
+  std::optional<std::uint64_t> bulk_;
+  Clock::time_point pinged_at_;
+  std::vector<double> rallies_us_;
   Words acked_;
   Clock::time_point acked_at_;
   Status refused_;
@@ -340,13 +443,18 @@ Result<std::uint64_t> make_fleet(const std::string& sedge, const fs::path& folde
   return *resident;
 }
 
-void report(const Options& options, std::uint64_t idle_kib, const Latency& latency, const Flood& thread,
-            const Flood& callbacks) {
+void report(const Options& options, std::uint64_t idle_kib, const Latency& latency, const Latency& threads,
+            const Urgent& urgent, const Flood& thread, const Flood& callbacks) {
   if (options.json) {
     fmt::print("{}\n", json::write(json::Object{{"message_bytes", kMessageBytes},
                                                 {"rounds", options.rounds},
                                                 {"latency_p50_us", latency.p50_us},
                                                 {"latency_p99_us", latency.p99_us},
+                                                {"thread_latency_p50_us", threads.p50_us},
+                                                {"thread_latency_p99_us", threads.p99_us},
+                                                {"urgent_p50_us", urgent.latency.p50_us},
+                                                {"urgent_p99_us", urgent.latency.p99_us},
+                                                {"bulk_mb_per_s", urgent.bulk_mb_per_s},
                                                 {"messages", options.messages},
                                                 {"window", options.window},
                                                 {"thread_messages_per_s", thread.messages_per_s},
@@ -357,8 +465,12 @@ void report(const Options& options, std::uint64_t idle_kib, const Latency& laten
     return;
   }
   fmt::print("two processes on loopback, reliable messages of {} bytes\n", kMessageBytes);
-  fmt::print("  latency one way        p50 {:7.0f} us   p99 {:7.0f} us   ({} round trips, halved)\n", latency.p50_us,
-             latency.p99_us, options.rounds);
+  for (const auto& [between, each] : {std::pair("callbacks", latency), std::pair("threads  ", threads)}) {
+    fmt::print("  latency between {}  p50 {:6.0f} us   p99 {:6.0f} us   ({} round trips, halved)\n", between,
+               each.p50_us, each.p99_us, options.rounds);
+  }
+  fmt::print("  urgent beside bulk         p50 {:6.0f} us   p99 {:6.0f} us   (bulk: {:.0f} MB/s)\n",
+             urgent.latency.p50_us, urgent.latency.p99_us, urgent.bulk_mb_per_s);
   for (const auto& [from, flood] : {std::pair("a thread   ", thread), std::pair("callbacks  ", callbacks)}) {
     fmt::print("  one way from {}{:9.0f} messages/s       ({} of {} came, {} twice, window {})\n", from,
                flood.messages_per_s, flood.came, options.messages, flood.again, options.window);
@@ -382,10 +494,12 @@ Status measure(const Options& options, const fs::path& folder) {
   Meter meter(fleet, options);
   const Status done = [&]() -> Status {
     SEDGE_CHECK(meter.start());
-    SEDGE_TRY(const Latency latency, meter.ping_pong());
+    SEDGE_TRY(const Latency threads, meter.ping_pong());
+    SEDGE_TRY(const Latency latency, meter.ping_pong_in_callbacks());
     SEDGE_TRY(const Flood thread, meter.flood(false));
     SEDGE_TRY(const Flood callbacks, meter.flood(true));
-    report(options, idle_kib, latency, thread, callbacks);
+    SEDGE_TRY(const Urgent urgent, meter.ping_pong_beside_bulk());
+    report(options, idle_kib, latency, threads, urgent, thread, callbacks);
     return {};
   }();
   (void)fleet.close();  // before what the callbacks remember goes

@@ -77,9 +77,13 @@ struct Message {
   std::string_view origin;  // id of the node that published it
 };
 
+// On every link the more urgent goes first, whatever waits there already.
+enum class Urgency { kUrgent, kNormal, kLow, kBulk, kIdle };
+
 struct Publish {
   bool reliable = true;  // false: may be lost, never waits behind others
   bool retain = false;   // the topic's last value: durable, and given at once to who subscribes later
+  Urgency urgency = Urgency::kNormal;
 };
 
 // One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
@@ -147,8 +151,10 @@ class Fleet {
   std::string address() const;  // where it listens
 
   // Topics are levels joined by '/'; in filters '+' is one level and a final '#' all that follow.
+  // publish() does not wait: what it took leaves at the loop's next turn, a thread's messages of one urgency in their
+  // order. A retained one returns when it is durable.
   // Errors: InvalidArgument; PermissionDenied (publish); ResourceExhausted (publish): a neighbour does not keep up,
-  // nothing was sent, try again a little later. A message is at most 60 KiB.
+  // nothing was taken, try again a little later. A message is at most 60 KiB.
   Status publish(std::string_view topic, std::string_view payload, Publish options = {});
   Result<SubscriptionId> subscribe(std::string_view filter, std::function<void(const Message&)> callback);
   void unsubscribe(SubscriptionId id);

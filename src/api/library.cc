@@ -70,6 +70,12 @@ bool offered(const node::Node& node, std::string_view model) {
   return std::ranges::any_of(node.owner().nodes(), [&](const auto& each) { return offers(each.second, model); });
 }
 
+env::Priority priority_of(Urgency urgency) {
+  static constexpr env::Priority kPriorities[] = {env::Priority::kUrgent, env::Priority::kNormal, env::Priority::kLow,
+                                                  env::Priority::kBulk, env::Priority::kIdle};
+  return kPriorities[static_cast<std::size_t>(urgency)];
+}
+
 std::string_view state_name(mesh::MemberState state) {
   static constexpr std::string_view kNames[] = {"alive", "suspect", "dead", "left"};
   return kNames[static_cast<std::size_t>(state)];
@@ -202,6 +208,13 @@ class Fleet::Impl {
     });
   }
 
+  // From any thread but the loop's.
+  Status publish(std::string_view topic, Bytes payload, const mesh::PublishOptions& options) {
+    const std::lock_guard lock(mutex_);
+    if (!runtime_) return std::unexpected(closed(end_));
+    return told(runtime_->publish(topic, payload, options.reliable, options.priority));
+  }
+
   // write(node.state(), now) gives the ticket.
   template <class Write>
   Status write(Write write) {
@@ -312,19 +325,27 @@ std::string Fleet::address() const { return impl_->address; }
 Status Fleet::close() { return impl_->close(); }
 
 Status Fleet::publish(std::string_view topic, std::string_view payload, Publish options) {
-  return impl_->when_done([topic = std::string(topic), payload = std::string(payload), options](
-                              node::Node& node, Instant now, node::Node::Done done) {
-    node.publish(topic, as_bytes(payload), {.reliable = options.reliable}, options.retain, std::move(done), now);
+  const mesh::PublishOptions as_node{.reliable = options.reliable, .priority = priority_of(options.urgency)};
+  if (!options.retain && !impl_->in_callback()) return impl_->publish(topic, as_bytes(payload), as_node);
+  return impl_->when_done([topic = std::string(topic), payload = std::string(payload), retain = options.retain,
+                           as_node](node::Node& node, Instant now, node::Node::Done done) {
+    node.publish(topic, as_bytes(payload), as_node, retain, std::move(done), now);
   });
 }
 
 Result<SubscriptionId> Fleet::subscribe(std::string_view filter, std::function<void(const Message&)> callback) {
   if (!callback) return std::unexpected(Error{Code::kInvalidArgument, "a subscription needs a callback"});
-  return impl_->on_loop([filter = std::string(filter), callback = shared(std::move(callback))](
-                            node::Node& node, Instant) -> Result<SubscriptionId> {
-    const auto id = node.subscribe(filter, [callback](const mesh::Message& message) {
-      const std::string origin = message.origin.hex();
-      (*callback)({.topic = message.topic, .payload = as_text(message.payload), .origin = origin});
+  // The last publisher's id as text: most messages in a row are of one.
+  struct Hears {
+    std::function<void(const Message&)> callback;
+    NodeId origin;
+    std::string name;
+  };
+  auto hears = std::make_shared<Hears>(std::move(callback), NodeId{}, NodeId{}.hex());
+  return impl_->on_loop([filter = std::string(filter), hears](node::Node& node, Instant) -> Result<SubscriptionId> {
+    const auto id = node.subscribe(filter, [hears](const mesh::Message& message) {
+      if (hears->origin != message.origin) hears->name = (hears->origin = message.origin).hex();
+      hears->callback({.topic = message.topic, .payload = as_text(message.payload), .origin = hears->name});
     });
     if (!id) return std::unexpected(told(id.error()));
     return id->value;

@@ -19,8 +19,7 @@ namespace sedge::env {
 
 inline constexpr std::size_t kFrameBytesMax = 1u << 20;
 inline constexpr std::size_t kDatagramBytesMax = 1100;  // fits the smallest QUIC packet (1200) with its overhead
-// Reliable bytes that may wait on one link; beyond them it is cut as too slow. A node stops taking publications at
-// half of it (Node::on_backlog): what is left is for tasks, state and what it passes on for others.
+// Reliable bytes that may wait on one link; beyond them it is cut as too slow.
 inline constexpr std::size_t kLinkQueueBytesMax = 8u << 20;
 
 // Smaller is more urgent. One QUIC stream each way for each; an urgent frame never waits behind a bulk one.
@@ -35,6 +34,14 @@ enum class Priority : std::uint8_t {
   kIdle = 7
 };
 inline constexpr std::size_t kPriorities = 8;
+
+// Bytes that may wait on a link when a node still takes a publication. The less urgent stop first, so that bulk never
+// takes an urgent message's room. What others are to pass on must find room with them, beside what their other
+// neighbours send (six of them, at relays one behind the other): so of that less may wait.
+constexpr std::size_t publish_backlog_max(Priority priority, bool relayed) {
+  const std::size_t part = priority <= Priority::kUrgent ? 6 : priority <= Priority::kNormal ? 4 : 2;
+  return kLinkQueueBytesMax / 8 * part / (relayed ? 16 : 1);
+}
 
 struct PeerInfo {
   NodeId id;

@@ -15,6 +15,11 @@ constexpr Duration kMissingTime = 5s;       // then it is given up
 constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
 constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
 constexpr int kHopsMax = 100;
+constexpr std::size_t kSlowdownBacklog =
+    env::kLinkQueueBytesMax / 2;              // the other half is for what is under way already
+constexpr Duration kSlowdownTime = 50ms;      // 600 KB at 100 Mbit/s
+constexpr Duration kSlowdownTimeMax = 500ms;  // that a neighbour may ask for at a time
+constexpr Duration kSlowdownInterval = 20ms;  // between two to one neighbour
 
 // How many links beside the tree a node takes, so many hops from the origin. Each closes a circle, which costs
 // about 1.4 copies; one such link for 20 members in all, those nearest to the origin first, stays under a tenth of a
@@ -92,16 +97,12 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
     return fail(Code::kInvalidArgument, "a batch has at most {} bytes, this has {}", kBatchBytesMax, payload.size());
   }
   ++sequence_;
-  const wire::Batch batch{{options_.self, options_.epoch, sequence_},
-                          kind,
-                          reliable,
-                          static_cast<std::uint8_t>(priority),
-                          links_.size() + 1 == members(),
-                          to_buffer(payload)};
-  wire::SignedBatch signed_batch{.batch = wire::encode(batch)};
-  signed_batch.signature = trust::sign(key_, kDomain, signed_batch.batch).bytes;
+  const wire::BatchView batch{{options_.self, options_.epoch, sequence_}, kind,     reliable,
+                              static_cast<std::uint8_t>(priority),        direct(), payload};
+  const Buffer encoded = wire::encode(batch);
+  const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, kDomain, encoded).bytes};
   ++stats_.sent;
-  pass_on(batch, signed_batch, options_.self, now, now);
+  pass_on(batch, message, options_.self, {.frame = {}, .born = now, .priority = priority}, now);
   return sequence_;
 }
 
@@ -157,37 +158,67 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
       tree_.on_position(from, position, now);
       return {};
     }
+    case wire::MessageType::kBroadcastSlowdown: {
+      SEDGE_TRY(const auto slowdown, wire::decode<wire::BroadcastSlowdown>(body));
+      if (!links_.contains(from)) return {};
+      ++stats_.slowdowns;
+      slowed_until_ =
+          std::max(slowed_until_, now + std::clamp(slowdown.retry_after, Duration::zero(), kSlowdownTimeMax));
+      return {};
+    }
     default:
       return fail(Code::kInvalidArgument, "message type {} is not the broadcast's", static_cast<int>(type));
   }
 }
 
 Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
-  SEDGE_TRY(auto signed_batch, wire::decode<wire::SignedBatch>(body));
-  SEDGE_TRY(const auto batch, wire::decode<wire::Batch>(signed_batch.batch));
+  SEDGE_TRY(auto message, wire::decode<wire::SignedBatchView>(body));
+  SEDGE_TRY(const auto batch, wire::decode<wire::BatchView>(message.batch));
   if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
   if (batch.payload.size() > kBatchBytesMax) return fail(Code::kDataLoss, "a batch of {} bytes", batch.payload.size());
   if (seen(batch.id)) return stats_.duplicates += batch.reliable ? 1 : 0, Status{};
   if (directory_.revoked(batch.id.origin)) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
-  const Status verified =
-      directory_.verify(batch.id.origin, kDomain, signed_batch.batch, trust::Signature{signed_batch.signature});
-  if (!verified && verified.error().code == Code::kNotFound && batch.reliable) {
-    note_missing(batch.id, from, now, now);  // its certificate is on the way with the membership's news: ask again
+  const bool from_origin = from == batch.id.origin;
+  if (!from_origin) {
+    const Status good = check(batch, message);
+    if (!good && good.error().code == Code::kNotFound && batch.reliable) {
+      note_missing(batch.id, from, now, now);  // its certificate is on the way with the membership's news: ask again
+    }
+    SEDGE_CHECK(good);
   }
-  SEDGE_CHECK(verified);
+  if (batch.reliable && batch.kind == BatchKind::kPubSub) slow_down(from, now);
   const auto announced = missing_.find(batch.id);
   const Instant born = announced == missing_.end() ? now : announced->second.born;
   mark_seen(batch, now);
-  signed_batch.hops = static_cast<std::uint8_t>(std::min(signed_batch.hops + 1, kHopsMax));
-  pass_on(batch, signed_batch, from, born, now);
   ++stats_.delivered;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
+  if (from_origin && !batch.direct) SEDGE_CHECK(check(batch, message));  // it goes on now, under its signature
+  message.hops = static_cast<std::uint8_t>(std::min(message.hops + 1, kHopsMax));
+  pass_on(batch, message, from,
+          {.frame = {},
+           .born = born,
+           .priority = static_cast<env::Priority>(batch.priority),
+           .checked = !from_origin || !batch.direct},
+          now);
   return {};
 }
 
-void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
+Status Broadcast::check(const wire::BatchView& batch, const wire::SignedBatchView& message) const {
+  return directory_.verify(batch.id.origin, kDomain, message.batch, trust::Signature{message.signature});
+}
+
+bool Broadcast::check(Cached& cached) {
+  if (cached.checked) return true;
+  // It was decoded when it came.
+  const auto message = wire::decode<wire::SignedBatchView>(Bytes(cached.frame).subspan(1));
+  const auto batch = message ? wire::decode<wire::BatchView>(message->batch) : std::unexpected(message.error());
+  cached.checked = batch && check(*batch, *message);
+  return cached.checked;
+}
+
+void Broadcast::mark_seen(const wire::BatchView& batch, Instant now) {
   Window& window = windows_[batch.id.origin];
   window.add(batch.id);
   missing_.erase(batch.id);
@@ -199,13 +230,12 @@ void Broadcast::mark_seen(const wire::Batch& batch, Instant now) {
 std::size_t Broadcast::members() const { return options_.members ? options_.members() : links_.size() + 1; }
 
 // Along the tree, and to the other links by name.
-void Broadcast::pass_on(const wire::Batch& batch, const wire::SignedBatch& message, NodeId from, Instant born,
+void Broadcast::pass_on(const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from, Cached cached,
                         Instant now) {
-  Buffer frame = wire::frame(wire::MessageType::kBroadcast, message);
-  const auto priority = static_cast<env::Priority>(batch.priority);
-  const bool datagram = !batch.reliable && frame.size() <= env::kDatagramBytesMax;
+  cached.frame = wire::frame(wire::MessageType::kBroadcast, message);
+  const bool datagram = !batch.reliable && cached.frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
-  const bool fresh = !batch.reliable || now - born < kFresh;
+  const bool fresh = !batch.reliable || now - cached.born < kFresh;
   const bool direct = batch.direct && batch.id.origin == options_.self;
   std::size_t beside = batch.reliable && !batch.direct ? shortcuts(members(), message.hops) : 0;
   for (auto& [peer, link] : links_) {
@@ -216,13 +246,13 @@ void Broadcast::pass_on(const wire::Batch& batch, const wire::SignedBatch& messa
       --beside;
     }
     if (fresh && carries) {
-      out_.sends.push_back({peer, priority, datagram, frame});
+      out_.sends.push_back({peer, cached.priority, datagram, cached.frame});
     } else if (batch.reliable && link.announce.size() < kAnnounceMax) {
       link.announce.push_back({batch.id, 0});
       next_announce_ = std::min(next_announce_, now + options_.announce_delay);
     }
   }
-  if (batch.reliable) keep(batch.id, {std::move(frame), born, priority}, now);
+  if (batch.reliable) keep(batch.id, std::move(cached), now);
 }
 
 void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
@@ -268,6 +298,10 @@ void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant
   for (std::size_t i = 0; i < std::min(graft.wanted.size(), kGraftMax); ++i) {
     const auto cached = cache_.find(graft.wanted[i]);
     if (cached == cache_.end()) continue;
+    if (!check(cached->second)) {
+      ++stats_.refused;
+      continue;
+    }
     out_.sends.push_back({from, cached->second.priority, false, cached->second.frame});
   }
 }
@@ -277,6 +311,14 @@ void Broadcast::on_timer(Instant now) {
   if (now >= next_ask_) ask_for_missing(now);
   if (now >= next_mark_) persist_marks();
   tree_.on_timer(now);
+}
+
+void Broadcast::slow_down(NodeId neighbour, Instant now) {
+  if (backlog_ <= kSlowdownBacklog && slowed_until_ <= now) return;
+  const auto link = links_.find(neighbour);
+  if (link == links_.end() || now - link->second.slowdown_said < kSlowdownInterval) return;
+  link->second.slowdown_said = now;
+  send(neighbour, wire::MessageType::kBroadcastSlowdown, wire::BroadcastSlowdown{kSlowdownTime});
 }
 
 void Broadcast::flush_announcements(Instant now) {

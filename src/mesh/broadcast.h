@@ -52,6 +52,7 @@ struct BroadcastStats {
   std::uint64_t grafts = 0;      // repairs asked for
   std::uint64_t refused = 0;     // malformed, badly signed, revoked
   std::uint64_t given_up = 0;    // announced but never got
+  std::uint64_t slowdowns = 0;   // asked of us
 };
 
 class Broadcast {
@@ -66,7 +67,7 @@ class Broadcast {
     Duration graft_retry = 250ms;     // then the next announcer is asked
     Duration graft_time = 2s;         // the link carries everything for so long after
     Duration mark_interval = 30s;     // how often changed high-water marks are persisted
-    // A batch of another node, once, verified. kind and origin are its own; never called for our own batches.
+    // A batch of another node, once, and surely its own. kind and origin are its own; never called for our own batches.
     std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
     // Living members, this node included. Not set: just the neighbours.
     std::function<std::size_t()> members;
@@ -88,13 +89,21 @@ class Broadcast {
   void on_link_up(NodeId peer, Instant now);
   void on_link_down(NodeId peer, Instant now);
   void on_member_changed(NodeId id, Instant now) { tree_.on_member_changed(id, now); }
-  // Types kBroadcast to kBroadcastPosition. Errors: DataLoss, Unauthenticated: count it against `from`.
+  // Bytes that wait on our fullest link. Above an eighth of what a link may hold, whoever goes on sending reliable
+  // messages is asked to wait; asked ourselves, we ask on, back to who publishes.
+  void on_backlog(std::size_t bytes) { backlog_ = bytes; }
+  // Until then somebody on the way of our messages has no room for more.
+  Instant slowed_until() const { return slowed_until_; }
+
+  // Types kBroadcast to kBroadcastSlowdown. Errors: DataLoss, Unauthenticated: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
 
   void on_timer(Instant now);
   Instant next_deadline() const;
   void drain(env::Outbox& out);
 
+  // Every member has a link to us: nobody needs to pass our batches on.
+  bool direct() const { return links_.size() + 1 == members(); }
   const BroadcastStats& stats() const { return stats_; }
   const Tree& tree() const { return tree_; }
 
@@ -113,10 +122,12 @@ class Broadcast {
     Buffer frame;
     Instant born{};  // published, as far as is known: by the announcement's age, else when it came
     env::Priority priority = env::Priority::kNormal;
+    bool checked = true;  // its signature was; not yet where its origin itself brought it and nobody asked for it
   };
   struct Link {
     Instant grafted_until{};  // it carries batches whatever the tree says
     std::vector<wire::HeldBatch> announce;
+    Instant slowdown_said{};
   };
   struct Missing {
     std::deque<NodeId> announcers;
@@ -131,9 +142,13 @@ class Broadcast {
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
-  void pass_on(const wire::Batch& batch, const wire::SignedBatch& message, NodeId from, Instant born, Instant now);
+  Status check(const wire::BatchView& batch, const wire::SignedBatchView& message) const;
+  bool check(Cached& cached);
+  void pass_on(const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from, Cached cached,
+               Instant now);
   void keep(const wire::BatchId& id, Cached cached, Instant now);
-  void mark_seen(const wire::Batch& batch, Instant now);
+  void mark_seen(const wire::BatchView& batch, Instant now);
+  void slow_down(NodeId neighbour, Instant now);
   void flush_announcements(Instant now);
   void ask_for_missing(Instant now);
   void persist_marks();
@@ -152,6 +167,8 @@ class Broadcast {
   std::deque<wire::BatchId> cache_order_;
   std::size_t cache_bytes_ = 0;
   std::map<wire::BatchId, Missing> missing_;
+  std::size_t backlog_ = 0;
+  Instant slowed_until_{};
   std::vector<NodeId> unmarked_;  // windows that are not on disk as they are
   Instant next_announce_ = kNever;
   Instant next_ask_ = kNever;

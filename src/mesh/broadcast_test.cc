@@ -116,6 +116,7 @@ struct Pair {
   test::Fleet fleet{3};
   trust::Directory directory = fleet.directory();
   std::size_t delivered = 0;
+  std::size_t members = 3;
   Broadcast sender, receiver;
   Pair()
       : sender(options(0), fleet.nodes[0].keys.secret, directory),
@@ -130,16 +131,23 @@ struct Pair {
     made.self = fleet.nodes[i].id;
     made.epoch = BootEpoch{1};
     made.deliver = [this](BatchKind, NodeId, Bytes, Instant) { ++delivered; };
+    made.members = [this] { return members; };
     return made;
   }
-  Buffer next_frame() {
+  Buffer next_frame(bool direct = false) {
+    members = direct ? 2 : 3;
     EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes("x"), true, env::Priority::kNormal, Instant{}));
     env::Outbox out;
     sender.drain(out);
     return out.sends.at(0).frame;
   }
-  Status receive(const Buffer& frame, Broadcast& by) {
-    return by.on_message(fleet.nodes[0].id, wire::MessageType::kBroadcast, Bytes(frame).subspan(1), Instant{});
+  // From node 2, who passes it on; or from node 0, whose own it is.
+  Status receive(const Buffer& frame, Broadcast& by, std::size_t from = 2) {
+    return by.on_message(fleet.nodes[from].id, wire::MessageType::kBroadcast, Bytes(frame).subspan(1), Instant{});
+  }
+  static Buffer with_bad_signature(Buffer frame) {
+    frame[frame.size() - 2] ^= 1;  // before the last byte, which is `hops`
+    return frame;
   }
 };
 
@@ -151,6 +159,40 @@ TEST(Broadcast, a_forged_batch_is_refused_and_does_not_shadow_the_real_one) {
   EXPECT_FALSE(pair.receive(forged, pair.receiver));
   EXPECT_TRUE(pair.receive(real, pair.receiver));
   EXPECT_EQ(pair.delivered, 1u);
+}
+
+TEST(Broadcast, what_its_origin_itself_brings_is_heard_and_goes_on_only_with_a_good_signature) {
+  Pair pair;
+  pair.receiver.on_link_up(pair.fleet.nodes[2].id, Instant{});
+  env::Outbox out;
+  pair.receiver.drain(out);
+  out = {};
+  EXPECT_FALSE(pair.receive(Pair::with_bad_signature(pair.next_frame()), pair.receiver, 0));
+  EXPECT_EQ(pair.delivered, 1u);  // the link says whose it is
+  pair.receiver.drain(out);
+  EXPECT_TRUE(out.sends.empty());
+  EXPECT_TRUE(pair.receive(pair.next_frame(), pair.receiver, 0));
+  EXPECT_EQ(pair.delivered, 2u);
+  pair.receiver.drain(out);
+  EXPECT_EQ(out.sends.size(), 1u);
+}
+
+TEST(Broadcast, a_direct_batch_is_checked_when_somebody_asks_for_it) {
+  Pair pair;
+  const NodeId asker = pair.fleet.nodes[2].id;
+  pair.receiver.on_link_up(asker, Instant{});
+  const NodeId origin = pair.fleet.nodes[0].id;
+  EXPECT_TRUE(pair.receive(Pair::with_bad_signature(pair.next_frame(true)), pair.receiver, 0));
+  EXPECT_TRUE(pair.receive(pair.next_frame(true), pair.receiver, 0));
+  EXPECT_EQ(pair.delivered, 2u);
+  env::Outbox out;
+  pair.receiver.drain(out);
+  out = {};
+  const wire::BroadcastGraft graft{{{origin, BootEpoch{1}, Sequence{1}}, {origin, BootEpoch{1}, Sequence{2}}}};
+  EXPECT_TRUE(pair.receiver.on_message(asker, wire::MessageType::kBroadcastGraft, wire::encode(graft), Instant{} + 1s));
+  pair.receiver.drain(out);
+  EXPECT_EQ(out.sends.size(), 1u);  // the second
+  EXPECT_EQ(pair.receiver.stats().refused, 1u);
 }
 
 TEST(Broadcast, a_replay_is_not_delivered_even_after_the_receiver_restarted) {

@@ -2,11 +2,15 @@
 // there; routing by interest was rejected: subscriptions would have to be replicated before the
 // first message could flow, and a late subscription would miss messages without anybody knowing.
 //
-// Messages of one class (reliable or not, priority) leave as one signed batch of at most 64 KiB, at most one a
-// millisecond unless it is full: a message on its own leaves at once, one that follows within the millisecond waits for
-// its end and for company. Best-effort batches are kept within one datagram. A publisher needs the grant `pub <topic>`:
-// every receiver checks it. A subscriber needs `sub <topic>`: checked where it lives, for each message. Local
-// subscribers get a message within publish() itself.
+// Messages of one class (reliable or not, priority) leave as one signed batch of at most 64 KiB, at most one an
+// interval unless it is full: a message on its own leaves at once, one that follows within the interval waits for its
+// end and for company. The interval is a millisecond where others pass batches on and check each signature; where all
+// are linked to us it is nothing, and what one turn of the loop published is a batch. Best-effort batches are kept
+// within one datagram. A publisher needs the grant `pub <topic>`: every receiver checks it. A subscriber needs `sub
+// <topic>`: checked where it lives, for each message. Local subscribers get a message within publish() itself.
+//
+// What a topic means here (who may publish and hear it, which filters match) is worked out once and remembered as a
+// route until subscriptions or certificates change: most messages of a batch share their topic.
 //
 // A batch is accepted once, but who publishes may die and another go on: the answer of a task that was asked again, an
 // order given twice. Such a message carries an id, and a node delivers at most one message of a topic and id; it
@@ -23,6 +27,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -39,14 +44,18 @@ namespace sedge::mesh {
 
 inline constexpr std::size_t kPayloadBytesMax = 60u << 10;
 inline constexpr std::size_t kOnceMax = 8192;
+inline constexpr Duration kBatchInterval = 1ms;
 
 struct Message {
-  std::string topic;
-  Bytes payload;  // valid within the callback
+  std::string_view topic;  // both valid within the callback
+  Bytes payload;
   NodeId origin;
 };
 
 using SubscriptionId = Number<struct SubscriptionTag>;
+
+// Whether it may be published at all, grants apart. Errors: InvalidArgument.
+Status check_message(std::string_view topic, Bytes payload);
 
 struct PublishOptions {
   bool reliable = true;
@@ -85,6 +94,9 @@ class PubSub {
   // The payload of a kPubSub batch. Errors: DataLoss: count it against the origin.
   Status on_broadcast(NodeId origin, Bytes payload, Instant now);
 
+  // Least time between two batches of a class.
+  void set_batch_interval(Duration interval) { interval_ = interval; }
+
   void on_timer(Instant now);
   Instant next_deadline() const;
   std::vector<OutgoingBatch> take_outgoing();
@@ -103,14 +115,28 @@ class PubSub {
     friend auto operator<=>(const Class&, const Class&) = default;
   };
   struct Waiting {
-    wire::Publications messages;
-    std::size_t bytes = 0;
+    Buffer messages;  // encoded, one behind the other
+    std::uint64_t count = 0;
     Instant due{};   // of these messages
     Instant sent{};  // the batch before
   };
+  struct Route {
+    Status valid;  // as a topic
+    bool hears = false;
+    std::vector<SubscriptionId> subscriptions;  // that match, ascending
+    std::map<NodeId, bool> may_publish;
+  };
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  using Routes = std::unordered_map<std::string, std::shared_ptr<Route>, TextHash, std::equal_to<>>;
 
+  // Stays whole while callbacks change the subscriptions.
+  std::shared_ptr<Route> route(std::string_view topic);
+  bool may_publish(Route& route, NodeId origin, std::string_view topic) const;
   bool heard_before(std::string_view topic, const std::optional<TaskId>& once);
-  void deliver(const Message& message);
+  void deliver(const Route& route, const Message& message);
   void close(const Class& of, Waiting& waiting, Instant now);
 
   NodeId self_;
@@ -120,6 +146,9 @@ class PubSub {
   std::map<Class, Waiting> waiting_;
   std::vector<OutgoingBatch> outgoing_;
   std::size_t waiting_bytes_ = 0;
+  Duration interval_ = kBatchInterval;
+  Routes routes_;
+  std::uint64_t routes_of_ = 0;  // the directory's generation that they were worked out in
   using Heard = std::pair<TaskId, std::string>;
   std::set<Heard> heard_;
   std::deque<Heard> heard_order_;

@@ -31,8 +31,8 @@ struct Two {
 TEST(PubSub, a_message_reaches_those_whose_filter_matches_here_and_there) {
   Two two;
   std::vector<std::string> here, there;
-  ASSERT_TRUE(two.a.subscribe("robot/+/pose", [&](const Message& m) { here.push_back(m.topic); }));
-  ASSERT_TRUE(two.b.subscribe("robot/#", [&](const Message& m) { there.push_back(m.topic); }));
+  ASSERT_TRUE(two.a.subscribe("robot/+/pose", [&](const Message& m) { here.emplace_back(m.topic); }));
+  ASSERT_TRUE(two.b.subscribe("robot/#", [&](const Message& m) { there.emplace_back(m.topic); }));
   for (const char* topic : {"robot/1/pose", "robot/1/battery", "map"}) {
     ASSERT_TRUE(two.a.publish(topic, as_bytes("x"), {}, Instant{}));
   }
@@ -63,6 +63,36 @@ TEST(PubSub, a_message_on_its_own_leaves_at_once_and_others_a_millisecond_after_
   for (const OutgoingBatch& batch : full) EXPECT_LE(batch.payload.size(), kBatchBytesMax);
 }
 
+TEST(PubSub, without_an_interval_what_one_turn_published_is_a_batch) {
+  Two two;
+  std::size_t there = 0;
+  ASSERT_TRUE(two.b.subscribe("#", [&](const Message&) { ++there; }));
+  two.a.set_batch_interval(Duration::zero());
+  for (int turn = 0; turn < 2; ++turn) {
+    ASSERT_TRUE(two.a.publish("a", as_bytes("x"), {}, Instant{}));
+    ASSERT_TRUE(two.a.publish("b", as_bytes("x"), {}, Instant{}));
+    const auto batches = two.a.take_outgoing();
+    ASSERT_EQ(batches.size(), 1u);
+    EXPECT_TRUE(two.b.on_broadcast(two.fleet.nodes[0].id, batches[0].payload, Instant{}));
+  }
+  EXPECT_EQ(there, 4u);
+  EXPECT_EQ(two.a.next_deadline(), kNever);
+}
+
+TEST(PubSub, a_topic_is_judged_anew_when_subscriptions_change) {
+  Two two;
+  std::vector<int> got;
+  const auto publish = [&] { ASSERT_TRUE(two.a.publish("a/b", as_bytes("x"), {}, Instant{})); };
+  publish();
+  const auto first = two.a.subscribe("a/+", [&](const Message&) { got.push_back(1); });
+  publish();
+  ASSERT_TRUE(two.a.subscribe("#", [&](const Message&) { got.push_back(2); }));
+  publish();
+  two.a.unsubscribe(*first);
+  publish();
+  EXPECT_EQ(got, (std::vector<int>{1, 1, 2, 2}));
+}
+
 TEST(PubSub, best_effort_batches_fit_one_datagram) {
   Two two;
   for (int i = 0; i < 100; ++i)
@@ -89,8 +119,8 @@ TEST(PubSub, without_the_grant_nothing_is_published_or_received) {
 TEST(PubSub, what_is_published_again_with_its_id_is_heard_once_and_only_the_latest_ids_are_known) {
   Two two;
   std::vector<std::string> here, there;
-  ASSERT_TRUE(two.a.subscribe("#", [&](const Message& m) { here.push_back(m.topic); }));
-  ASSERT_TRUE(two.b.subscribe("#", [&](const Message& m) { there.push_back(m.topic); }));
+  ASSERT_TRUE(two.a.subscribe("#", [&](const Message& m) { here.emplace_back(m.topic); }));
+  ASSERT_TRUE(two.b.subscribe("#", [&](const Message& m) { there.emplace_back(m.topic); }));
   const auto publish = [&](PubSub& by, const char* topic, std::uint64_t id) {
     TaskId once;
     for (std::size_t i = 0; i < 8; ++i) once.bytes[i] = static_cast<std::uint8_t>(id >> (8 * i));

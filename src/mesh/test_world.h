@@ -97,7 +97,7 @@ class World {
     node.broadcast = std::make_unique<Broadcast>(tree, node.identity->keys.secret, *node.directory);
     node.pubsub = std::make_unique<PubSub>(options.self, *node.directory);
     (void)node.pubsub->subscribe("#", [&node](const Message& message) {
-      node.got.push_back(message.topic + "=" + std::string(as_text(message.payload)));
+      node.got.push_back(std::string(message.topic) + "=" + std::string(as_text(message.payload)));
     });
     node.membership->start(now_);
     node.broadcast->start(now_);

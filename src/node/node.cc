@@ -331,6 +331,7 @@ void Node::broadcast_gathered(Instant now) {
   for (const Buffer& ops : state_->take_outgoing()) {
     (void)broadcast_->broadcast(mesh::BatchKind::kState, ops, true, env::Priority::kState, now);
   }
+  pubsub_->set_batch_interval(broadcast_->direct() ? Duration::zero() : mesh::kBatchInterval);
   for (const mesh::OutgoingBatch& batch : pubsub_->take_outgoing()) {
     (void)broadcast_->broadcast(mesh::BatchKind::kPubSub, batch.payload, batch.reliable, batch.priority, now);
   }
@@ -543,9 +544,14 @@ void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions o
   now_ = now;
   if (!retain) {
     const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
-    if (options.reliable && waiting > env::kLinkQueueBytesMax / 2) {
+    if (options.reliable && waiting > env::publish_backlog_max(options.priority, !broadcast_->direct())) {
       return done(fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
                        waiting >> 10));
+    }
+    const Duration slowed = broadcast_->slowed_until() - now;
+    if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero()) {
+      return done(fail(Code::kResourceExhausted,
+                       "a node on the way of this node's messages has no room: retry in {} ms", slowed / 1ms + 1));
     }
     return done(pubsub_->publish(topic, payload, options, now));
   }
@@ -562,7 +568,9 @@ Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubS
   const auto as_message = [callback = std::move(callback)](const std::string& path,
                                                            const std::optional<crdt::Value>& value, NodeId writer) {
     if (!value || value->values.empty()) return;
-    callback({.topic = path.substr(kRetainedPrefix.size()), .payload = value->values.front(), .origin = writer});
+    callback({.topic = std::string_view(path).substr(kRetainedPrefix.size()),
+              .payload = value->values.front(),
+              .origin = writer});
   };
   const auto watching = watch(fmt::format("{}{}", kRetainedPrefix, filter), true, as_message);
   if (!watching) {

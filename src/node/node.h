@@ -93,7 +93,10 @@ class Node {
   void set_endpoints(std::vector<env::Endpoint> endpoints, Instant now);  // interfaces came or went
   void on_timer(Instant now);
   // Bytes that wait on the fullest link, said after every drain and whenever some have left.
-  void on_backlog(std::size_t bytes) { backlog_ = bytes; }
+  void on_backlog(std::size_t bytes) {
+    backlog_ = bytes;
+    broadcast_->on_backlog(bytes);
+  }
   Instant next_deadline() const;
   void drain(env::Outbox& out, Instant now);
 

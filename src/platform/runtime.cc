@@ -11,11 +11,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "mesh/pubsub.h"
 #include "node/boot.h"
 #include "platform/beacon_socket.h"
 #include "platform/engine_compute.h"
 #include "platform/file_storage.h"
 #include "platform/home.h"
+#include "platform/publish_queue.h"
 #include "platform/storage_worker.h"
 #include "platform/system.h"
 #include "platform/udp_socket.h"
@@ -26,8 +28,13 @@ namespace sedge::platform {
 namespace asio = boost::asio;
 namespace {
 
-constexpr int kReceiveBatches = 64;  // system calls a turn: at 64 KiB each at most 4 MiB before others have their say
-constexpr int kSendRuns = 256;       // GSO runs a turn, for the same reason
+// What a turn does at most before the next looks around again: what is urgent and came or was published meanwhile waits
+// for one turn. A system call receives up to 64 KiB, and sends as much.
+constexpr int kReceiveBatches = 1;
+constexpr int kSendRuns = 1;
+constexpr std::size_t kPublishBytes = 64u << 10;
+constexpr int kLooks = 8;                     // at the socket, before timers and other handlers are looked at
+constexpr Duration kHeldBackInterval = 2ms;   // after which the node is offered again what it had no room for
 constexpr Duration kInterfacesInterval = 2s;  // how often interfaces that came or went are looked for
 constexpr Duration kLeaveTime = 2s;           // for a graceful end; a peer that does not answer does not hold us longer
 
@@ -47,7 +54,11 @@ std::vector<env::Endpoint> advertised(const env::Endpoint& local) {
 class Runtime::Loop {
  public:
   explicit Loop(RuntimeOptions options)
-      : options_(std::move(options)), timer_(io_), readable_(io_), beacon_readable_(io_) {}
+      : options_(std::move(options)),
+        spin_(std::thread::hardware_concurrency() > 1 ? options_.spin : Duration::zero()),
+        timer_(io_),
+        readable_(io_),
+        beacon_readable_(io_) {}
 
   ~Loop() {
     compute_.reset();  // no more slices
@@ -79,6 +90,7 @@ class Runtime::Loop {
     quic.accept_joins = identity.issuer_key.has_value();
     SEDGE_TRY(endpoint_, quic::Endpoint::create(std::move(quic)));
 
+    grants_ = identity.chain.node.grants;
     SEDGE_TRY(node::NodeOptions options, node_options(identity, epoch));
     node_ = std::make_unique<node::Node>(std::move(options), std::move(identity.key), *directory_, entropy_, *compute_);
     for (const std::string& bucket : node::Node::buckets()) {
@@ -101,16 +113,35 @@ class Runtime::Loop {
     wait_readable();
     if (options_.beacons) open_beacons();
     turn();
-    io_.run();
+    while (!io_.stopped()) {
+      if (io_.poll() > 0) continue;
+      if (!look_for_packets()) io_.run_one();
+    }
     if (failure_) return std::unexpected(*failure_);
     return {};
   }
 
   void call(Call call) {
     asio::post(io_, [this, call = std::move(call)] {
+      take_published(now());
       call(*node_, now());
       turn();
     });
+  }
+
+  Status publish(const QueuedMessage& message) {
+    SEDGE_CHECK(mesh::check_message(message.topic, message.payload));
+    if (!grants_.allows(trust::Verb::kPub, message.topic)) {
+      return fail(Code::kPermissionDenied, "this node's certificate does not grant pub:{}", message.topic);
+    }
+    SEDGE_TRY(const bool tell, published_.push(message));
+    if (tell) {
+      asio::post(io_, [this] {
+        stay_awake(now());
+        turn();
+      });
+    }
+    return {};
   }
 
   void stop() {
@@ -118,6 +149,7 @@ class Runtime::Loop {
       if (leaving_since_) return io_.stop();
       leaving_since_ = now();
       say("leaving the fleet");
+      take_published(now());
       node_->leave(now());
       turn();
       endpoint_->close_all(now());
@@ -128,6 +160,7 @@ class Runtime::Loop {
   void turn() {
     const Instant at = now();
     node_->on_backlog(endpoint_->queued_bytes_max());
+    take_published(at);
     if (node_->next_deadline() <= at) node_->on_timer(at);
     if (endpoint_->next_deadline() <= at) endpoint_->on_timer(at);
     if (next_interfaces_ <= at) look_at_interfaces(at);
@@ -187,6 +220,68 @@ class Runtime::Loop {
     return options;
   }
 
+  // Only where things come thick and fast: what comes by itself costs no waiting for another.
+  void stay_awake(Instant at) {
+    if (at - std::exchange(last_came_, at) <= 2 * spin_) awake_until_ = at + spin_;
+  }
+
+  // Asks the socket itself, for as long as the loop is awake or a few times: then others' handlers have their say.
+  // False: the loop may sleep.
+  bool look_for_packets() {
+    for (int i = 0; i < kLooks; ++i) {
+      const Instant at = now();
+      if (at >= awake_until_) return false;
+      if (published_.told() || receive(at)) return true;
+      std::this_thread::yield();  // whoever is to be answered may need this core
+    }
+    return true;
+  }
+
+  // What lies in the socket, up to a bound, and the turn that it makes. False: there was nothing.
+  bool receive(Instant at) {
+    const bool any = udp_.receive(kReceiveBatches,
+                                  [&](const env::IncomingDatagram& datagram) { endpoint_->on_datagram(datagram, at); });
+    if (udp_.has_errors()) {
+      udp_.read_errors([&](const env::Endpoint& remote) { endpoint_->on_unreachable(remote, at); });
+    } else if (!any) {
+      return false;
+    }
+    if (any) stay_awake(at);
+    turn();
+    return true;
+  }
+
+  // What the program's threads published, up to a bound. What the node refuses for now waits, and fills the queue
+  // behind it.
+  void take_published(Instant at) {
+    std::size_t bytes = 0;
+    held_back_ = false;
+    published_.drain([&](const QueuedMessage& message) {
+      if (bytes > kPublishBytes) return false;
+      bytes += message.payload.size();
+      bool later = false;
+      node_->publish(
+          message.topic, message.payload, {.reliable = message.reliable, .priority = message.priority}, false,
+          [&](const Status& status) {
+            later = !status && status.error().code == Code::kResourceExhausted;
+            if (!status && !later) say(status.error().message);
+          },
+          at);
+      held_back_ |= later;
+      return !later;
+    });
+    if (bytes > kPublishBytes) turn_again();
+  }
+
+  // More to do, but others first.
+  void turn_again() {
+    if (std::exchange(turn_posted_, true)) return;
+    asio::post(io_, [this] {
+      turn_posted_ = false;
+      turn();
+    });
+  }
+
   // A radio that comes back, a cable that is pulled, a new lease: others must learn where to dial us.
   void look_at_interfaces(Instant at) {
     if (!udp_.local().is_unspecified()) {
@@ -223,11 +318,7 @@ class Runtime::Loop {
   void wait_readable() {
     readable_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
       if (error) return;
-      const Instant at = now();
-      udp_.read_errors([&](const env::Endpoint& remote) { endpoint_->on_unreachable(remote, at); });
-      udp_.receive(kReceiveBatches,
-                   [&](const env::IncomingDatagram& datagram) { endpoint_->on_datagram(datagram, at); });
-      turn();
+      (void)receive(now());  // nothing: it came while the loop was looking by itself
       wait_readable();
     });
   }
@@ -327,13 +418,14 @@ class Runtime::Loop {
       }
       return wait_writable();
     }
-    asio::post(io_, [this] { turn(); });  // more to send: others first
+    turn_again();
   }
 
   void arm_timer() {
     const Instant next = std::min({node_->next_deadline(), endpoint_->next_deadline(), next_interfaces_,
-                                   leaving_since_ ? *leaving_since_ + kLeaveTime : kNever});
-    if (next == armed_for_ && armed_) return;
+                                   leaving_since_ ? *leaving_since_ + kLeaveTime : kNever,
+                                   held_back_ ? now() + kHeldBackInterval : kNever});
+    if (armed_ && armed_for_ <= next) return;  // it fires too early, looks again, and spares a system call a packet
     armed_ = next != kNever;
     armed_for_ = next;
     if (!armed_) {
@@ -367,6 +459,11 @@ class Runtime::Loop {
   }
 
   RuntimeOptions options_;
+  const Duration spin_;
+  Instant awake_until_{};
+  Instant last_came_{};
+  PublishQueue published_;
+  trust::Grants grants_;  // this node's, for the checks of publish()
   asio::io_context io_{1};
   asio::steady_timer timer_;
   asio::posix::stream_descriptor readable_;
@@ -389,6 +486,8 @@ class Runtime::Loop {
   std::uint64_t beacons_opened_ = 0;
   bool beacons_refused_ = false;  // and said so
   bool waiting_writable_ = false;
+  bool turn_posted_ = false;
+  bool held_back_ = false;  // published, and refused for now
   bool armed_ = false;
   Instant armed_for_ = kNever;
 };
@@ -404,6 +503,9 @@ Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
 
 Status Runtime::run() { return loop_->run(); }
 void Runtime::post(Call call) { loop_->call(std::move(call)); }
+Status Runtime::publish(std::string_view topic, Bytes payload, bool reliable, env::Priority priority) {
+  return loop_->publish({topic, payload, reliable, priority});
+}
 void Runtime::stop() { loop_->stop(); }
 void Runtime::turn() { loop_->turn(); }
 asio::io_context& Runtime::io() { return loop_->io(); }

@@ -92,6 +92,7 @@ UdpSocket& UdpSocket::operator=(UdpSocket&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(family_, other.family_);
   std::swap(segmentation_, other.segmentation_);
+  std::swap(errors_, other.errors_);
   std::swap(local_, other.local_);
   std::swap(buffer_, other.buffer_);
   return *this;
@@ -159,6 +160,7 @@ UdpSocket::Sent UdpSocket::send(const env::OutgoingDatagrams& datagrams) {
         continue;
       }
       // A pending destination error is reported by the next send, whoever it is for; the error queue tells for whom.
+      errors_ = errors_ || errno != EINTR;
       if (errno == ECONNREFUSED || errno == EINTR) continue;
       ++dropped_;  // no route, interface down: QUIC sees it as loss
     }
@@ -168,6 +170,7 @@ UdpSocket::Sent UdpSocket::send(const env::OutgoingDatagrams& datagrams) {
 }
 
 bool UdpSocket::receive(int batches, const std::function<void(const env::IncomingDatagram&)>& on_datagram) {
+  bool any = false;
   for (int i = 0; i < batches; ++i) {
     SocketAddress from;
     iovec part{buffer_.data(), buffer_.size()};
@@ -181,9 +184,11 @@ bool UdpSocket::receive(int batches, const std::function<void(const env::Incomin
     message.msg_controllen = sizeof control.space;
     const ssize_t got = ::recvmsg(fd_, &message, 0);
     if (got < 0) {
-      if (errno == ECONNREFUSED || errno == EINTR) continue;
-      return false;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+      errors_ = errors_ || errno != EINTR;
+      continue;
     }
+    any = true;
     if ((message.msg_flags & MSG_TRUNC) != 0) continue;
     const ReceivedControl info = read_control(message, local_);
     const auto total = static_cast<std::size_t>(got);
@@ -195,10 +200,11 @@ bool UdpSocket::receive(int batches, const std::function<void(const env::Incomin
                    .payload = Bytes(buffer_.data() + at, std::min(segment, total - at))});
     }
   }
-  return true;
+  return any;
 }
 
 void UdpSocket::read_errors(const std::function<void(const env::Endpoint&)>& on_unreachable) {
+  errors_ = false;
   for (int i = 0; i < 64; ++i) {
     SocketAddress about;
     char byte = 0;

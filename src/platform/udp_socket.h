@@ -33,9 +33,11 @@ class UdpSocket {
   // kBlocked: the kernel's buffer is full; wait until writable and send the same again.
   Sent send(const env::OutgoingDatagrams& datagrams);
 
-  // Reads what is there, at most `batches` system calls; false when nothing is left.
+  // Reads what is there, at most `batches` system calls; false: there was nothing.
   bool receive(int batches, const std::function<void(const env::IncomingDatagram&)>& on_datagram);
 
+  // Whether the network has said so of a remote since read_errors().
+  bool has_errors() const { return errors_; }
   // Remotes that the network says cannot be reached.
   void read_errors(const std::function<void(const env::Endpoint&)>& on_unreachable);
 
@@ -45,6 +47,7 @@ class UdpSocket {
   int fd_ = -1;
   int family_ = 0;
   bool segmentation_ = false;
+  bool errors_ = false;
   env::Endpoint local_;
   std::uint64_t dropped_ = 0;
   std::vector<std::uint8_t> buffer_;

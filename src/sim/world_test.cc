@@ -1,6 +1,8 @@
 #include "sim/world.h"
 
 #include <algorithm>
+#include <array>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -104,6 +106,44 @@ TEST(World, a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) {
   EXPECT_EQ(deaths(world), 0u);
 }
 
+// Each publishes what its own links carry; those in the middle are to pass on twelve times as much.
+TEST(World, relays_slow_down_who_publishes_more_than_they_can_pass_on) {
+  WorldOptions options = small(20, 8);
+  options.link.bytes_per_s = 1e6;
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  std::vector<std::size_t> came(world.size(), 0);
+  for (std::size_t i = 0; i < world.size(); ++i) {
+    world.act(i, [&, i](node::Node& node, Instant) {
+      ASSERT_TRUE(node.subscribe("flood/#", [&, i](const mesh::Message&) { ++came[i]; }));
+    });
+  }
+  constexpr std::size_t kPublishers = 12, kEach = 200;
+  const Buffer payload(10'000, 7);
+  std::array<std::size_t, kPublishers> sent{};
+  std::uint64_t slowdowns = 0;
+  const auto all_sent = [&] { return std::ranges::all_of(sent, [](std::size_t n) { return n == kEach; }); };
+  for (const Instant limit = world.now() + 300s; !all_sent() && world.now() < limit; world.run(10ms)) {
+    for (std::size_t i = 0; i < kPublishers; ++i) {
+      world.act(i, [&](node::Node& node, Instant now) {
+        for (Status last; last && sent[i] < kEach;) {
+          node.publish("flood/" + std::to_string(i), payload, {}, false, [&](const Status& s) { last = s; }, now);
+          if (last) ++sent[i];
+        }
+      });
+    }
+  }
+  EXPECT_TRUE(all_sent());
+  EXPECT_TRUE(world.run_until(
+      [&] { return std::ranges::all_of(came, [](auto n) { return n == kPublishers * kEach; }); }, 120s));
+  for (std::size_t i = 0; i < world.size(); ++i) {
+    world.act(i, [&](node::Node& node, Instant) { slowdowns += node.broadcast().stats().slowdowns; });
+  }
+  EXPECT_GT(slowdowns, 0u);
+  EXPECT_EQ(world.counts().too_slow, 0u);
+  EXPECT_EQ(deaths(world), 0u);
+}
+
 TEST(World, nodes_find_each_other_by_beacons_alone) {
   WorldOptions options = small(5, 2, 0.05);
   options.multicast = true;
@@ -198,7 +238,7 @@ TEST(World, no_message_is_delivered_twice_and_no_reliable_one_is_lost) {
   std::vector<std::map<std::string, int>> got(12);
   for (std::size_t i = 0; i < 12; ++i) {
     world.act(i, [&](node::Node& node, Instant) {
-      EXPECT_TRUE(node.subscribe("t/#", [&got, i](const mesh::Message& m) { ++got[i][m.topic]; }));
+      EXPECT_TRUE(node.subscribe("t/#", [&got, i](const mesh::Message& m) { ++got[i][std::string(m.topic)]; }));
     });
   }
   for (int m = 0; m < 200; ++m) {

@@ -4,13 +4,16 @@
 #pragma once
 
 #include <compare>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/id.h"
+#include "base/time.h"
 #include "wire/codec.h"
 #include "wire/membership_messages.h"
 
@@ -33,14 +36,18 @@ struct BatchId {
   }
 };
 
-struct Batch {
+// Blob: Buffer for what is kept, Bytes (a view) for what is read or written on the spot.
+template <class Blob>
+struct BasicBatch {
   BatchId id;
   BatchKind kind = BatchKind::kPubSub;
   bool reliable = true;       // false: passed on once, as a datagram where it fits, and never repaired
   std::uint8_t priority = 4;  // env::Priority of the frames that carry it
   bool direct = false;        // its origin is linked to every member: nobody passes it on unasked
-  Buffer payload;
-  friend bool operator==(const Batch&, const Batch&) = default;
+  Blob payload;
+  friend bool operator==(const BasicBatch&, const BasicBatch&)
+    requires std::equality_comparable<Blob>
+  = default;
 
   template <class V>
   void fields(V& visit) {
@@ -53,11 +60,17 @@ struct Batch {
   }
 };
 
-struct SignedBatch {
-  Buffer batch;              // an encoded Batch
+using Batch = BasicBatch<Buffer>;
+using BatchView = BasicBatch<Bytes>;
+
+template <class Blob>
+struct BasicSignedBatch {
+  Blob batch;                // an encoded Batch
   RawSignature signature{};  // by its origin, domain "sedge.batch.1"
   std::uint8_t hops = 0;     // of who sends this: 0 its origin. Not signed; it only says how widely to pass it on
-  friend bool operator==(const SignedBatch&, const SignedBatch&) = default;
+  friend bool operator==(const BasicSignedBatch&, const BasicSignedBatch&)
+    requires std::equality_comparable<Blob>
+  = default;
 
   template <class V>
   void fields(V& visit) {
@@ -66,6 +79,8 @@ struct SignedBatch {
     visit("hops", hops);
   }
 };
+using SignedBatch = BasicSignedBatch<Buffer>;
+using SignedBatchView = BasicSignedBatch<Bytes>;
 
 struct HeldBatch {
   BatchId id;
@@ -116,12 +131,25 @@ struct TreePosition {
   }
 };
 
-// The payload of a kPubSub batch.
-struct Publication {
-  std::string topic;
-  Buffer payload;
+// "What you send me waits in my queues: publish nothing reliable for so long, and tell whoever's you pass on."
+struct BroadcastSlowdown {
+  Duration retry_after{};
+  friend bool operator==(const BroadcastSlowdown&, const BroadcastSlowdown&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("retry_after", retry_after);
+  }
+};
+
+template <class Text, class Blob>
+struct BasicPublication {
+  Text topic;
+  Blob payload;
   std::optional<TaskId> once = std::nullopt;  // published again, by whomever, it is not delivered again
-  friend bool operator==(const Publication&, const Publication&) = default;
+  friend bool operator==(const BasicPublication&, const BasicPublication&)
+    requires std::equality_comparable<Blob>
+  = default;
 
   template <class V>
   void fields(V& visit) {
@@ -131,14 +159,23 @@ struct Publication {
   }
 };
 
-struct Publications {
-  std::vector<Publication> messages;
-  friend bool operator==(const Publications&, const Publications&) = default;
+using Publication = BasicPublication<std::string, Buffer>;
+using PublicationView = BasicPublication<std::string_view, Bytes>;
+
+// The payload of a kPubSub batch.
+template <class Message>
+struct BasicPublications {
+  std::vector<Message> messages;
+  friend bool operator==(const BasicPublications&, const BasicPublications&)
+    requires std::equality_comparable<Message>
+  = default;
 
   template <class V>
   void fields(V& visit) {
     visit("messages", messages);
   }
 };
+using Publications = BasicPublications<Publication>;
+using PublicationsView = BasicPublications<PublicationView>;
 
 }  // namespace sedge::wire

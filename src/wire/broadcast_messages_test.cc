@@ -34,6 +34,7 @@ TEST(BroadcastMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(BroadcastHave{some([] { return HeldBatch{any_id(), any()}; })}));
     RC_ASSERT(comes_back(BroadcastGraft{some(any_id)}));
     RC_ASSERT(comes_back(TreePosition{any_id().origin, any(), some(any)}));
+    RC_ASSERT(comes_back(BroadcastSlowdown{Duration(static_cast<std::int64_t>(any()))}));
     RC_ASSERT(comes_back(Publications{some([] {
       Publication made{*rc::gen::arbitrary<std::string>(), any_bytes(), {}};
       if (*rc::gen::arbitrary<bool>()) made.once = TaskId{{*rc::gen::arbitrary<std::uint8_t>()}};
@@ -49,6 +50,7 @@ TEST(BroadcastMessages, any_bytes_are_a_message_or_an_error) {
     (void)decode<BroadcastHave>(bytes);
     (void)decode<BroadcastGraft>(bytes);
     (void)decode<TreePosition>(bytes);
+    (void)decode<BroadcastSlowdown>(bytes);
     (void)decode<Publications>(bytes);
   }));
 }

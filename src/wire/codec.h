@@ -22,7 +22,9 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -43,6 +45,9 @@ concept WireEnum = std::is_enum_v<T> && requires(T value) {
 
 class Encoder {
  public:
+  // What is encoded goes behind `before`.
+  explicit Encoder(Buffer before = {}) : out_(std::move(before)) {}
+
   template <class T>
   void operator()(const char* /*name*/, const T& value) {
     put(value);
@@ -88,11 +93,10 @@ class Encoder {
   void put(const std::array<std::uint8_t, N>& bytes) {
     raw(bytes);
   }
-  void put(const std::string& text) {
-    varint(text.size());
-    raw(as_bytes(text));
-  }
-  void put(const Buffer& bytes) {
+  void put(const std::string& text) { put(as_bytes(text)); }
+  void put(std::string_view text) { put(as_bytes(text)); }
+  void put(const Buffer& bytes) { put(Bytes(bytes)); }
+  void put(Bytes bytes) {
     varint(bytes.size());
     raw(bytes);
   }
@@ -217,6 +221,9 @@ class Decoder {
   }
   void get(std::string& text) { text = as_text(raw(varint())); }
   void get(Buffer& bytes) { bytes = to_buffer(raw(varint())); }
+  // Views of the bytes that are decoded, for what is read on the spot.
+  void get(std::string_view& text) { text = as_text(raw(varint())); }
+  void get(Bytes& bytes) { bytes = raw(varint()); }
   template <class T>
   void get(std::vector<T>& items) {
     const std::uint64_t count = varint();
@@ -245,9 +252,10 @@ class Decoder {
   Error error_;
 };
 
+// `before`: bytes that the message is appended to.
 template <class T>
-Buffer encode(const T& message) {
-  Encoder encoder;
+Buffer encode(const T& message, Buffer before = {}) {
+  Encoder encoder(std::move(before));
   const_cast<T&>(message).fields(encoder);
   return encoder.take();
 }

@@ -24,6 +24,7 @@ enum class MessageType : std::uint8_t {
   kBroadcastHave = 17,  // ids only, lazy
   kBroadcastGraft = 18,
   kBroadcastPosition = 20,  // where in the tree the sender is; 19 was a prune
+  kBroadcastSlowdown = 21,  // the sender's links are full: publish no more for a while
   // state (wire/state_messages.h)
   kStateVector = 32,  // what I have
   kStateOps = 33,     // signed operations
@@ -40,9 +41,7 @@ enum class MessageType : std::uint8_t {
 // type byte, then the message.
 template <class T>
 Buffer frame(MessageType type, const T& message) {
-  Buffer body = encode(message);
-  body.insert(body.begin(), static_cast<std::uint8_t>(type));
-  return body;
+  return encode(message, Buffer{static_cast<std::uint8_t>(type)});
 }
 
 struct Frame {
