@@ -57,7 +57,17 @@ TEST(Json, a_name_that_stands_twice_in_one_object_is_found_however_it_is_spelled
   ASSERT_FALSE(twice);
   EXPECT_EQ(twice.error().message, "x.json: 'a' stands twice, the second at offset 16");
   EXPECT_FALSE(json::check_unique_names(R"([{"q\"": 1, "q\"": 2}])", "x.json"));
+}
+
+TEST(Json, brackets_that_do_not_match_are_no_object) {
+  for (const char* text : {"{]\"", "{]\"a\"", "[{]]\"a\",\"a\"", "{,]\"", "\"", "{\"\\"}) {
+    EXPECT_TRUE(json::check_unique_names(text, "noise")) << text;
+  }
   EXPECT_TRUE(rc::check([](const std::string& text) { (void)json::check_unique_names(text, "noise"); }));
+  EXPECT_TRUE(rc::check([] {  // of the letters that matter
+    const auto text = *rc::gen::container<std::string>(rc::gen::element('{', '}', '[', ']', ',', '"', '\\', 'a'));
+    (void)json::check_unique_names(text, "noise");
+  }));
 }
 
 }  // namespace

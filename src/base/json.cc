@@ -70,7 +70,7 @@ Status check_unique_names(std::string_view text, std::string_view what) {
     if (letter == '{' || letter == '[') open.push_back({letter == '{', {}});
     if ((letter == '}' || letter == ']') && !open.empty()) open.pop_back();
     if (letter == '{' || letter == ',') name_next = !open.empty() && open.back().object;
-    if (letter == '}' || letter == '[') name_next = false;
+    if (letter == '}' || letter == ']' || letter == '[') name_next = false;
     ++at;
   }
   return {};
