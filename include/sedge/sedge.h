@@ -84,6 +84,17 @@ struct Publish {
   bool reliable = true;  // false: may be lost, never waits behind others
   bool retain = false;   // the topic's last value: durable, and given at once to who subscribes later
   Urgency urgency = Urgency::kNormal;
+  std::optional<std::chrono::milliseconds> lifespan = std::nullopt;  // nobody gets it later: an order that is over
+};
+
+// What a subscription tells besides its messages, by callbacks like theirs.
+struct Subscribe {
+  // A topic that was heard is expected again within this, one without wildcards from the start; if it is not, on_late
+  // is called, once a period.
+  std::optional<std::chrono::milliseconds> deadline = std::nullopt;
+  std::function<void(std::string_view topic)> on_late{};
+  // A publisher (its node's id) was heard for the first time, or has died or left the fleet.
+  std::function<void(std::string_view publisher, bool alive)> on_liveliness{};
 };
 
 // One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
@@ -156,8 +167,12 @@ class Fleet {
   // Errors: InvalidArgument; PermissionDenied (publish); ResourceExhausted (publish): a neighbour does not keep up,
   // nothing was taken, try again a little later. A message is at most 60 KiB.
   Status publish(std::string_view topic, std::string_view payload, Publish options = {});
-  Result<SubscriptionId> subscribe(std::string_view filter, std::function<void(const Message&)> callback);
-  void unsubscribe(SubscriptionId id);
+  Result<SubscriptionId> subscribe(std::string_view filter, std::function<void(const Message&)> callback,
+                                   Subscribe options = {});
+  // The publisher's own deadline: on_late says that this node did not publish on the topic in time, once a period.
+  Result<SubscriptionId> promise(std::string_view topic, std::chrono::milliseconds deadline,
+                                 std::function<void(std::string_view topic)> on_late);
+  void unsubscribe(SubscriptionId id);  // or a promise
 
   // Errors: InvalidArgument; PermissionDenied; FailedPrecondition: another kind of entry lives there;
   // OutOfRange: a counter's end; ResourceExhausted: too many writes wait for the disk.

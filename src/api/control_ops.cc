@@ -56,6 +56,13 @@ Result<std::vector<std::string>> text_list(const json::Object& request, std::str
   return texts;
 }
 
+Result<std::optional<Duration>> optional_ms(const json::Object& request, std::string_view key) {
+  if (!request.contains(key) || request.at(key).is_null()) return std::nullopt;
+  SEDGE_TRY(const double ms, json::get_double(request, key));
+  if (!(ms > 0 && ms < 1e9)) return fail(Code::kInvalidArgument, "field '{}' is a time in ms, greater than 0", key);
+  return Duration(static_cast<std::int64_t>(ms * 1e6));
+}
+
 Result<std::optional<TaskId>> optional_id(const json::Object& request, std::string_view key) {
   if (!request.contains(key) || request.at(key).is_null()) return std::nullopt;
   SEDGE_TRY(const std::string text, json::get_string(request, key));
@@ -169,22 +176,39 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   SEDGE_TRY(const bool retain, optional_field(request, "retain", false, json::get_bool));
   SEDGE_TRY(const bool reliable, optional_field(request, "reliable", true, json::get_bool));
   SEDGE_TRY(const auto once, optional_id(request, "once"));
+  SEDGE_TRY(const auto lifespan, optional_ms(request, "lifespan_ms"));
+  SEDGE_TRY(const auto priority, optional_field(request, "priority", std::int64_t{4}, json::get_int));
+  if (priority < 2 || priority > 7) return fail(Code::kInvalidArgument, "'priority' is 2 (urgent) to 7 (idle)");
+  if (retain && lifespan)
+    return fail(Code::kInvalidArgument, "a retained value is there for who comes later: no 'lifespan_ms'");
   if (retain && once) return fail(Code::kInvalidArgument, "a retained value is the topic's last: it has no 'once'");
-  runtime.node().publish(topic, as_bytes(payload), {.reliable = reliable, .once = once}, retain, acknowledge(session),
-                         platform::now());
+  const mesh::PublishOptions options{
+      .reliable = reliable, .priority = static_cast<env::Priority>(priority), .once = once, .lifespan = lifespan};
+  runtime.node().publish(topic, as_bytes(payload), options, retain, acknowledge(session), platform::now());
   return {};
 }
 
 Status op_sub(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
   SEDGE_TRY(const std::string filter, json::get_string(request, "filter"));
+  SEDGE_TRY(const bool liveliness, optional_field(request, "liveliness", false, json::get_bool));
   const std::weak_ptr<ControlSession> weak = session;
-  SEDGE_TRY(const auto subscription, runtime.node().subscribe(filter, [weak](const mesh::Message& message) {
+  SEDGE_TRY(const auto deadline, optional_ms(request, "deadline_ms"));
+  const auto hear = [weak](const mesh::Message& message) {
     const auto open = weak.lock();
     if (!open) return;
     json::Object line{{"topic", message.topic}, {"origin", message.origin.hex()}};
     put_bytes(line, "payload", message.payload);
     open->answer(std::move(line));
-  }));
+  };
+  mesh::SubscribeOptions options{.deadline = deadline};
+  options.on_late = [weak](std::string_view topic) {
+    if (const auto open = weak.lock()) open->answer({{"late", topic}});
+  };
+  options.on_liveliness = [weak](NodeId publisher, bool alive) {
+    if (const auto open = weak.lock()) open->answer({{"publisher", publisher.hex()}, {"alive", alive}});
+  };
+  if (!liveliness) options.on_liveliness = nullptr;
+  SEDGE_TRY(const auto subscription, runtime.node().subscribe(filter, hear, options, platform::now()));
   session->on_close.emplace_back([&runtime, subscription] { runtime.node().unsubscribe(subscription); });
   session->answer({{"subscribed", filter}});
   return {};

@@ -212,7 +212,7 @@ class Fleet::Impl {
   Status publish(std::string_view topic, Bytes payload, const mesh::PublishOptions& options) {
     const std::lock_guard lock(mutex_);
     if (!runtime_) return std::unexpected(closed(end_));
-    return told(runtime_->publish(topic, payload, options.reliable, options.priority));
+    return told(runtime_->publish(topic, payload, options));
   }
 
   // write(node.state(), now) gives the ticket.
@@ -325,7 +325,13 @@ std::string Fleet::address() const { return impl_->address; }
 Status Fleet::close() { return impl_->close(); }
 
 Status Fleet::publish(std::string_view topic, std::string_view payload, Publish options) {
-  const mesh::PublishOptions as_node{.reliable = options.reliable, .priority = priority_of(options.urgency)};
+  if (options.lifespan && (options.retain || options.lifespan->count() <= 0)) {
+    return std::unexpected(Error{Code::kInvalidArgument, "a lifespan lies ahead, and a retained message has none"});
+  }
+  const mesh::PublishOptions as_node{.reliable = options.reliable,
+                                     .priority = priority_of(options.urgency),
+                                     .once = std::nullopt,
+                                     .lifespan = options.lifespan};
   if (!options.retain && !impl_->in_callback()) return impl_->publish(topic, as_bytes(payload), as_node);
   return impl_->when_done([topic = std::string(topic), payload = std::string(payload), retain = options.retain,
                            as_node](node::Node& node, Instant now, node::Node::Done done) {
@@ -333,7 +339,8 @@ Status Fleet::publish(std::string_view topic, std::string_view payload, Publish 
   });
 }
 
-Result<SubscriptionId> Fleet::subscribe(std::string_view filter, std::function<void(const Message&)> callback) {
+Result<SubscriptionId> Fleet::subscribe(std::string_view filter, std::function<void(const Message&)> callback,
+                                        Subscribe options) {
   if (!callback) return std::unexpected(Error{Code::kInvalidArgument, "a subscription needs a callback"});
   // The last publisher's id as text: most messages in a row are of one.
   struct Hears {
@@ -342,11 +349,29 @@ Result<SubscriptionId> Fleet::subscribe(std::string_view filter, std::function<v
     std::string name;
   };
   auto hears = std::make_shared<Hears>(std::move(callback), NodeId{}, NodeId{}.hex());
-  return impl_->on_loop([filter = std::string(filter), hears](node::Node& node, Instant) -> Result<SubscriptionId> {
-    const auto id = node.subscribe(filter, [hears](const mesh::Message& message) {
-      if (hears->origin != message.origin) hears->name = (hears->origin = message.origin).hex();
-      hears->callback({.topic = message.topic, .payload = as_text(message.payload), .origin = hears->name});
-    });
+  const auto on_message = [hears](const mesh::Message& message) {
+    if (hears->origin != message.origin) hears->name = (hears->origin = message.origin).hex();
+    hears->callback({.topic = message.topic, .payload = as_text(message.payload), .origin = hears->name});
+  };
+  mesh::SubscribeOptions wants{.deadline = options.deadline, .on_late = std::move(options.on_late)};
+  if (options.on_liveliness) {
+    wants.on_liveliness = [tell = std::move(options.on_liveliness)](NodeId publisher, bool alive) {
+      tell(publisher.hex(), alive);
+    };
+  }
+  return impl_->on_loop([filter = std::string(filter), on_message, wants = std::move(wants)](
+                            node::Node& node, Instant now) -> Result<SubscriptionId> {
+    const auto id = node.subscribe(filter, on_message, wants, now);
+    if (!id) return std::unexpected(told(id.error()));
+    return id->value;
+  });
+}
+
+Result<SubscriptionId> Fleet::promise(std::string_view topic, std::chrono::milliseconds deadline,
+                                      std::function<void(std::string_view topic)> on_late) {
+  return impl_->on_loop([topic = std::string(topic), deadline, on_late = std::move(on_late)](
+                            node::Node& node, Instant now) -> Result<SubscriptionId> {
+    const auto id = node.promise(topic, deadline, on_late, now);
     if (!id) return std::unexpected(told(id.error()));
     return id->value;
   });

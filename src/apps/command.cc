@@ -32,6 +32,16 @@ int Commands::run() {
 
 bool on_terminal() { return isatty(STDERR_FILENO) == 1; }
 
+double parse_ms(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const std::string unit(end);
+  const double scale = unit == "ms" ? 1 : unit == "s" ? 1000 : 0;
+  return value > 0 && value * scale < 1e9 ? value * scale : 0;
+}
+
+std::string check_ms(const std::string& text) { return parse_ms(text) > 0 ? "" : "write it as 300ms or 2s"; }
+
 std::string default_home() {
   if (const char* home = std::getenv("SEDGE_HOME"); home != nullptr && *home != 0) return home;
   const char* user = std::getenv("HOME");

@@ -40,6 +40,11 @@ class Commands {
 // True when standard error is a terminal: progress is drawn only there.
 bool on_terminal();
 
+// Milliseconds in "300ms", "2s", "1.5s"; 0 when it is none of them. check_ms says so: "" or what a right one looks
+// like.
+double parse_ms(const std::string& text);
+std::string check_ms(const std::string& text);
+
 // $SEDGE_HOME, or ~/.local/share/sedge.
 std::string default_home();
 

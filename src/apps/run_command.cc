@@ -9,18 +9,6 @@
 #include "apps/run_local.h"
 
 namespace sedge::apps {
-namespace {
-
-// "300ms", "2s", "1.5s"; 0 when it is none of them.
-double parse_ms(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  const std::string unit(end);
-  const double scale = unit == "ms" ? 1 : unit == "s" ? 1000 : 0;
-  return value > 0 && value * scale < 1e9 ? value * scale : 0;
-}
-
-}  // namespace
 
 void add_run(Commands& commands) {
   auto* command =
@@ -52,7 +40,7 @@ void add_run(Commands& commands) {
       ->add_option_function<std::string>(
           "--deadline", [options](const std::string& text) { options->deadline_ms = parse_ms(text); },
           "time for the whole answer, such as 300ms or 2s; needs a running node")
-      ->check([](const std::string& text) { return parse_ms(text) > 0 ? "" : "write it as 300ms or 2s"; });
+      ->check(check_ms);
   command->add_option_function<std::string>(
       "--fallback", [options](const std::string& text) { options->fallback = text; },
       "what to answer when the model's comes too late");

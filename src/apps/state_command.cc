@@ -1,9 +1,13 @@
 // sedge set, get, watch, pub, sub: the fleet's state and messages from a shell, through the running node.
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <CLI/App.hpp>
+#include <CLI/Validators.hpp>
 
 #include "apps/command.h"
 #include "apps/control_client.h"
@@ -21,8 +25,14 @@ struct StateOptions {
   bool retain = false;
   std::string once;
   bool best_effort = false;
+  std::string urgency = "normal";
+  double lifespan_ms = 0;  // 0: for ever
+  double deadline_ms = 0;  // 0: none
+  bool liveliness = false;
   bool json = false;
 };
+
+const std::map<std::string, int> kUrgencies = {{"urgent", 2}, {"normal", 4}, {"low", 5}, {"bulk", 6}, {"idle", 7}};
 
 // "north/field = dry", or one value a line for those that hold several.
 void print_entry(const json::Object& line) {
@@ -55,7 +65,13 @@ Status stream(const StateOptions& options, const json::Object& request) {
       std::fflush(stdout);
     } else if (line.contains("path") || line.contains("topic")) {
       print_entry(line);
+    } else if (line.contains("late")) {
+      fmt::print(stderr, "late: nothing on {}\n", std::string_view(line.at("late").get_string()));
+    } else if (line.contains("publisher")) {
+      fmt::print(stderr, "publisher {} {}\n", std::string_view(line.at("publisher").get_string()).substr(0, 8),
+                 line.at("alive").get_bool() ? "is there" : "is gone");
     }
+    if (line.contains("late") || line.contains("publisher")) return true;
     return options.count == 0 || ++seen < options.count;
   });
 }
@@ -107,6 +123,13 @@ void add_pub(Commands& commands) {
   app->add_option("payload", options->value, "the message")->required();
   app->add_flag("--retain", options->retain, "keep it as the topic's last value");
   app->add_flag("--best-effort", options->best_effort, "may be lost; never waits");
+  app->add_option("--urgency", options->urgency, "the more urgent goes first on every link")
+      ->check(CLI::IsMember(kUrgencies))
+      ->capture_default_str();
+  app->add_option_function<std::string>(
+         "--lifespan", [options](const std::string& text) { options->lifespan_ms = parse_ms(text); },
+         "nobody gets it later, such as 500ms or 2s")
+      ->check(check_ms);
   app->add_option("--once", options->once, "an id of 32 hex digits: published again with it, it is not heard again");
   commands.on(app, [options] {
     json::Object request{{"op", "pub"},
@@ -114,7 +137,26 @@ void add_pub(Commands& commands) {
                          {"payload", options->value},
                          {"retain", options->retain},
                          {"reliable", !options->best_effort}};
+    request["priority"] = kUrgencies.at(options->urgency);
+    if (options->lifespan_ms > 0) request["lifespan_ms"] = options->lifespan_ms;
     if (!options->once.empty()) request["once"] = options->once;
+    return stream(*options, request);
+  });
+}
+
+void add_sub(Commands& commands) {
+  auto options = std::make_shared<StateOptions>();
+  CLI::App* app = command(commands, *options, "sub", "Follow messages", "sedge sub 'robot/+/telemetry' --deadline 2s",
+                          "filter", "topic or filter");
+  app->add_option("--count", options->count, "end after this many; 0: never");
+  app->add_option_function<std::string>(
+         "--deadline", [options](const std::string& text) { options->deadline_ms = parse_ms(text); },
+         "say when a topic that was heard is not heard again within this, such as 500ms or 2s")
+      ->check(check_ms);
+  app->add_flag("--liveliness", options->liveliness, "say when a publisher comes or goes");
+  commands.on(app, [options] {
+    json::Object request{{"op", "sub"}, {"filter", options->place}, {"liveliness", options->liveliness}};
+    if (options->deadline_ms > 0) request["deadline_ms"] = options->deadline_ms;
     return stream(*options, request);
   });
 }
@@ -126,7 +168,7 @@ void add_state(Commands& commands) {
   add_reader(commands, "get", "Read entries; + and # choose several", "sedge get 'field/#'", "path", "path or filter");
   add_reader(commands, "watch", "Follow entries as they change", "sedge watch 'field/#'", "filter", "path or filter");
   add_pub(commands);
-  add_reader(commands, "sub", "Follow messages", "sedge sub 'robot/+/telemetry'", "filter", "topic or filter");
+  add_sub(commands);
 }
 
 }  // namespace sedge::apps

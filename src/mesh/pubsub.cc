@@ -69,7 +69,10 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
   ++stats_.published;
   const Class of{options.reliable, options.priority};
   Waiting& waiting = waiting_[of];
-  const wire::PublicationView message{topic, payload, options.once};
+  wire::PublicationView message{topic, payload, options.once};
+  const std::optional<std::uint64_t> fleet_ms = options.lifespan && clock_ ? clock_(now) : std::nullopt;
+  if (fleet_ms)
+    message.expires_ms = *fleet_ms + static_cast<std::uint64_t>(std::max<Duration>(*options.lifespan, 1ms) / 1ms);
   const std::size_t before = waiting.messages.size();
   waiting.messages = wire::encode(message, std::move(waiting.messages));
   waiting_bytes_ += waiting.messages.size() - before;
@@ -80,27 +83,92 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
     waiting.messages = std::move(next);
   }
   if (waiting.count++ == 0) waiting.due = std::max(now, waiting.sent + interval_);
-  if (way->hears) deliver(*way, {topic, payload, self_});
+  if (promises_ > 0) note_published(topic, now);
+  if (way->hears) deliver(*way, {topic, payload, self_}, now);
   return {};
 }
 
-Result<SubscriptionId> PubSub::subscribe(std::string_view filter, Callback callback) {
+Result<SubscriptionId> PubSub::subscribe(std::string_view filter, Callback callback, SubscribeOptions options,
+                                         Instant now) {
   SEDGE_CHECK(check_filter(filter));
+  if (options.deadline && *options.deadline <= Duration::zero()) {
+    return fail(Code::kInvalidArgument, "the deadline of '{}' is a time greater than zero", filter);
+  }
   const SubscriptionId id{++last_id_};
-  subscribers_[id] = {std::string(filter), std::make_shared<const Callback>(std::move(callback))};
+  Subscriber& made = subscribers_[id];
+  made.filter = filter;
+  made.callback = std::make_shared<const Callback>(std::move(callback));
+  if (options.deadline) {
+    made.expectation.emplace(*options.deadline);
+    if (check_topic(filter)) made.expectation->heard(filter, now);
+  }
+  made.options = std::make_shared<const SubscribeOptions>(std::move(options));
   routes_.clear();
   return id;
 }
 
+Result<SubscriptionId> PubSub::promise(std::string_view topic, Duration deadline,
+                                       std::function<void(std::string_view)> on_late, Instant now) {
+  SEDGE_CHECK(check_topic(topic));
+  SEDGE_TRY(const SubscriptionId id,
+            subscribe(topic, [](const Message&) {}, {.deadline = deadline, .on_late = std::move(on_late)}, now));
+  subscribers_[id].promise = true;
+  ++promises_;
+  return id;
+}
+
 void PubSub::unsubscribe(SubscriptionId id) {
-  subscribers_.erase(id);
+  const auto gone = subscribers_.extract(id);
+  if (gone && gone.mapped().promise) --promises_;
   routes_.clear();
 }
 
-Status PubSub::on_broadcast(NodeId origin, Bytes payload, Instant /*now*/) {
+void PubSub::note_heard(SubscriptionId id, std::string_view topic, NodeId origin, Instant now) {
+  const auto found = subscribers_.find(id);
+  if (found == subscribers_.end() || found->second.promise) return;
+  Subscriber& subscriber = found->second;
+  if (subscriber.expectation) subscriber.expectation->heard(topic, now);
+  if (!subscriber.options->on_liveliness || subscriber.publishers.size() >= kPublishersMax) return;
+  const auto options = subscriber.options;  // it may unsubscribe itself
+  if (subscriber.publishers.insert(origin).second) options->on_liveliness(origin, true);
+}
+
+void PubSub::note_published(std::string_view topic, Instant now) {
+  for (auto& [id, subscriber] : subscribers_) {
+    if (subscriber.promise && subscriber.filter == topic) subscriber.expectation->heard(topic, now);
+  }
+}
+
+void PubSub::on_member_gone(NodeId id) {
+  std::vector<std::shared_ptr<const SubscribeOptions>> tell;
+  for (auto& [subscription, subscriber] : subscribers_) {
+    if (subscriber.publishers.erase(id) > 0) tell.push_back(subscriber.options);
+  }
+  for (const auto& options : tell) options->on_liveliness(id, false);
+}
+
+void PubSub::tell_late(Instant now) {
+  std::vector<std::pair<std::shared_ptr<const SubscribeOptions>, std::string>> tell;
+  for (auto& [id, subscriber] : subscribers_) {
+    if (!subscriber.expectation) continue;
+    for (std::string& topic : subscriber.expectation->late(now))
+      tell.emplace_back(subscriber.options, std::move(topic));
+  }
+  stats_.late += tell.size();
+  for (const auto& [options, topic] : tell) {
+    if (options->on_late) options->on_late(topic);
+  }
+}
+
+bool PubSub::expired(const std::optional<std::uint64_t>& expires_ms, Instant now) const {
+  const std::optional<std::uint64_t> fleet_ms = expires_ms && clock_ ? clock_(now) : std::nullopt;
+  return fleet_ms && *fleet_ms > *expires_ms;
+}
+
+Status PubSub::on_broadcast(NodeId origin, Bytes payload, Instant now) {
   SEDGE_TRY(const auto batch, wire::decode<wire::PublicationsView>(payload));
   Status first;
-  for (const auto& [topic, text, once] : batch.messages) {
+  for (const auto& [topic, text, once, expires_ms] : batch.messages) {
     const std::shared_ptr<Route> way = route(topic);
     Status allowed = way->valid;
     if (allowed && !may_publish(*way, origin, topic)) {
@@ -111,7 +179,11 @@ Status PubSub::on_broadcast(NodeId origin, Bytes payload, Instant /*now*/) {
       if (first) first = std::move(allowed);
       continue;
     }
-    if (!heard_before(topic, once) && way->hears) deliver(*way, {topic, text, origin});
+    if (expired(expires_ms, now)) {
+      ++stats_.expired;
+      continue;
+    }
+    if (!heard_before(topic, once) && way->hears) deliver(*way, {topic, text, origin}, now);
   }
   return first;
 }
@@ -133,10 +205,15 @@ bool PubSub::heard_before(std::string_view topic, const std::optional<TaskId>& o
 }
 
 // A callback may change the subscriptions: whoever matched at the start gets the message unless it has gone since.
-void PubSub::deliver(const Route& route, const Message& message) {
+void PubSub::deliver(const Route& route, const Message& message, Instant now) {
   for (const SubscriptionId id : route.subscriptions) {
-    const auto found = subscribers_.find(id);
-    if (found == subscribers_.end()) continue;
+    auto found = subscribers_.find(id);
+    if (found == subscribers_.end() || found->second.promise) continue;
+    if (found->second.expectation || found->second.options->on_liveliness) {
+      note_heard(id, message.topic, message.origin, now);
+      found = subscribers_.find(id);
+      if (found == subscribers_.end()) continue;
+    }
     const std::shared_ptr<const Callback> callback = found->second.callback;
     ++stats_.delivered;
     (*callback)(message);
@@ -156,12 +233,16 @@ void PubSub::on_timer(Instant now) {
   for (auto& [of, waiting] : waiting_) {
     if (waiting.count > 0 && waiting.due <= now) close(of, waiting, now);
   }
+  tell_late(now);
 }
 
 Instant PubSub::next_deadline() const {
   Instant next = kNever;
   for (const auto& [of, waiting] : waiting_) {
     if (waiting.count > 0) next = std::min(next, waiting.due);
+  }
+  for (const auto& [id, subscriber] : subscribers_) {
+    if (subscriber.expectation) next = std::min(next, subscriber.expectation->next_deadline());
   }
   return next;
 }

@@ -36,6 +36,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "env/link.h"
+#include "mesh/expectation.h"
 #include "mesh/topic.h"
 #include "trust/directory.h"
 #include "wire/broadcast_messages.h"
@@ -61,6 +62,17 @@ struct PublishOptions {
   bool reliable = true;
   env::Priority priority = env::Priority::kNormal;
   std::optional<TaskId> once = std::nullopt;
+  std::optional<Duration> lifespan = std::nullopt;  // nobody delivers it later than this
+};
+
+// What a subscriber wants to know besides the messages. The callbacks may do what a message's may.
+struct SubscribeOptions {
+  // Each topic that was heard is expected again within this (a filter without wildcards: from the start); if it is not,
+  // on_late is called, once a period.
+  std::optional<Duration> deadline = std::nullopt;
+  std::function<void(std::string_view topic)> on_late{};
+  // A node that published what this subscription hears was heard for the first time, or has died or left.
+  std::function<void(NodeId publisher, bool alive)> on_liveliness{};
 };
 
 // What to hand to Broadcast::broadcast(BatchKind::kPubSub, ...).
@@ -75,6 +87,8 @@ struct PubSubStats {
   std::uint64_t delivered = 0;  // to local subscribers
   std::uint64_t refused = 0;    // no grant, or malformed
   std::uint64_t repeated = 0;   // known by their id
+  std::uint64_t expired = 0;    // came after their lifespan
+  std::uint64_t late = 0;       // topics that missed a deadline, here or of a promise
 };
 
 class PubSub {
@@ -88,8 +102,20 @@ class PubSub {
   Status publish(std::string_view topic, Bytes payload, PublishOptions options, Instant now);
 
   // Errors: InvalidArgument. The callback may subscribe, unsubscribe and publish.
-  Result<SubscriptionId> subscribe(std::string_view filter, Callback callback);
-  void unsubscribe(SubscriptionId id);
+  Result<SubscriptionId> subscribe(std::string_view filter, Callback callback, SubscribeOptions options = {},
+                                   Instant now = {});
+  // The publisher's side of a deadline: on_late says that we ourselves did not publish on the topic in time.
+  Result<SubscriptionId> promise(std::string_view topic, Duration deadline,
+                                 std::function<void(std::string_view topic)> on_late, Instant now);
+  void unsubscribe(SubscriptionId id);  // or a promise
+  // A message of `id` that came another way, as a retained one does.
+  void note_heard(SubscriptionId id, std::string_view topic, NodeId origin, Instant now);
+  void note_published(std::string_view topic, Instant now);  // by us, another way
+  // It died, left or was revoked.
+  void on_member_gone(NodeId id);
+
+  // The fleet clock in ms, or nothing while it is not settled: then nothing expires.
+  void set_clock(std::function<std::optional<std::uint64_t>(Instant now)> clock) { clock_ = std::move(clock); }
 
   // The payload of a kPubSub batch. Errors: DataLoss: count it against the origin.
   Status on_broadcast(NodeId origin, Bytes payload, Instant now);
@@ -108,6 +134,10 @@ class PubSub {
   struct Subscriber {
     std::string filter;
     std::shared_ptr<const Callback> callback;  // shared: it may unsubscribe itself while it runs
+    bool promise = false;                      // heard is what we publish, and nothing else
+    std::optional<Expectation> expectation;
+    std::shared_ptr<const SubscribeOptions> options;
+    std::set<NodeId> publishers;  // heard alive, where somebody wants to know
   };
   struct Class {  // one batch is one of these
     bool reliable = true;
@@ -136,13 +166,17 @@ class PubSub {
   std::shared_ptr<Route> route(std::string_view topic);
   bool may_publish(Route& route, NodeId origin, std::string_view topic) const;
   bool heard_before(std::string_view topic, const std::optional<TaskId>& once);
-  void deliver(const Route& route, const Message& message);
+  bool expired(const std::optional<std::uint64_t>& expires_ms, Instant now) const;
+  void deliver(const Route& route, const Message& message, Instant now);
+  void tell_late(Instant now);
   void close(const Class& of, Waiting& waiting, Instant now);
 
   NodeId self_;
   const trust::Directory& directory_;
   std::uint64_t last_id_ = 0;
   std::map<SubscriptionId, Subscriber> subscribers_;
+  std::size_t promises_ = 0;  // of them
+  std::function<std::optional<std::uint64_t>(Instant)> clock_;
   std::map<Class, Waiting> waiting_;
   std::vector<OutgoingBatch> outgoing_;
   std::size_t waiting_bytes_ = 0;

@@ -156,6 +156,84 @@ TEST(PubSub, a_callback_may_unsubscribe_itself_and_publish) {
   EXPECT_EQ(got, 1u);
 }
 
+TEST(PubSub, a_message_past_its_lifespan_is_dropped_by_a_settled_clock_only) {
+  Two two;
+  std::vector<std::string> got;
+  ASSERT_TRUE(two.b.subscribe("#", [&](const Message& m) { got.emplace_back(m.topic); }));
+  const auto ms = [](Instant now) { return static_cast<std::uint64_t>(now.time_since_epoch() / 1ms); };
+  two.a.set_clock([&](Instant now) { return std::optional(ms(now)); });
+  two.a.set_batch_interval(Duration::zero());
+  bool settled = true;
+  two.b.set_clock([&](Instant now) { return settled ? std::optional(ms(now)) : std::nullopt; });
+  const Instant begin = Instant{} + 1s;
+  PublishOptions brief;
+  brief.lifespan = 100ms;
+  const auto carry_at = [&](const char* topic, Instant arrival) {
+    ASSERT_TRUE(two.a.publish(topic, as_bytes("x"), brief, begin));
+    for (const auto& batch : two.a.take_outgoing()) {
+      EXPECT_TRUE(two.b.on_broadcast(two.fleet.nodes[0].id, batch.payload, arrival));
+    }
+  };
+  carry_at("fresh", begin + 100ms);
+  carry_at("stale", begin + 101ms);
+  settled = false;
+  carry_at("who knows", begin + 1s);
+  EXPECT_EQ(got, (std::vector<std::string>{"fresh", "who knows"}));
+  EXPECT_EQ(two.b.stats().expired, 1u);
+}
+
+TEST(PubSub, silence_is_told_to_who_expects_and_to_who_promised) {
+  Two two;
+  std::vector<std::string> late;
+  const auto tell = [&](const char* whose) {
+    return [&late, whose](std::string_view topic) { late.push_back(std::string(whose) + ": " + std::string(topic)); };
+  };
+  const Instant begin = Instant{} + 1s;
+  const auto nothing = [](const Message&) {};
+  ASSERT_TRUE(two.b.subscribe("robot/+", nothing, {.deadline = 200ms, .on_late = tell("any")}, begin));
+  ASSERT_TRUE(two.b.subscribe("robot/7", nothing, {.deadline = 300ms, .on_late = tell("seven")}, begin));
+  const auto promise = two.a.promise("robot/8", 100ms, tell("promise"), begin);
+  ASSERT_TRUE(promise);
+  EXPECT_EQ(two.b.next_deadline(), begin + 300ms);  // of robot/+ nothing was heard yet
+  EXPECT_EQ(two.a.next_deadline(), begin + 100ms);
+  ASSERT_TRUE(two.a.publish("robot/8", as_bytes("x"), {}, begin + 90ms));
+  two.carry(begin + 100ms);
+  two.a.on_timer(begin + 189ms);
+  two.b.on_timer(begin + 299ms);
+  EXPECT_EQ(late, std::vector<std::string>{});
+  two.a.on_timer(begin + 190ms);
+  two.b.on_timer(begin + 300ms);
+  EXPECT_EQ(late, (std::vector<std::string>{"promise: robot/8", "any: robot/8", "seven: robot/7"}));
+  two.a.unsubscribe(*promise);
+  EXPECT_EQ(two.a.next_deadline(), kNever);
+  EXPECT_FALSE(two.b.subscribe("a", nothing, {.deadline = Duration::zero()}, begin));
+  EXPECT_FALSE(two.a.promise("a/+", 100ms, tell("x"), begin));
+}
+
+TEST(PubSub, a_publisher_is_told_when_it_is_first_heard_and_when_it_is_gone) {
+  Two two;
+  std::vector<std::pair<NodeId, bool>> seen;
+  SubscriptionId id;
+  SubscribeOptions options;
+  options.on_liveliness = [&](NodeId publisher, bool alive) {
+    seen.emplace_back(publisher, alive);
+    if (seen.size() == 3) two.b.unsubscribe(id);
+  };
+  std::size_t got = 0;
+  id = two.b.subscribe("#", [&](const Message&) { ++got; }, options, Instant{}).value();
+  const NodeId a = two.fleet.nodes[0].id;
+  for (int i = 1; i <= 2; ++i) {
+    ASSERT_TRUE(two.a.publish("t", as_bytes("x"), {}, Instant{} + i * 10ms));
+    two.carry(Instant{} + i * 10ms + 1ms);
+  }
+  two.b.on_member_gone(a);
+  two.b.on_member_gone(a);
+  ASSERT_TRUE(two.a.publish("t", as_bytes("x"), {}, Instant{} + 50ms));
+  two.carry(Instant{} + 51ms);
+  EXPECT_EQ(seen, (std::vector<std::pair<NodeId, bool>>{{a, true}, {a, false}, {a, true}}));
+  EXPECT_EQ(got, 2u);  // it unsubscribed itself before the third
+}
+
 TEST(PubSub, wrong_names_and_sizes_are_refused) {
   Two two;
   EXPECT_FALSE(two.a.publish("a/+", {}, {}, Instant{}));

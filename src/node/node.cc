@@ -92,6 +92,10 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   broadcast.round_trip = [this](NodeId peer) { return membership_->rtt(peer); };
   broadcast_ = std::make_unique<mesh::Broadcast>(std::move(broadcast), key_, directory_);
   pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_);
+  pubsub_->set_clock([this](Instant now) -> std::optional<std::uint64_t> {
+    if (!state_->clock_settled(now)) return std::nullopt;
+    return state_->fleet_ms(now);
+  });
 
   mesh::StateSync::Options state;
   state.self = id_;
@@ -365,6 +369,7 @@ void Node::on_event(const mesh::MemberEvent& event, Instant now) {
     case Kind::kLeft:
       loads_.erase(event.id);
       lose(event.id, now);
+      if (event.kind != Kind::kRestarted) pubsub_->on_member_gone(event.id);
       break;
     case Kind::kUp:
     case Kind::kUpdated:
@@ -559,18 +564,21 @@ void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions o
   if (!directory_.allows(id_, trust::Verb::kPub, topic)) {
     return done(fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic));
   }
+  pubsub_->note_published(topic, now);
   when_durable(state_->set(fmt::format("{}{}", kRetainedPrefix, topic), to_buffer(payload), now), std::move(done));
 }
 
-Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubSub::Callback callback) {
-  SEDGE_TRY(const mesh::SubscriptionId id, pubsub_->subscribe(filter, callback));
+Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubSub::Callback callback,
+                                             mesh::SubscribeOptions options, Instant now) {
+  now_ = now;
+  SEDGE_TRY(const mesh::SubscriptionId id, pubsub_->subscribe(filter, callback, std::move(options), now));
   // A retained topic's messages travel as its entry, live ones too: one way, one order, nothing twice.
-  const auto as_message = [callback = std::move(callback)](const std::string& path,
-                                                           const std::optional<crdt::Value>& value, NodeId writer) {
+  const auto as_message = [this, id, callback = std::move(callback)](
+                              const std::string& path, const std::optional<crdt::Value>& value, NodeId writer) {
     if (!value || value->values.empty()) return;
-    callback({.topic = std::string_view(path).substr(kRetainedPrefix.size()),
-              .payload = value->values.front(),
-              .origin = writer});
+    const std::string_view topic = std::string_view(path).substr(kRetainedPrefix.size());
+    pubsub_->note_heard(id, topic, writer, now_);
+    callback({.topic = topic, .payload = value->values.front(), .origin = writer});
   };
   const auto watching = watch(fmt::format("{}{}", kRetainedPrefix, filter), true, as_message);
   if (!watching) {
@@ -579,6 +587,12 @@ Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubS
   }
   retained_watches_.emplace(id, *watching);
   return id;
+}
+
+Result<mesh::SubscriptionId> Node::promise(std::string_view topic, Duration deadline,
+                                           std::function<void(std::string_view topic)> on_late, Instant now) {
+  now_ = now;
+  return pubsub_->promise(topic, deadline, std::move(on_late), now);
 }
 
 void Node::unsubscribe(mesh::SubscriptionId id) {

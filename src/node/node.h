@@ -105,6 +105,7 @@ class Node {
   const mesh::StateSync& state() const { return *state_; }
   const mesh::Membership& membership() const { return *membership_; }
   const mesh::Broadcast& broadcast() const { return *broadcast_; }
+  const mesh::PubSub& pubsub() const { return *pubsub_; }
   const TaskOwner& owner() const { return owner_; }
   const NodeStats& stats() const { return stats_; }
   const NodeOptions& options() const { return options_; }
@@ -132,7 +133,10 @@ class Node {
   void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
                Instant now);
   // Retained values that match come first, then live messages.
-  Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback);
+  Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback,
+                                         mesh::SubscribeOptions options, Instant now);
+  Result<mesh::SubscriptionId> promise(std::string_view topic, Duration deadline,
+                                       std::function<void(std::string_view topic)> on_late, Instant now);
   void unsubscribe(mesh::SubscriptionId id);
 
   // Draws a task id when the request has none. The callbacks run on the node's thread, the result exactly once.

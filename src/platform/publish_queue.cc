@@ -12,6 +12,7 @@ constexpr std::size_t kRoomKept = 1u << 20;  // of an emptied lane; the rest of 
 struct Header {  // then the topic, then the payload
   std::uint32_t topic_bytes = 0;
   std::uint32_t payload_bytes = 0;
+  Instant until{};
 };
 
 std::size_t lane_of(const QueuedMessage& message) {
@@ -22,7 +23,7 @@ std::size_t lane_of(const QueuedMessage& message) {
 
 Result<bool> PublishQueue::push(const QueuedMessage& message) {
   const Header header{static_cast<std::uint32_t>(message.topic.size()),
-                      static_cast<std::uint32_t>(message.payload.size())};
+                      static_cast<std::uint32_t>(message.payload.size()), message.until};
   const std::size_t bytes = sizeof header + header.topic_bytes + header.payload_bytes;
   const std::lock_guard lock(mutex_);
   Lane& lane = lanes_[lane_of(message)];
@@ -79,6 +80,7 @@ void PublishQueue::hand_over(std::size_t index, const std::function<bool(const Q
     const Bytes rest = Bytes(lane.taken).subspan(lane.at + sizeof header);
     message.topic = as_text(rest.first(header.topic_bytes));
     message.payload = rest.subspan(header.topic_bytes, header.payload_bytes);
+    message.until = header.until;
     if (!take(message)) return;
     lane.at += sizeof header + header.topic_bytes + header.payload_bytes;
   }

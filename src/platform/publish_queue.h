@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "env/link.h"
 
 namespace sedge::platform {
@@ -25,6 +26,7 @@ struct QueuedMessage {
   Bytes payload;
   bool reliable = true;
   env::Priority priority = env::Priority::kNormal;
+  Instant until = kNever;  // then it is worth nothing any more
 };
 
 class PublishQueue {

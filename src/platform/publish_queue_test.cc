@@ -27,7 +27,8 @@ TEST(PublishQueue, hands_over_in_order_and_the_urgent_first) {
   EXPECT_TRUE(queue.push({"a", as_bytes("1")}).value());   // the loop must be told
   EXPECT_FALSE(queue.push({"a", as_bytes("2")}).value());  // it was
   EXPECT_FALSE(queue.push({"b", as_bytes(""), false, Priority::kUrgent}).value());
-  EXPECT_EQ(drain_all(queue), (std::vector<std::string>{"b=", "a=1", "a=2"}));
+  ASSERT_TRUE(queue.push({"c", as_bytes("3"), true, Priority::kIdle, Instant{} + 7s}));
+  EXPECT_EQ(drain_all(queue), (std::vector<std::string>{"b=", "a=1", "a=2", "c=3"}));
   EXPECT_EQ(queue.bytes(), 0u);
   EXPECT_TRUE(queue.push({"a", as_bytes("3")}).value());
 }
@@ -53,7 +54,7 @@ TEST(PublishQueue, a_full_lane_refuses_and_leaves_the_others_open) {
   const std::string large(60'000, 'x');
   std::size_t taken = 0;
   while (queue.push({"t", as_bytes(large)})) ++taken;
-  EXPECT_EQ(taken, PublishQueue::kLaneBytesMax / 60'009);
+  EXPECT_EQ(taken, PublishQueue::kLaneBytesMax / 60'017);
   EXPECT_EQ(queue.push({"t", as_bytes(large)}).error().code, Code::kResourceExhausted);
   EXPECT_TRUE(queue.push({"t", as_bytes(large), true, Priority::kUrgent}));
   queue.drain([](const QueuedMessage&) { return false; });  // a link is full: nothing leaves, nothing more fits

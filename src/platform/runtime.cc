@@ -259,9 +259,12 @@ class Runtime::Loop {
     published_.drain([&](const QueuedMessage& message) {
       if (bytes > kPublishBytes) return false;
       bytes += message.payload.size();
+      if (message.until <= at) return true;  // it waited for too long
+      mesh::PublishOptions options{.reliable = message.reliable, .priority = message.priority};
+      if (message.until != kNever) options.lifespan = message.until - at;
       bool later = false;
       node_->publish(
-          message.topic, message.payload, {.reliable = message.reliable, .priority = message.priority}, false,
+          message.topic, message.payload, options, false,
           [&](const Status& status) {
             later = !status && status.error().code == Code::kResourceExhausted;
             if (!status && !later) say(status.error().message);
@@ -503,8 +506,9 @@ Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
 
 Status Runtime::run() { return loop_->run(); }
 void Runtime::post(Call call) { loop_->call(std::move(call)); }
-Status Runtime::publish(std::string_view topic, Bytes payload, bool reliable, env::Priority priority) {
-  return loop_->publish({topic, payload, reliable, priority});
+Status Runtime::publish(std::string_view topic, Bytes payload, const mesh::PublishOptions& options) {
+  return loop_->publish(
+      {topic, payload, options.reliable, options.priority, options.lifespan ? now() + *options.lifespan : kNever});
 }
 void Runtime::stop() { loop_->stop(); }
 void Runtime::turn() { loop_->turn(); }

@@ -71,7 +71,7 @@ class Runtime {
   // From any thread: publishes without waiting for the loop. What was published before a post() is so before its call
   // runs. Errors: InvalidArgument, PermissionDenied; ResourceExhausted: a neighbour does not keep up, and too much
   // waits here already; nothing was taken, try again a little later.
-  Status publish(std::string_view topic, Bytes payload, bool reliable, env::Priority priority);
+  Status publish(std::string_view topic, Bytes payload, const mesh::PublishOptions& options);
 
   // From any thread or a signal handler's continuation: leave gracefully, then end run(). A second call ends it at
   // once.

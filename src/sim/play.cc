@@ -186,8 +186,8 @@ Status Play::boot(std::size_t i) {
     if (excuse.whom == i && excuse.to == kNever) excuse.to = world_.now() + kReturnTime;
   }
   Status subscribed;
-  world_.act(i, [&](node::Node& node, Instant) {
-    const auto id = node.subscribe("sim/#", [this, i](const mesh::Message& message) { hear(i, message); });
+  world_.act(i, [&](node::Node& node, Instant now) {
+    const auto id = node.subscribe("sim/#", [this, i](const mesh::Message& message) { hear(i, message); }, {}, now);
     if (!id) subscribed = std::unexpected(id.error());
   });
   return subscribed;

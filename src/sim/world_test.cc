@@ -81,7 +81,7 @@ TEST(World, a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) {
   std::vector<std::size_t> came(4, 0);
   for (std::size_t i = 1; i < 4; ++i) {
     world.act(i, [&](node::Node& node, Instant) {
-      ASSERT_TRUE(node.subscribe("flood", [&, i](const mesh::Message&) { ++came[i]; }));
+      ASSERT_TRUE(node.subscribe("flood", [&, i](const mesh::Message&) { ++came[i]; }, {}, world.now()));
     });
   }
   const Buffer payload(1000, 7);
@@ -114,8 +114,8 @@ TEST(World, relays_slow_down_who_publishes_more_than_they_can_pass_on) {
   ASSERT_TRUE(settle(world));
   std::vector<std::size_t> came(world.size(), 0);
   for (std::size_t i = 0; i < world.size(); ++i) {
-    world.act(i, [&, i](node::Node& node, Instant) {
-      ASSERT_TRUE(node.subscribe("flood/#", [&, i](const mesh::Message&) { ++came[i]; }));
+    world.act(i, [&, i](node::Node& node, Instant now) {
+      ASSERT_TRUE(node.subscribe("flood/#", [&, i](const mesh::Message&) { ++came[i]; }, {}, now));
     });
   }
   constexpr std::size_t kPublishers = 12, kEach = 200;
@@ -142,6 +142,42 @@ TEST(World, relays_slow_down_who_publishes_more_than_they_can_pass_on) {
   EXPECT_GT(slowdowns, 0u);
   EXPECT_EQ(world.counts().too_slow, 0u);
   EXPECT_EQ(deaths(world), 0u);
+}
+
+TEST(World, a_message_is_not_heard_after_its_lifespan_and_a_dead_publisher_is_told) {
+  World world(small(6, 12));
+  ASSERT_TRUE(settle(world));
+  world.run(10s);  // the clocks agree
+  std::vector<std::string> got, late;
+  std::vector<std::pair<NodeId, bool>> seen;
+  world.act(1, [&](node::Node& node, Instant now) {
+    mesh::SubscribeOptions options{.deadline = 2s};
+    options.on_late = [&](std::string_view topic) { late.emplace_back(topic); };
+    options.on_liveliness = [&](NodeId publisher, bool alive) { seen.emplace_back(publisher, alive); };
+    const auto hear = [&](const mesh::Message& message) { got.emplace_back(as_text(message.payload)); };
+    ASSERT_TRUE(node.subscribe("orders/+", hear, options, now));
+  });
+  const auto publish = [&](const char* text) {
+    world.act(0, [&](node::Node& node, Instant now) {
+      mesh::PublishOptions options;
+      options.lifespan = 500ms;
+      node.publish("orders/1", as_bytes(text), options, false, [](const Status& status) { EXPECT_TRUE(status); }, now);
+    });
+  };
+  publish("in time");
+  world.run(1s);
+  EXPECT_EQ(got, std::vector<std::string>{"in time"});
+  EXPECT_TRUE(late.empty());
+  world.stall(1, 1s);  // what comes meanwhile is read when the process goes on
+  publish("too late");
+  world.run(3s);
+  EXPECT_EQ(got, std::vector<std::string>{"in time"});
+  EXPECT_FALSE(late.empty());
+  const NodeId publisher = world.id(0);
+  EXPECT_EQ(seen, (std::vector<std::pair<NodeId, bool>>{{publisher, true}}));
+  world.kill(0);
+  world.run(5s);
+  EXPECT_EQ(seen.back(), std::pair(publisher, false));
 }
 
 TEST(World, nodes_find_each_other_by_beacons_alone) {
@@ -237,8 +273,9 @@ TEST(World, no_message_is_delivered_twice_and_no_reliable_one_is_lost) {
   ASSERT_TRUE(settle(world));
   std::vector<std::map<std::string, int>> got(12);
   for (std::size_t i = 0; i < 12; ++i) {
-    world.act(i, [&](node::Node& node, Instant) {
-      EXPECT_TRUE(node.subscribe("t/#", [&got, i](const mesh::Message& m) { ++got[i][std::string(m.topic)]; }));
+    world.act(i, [&](node::Node& node, Instant now) {
+      const auto count = [&got, i](const mesh::Message& m) { ++got[i][std::string(m.topic)]; };
+      EXPECT_TRUE(node.subscribe("t/#", count, {}, now));
     });
   }
   for (int m = 0; m < 200; ++m) {
@@ -335,8 +372,8 @@ TEST(World, a_task_reaches_a_node_without_a_link_and_its_answer_is_published_onc
   }
   ASSERT_GE(owners.size(), 2u);
   std::size_t heard = 0;
-  world.act(5, [&](node::Node& node, Instant) {
-    ASSERT_TRUE(node.subscribe("answers", [&](const mesh::Message&) { ++heard; }));
+  world.act(5, [&](node::Node& node, Instant now) {
+    ASSERT_TRUE(node.subscribe("answers", [&](const mesh::Message&) { ++heard; }, {}, now));
   });
   for (std::size_t time = 0; time < 2; ++time) {
     std::optional<node::TaskResult> result;

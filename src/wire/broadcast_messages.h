@@ -147,6 +147,7 @@ struct BasicPublication {
   Text topic;
   Blob payload;
   std::optional<TaskId> once = std::nullopt;  // published again, by whomever, it is not delivered again
+  std::optional<std::uint64_t> expires_ms = std::nullopt;  // of the fleet clock; after it nobody delivers it
   friend bool operator==(const BasicPublication&, const BasicPublication&)
     requires std::equality_comparable<Blob>
   = default;
@@ -156,6 +157,7 @@ struct BasicPublication {
     visit("topic", topic);
     visit("payload", payload);
     visit("once", once);
+    visit("expires_ms", expires_ms);
   }
 };
 

@@ -36,7 +36,8 @@ TEST(BroadcastMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(TreePosition{any_id().origin, any(), some(any)}));
     RC_ASSERT(comes_back(BroadcastSlowdown{Duration(static_cast<std::int64_t>(any()))}));
     RC_ASSERT(comes_back(Publications{some([] {
-      Publication made{*rc::gen::arbitrary<std::string>(), any_bytes(), {}};
+      Publication made{*rc::gen::arbitrary<std::string>(), any_bytes(), {}, {}};
+      if (*rc::gen::arbitrary<bool>()) made.expires_ms = any();
       if (*rc::gen::arbitrary<bool>()) made.once = TaskId{{*rc::gen::arbitrary<std::uint8_t>()}};
       return made;
     })}));
