@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -159,6 +160,9 @@ class Connection : private PeerCheck {
 
   // The packet that ended it, to be sent once and again when the peer goes on talking.
   const Buffer& close_packet() const { return close_packet_; }
+  // A packet came after the end: whether to say goodbye again. Rarer each time (RFC 9000 §10.2.1): what came may be the
+  // peer's own goodbye, and two ends that answer each other's would go on for as long as both remember.
+  bool repeats_goodbye() { return !close_packet_.empty() && std::has_single_bit(++heard_after_end_); }
   bool ended() const { return ended_; }
 
   // Marks of the endpoint's queues.
@@ -233,6 +237,7 @@ class Connection : private PeerCheck {
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;
   Buffer close_packet_;
+  std::uint64_t heard_after_end_ = 0;
 };
 
 }  // namespace sedge::quic

@@ -122,8 +122,8 @@ void Endpoint::Core::on_datagram(const env::IncomingDatagram& datagram, Instant 
   const auto entry = shared_.router.find(to_cid({ids.dcid, ids.dcidlen}));
   if (entry != shared_.router.end()) {
     Connection& c = *entry->second;
-    if (c.ended()) {  // the peer has not heard our goodbye yet; one for each of its packets cannot amplify
-      if (!c.close_packet().empty()) raw(c.remote(), c.local(), c.close_packet());
+    if (c.ended()) {  // the peer may not have heard our goodbye yet
+      if (c.repeats_goodbye()) raw(c.remote(), c.local(), c.close_packet());
       return;
     }
     c.read(datagram, now);

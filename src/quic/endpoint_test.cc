@@ -270,6 +270,19 @@ TEST(Endpoint, closing_lets_queued_frames_leave_and_says_goodbye) {
   EXPECT_EQ(w.b->endpoint->connections(), 0u);
 }
 
+// Each goodbye met an end that had gone already, which answered it with its own, for as long as both remembered.
+TEST(Endpoint, two_goodbyes_do_not_answer_each_other_again_and_again) {
+  World w;
+  ASSERT_TRUE(w.link());
+  w.net.run(1s);
+  const std::uint64_t before = w.net.packets;
+  w.a->endpoint->close_all(w.net.now);
+  w.b->endpoint->close_all(w.net.now);
+  w.net.run(3s);
+  EXPECT_TRUE(w.a->endpoint->closed() && w.b->endpoint->closed());
+  EXPECT_LE(w.net.packets - before, 8u);
+}
+
 TEST(Endpoint, the_same_seed_gives_the_same_packet_sizes_at_the_same_times) {
   const auto trace = [](std::uint64_t seed) {
     World w(seed, {.latency = 5ms, .jitter = 3ms, .loss = 0.1});
