@@ -89,9 +89,12 @@ add_test(NAME whole.robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/robot_test.sh
   $<TARGET_FILE:sedge> $<TARGET_FILE:example-robot>)
 set_tests_properties(whole.robot PROPERTIES LABELS whole TIMEOUT 120 SKIP_RETURN_CODE 77)
 
-# Messages between two processes, through the library; `./dev bench messages` builds and runs it.
-add_executable(sedge-bench EXCLUDE_FROM_ALL bench/messages.cc demo/process.cc)
+# Messages between two processes: through the library, and through other systems. `./dev bench messages` and
+# `./dev bench peers` build and run them.
+add_library(sedge_bench_measure STATIC EXCLUDE_FROM_ALL bench/measure.cc demo/process.cc)
+target_include_directories(sedge_bench_measure PUBLIC bench demo)
+target_link_libraries(sedge_bench_measure PUBLIC sedge_base CLI11::CLI11 Threads::Threads)
+add_executable(sedge-bench EXCLUDE_FROM_ALL bench/messages.cc)
 set_target_properties(sedge-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-target_include_directories(sedge-bench PRIVATE demo)
-target_link_libraries(sedge-bench PRIVATE sedge::sedge sedge_base CLI11::CLI11 Threads::Threads)
+target_link_libraries(sedge-bench PRIVATE sedge_bench_measure sedge::sedge)
 add_dependencies(sedge-bench sedge)
