@@ -230,7 +230,7 @@ def print_table(rows, left_out, options):
     ours = next((row for row in rows if row["peer"] == "Sedge"), None)
 
     def times(row, name):
-        return f"{row[name] / ours[name]:.2f}" if ours and ours[name] else ""
+        return f"{row[name] / ours[name]:.2g}" if ours and ours[name] else ""
 
     def rate(value):
         return f"{value:,.0f}" if value else "not all came"
