@@ -26,12 +26,13 @@ std::size_t footprint(const Op& op) {
          op.replaces.size() * sizeof(Dot);
 }
 
-// A signature's first half is as good as a hash of the write: it differs for any other write, key or dot.
+// A signature's second half is as good as a hash of the write: it differs for any other write, key or dot. (The first
+// half is the signer's random point, which one who equivocates can use twice.)
 Digest contribution(const Op& op) {
   Digest out{};
   for (std::size_t word = 0; word < out.size(); ++word) {
     std::uint64_t state = 0;
-    std::memcpy(&state, op.signature.bytes.data() + 8 * word, 8);
+    std::memcpy(&state, op.signature.bytes.data() + 32 + 8 * word, 8);
     state ^= op.dot.epoch.value * 0x9E3779B97F4A7C15ULL + op.dot.sequence.value;
     out[word] = splitmix64(state);
   }

@@ -12,20 +12,14 @@ using crdt::Dot;
 using crdt::Op;
 
 constexpr std::size_t kRangesAnswered = 4096;      // 24 bytes each on the wire: under 100 KB of a frame
-constexpr std::size_t kDotsListed = 16'384;        // a request with as many ranges stays under 400 KB
 constexpr std::size_t kRowsBytesMax = 768u << 10;  // of a frame of 1 MiB; rows left out cost being sent twice
 constexpr std::size_t kPassedMax = 65'536;  // refused in one pull, 40 bytes each; then the neighbour loses its turn
 constexpr int kDryPulls = 2;                // until vectors are given up on
-
-Dot last_dot() {
-  Dot dot;
-  dot.origin.bytes.fill(0xff);
-  dot.epoch.value = dot.sequence.value = ~std::uint64_t{0};
-  return dot;
-}
-
-Dot from_wire(const wire::StateDot& dot) { return {dot.origin, dot.epoch, dot.sequence}; }
-wire::StateDot to_wire(const Dot& dot) { return {dot.origin, dot.epoch, dot.sequence}; }
+// A session that taught nothing: a side refuses what the other holds, or writes were on their way. The next one waits.
+constexpr Duration kSessionPauseMin = 2s;
+constexpr Duration kSessionPauseMax = 16s;
+constexpr int kSessionTurns = 16;            // messages that a neighbour may have a session last for; it needs 7
+constexpr std::uint64_t kSessionAgain = 64;  // one that brought so many writes was cut short by its bounds
 
 // Ops of one answer, until it is full.
 struct Chunk {
@@ -36,7 +30,7 @@ struct Chunk {
   bool add(const Op& op) {
     Buffer encoded = crdt::encode_op(op);
     if (!message.ops.empty() && bytes + encoded.size() > bytes_max) {
-      message.more = true;
+      message.part = wire::OpsPart::kMore;
       return false;
     }
     bytes += encoded.size();
@@ -62,10 +56,10 @@ Status StateSync::on_message(NodeId from, wire::MessageType type, Bytes body, In
       SEDGE_TRY(const auto message, wire::decode<wire::StateOps>(body));
       return on_ops(from, message);
     }
-    case wire::MessageType::kStateRequest: {
-      SEDGE_TRY(const auto message, wire::decode<wire::StateRequest>(body));
-      return on_request(from, message);
-    }
+    case wire::MessageType::kStateSketch:
+    case wire::MessageType::kStateRanges:
+    case wire::MessageType::kStateWant:
+      return on_session(from, type, body);
     default:
       return fail(Code::kInvalidArgument, "message type {} is not about state", static_cast<int>(type));
   }
@@ -83,6 +77,7 @@ void StateSync::on_link_down(NodeId peer, Instant now) {
   std::erase(peers_, peer);
   std::erase(wanted_, peer);
   dry_.erase(peer);
+  reconciler_.forget(peer);
   clock_.forget(peer);
   if (pull_ && pull_->peer == peer) pull_.reset();
   next_pull();
@@ -99,6 +94,7 @@ void StateSync::on_timer(Instant now) {
   now_ = now;
   flush_ = flush_ || now >= lazy_due_;
   if (pull_ && now >= pull_->until) {
+    if (pull_->session) note_dry(pull_->peer, true);
     pull_.reset();
     next_pull();
   }
@@ -115,7 +111,11 @@ void StateSync::on_round() {
   const auto jitter = static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(2 * quarter) + 1));
   round_due_ = now_ + options_.round + Duration(jitter - quarter);
   release_quarantine();
+  reconciler_.on_round(now_);
   if (!peers_.empty()) send_brief(peers_[prng_.below(peers_.size())]);
+  if (++rounds_ % kSpotCheckRounds != 0 || peers_.empty()) return;
+  ++stats_.spot_checks;
+  open_session(peers_[rounds_ / kSpotCheckRounds % peers_.size()], 1);
 }
 
 void StateSync::send_brief(NodeId peer) {
@@ -156,15 +156,17 @@ void StateSync::next_pull() {
   pull_->peer = wanted_.front();
   wanted_.erase(wanted_.begin());
   const auto dry = dry_.find(pull_->peer);
-  pull_->listing = dry != dry_.end() && dry->second >= kDryPulls;
+  pull_->session = dry != dry_.end() && dry->second.pulls >= kDryPulls && now_ >= dry->second.session_from;
   ask();
 }
 
 void StateSync::ask() {
   pull_->until = now_ + options_.pull_timeout;
-  if (pull_->listing) {
-    ++stats_.requests;
-    ask_with_living();
+  pull_->merged = stats_.of(Verdict::kMerged);
+  pull_->turns = 0;
+  if (pull_->session) {
+    ++stats_.sessions;
+    open_session(pull_->peer, crdt::kSketchSteps[0]);
   } else {
     ++stats_.pulls;
     ask_with_vector();
@@ -186,32 +188,21 @@ void StateSync::ask_with_vector() {
   sends_.push_back({pull_->peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateVector, vector)});
 }
 
-// Lists what lives here from where the last request ended, as far as one message carries it.
-void StateSync::ask_with_living() {
-  DotSet dots;
-  pull_->listed_last = last_dot();
-  std::size_t listed = 0;
-  const auto& living = replica_.living();
-  for (auto at = living.lower_bound(listed_upto_); at != living.end(); ++at) {
-    dots[{at->first.origin, at->first.epoch}].add(at->first.sequence.value, at->first.sequence.value);
-    if (++listed < kDotsListed) continue;
-    pull_->listed_last = at->first;
-    break;
-  }
-  for (const Dot& dot : pull_->passed) dots[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
-  const wire::StateRequest request{to_wire(listed_upto_), to_wire(pull_->listed_last), dots_to_wire(dots)};
-  sends_.push_back({pull_->peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateRequest, request)});
-}
-
 Status StateSync::on_ops(NodeId from, const wire::StateOps& message) {
-  Pull* const pull = pull_ && pull_->peer == from ? &*pull_ : nullptr;
+  const bool of_session = message.part >= wire::OpsPart::kSessionLast;
+  // Ops of a session that the peer opened are no answer to ours.
+  Pull* const pull = pull_ && pull_->peer == from && pull_->session == of_session ? &*pull_ : nullptr;
   const std::size_t passed = pull ? pull->passed.size() : 0;
   const std::uint64_t merged = stats_.of(Verdict::kMerged);
   const Status taken = take_ops(message, pull);
   if (!pull) return taken;
+  if (pull->session) {
+    if (message.part == wire::OpsPart::kSessionLast) finish_pull(message.digest);
+    return taken;
+  }
   bool progress = stats_.of(Verdict::kMerged) > merged || pull->passed.size() > passed;
   for (const wire::StateCover& range : message.covers) progress |= cover(range, pull->passed);
-  if (message.more && progress && taken && pull->passed.size() < kPassedMax) {
+  if (message.part == wire::OpsPart::kMore && progress && taken && pull->passed.size() < kPassedMax) {
     ask();
   } else {
     finish_pull(message.digest);
@@ -236,16 +227,29 @@ bool StateSync::cover(const wire::StateCover& range, const std::set<Dot>& except
   return news;
 }
 
-void StateSync::finish_pull(const wire::StateDigest& theirs) {
-  const Pull pull = std::move(*pull_);
-  pull_.reset();
-  if (pull.listing) listed_upto_ = pull.listed_last == last_dot() ? Dot{} : pull.listed_last;
-  if (theirs == wire_digest() || pull.news) {
+void StateSync::finish_pull(const std::optional<wire::StateDigest>& theirs) {
+  Pull& pull = *pull_;
+  const bool equal = theirs == wire_digest();
+  const bool cut_short = pull.session && stats_.of(Verdict::kMerged) - pull.merged >= kSessionAgain;
+  if (!equal && cut_short && pull.passed.size() < kPassedMax) return ask();
+  if (equal || pull.news) {
     dry_.erase(pull.peer);
   } else {
-    dry_[pull.peer] = pull.listing ? 1 : dry_[pull.peer] + 1;
+    note_dry(pull.peer, pull.session);
   }
+  pull_.reset();
   next_pull();
+}
+
+void StateSync::note_dry(NodeId peer, bool session) {
+  Dry& dry = dry_[peer];
+  if (!session) {
+    ++dry.pulls;
+    return;
+  }
+  dry.pulls = 1;
+  dry.pause = std::clamp(2 * dry.pause, kSessionPauseMin, kSessionPauseMax);
+  dry.session_from = now_ + dry.pause;
 }
 
 // ---- answering ------------------------------------------------------------------------------------------------------
@@ -266,24 +270,11 @@ void StateSync::answer_pull(NodeId peer, const crdt::VersionVector& theirs) {
     if (done >= range.first.value) {
       chunk.message.covers.push_back({range.origin, range.epoch, {range.first, {done}}});
     }
-    if (chunk.message.more) break;
+    if (chunk.message.part == wire::OpsPart::kMore) break;
   }
-  chunk.message.more |= missing.size() == kRangesAnswered;
+  if (missing.size() == kRangesAnswered) chunk.message.part = wire::OpsPart::kMore;
   for (const auto& [origin, row] : theirs.rows()) chunk.origins.erase(origin);
   answer(peer, std::move(chunk.message), chunk.origins);
-}
-
-Status StateSync::on_request(NodeId from, const wire::StateRequest& message) {
-  SEDGE_TRY(const DotSet theirs, dots_from_wire(message.living));
-  const Dot last = from_wire(message.last);
-  Chunk chunk{options_.chunk_bytes};
-  const auto& living = replica_.living();
-  for (auto at = living.lower_bound(from_wire(message.first)); at != living.end() && at->first <= last; ++at) {
-    if (!contains(theirs, at->first) && !chunk.add(at->second)) break;
-  }
-  for (const auto& [of, set] : theirs) chunk.origins.erase(of.first);
-  answer(from, std::move(chunk.message), chunk.origins);
-  return {};
 }
 
 void StateSync::answer(NodeId peer, wire::StateOps message, const std::set<NodeId>& new_origins) {
@@ -294,6 +285,44 @@ void StateSync::answer(NodeId peer, wire::StateOps message, const std::set<NodeI
   message.digest = wire_digest();
   stats_.ops_sent += message.ops.size();
   sends_.push_back({peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateOps, message)});
+}
+
+// ---- sessions -------------------------------------------------------------------------------------------------------
+
+void StateSync::open_session(NodeId peer, std::size_t symbols) {
+  const wire::StateSketch sketch = reconciler_.open(peer, symbols, now_);
+  sends_.push_back({peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateSketch, sketch)});
+}
+
+Status StateSync::on_session(NodeId from, wire::MessageType type, Bytes body) {
+  if (!linked(from)) return {};
+  SEDGE_TRY(const crdt::SessionAnswer found, reconciler_.on_message(from, type, body, now_));
+  answer_session(from, found);
+  if (!pull_ || pull_->peer != from || !pull_->session) return {};
+  if (++pull_->turns <= kSessionTurns) pull_->until = now_ + options_.pull_timeout;
+  if (type != wire::MessageType::kStateRanges || found.asks()) return {};
+  // Ranges that we could settle alone: nothing more comes.
+  finish_pull(found.send.empty() ? std::optional(wire_digest()) : std::nullopt);
+  return {};
+}
+
+// Ops come last: what comes before them must be known to whoever holds the session open.
+void StateSync::answer_session(NodeId peer, const crdt::SessionAnswer& found) {
+  const auto send = [&](wire::MessageType type, const auto& message) {
+    if (message) sends_.push_back({peer, env::Priority::kState, false, wire::frame(type, *message)});
+  };
+  send(wire::MessageType::kStateSketch, found.sketch);
+  send(wire::MessageType::kStateRanges, found.ranges);
+  send(wire::MessageType::kStateWant, found.want);
+  const bool goes_on = found.sketch || found.ranges || (found.want && found.want->symbols > 0);
+  if (found.send.empty() && goes_on) return;
+  Chunk chunk{options_.chunk_bytes};
+  for (const Dot& dot : found.send) {
+    const auto at = replica_.living().find(dot);  // it may have been replaced since the set was made
+    if (at != replica_.living().end() && !chunk.add(at->second)) break;
+  }
+  chunk.message.part = goes_on ? wire::OpsPart::kSessionGoesOn : wire::OpsPart::kSessionLast;
+  answer(peer, std::move(chunk.message), {});
 }
 
 }  // namespace sedge::mesh

@@ -48,22 +48,4 @@ Result<crdt::VersionVector> vector_from_wire(const std::vector<wire::StateRow>& 
   return vector;
 }
 
-Result<DotSet> dots_from_wire(const std::vector<wire::StateRow>& rows) {
-  DotSet dots;
-  for (const wire::StateRow& row : rows) {
-    SEDGE_TRY(crdt::VersionVector::Row known, from_wire(row));
-    for (auto& [epoch, set] : known.epochs) dots[{row.origin, epoch}] = std::move(set);
-  }
-  return dots;
-}
-
-std::vector<wire::StateRow> dots_to_wire(const DotSet& dots) {
-  std::vector<wire::StateRow> rows;
-  for (const auto& [of, set] : dots) {
-    if (rows.empty() || rows.back().origin != of.first) rows.push_back({of.first, {}, {}});
-    rows.back().epochs.push_back(epoch_to_wire(of.second, set));
-  }
-  return rows;
-}
-
 }  // namespace sedge::mesh

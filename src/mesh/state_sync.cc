@@ -18,6 +18,7 @@ using crdt::OpKind;
 
 constexpr std::size_t kLazyRecordsMax = 1024;  // then they go to disk without waiting for company
 constexpr std::size_t kReportsMax = 4096;      // kinds times origins that a report is remembered for
+constexpr std::string_view kSessionDomain = "sedge.state.session";
 constexpr std::uint64_t kTotalMax = std::numeric_limits<std::int64_t>::max();
 
 // Big-endian, so that the store's order of keys is the order of dots.
@@ -27,6 +28,13 @@ Buffer dot_key(const Dot& dot) {
     for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<std::uint8_t>(number >> shift));
   }
   return key;
+}
+
+// Of one life of a node: its boot epoch is never used twice.
+trust::Digest session_secret(const trust::SecretKey& key, BootEpoch epoch) {
+  Buffer words = to_buffer(as_bytes(kSessionDomain));
+  for (int shift = 0; shift < 64; shift += 8) words.push_back(static_cast<std::uint8_t>(epoch.value >> shift));
+  return trust::digest(words, key.seed());
 }
 
 Status check_revocation(const trust::Directory& directory, const Op& op, std::string_view subject) {
@@ -48,7 +56,13 @@ std::string_view verdict_name(StateVerdict verdict) {
 }
 
 StateSync::StateSync(Options options, const trust::SecretKey& key, const trust::Directory& directory)
-    : options_(std::move(options)), key_(key), directory_(directory), prng_(options_.seed), replica_(options_.limits) {}
+    : options_(std::move(options)),
+      key_(key),
+      directory_(directory),
+      prng_(options_.seed),
+      replica_(options_.limits),
+      reconciler_(replica_, session_secret(key, options_.epoch)),
+      rounds_(options_.seed % kSpotCheckRounds) {}
 
 // ---- start ----------------------------------------------------------------------------------------------------------
 
@@ -374,6 +388,7 @@ Status StateSync::on_broadcast(NodeId origin, Bytes payload, Instant now) {
 
 void StateSync::on_directory_changed(Instant now) {
   now_ = now;
+  dry_.clear();  // what was refused may be accepted now
   std::vector<std::pair<Dot, std::string>> past;
   for (const auto& [dot, op] : replica_.living()) {
     const Status accepted = directory_.accepts_write(dot.origin, dot.epoch, dot.sequence);

@@ -8,8 +8,10 @@
 // neighbour. Who hears another digest than its own asks with its version vector, from one neighbour at a time, and is
 // sent what it lacks in bounded chunks, with the ranges that the chunk completes: replaced writes leave holes, and the
 // vector must pass them. Vectors are hints; what two nodes' vectors cannot tell apart while their digests differ (a
-// withdrawn write, a range covered wrongly) is found by listing what lives (StateRequest). Pushing on link-up was
-// rejected: a returning node would be sent the same writes by all its neighbours.
+// withdrawn write, a range covered wrongly) is found by a session (mesh/reconciler.h) that compares what lives, and so
+// is, once a minute with one neighbour whatever the digests say, what a forged digest would hide. A session that taught
+// nothing (one side refuses what the other holds) is not held again for a while. Pushing on link-up was rejected: a
+// returning node would be sent the same writes by all its neighbours.
 //
 // Every write is judged on its own: signature, certificate, revocation's cut, grant, owner of a sys/ path, time stamp.
 // One stamped over 500 ms ahead of the fleet clock waits in quarantine until the clock gets there.
@@ -38,6 +40,7 @@
 #include "crdt/replica.h"
 #include "crdt/version_vector.h"
 #include "env/outbox.h"
+#include "mesh/reconciler.h"
 #include "trust/directory.h"
 #include "wire/message_type.h"
 #include "wire/state_messages.h"
@@ -48,6 +51,7 @@ using Ticket = Number<struct TicketTag>;  // one accepted write, within one life
 
 inline constexpr std::string_view kStateOpBucket = "state.op";          // dot -> signed write
 inline constexpr std::string_view kStateVectorBucket = "state.vector";  // origin -> its row of the version vector
+inline constexpr std::uint64_t kSpotCheckRounds = 64;                   // about a minute
 inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;           // fits a broadcast batch with its header
 
 // What became of a write that came from elsewhere. One counter each in StateStats.
@@ -73,8 +77,9 @@ struct StateStats {
   std::uint64_t written = 0;
   std::uint64_t withdrawn = 0;
   std::uint64_t pulls = 0;
-  std::uint64_t requests = 0;  // rounds that vectors could not settle
-  std::uint64_t ops_sent = 0;  // by anti-entropy
+  std::uint64_t sessions = 0;     // opened for what vectors could not settle
+  std::uint64_t spot_checks = 0;  // opened to be sure
+  std::uint64_t ops_sent = 0;     // by anti-entropy
   std::size_t in_quarantine = 0;
   std::uint64_t of(StateVerdict verdict) const { return verdicts[static_cast<std::size_t>(verdict)]; }
 };
@@ -83,8 +88,9 @@ struct StateStats {
 struct StatePull {
   NodeId peer;
   Instant until;
-  bool listing = false;        // by StateRequest,
-  crdt::Dot listed_last;       // which covers the dots up to here
+  bool session = false;        // by a session; else by vector
+  std::uint64_t merged = 0;    // StateStats, as it was asked
+  int turns = 0;               // messages of the session so far
   bool news = false;           // something was merged
   std::set<crdt::Dot> passed;  // seen in this pull and not merged: not to be sent again in it, nor covered
 };
@@ -171,6 +177,12 @@ class StateSync {
     crdt::Op op;
     Buffer encoded;
   };
+  // A neighbour whose answers taught nothing while digests differed.
+  struct Dry {
+    int pulls = 0;  // in a row
+    Duration pause{};
+    Instant session_from{};  // no session before
+  };
   struct Flight {
     env::Lsn lsn;
     std::size_t count;  // of staged writes, from the front
@@ -198,17 +210,19 @@ class StateSync {
   // Anti-entropy (state_exchange.cc).
   Status on_vector(NodeId from, const wire::StateVector& message);
   Status on_ops(NodeId from, const wire::StateOps& message);
-  Status on_request(NodeId from, const wire::StateRequest& message);
-  void finish_pull(const wire::StateDigest& theirs);
+  Status on_session(NodeId from, wire::MessageType type, Bytes body);
+  void finish_pull(const std::optional<wire::StateDigest>& theirs);  // none: we cannot know it
   bool linked(NodeId peer) const;
   void want(NodeId peer);
   void next_pull();
   void ask();
   void ask_with_vector();
-  void ask_with_living();
+  void open_session(NodeId peer, std::size_t symbols);
+  void note_dry(NodeId peer, bool session);
   void send_brief(NodeId peer);
   void answer_pull(NodeId peer, const crdt::VersionVector& theirs);
   void answer(NodeId peer, wire::StateOps message, const std::set<NodeId>& new_origins);
+  void answer_session(NodeId peer, const crdt::SessionAnswer& found);
   bool cover(const wire::StateCover& range, const std::set<crdt::Dot>& except);
   wire::StateDigest wire_digest() const;
   void on_round();
@@ -244,9 +258,10 @@ class StateSync {
 
   std::vector<NodeId> peers_;   // linked, ascending
   std::vector<NodeId> wanted_;  // said another digest than ours, in that order
-  std::map<NodeId, int> dry_;   // pulls in a row that gave nothing while digests differed
+  std::map<NodeId, Dry> dry_;
   std::optional<Pull> pull_;
-  crdt::Dot listed_upto_;  // where the next StateRequest begins
+  Reconciler reconciler_;
+  std::uint64_t rounds_;
   Instant round_due_ = kNever;
   std::vector<env::Send> sends_;
 

@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "wire/message_type.h"
+#include "wire/state_messages.h"
+
 namespace sedge::sim {
 namespace {
 
@@ -230,6 +233,38 @@ TEST(World, a_partition_heals_to_one_view_and_one_state) {
   EXPECT_TRUE(world.run_until([&] { return world.one_view() && world.one_state(); }, 16s));
   EXPECT_EQ(read(world, 9, "side/a"), "1");
   EXPECT_EQ(read(world, 0, "side/b"), "2");
+}
+
+// Node 0 is told that all but the last of node 1's writes are void, and passes that on as it passes on all that it
+// knows: no vector tells what is missing.
+TEST(World, what_a_peer_covered_falsely_is_found_by_comparing_what_lives) {
+  World world(small(3, 7));
+  ASSERT_TRUE(settle(world));
+  for (int i = 0; i < 200; ++i) write(world, 2, fmt::format("shared/{}", i), "x", nullptr);
+  ASSERT_TRUE(world.run_until([&] { return world.one_state() && read(world, 1, "shared/199"); }, 5s));
+  world.partition({1});
+  world.run(5s);
+  for (int i = 0; i < 600; ++i) write(world, 1, fmt::format("entry/{}", i), "x", nullptr);
+  world.run(15s);  // longer than batches are kept for those who missed them
+  const auto& living = world.node(1).state().replica().living();
+  crdt::Op last;
+  for (const auto& [dot, op] : living) last = op.path.starts_with("entry/") ? op : last;
+  wire::StateOps lie;
+  lie.ops.push_back(crdt::encode_op(last));
+  lie.covers.push_back({last.dot.origin, last.dot.epoch, {{1}, {last.dot.sequence.value - 1}}});
+  world.act(0, [&](node::Node& node, Instant now) {
+    const wire::StateVector brief{{1, 1}, 0, false, false, {}};
+    node.on_frame(world.id(2), wire::frame(wire::MessageType::kStateVector, brief), now);
+    node.on_frame(world.id(2), wire::frame(wire::MessageType::kStateOps, lie), now);
+  });
+  ASSERT_TRUE(world.node(0).state().vector().contains({last.dot.origin, last.dot.epoch, {1}}));
+  world.heal();
+  EXPECT_TRUE(world.run_until([&] { return world.one_view() && world.one_state(); }, 30s));
+  EXPECT_EQ(read(world, 0, "entry/0"), "x");
+  EXPECT_EQ(read(world, 2, "entry/0"), "x");
+  std::uint64_t sessions = 0;
+  for (std::size_t i = 0; i < 3; ++i) sessions += world.node(i).state().stats().sessions;
+  EXPECT_GT(sessions, 0u);
 }
 
 TEST(World, a_one_way_cut_splits_nobody_who_is_reached_through_others) {

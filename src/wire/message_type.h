@@ -28,7 +28,9 @@ enum class MessageType : std::uint8_t {
   // state (wire/state_messages.h)
   kStateVector = 32,  // what I have
   kStateOps = 33,     // signed operations
-  kStateRequest = 34,
+  kStateSketch = 35,  // what lives here, in a few symbols (wire/reconcile_messages.h); 34 listed it
+  kStateRanges = 36,  // the same by fingerprints of ranges
+  kStateWant = 37,    // more symbols, or the writes of these names
   // tasks (wire/task_messages.h)
   kTaskAssign = 48,
   kTaskAnswer = 49,  // accepted or refused

@@ -2,7 +2,6 @@
 // them. Grammar: docs/formats/state_sync.md.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -48,7 +47,7 @@ struct StateEpoch {
   }
 };
 
-// Writes of one origin: as a record on disk, in a vector, and as a list of what lives.
+// Writes of one origin: as a record on disk and in a vector.
 struct StateRow {
   NodeId origin;
   BootEpoch floor;                 // everything of earlier epochs counts as included
@@ -98,13 +97,22 @@ struct StateCover {
   }
 };
 
-// The answer to a pull or a request. Broadcasts carry the same message with nothing but ops.
+// What ops belong to, for who waits for an answer.
+enum class OpsPart : std::uint8_t {
+  kLast,           // of a pull, or of none
+  kMore,           // of a pull: ask again for the rest
+  kSessionLast,    // of a session, which is over for who opened it
+  kSessionGoesOn,  // of a session: another answer comes beside this one
+};
+constexpr OpsPart wire_last(OpsPart) { return OpsPart::kSessionGoesOn; }
+
+// The answer to a pull, and what a session sends. Broadcasts carry the same message with nothing but ops.
 struct StateOps {
   std::vector<Buffer> chains;  // certificate chains of origins whose ops are here and which the asker may not know
   std::vector<Buffer> ops;     // signed writes (docs/formats/op.md)
   std::vector<StateCover> covers;
   StateDigest digest;  // of all living writes of the sender
-  bool more = false;   // ask again for the rest
+  OpsPart part = OpsPart::kLast;
   friend bool operator==(const StateOps&, const StateOps&) = default;
 
   template <class Visitor>
@@ -113,37 +121,7 @@ struct StateOps {
     visit("ops", ops);
     visit("covers", covers);
     visit("digest", digest);
-    visit("more", more);
-  }
-};
-
-struct StateDot {
-  NodeId origin;
-  BootEpoch epoch;
-  Sequence sequence;
-  friend bool operator==(const StateDot&, const StateDot&) = default;
-
-  template <class Visitor>
-  void fields(Visitor& visit) {
-    visit("origin", origin);
-    visit("epoch", epoch);
-    visit("sequence", sequence);
-  }
-};
-
-// "From `first` to `last` exactly these writes live here: send me the others that live with you." For what vectors
-// cannot tell apart: a withdrawn write, a hole that was covered wrongly.
-struct StateRequest {
-  StateDot first;
-  StateDot last;
-  std::vector<StateRow> living;
-  friend bool operator==(const StateRequest&, const StateRequest&) = default;
-
-  template <class Visitor>
-  void fields(Visitor& visit) {
-    visit("first", first);
-    visit("last", last);
-    visit("living", living);
+    visit("part", part);
   }
 };
 

@@ -14,9 +14,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case MessageType::kStateOps:
       comes_back<StateOps>(frame->body);
       break;
-    case MessageType::kStateRequest:
-      comes_back<StateRequest>(frame->body);
-      break;
     default:
       break;
   }
