@@ -38,6 +38,15 @@ enum class MessageType : std::uint8_t {
   kTaskDone = 51,
   kTaskCancel = 52,
   kTaskCredit = 53,
+  // consensus (wire/consensus_messages.h)
+  kRaftVote = 64,
+  kRaftVoteReply = 65,
+  kRaftAppend = 66,
+  kRaftAppendReply = 67,
+  kRaftSnapshot = 68,  // a part of one
+  kRaftSnapshotReply = 69,
+  kAgreedRequest = 70,  // read or write an agreed value
+  kAgreedAnswer = 71,
 };
 
 // type byte, then the message.
