@@ -106,6 +106,19 @@ struct Entry {
   std::string writer;               // id of the newest write's node
 };
 
+// One value that the whole fleet agrees on, whoever asks where: written and read by a majority of the fleet's voters.
+struct Agreed {
+  std::string value;
+  std::uint64_t version = 0;  // grows with every write anywhere; 0: there is no value
+};
+
+struct Leader {
+  std::string id;
+  std::string name;
+  std::uint64_t term = 0;  // grows with each election: a fencing token for what a leader orders
+  bool self = false;
+};
+
 struct Member {
   std::string id;
   std::string name;
@@ -188,6 +201,16 @@ class Fleet {
   using OnChange = std::function<void(std::string_view path, const std::optional<Entry>& entry)>;
   Result<WatchId> watch(std::string_view filter, OnChange callback);
   void unwatch(WatchId id);
+
+  // Agreed values: linearizable, so also slower, and Unavailable where no majority of the voters can be reached within
+  // `patience` (a write may then have been carried out, or may yet be). Not in a callback. `if_version`: only where the
+  // value there has it; 0: only where there is none; else FailedPrecondition. Returns the new version.
+  Result<std::uint64_t> set_agreed(std::string_view path, std::string_view value,
+                                   std::optional<std::uint64_t> if_version = {},
+                                   std::chrono::milliseconds patience = std::chrono::seconds(10));
+  Result<Agreed> get_agreed(std::string_view path, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  // Who leads the fleet, as this node knows. Unavailable: nobody, or it has not heard.
+  Result<Leader> leader();
 
   // Asks the fleet's fastest fitting node, and goes on elsewhere when that one dies. `on_text` gets the text as it
   // comes. Errors: NotFound: no node offers the model; ResourceExhausted: refused, the message says why and when to

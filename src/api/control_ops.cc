@@ -9,6 +9,7 @@
 #include "mesh/topic.h"
 #include "node/node.h"
 #include "platform/system.h"
+#include "wire/consensus_messages.h"
 #include "wire/task_messages.h"
 
 namespace sedge::api {
@@ -114,9 +115,78 @@ Status op_status(platform::Runtime& runtime, const json::Object&, const SessionR
   return {};
 }
 
+std::string name_of(const node::Node& node, NodeId id) {
+  const auto member = node.membership().find(id);
+  return member ? member->name : id.is_zero() ? "" : id.short_hex();
+}
+
+constexpr double kPatienceMs = 10'000;  // of a request for an agreed value, unless it says otherwise
+
+// `set` and `get` with "linearizable": true.
+Status agree(platform::Runtime& runtime, wire::AgreedRequest agreed, const json::Object& request,
+             const SessionRef& session) {
+  SEDGE_TRY(agreed.path, json::get_string(request, "path"));
+  SEDGE_TRY(const auto id, optional_id(request, "request"));
+  SEDGE_TRY(const double patience_ms, optional_field(request, "patience_ms", kPatienceMs, json::get_double));
+  if (!(patience_ms > 0) || patience_ms > 1e7) {
+    return fail(Code::kInvalidArgument, "patience_ms is above 0 and at most 1e7");
+  }
+  if (request.contains("if_version")) {
+    SEDGE_TRY(agreed.if_version, json::get_uint(request, "if_version"));
+  }
+  agreed.id = id.value_or(TaskId{});
+  const bool read = agreed.op == wire::AgreedOp::kGet;
+  const auto done = [session, read, path = agreed.path](const Result<consensus::Agreed>& answer) {
+    if (!answer) return session->fail(answer.error());
+    if (read && answer->version == 0) {
+      return session->fail({Code::kNotFound, fmt::format("no agreed value is at '{}'", path)});
+    }
+    json::Object line{{"path", path}, {"version", answer->version}};
+    if (read)
+      put_bytes(line, "value", answer->value);
+    else
+      line["agreed"] = true;
+    session->answer(std::move(line));
+    session->end();
+  };
+  runtime.node().agree(std::move(agreed), Duration(static_cast<std::int64_t>(patience_ms * 1e6)), done,
+                       platform::now());
+  return {};
+}
+
+Status set_agreed(platform::Runtime& runtime, const std::string& kind, const json::Object& request,
+                  const SessionRef& session) {
+  wire::AgreedRequest agreed{.id = {}, .op = wire::AgreedOp::kErase};
+  if (kind == "register") {
+    agreed.op = wire::AgreedOp::kSet;
+    SEDGE_TRY(const std::string value, json::get_string(request, "value"));
+    agreed.value = to_buffer(as_bytes(value));
+  } else if (kind != "erase") {
+    return fail(Code::kInvalidArgument, "an agreed value is a register: kind '{}' is for entries", kind);
+  }
+  return agree(runtime, std::move(agreed), request, session);
+}
+
+json::Object lead_object(const node::Node& node) {
+  const consensus::Lead lead = node.group().lead();
+  json::Array voters;
+  for (const NodeId id : lead.voters) voters.emplace_back(name_of(node, id));
+  json::Object object{{"leader", nullptr},
+                      {"term", lead.term.value},
+                      {"self", !lead.leader.is_zero() && lead.leader == node.id()},
+                      {"voters", std::move(voters)}};
+  if (!lead.leader.is_zero()) {
+    object["leader"] = name_of(node, lead.leader);
+    object["id"] = lead.leader.hex();
+  }
+  return object;
+}
+
 Status op_set(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
   SEDGE_TRY(const std::string path, json::get_string(request, "path"));
   SEDGE_TRY(const std::string kind, text_field(request, "kind", "register"));
+  SEDGE_TRY(const bool linearizable, optional_field(request, "linearizable", false, json::get_bool));
+  if (linearizable) return set_agreed(runtime, kind, request, session);
   mesh::StateSync& state = runtime.node().state();
   const Instant at = platform::now();
   if (kind == "counter") {
@@ -145,6 +215,8 @@ Status op_set(platform::Runtime& runtime, const json::Object& request, const Ses
 
 Status op_get(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
   SEDGE_TRY(const std::string path, json::get_string(request, "path"));
+  SEDGE_TRY(const bool linearizable, optional_field(request, "linearizable", false, json::get_bool));
+  if (linearizable) return agree(runtime, {.id = {}, .op = wire::AgreedOp::kGet}, request, session);
   const auto& replica = runtime.node().state().replica();
   if (path.find_first_of("+#") == std::string::npos) {
     const auto value = replica.read(path);
@@ -245,11 +317,6 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
   return task;
 }
 
-std::string name_of(const node::Node& node, NodeId id) {
-  const auto member = node.membership().find(id);
-  return member ? member->name : id.is_zero() ? "" : id.short_hex();
-}
-
 json::Object result_object(const node::Node& node, const node::TaskResult& result) {
   json::Array tokens(result.tokens.begin(), result.tokens.end());
   const auto rate = [](std::size_t count, Duration time) {
@@ -329,6 +396,12 @@ Status op_revoke(platform::Runtime& runtime, const json::Object& request, const 
   return {};
 }
 
+Status op_leader(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
+  session->answer(lead_object(runtime.node()));
+  session->end();
+  return {};
+}
+
 Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
   session->answer({{"stopping", true}});
   session->end();
@@ -337,8 +410,9 @@ Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef
 }
 
 constexpr std::pair<std::string_view, Operation> kOperations[] = {
-    {"status", op_status}, {"set", op_set}, {"get", op_get},       {"watch", op_watch},   {"pub", op_pub},
-    {"sub", op_sub},       {"run", op_run}, {"invite", op_invite}, {"revoke", op_revoke}, {"stop", op_stop},
+    {"status", op_status}, {"set", op_set},   {"get", op_get},       {"watch", op_watch},
+    {"pub", op_pub},       {"sub", op_sub},   {"run", op_run},       {"invite", op_invite},
+    {"revoke", op_revoke}, {"stop", op_stop}, {"leader", op_leader},
 };
 
 std::string_view state_name(mesh::MemberState state) {
@@ -417,6 +491,7 @@ json::Object status_report(platform::Runtime& runtime) {
                                  {"fallback", stats.tasks_fallback},
                                  {"failed", stats.tasks_failed},
                                  {"resumed", stats.tasks_resumed}}},
+          {"consensus", lead_object(node)},
           {"transport", json::Object{{"links", transport.links},
                                      {"bytes_in", transport.bytes_in},
                                      {"bytes_out", transport.bytes_out},

@@ -441,6 +441,65 @@ void Fleet::unwatch(WatchId id) {
   });
 }
 
+namespace {
+
+// Waits for the group's answer. The promise goes with the callback: it breaks when the loop ends.
+template <class Impl>
+Result<Agreed> agree(Impl& impl, wire::AgreedRequest request, std::chrono::milliseconds patience) {
+  if (impl.in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
+  auto promise = std::make_shared<std::promise<Result<Agreed>>>();
+  auto answer = promise->get_future();
+  const Status begun = impl.on_loop(
+      [request = std::move(request), patience, promise = std::move(promise)](node::Node& node, Instant now) -> Status {
+        node.agree(
+            request, patience,
+            [promise](const sedge::Result<consensus::Agreed>& given) {
+              if (given)
+                promise->set_value(Agreed{text_of(given->value), given->version});
+              else
+                promise->set_value(std::unexpected(told(given.error())));
+            },
+            now);
+        return {};
+      });
+  if (!begun) return std::unexpected(begun.error());
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {
+    return std::unexpected(Error{Code::kUnavailable, "this Fleet was closed before the answer came"});
+  }
+}
+
+}  // namespace
+
+Result<std::uint64_t> Fleet::set_agreed(std::string_view path, std::string_view value,
+                                        std::optional<std::uint64_t> if_version, std::chrono::milliseconds patience) {
+  wire::AgreedRequest request{.id = {}, .op = wire::AgreedOp::kSet, .path = std::string(path)};
+  request.value = to_buffer(as_bytes(value));
+  request.if_version = if_version;
+  const auto agreed = agree(*impl_, std::move(request), patience);
+  if (!agreed) return std::unexpected(agreed.error());
+  return agreed->version;
+}
+
+Result<Agreed> Fleet::get_agreed(std::string_view path, std::chrono::milliseconds patience) {
+  return agree(*impl_, {.id = {}, .op = wire::AgreedOp::kGet, .path = std::string(path)}, patience);
+}
+
+Result<Leader> Fleet::leader() {
+  return impl_->on_loop([](node::Node& node, Instant) -> Result<Leader> {
+    const consensus::Lead lead = node.group().lead();
+    if (lead.leader.is_zero()) {
+      return std::unexpected(Error{Code::kUnavailable, "nobody leads, as far as this node knows: try again in 2 s"});
+    }
+    const auto member = node.membership().find(lead.leader);
+    return Leader{.id = lead.leader.hex(),
+                  .name = member ? member->name : "",
+                  .term = lead.term.value,
+                  .self = lead.leader == node.id()};
+  });
+}
+
 Result<Answer> Fleet::ask(Question question, OnText on_text) {
   if (impl_->in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
   const auto promise = std::make_shared<std::promise<Result<Answer>>>();

@@ -54,6 +54,23 @@ TEST_F(Library, entries_are_durable_when_a_write_returns) {
   EXPECT_EQ(again->get("seen")->values, std::vector<std::string>{"hen"});
 }
 
+TEST_F(Library, a_fleet_agrees_on_values_and_has_a_leader) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const auto first = fleet->set_agreed("charger/holder", "rover-7", 0);
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_EQ(fleet->set_agreed("charger/holder", "rover-8", 0).error().code, Code::kFailedPrecondition);
+  const auto held = fleet->get_agreed("charger/holder");
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->value, "rover-7");
+  EXPECT_EQ(held->version, *first);
+  EXPECT_EQ(fleet->get_agreed("nobody").value().version, 0u);
+  const auto leader = fleet->leader();
+  ASSERT_TRUE(leader) << leader.error().message;
+  EXPECT_TRUE(leader->self);
+  EXPECT_EQ(leader->name, "rover");
+}
+
 TEST_F(Library, a_callback_remembers_and_may_call_everything_but_what_waits) {
   auto fleet = open();
   ASSERT_TRUE(fleet) << fleet.error().message;

@@ -1,4 +1,4 @@
-// sedge set, get, watch, pub, sub: the fleet's state and messages from a shell, through the running node.
+// sedge set, get, watch, pub, sub, leader: the fleet's state and messages from a shell, through the running node.
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -24,6 +24,10 @@ struct StateOptions {
   std::uint64_t count = 0;
   bool retain = false;
   std::string once;
+  bool linearizable = false;
+  std::uint64_t if_version = 0;
+  std::string request;
+  double patience_s = 10;
   bool best_effort = false;
   std::string urgency = "normal";
   double lifespan_ms = 0;  // 0: for ever
@@ -85,6 +89,21 @@ CLI::App* command(Commands& commands, StateOptions& options, const char* name, c
   return app;
 }
 
+// What `set` and `get` have in common where the fleet's voters answer.
+void add_linearizable(CLI::App* app, StateOptions& options) {
+  app->add_flag("--linearizable", options.linearizable,
+                "an agreed value: a majority of the fleet's voters answers, and all nodes see one order");
+  app->add_option("--patience", options.patience_s, "seconds to wait for a majority (--linearizable)")
+      ->capture_default_str();
+}
+
+void ask_linearizable(const StateOptions& options, json::Object& request) {
+  if (!options.linearizable) return;
+  request["linearizable"] = true;
+  request["patience_ms"] = options.patience_s * 1000;
+  if (!options.request.empty()) request["request"] = options.request;
+}
+
 void add_set(Commands& commands) {
   auto options = std::make_shared<StateOptions>();
   CLI::App* app = command(commands, *options, "set", "Write a replicated entry; returns when it is durable",
@@ -95,6 +114,11 @@ void add_set(Commands& commands) {
   app->add_flag_callback("--remove", [options] { options->kind = "remove"; }, "take the value out of a set");
   app->add_flag_callback("--erase", [options] { options->kind = "erase"; }, "erase the entry");
   app->add_option("--add", options->by, "change a counter by this much");
+  add_linearizable(app, *options);
+  app->add_option("--if-version", options->if_version,
+                  "only where the agreed value has this version; 0: only where there is none (--linearizable)");
+  app->add_option("--request", options->request,
+                  "an id of 32 hex digits: asked again with it, it is carried out once (--linearizable)");
   commands.on(app, [options, app]() -> Status {
     const bool counter = app->count("--add") > 0;
     json::Object request{{"op", "set"}, {"path", options->place}, {"kind", counter ? "counter" : options->kind}};
@@ -104,6 +128,11 @@ void add_set(Commands& commands) {
       if (app->count("value") == 0) return fail(Code::kInvalidArgument, "give a value: sedge set PATH VALUE");
       request["value"] = options->value;
     }
+    ask_linearizable(*options, request);
+    if (app->count("--if-version") > 0) {
+      if (!options->linearizable) return fail(Code::kInvalidArgument, "--if-version needs --linearizable");
+      request["if_version"] = options->if_version;
+    }
     return stream(*options, request);
   });
 }
@@ -112,8 +141,15 @@ void add_reader(Commands& commands, const char* name, const char* help, const ch
                 const char* place_help) {
   auto options = std::make_shared<StateOptions>();
   CLI::App* app = command(commands, *options, name, help, example, key, place_help);
-  if (std::string_view(name) != "get") app->add_option("--count", options->count, "end after this many; 0: never");
-  commands.on(app, [options, name, key] { return stream(*options, {{"op", name}, {key, options->place}}); });
+  if (std::string_view(name) == "get")
+    add_linearizable(app, *options);
+  else
+    app->add_option("--count", options->count, "end after this many; 0: never");
+  commands.on(app, [options, name, key] {
+    json::Object request{{"op", name}, {key, options->place}};
+    ask_linearizable(*options, request);
+    return stream(*options, request);
+  });
 }
 
 void add_pub(Commands& commands) {
@@ -161,10 +197,30 @@ void add_sub(Commands& commands) {
   });
 }
 
+void add_leader(Commands& commands) {
+  auto options = std::make_shared<StateOptions>();
+  CLI::App* app = commands.add(commands.root(), "leader", "Who leads the fleet, and in which term", "sedge leader");
+  app->add_option("--home", options->home, "folder of the node")->capture_default_str();
+  app->add_flag("--json", options->json, "one JSON object");
+  commands.on(app, [options]() -> Status {
+    SEDGE_TRY(const json::Object lead, ask_once(options->home, {{"op", "leader"}}));
+    if (options->json) {
+      fmt::print("{}\n", json::write(lead));
+      return {};
+    }
+    SEDGE_TRY(const std::uint64_t term, json::get_uint(lead, "term"));
+    const auto leader = json::get_string(lead, "leader");
+    if (!leader) return fail(Code::kUnavailable, "nobody leads, as far as this node knows: try again in 2 s");
+    fmt::print("{} (term {})\n", *leader, term);
+    return {};
+  });
+}
+
 }  // namespace
 
 void add_state(Commands& commands) {
   add_set(commands);
+  add_leader(commands);
   add_reader(commands, "get", "Read entries; + and # choose several", "sedge get 'field/#'", "path", "path or filter");
   add_reader(commands, "watch", "Follow entries as they change", "sedge watch 'field/#'", "filter", "path or filter");
   add_pub(commands);

@@ -11,7 +11,9 @@ constexpr Duration kRedirectPause = 50ms;  // two nodes that name each other do 
 }  // namespace
 
 Group::Group(GroupOptions options)
-    : options_(std::move(options)), prng_(options_.seed), raft_(
+    : options_(std::move(options)),
+      prng_(options_.seed),
+      raft_(
           [&] {
             RaftOptions raft = options_.raft;
             raft.self = options_.self;
@@ -111,7 +113,8 @@ void Group::settle(Instant now) {
   give_up(now);
 }
 
-// --- at the leader -----------------------------------------------------------------------------------------------------
+// --- at the leader
+// -----------------------------------------------------------------------------------------------------
 
 void Group::serve(NodeId from, const wire::AgreedRequest& request, Instant now) {
   if (!raft_.leads() || leaving_) return elsewhere(from, request.id);
@@ -153,8 +156,7 @@ void Group::answer(NodeId to, wire::AgreedAnswer answer) {
     own_answers_.push_back(std::move(answer));
     return;
   }
-  sends_.push_back(
-      {to, env::Priority::kState, false, wire::frame(wire::MessageType::kAgreedAnswer, answer)});
+  sends_.push_back({to, env::Priority::kState, false, wire::frame(wire::MessageType::kAgreedAnswer, answer)});
 }
 
 void Group::refuse(NodeId to, TaskId id, const Error& error) {
@@ -163,17 +165,23 @@ void Group::refuse(NodeId to, TaskId id, const Error& error) {
 
 void Group::elsewhere(NodeId to, TaskId id) { answer(to, {.id = id, .end = wire::AgreedEnd::kElsewhere}); }
 
-// --- where the client is -----------------------------------------------------------------------------------------------
+// --- where the client is
+// -----------------------------------------------------------------------------------------------
 
 void Group::submit(wire::AgreedRequest request, Duration patience, Done done, Instant now) {
   if (const Status valid = check_request(request); !valid) return done(std::unexpected(valid.error()));
   if (open_.size() >= options_.requests_max) {
-    return done(fail(Code::kResourceExhausted, "{} requests for agreed values wait already: try again soon",
-                     open_.size()));
+    return done(
+        fail(Code::kResourceExhausted, "{} requests for agreed values wait already: try again soon", open_.size()));
   }
   const TaskId id = request.id;
   if (open_.contains(id)) return done(fail(Code::kAlreadyExists, "request {} is under way", id.hex()));
-  open_[id] = {.request = std::move(request), .done = std::move(done), .until = now + patience, .next = now, .asked = {}, .last_error = {}};
+  open_[id] = {.request = std::move(request),
+               .done = std::move(done),
+               .until = now + patience,
+               .next = now,
+               .asked = {},
+               .last_error = {}};
   settle(now);
 }
 
@@ -182,8 +190,8 @@ void Group::attempt(Open& open, Instant now) {
   open.next = now + (open.asked.is_zero() ? options_.look_again : options_.ask_again);
   if (open.asked.is_zero()) return;
   if (open.asked == options_.self) return serve(options_.self, open.request, now);
-  sends_.push_back({open.asked, env::Priority::kState, false,
-                    wire::frame(wire::MessageType::kAgreedRequest, open.request)});
+  sends_.push_back(
+      {open.asked, env::Priority::kState, false, wire::frame(wire::MessageType::kAgreedRequest, open.request)});
 }
 
 // The leader; where it is not known, the voters in turn, who may know.
@@ -225,11 +233,10 @@ Error Group::out_of_patience(const Open& open) const {
   const Lead known = lead();
   std::string missing = "the node where the fleet was created has founded no consensus group yet, or cannot be heard";
   if (!known.voters.empty()) {
-    const auto there = std::ranges::count_if(known.voters, [&](NodeId id) {
-      return id == options_.self || !options_.alive || options_.alive(id);
-    });
-    missing = fmt::format("{} of {} voters are alive as this node sees it, {} must answer", there,
-                          known.voters.size(), known.voters.size() / 2 + 1);
+    const auto there = std::ranges::count_if(
+        known.voters, [&](NodeId id) { return id == options_.self || !options_.alive || options_.alive(id); });
+    missing = fmt::format("{} of {} voters are alive as this node sees it, {} must answer", there, known.voters.size(),
+                          known.voters.size() / 2 + 1);
   }
   const bool write = open.request.op != wire::AgreedOp::kGet;
   return {Code::kUnavailable,
@@ -237,7 +244,8 @@ Error Group::out_of_patience(const Open& open) const {
                       write ? fmt::format("; with --request {} it is carried out once", open.request.id.hex()) : "")};
 }
 
-// --- who leads, who votes ----------------------------------------------------------------------------------------------
+// --- who leads, who votes
+// ----------------------------------------------------------------------------------------------
 
 Lead Group::lead() const {
   if (part()) return {raft_.leader(), raft_.term(), raft_.configuration().voters};
@@ -272,9 +280,9 @@ std::optional<wire::GroupHint> Group::take_hint() {
 void Group::look_at_roster(Instant now) {
   next_look_ = now + options_.look_interval;
   if (!raft_.leads_settled() || !raft_.configuration_settled() || !options_.members) return;
-  const auto next =
-      next_configuration(raft_.configuration(), options_.self, options_.members(now),
-                         [this](NodeId id) { return raft_.caught_up(id); }, options_.roster);
+  const auto next = next_configuration(
+      raft_.configuration(), options_.self, options_.members(now), [this](NodeId id) { return raft_.caught_up(id); },
+      options_.roster);
   if (next) (void)raft_.change(*next, now);  // refused: looked at again
 }
 

@@ -31,10 +31,10 @@ struct GroupOptions {
   bool may_found = false;
   Duration found_after = 1500ms;  // in which a group that exists already is heard of
   RosterOptions roster;
-  Duration look_interval = 1s;      // at the roster, when leading
-  Duration ask_again = 1s;          // a leader that does not answer
-  Duration look_again = 200ms;      // for a leader, when none is known
-  std::size_t requests_max = 256;   // of our clients; and as many of others at the leader. Beyond: ResourceExhausted
+  Duration look_interval = 1s;     // at the roster, when leading
+  Duration ask_again = 1s;         // a leader that does not answer
+  Duration look_again = 200ms;     // for a leader, when none is known
+  std::size_t requests_max = 256;  // of our clients; and as many of others at the leader. Beyond: ResourceExhausted
 
   std::function<std::vector<Candidate>(Instant now)> members;  // for the roster
   std::function<bool(NodeId)> alive;                           // for the words of errors

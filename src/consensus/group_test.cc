@@ -23,7 +23,10 @@ TaskId request_id(std::uint64_t number) {
 }
 
 wire::AgreedRequest set_request(std::uint64_t number, std::string path, std::string_view value) {
-  return {.id = request_id(number), .op = wire::AgreedOp::kSet, .path = std::move(path), .value = to_buffer(as_bytes(value))};
+  return {.id = request_id(number),
+          .op = wire::AgreedOp::kSet,
+          .path = std::move(path),
+          .value = to_buffer(as_bytes(value))};
 }
 wire::AgreedRequest get_request(std::uint64_t number, std::string path) {
   return {.id = request_id(number), .op = wire::AgreedOp::kGet, .path = std::move(path)};
@@ -263,14 +266,15 @@ void torment(std::uint64_t seed) {
     if (write) operation.value = std::to_string(id);
     history.push_back(operation);
     fleet.net.act(i, [&](Group& group, Instant now) {
-      group.submit(write ? set_request(id, operation.path, operation.value) : get_request(id, operation.path), 3s,
-                   [&, at, i, write](const Result<Agreed>& answer) {
-                     --busy[i];
-                     if (!answer) return;  // unknown: it may have happened, or may yet
-                     history[at].returned = fleet.net.now();
-                     if (!write) history[at].value = std::string(as_text(answer->value));
-                   },
-                   now);
+      group.submit(
+          write ? set_request(id, operation.path, operation.value) : get_request(id, operation.path), 3s,
+          [&, at, i, write](const Result<Agreed>& answer) {
+            --busy[i];
+            if (!answer) return;  // unknown: it may have happened, or may yet
+            history[at].returned = fleet.net.now();
+            if (!write) history[at].value = std::string(as_text(answer->value));
+          },
+          now);
     });
   };
   for (int step = 0; step < 200; ++step) {

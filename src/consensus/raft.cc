@@ -28,8 +28,7 @@ Index index_of(Bytes key) {
 
 }  // namespace
 
-Raft::Raft(RaftOptions options, Hooks hooks)
-    : options_(options), hooks_(std::move(hooks)), prng_(options.seed) {}
+Raft::Raft(RaftOptions options, Hooks hooks) : options_(options), hooks_(std::move(hooks)), prng_(options.seed) {}
 
 // --- durability ------------------------------------------------------------------------------------------------------
 
@@ -102,9 +101,10 @@ void Raft::persist_snapshot(Snapshot snapshot) {
 }
 
 void Raft::erase_entries(Index upto) {
-  for (; disk_first_ <= upto; ++disk_first_) {
-    if (disk_first_ <= log_.last()) records_.push_back({kBucket, entry_key(disk_first_), {}, true});
+  for (; disk_first_ <= std::min(upto, log_.last()); ++disk_first_) {
+    records_.push_back({kBucket, entry_key(disk_first_), {}, true});
   }
+  disk_first_ = std::max(disk_first_, upto + 1);
 }
 
 void Raft::drop_from(Index from) {
@@ -147,7 +147,8 @@ void Raft::settle(const Held& done, Instant now) {
   }
 }
 
-// --- groups and configurations -----------------------------------------------------------------------------------------
+// --- groups and configurations
+// -----------------------------------------------------------------------------------------
 
 void Raft::found(GroupId group, Instant now) {
   SEDGE_ASSERT(started_ && group_ == GroupId{} && group > GroupId{});
@@ -185,7 +186,8 @@ std::pair<Configuration, Index> Raft::configuration_at(Index index) const {
   return {snapshot_->configuration, std::min(snapshot_->index, index)};
 }
 
-// --- elections ---------------------------------------------------------------------------------------------------------
+// --- elections
+// ---------------------------------------------------------------------------------------------------------
 
 // From election_min to twice that, so that two seldom ask at once; longer for who asks in vain, such as a node that was
 // removed and does not know.
@@ -267,8 +269,8 @@ void Raft::lead(Instant now) {
 }
 
 Status Raft::on_vote(NodeId from, const wire::RaftVote& vote, Instant now) {
-  const bool recent = vote.last_term > log_.last_term() ||
-                      (vote.last_term == log_.last_term() && vote.last_index.value >= log_.last());
+  const bool recent =
+      vote.last_term > log_.last_term() || (vote.last_term == log_.last_term() && vote.last_index.value >= log_.last());
   if (vote.pre) {
     const bool granted = vote.term > term_ && recent && !hears_a_leader(now);
     say(from, wire::MessageType::kRaftVoteReply,
@@ -300,14 +302,22 @@ void Raft::on_vote_reply(NodeId from, const wire::RaftVoteReply& reply, Instant 
   count_votes(now);
 }
 
-// --- the world ---------------------------------------------------------------------------------------------------------
+// --- the world
+// ---------------------------------------------------------------------------------------------------------
 
 namespace {
 
-// The group that a message is of, whichever it is: the first field of each.
+// No honest counter comes so far; above it sums would wrap.
+constexpr std::uint64_t kCountMax = std::uint64_t{1} << 62;
+
+// Only of our group, or of any while we have none.
 template <class Message, class Handler>
 Status with(Bytes body, GroupId& of, Handler&& handle) {
   SEDGE_TRY(const Message message, wire::decode<Message>(body));
+  if (message.term.value > kCountMax) return fail(Code::kDataLoss, "term {} is not one", message.term.value);
+  if constexpr (requires { message.index; }) {
+    if (message.index.value > kCountMax) return fail(Code::kDataLoss, "index {} is not one", message.index.value);
+  }
   if (of == GroupId{} && message.group > GroupId{}) return handle(message);
   if (message.group != of) {
     return fail(Code::kFailedPrecondition, "a message of consensus group {:016x}, we are of {:016x}",
@@ -328,7 +338,8 @@ Status Raft::on_message(NodeId from, wire::MessageType type, Bytes body, Instant
     case Type::kRaftVote:
       return with<wire::RaftVote>(body, group_, [&](const auto& m) { return on_vote(from, m, now); });
     case Type::kRaftVoteReply:
-      return with<wire::RaftVoteReply>(body, group_, [&](const auto& m) { return on_vote_reply(from, m, now), Status(); });
+      return with<wire::RaftVoteReply>(body, group_,
+                                       [&](const auto& m) { return on_vote_reply(from, m, now), Status(); });
     case Type::kRaftAppend:
       return with<wire::RaftAppend>(body, group_, [&](const auto& m) { return on_append(from, m, now); });
     case Type::kRaftSnapshot:

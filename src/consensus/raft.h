@@ -54,22 +54,22 @@ using wire::Term;
 
 struct RaftOptions {
   NodeId self;
-  std::uint64_t seed = 0;           // of election timeouts
-  Duration heartbeat = 250ms;       // 4 a second to each of four followers: 85 bytes with headers, 1.4 KB/s
-  Duration election_min = 1s;       // a leader silent for so long, and up to twice as long, is replaced
-  Duration lease = 900ms;           // below election_min by more than clocks may drift apart in it
-  Duration resend = 1s;             // entries not acknowledged for so long are sent again
-  std::size_t batch_entries = 64;   // of one append
+  std::uint64_t seed = 0;          // of election timeouts
+  Duration heartbeat = 250ms;      // 4 a second to each of four followers: 85 bytes with headers, 1.4 KB/s
+  Duration election_min = 1s;      // a leader silent for so long, and up to twice as long, is replaced
+  Duration lease = 900ms;          // below election_min by more than clocks may drift apart in it
+  Duration resend = 1s;            // entries not acknowledged for so long are sent again
+  std::size_t batch_entries = 64;  // of one append
   std::size_t batch_bytes = 64 << 10;
-  std::size_t batches_in_flight = 4;    // to one follower; more wait for its acknowledgements
-  std::size_t uncommitted_max = 1024;   // entries; beyond: ResourceExhausted
+  std::size_t batches_in_flight = 4;   // to one follower; more wait for its acknowledgements
+  std::size_t uncommitted_max = 1024;  // entries; beyond: ResourceExhausted
   std::size_t uncommitted_bytes = 1 << 20;
-  std::size_t snapshot_every = 1024;    // entries, or
+  std::size_t snapshot_every = 1024;  // entries, or
   std::size_t snapshot_log_bytes = 1 << 20;
-  std::size_t trailing = 128;           // entries kept behind a snapshot
+  std::size_t trailing = 128;  // entries kept behind a snapshot
   std::size_t snapshot_part = 32 << 10;
-  std::size_t snapshot_max = 8 << 20;   // bytes; larger ones are refused
-  std::size_t reads_max = 256;          // that wait for a round; beyond: ResourceExhausted
+  std::size_t snapshot_max = 8 << 20;  // bytes; larger ones are refused
+  std::size_t reads_max = 256;         // that wait for a round; beyond: ResourceExhausted
 };
 
 enum class Role : std::uint8_t { kFollower, kCandidate, kLeader };
@@ -79,7 +79,7 @@ class Raft {
   // What the log drives. Called in order of the log, each committed command once in each life.
   struct Hooks {
     std::function<void(Index, Bytes command)> apply;
-    std::function<Buffer()> snapshot;             // of what was applied so far
+    std::function<Buffer()> snapshot;               // of what was applied so far
     std::function<Status(Bytes snapshot)> restore;  // replaces everything
   };
   Raft(RaftOptions options, Hooks hooks);
@@ -164,16 +164,16 @@ class Raft {
   struct Held {
     std::optional<env::Lsn> lsn = {};  // of those records, once they were handed out
     std::optional<env::Send> send = {};
-    Index durable = 0;  // entries are on disk up to here
+    Index durable = 0;   // entries are on disk up to here
     Term own_vote = {};  // counts for ourselves, in that term
-    bool hard = false;  // term and vote are on disk
+    bool hard = false;   // term and vote are on disk
   };
   struct Progress {
-    Index next = 1;   // to be sent
-    Index match = 0;  // known to be durable there
-    bool probing = true;  // one batch at a time, until a place is found where the logs agree
+    Index next = 1;            // to be sent
+    Index match = 0;           // known to be durable there
+    bool probing = true;       // one batch at a time, until a place is found where the logs agree
     std::deque<Index> flight;  // batches sent, by their last entries
-    Instant moved{};  // when something was last acknowledged, or sent anew
+    Instant moved{};           // when something was last acknowledged, or sent anew
     Round acked;
     Instant heard{};
     std::shared_ptr<const Snapshot> snapshot;  // on its way

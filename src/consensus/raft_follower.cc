@@ -7,15 +7,17 @@
 namespace sedge::consensus {
 namespace {
 
-constexpr std::size_t kLogEntriesMax = 16384;  // of a leader that appends and never commits; more are not taken
+// Of a leader that appends and never commits; more is not taken.
+constexpr std::size_t kLogEntriesMax = 16384;
+constexpr std::size_t kLogBytesMax = 16 << 20;
 
 }  // namespace
 
 Status Raft::on_append(NodeId from, const wire::RaftAppend& append, Instant now) {
   if (group_ == GroupId{}) adopt_group(append.group);
   const auto answer = [&](bool matched, Index index, bool when_durable) {
-    say(from, wire::MessageType::kRaftAppendReply,
-        wire::RaftAppendReply{group_, term_, append.round, matched, {index}}, when_durable);
+    say(from, wire::MessageType::kRaftAppendReply, wire::RaftAppendReply{group_, term_, append.round, matched, {index}},
+        when_durable);
   };
   if (append.term < term_) return answer(false, log_.last(), true), Status();
   if (append.term == term_ && leads()) return fail(Code::kDataLoss, "a second leader in term {}", term_.value);
@@ -59,7 +61,7 @@ Status Raft::take_entries(const wire::RaftAppend& append, bool& grew) {
       drop_from(index);
       configured = true;
     }
-    if (log_.size() >= kLogEntriesMax) break;
+    if (log_.size() >= kLogEntriesMax || log_.bytes() >= kLogBytesMax) break;
     log_.append(entry);
     persist_entry(index);
     grew = true;
@@ -79,7 +81,8 @@ Index Raft::hint_below(Index previous) const {
   return at;
 }
 
-// --- applying ------------------------------------------------------------------------------------------------------------
+// --- applying
+// ------------------------------------------------------------------------------------------------------------
 
 void Raft::apply_committed(Instant now) {
   while (applied_ < commit_) {
@@ -110,7 +113,8 @@ void Raft::compact() {
   log_.compact(keep, log_.term_at(keep).value_or(Term{}));
 }
 
-// --- snapshots -----------------------------------------------------------------------------------------------------------
+// --- snapshots
+// -----------------------------------------------------------------------------------------------------------
 
 Status Raft::on_snapshot(NodeId from, const wire::RaftSnapshot& part, Instant now) {
   if (group_ == GroupId{}) adopt_group(part.group);
@@ -120,7 +124,7 @@ Status Raft::on_snapshot(NodeId from, const wire::RaftSnapshot& part, Instant no
     return {};
   }
   if (part.term == term_ && leads()) return fail(Code::kDataLoss, "a second leader in term {}", term_.value);
-  if (part.total > options_.snapshot_max || part.offset + part.data.size() > part.total ||
+  if (part.total > options_.snapshot_max || part.offset > part.total || part.data.size() > part.total - part.offset ||
       !well_formed(part.configuration)) {
     return fail(Code::kDataLoss, "a snapshot's part that does not fit it");
   }

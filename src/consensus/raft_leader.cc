@@ -71,8 +71,8 @@ wire::RaftAppend Raft::append_after(Index previous) const {
   return append;
 }
 
-// Says that we lead, and asks whether the logs agree. To who is further behind than our log goes it says so of the log's
-// base; its answer starts a snapshot.
+// Says that we lead, and asks whether the logs agree. To who is further behind than our log goes it says so of the
+// log's base; its answer starts a snapshot.
 void Raft::send_heartbeat(NodeId to, Progress& peer, Instant now) {
   send_entries(to, peer, now);
   const Index previous = std::max(peer.probing ? peer.next - 1 : peer.match, log_.base());
@@ -183,7 +183,8 @@ void Raft::advance_commit(Instant now) {
   answer_reads();
 }
 
-// --- reads -------------------------------------------------------------------------------------------------------------
+// --- reads
+// -------------------------------------------------------------------------------------------------------------
 
 // The latest round that a majority has followed, ourselves included.
 Round Raft::followed_round() const {
@@ -242,8 +243,8 @@ std::size_t Raft::voters_heard(Instant now) const {
   return static_cast<std::size_t>(std::ranges::count_if(configuration_.voters, heard));
 }
 
-// Told to the voter that has most, which asks for votes at once. We follow from now on, so that no lease of ours is left
-// when it is elected.
+// Told to the voter that has most, which asks for votes at once. We follow from now on, so that no lease of ours is
+// left when it is elected.
 void Raft::hand_over(Instant now) {
   if (!leads()) return;
   const Progress* best = nullptr;

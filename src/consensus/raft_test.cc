@@ -88,9 +88,8 @@ class Cluster {
     const auto at = leader();
     bool taken = false;
     if (at) {
-      net.act(*at, [&](Host& host, Instant now) {
-        taken = host.raft->propose(to_buffer(as_bytes(text)), now).has_value();
-      });
+      net.act(*at,
+              [&](Host& host, Instant now) { taken = host.raft->propose(to_buffer(as_bytes(text)), now).has_value(); });
     }
     return taken;
   }
@@ -269,8 +268,8 @@ TEST(Raft, an_entry_of_an_older_term_is_not_committed_by_count) {
   };
   // As a follower in term 2 it gets the configuration and an entry that its leader never commits.
   wire::RaftAppend append{.group = GroupId{7}, .term = Term{2}};
-  append.entries.push_back({Term{1}, wire::LogKind::kConfiguration,
-                            wire::encode(Configuration{{node_id(0), node_id(1), node_id(2)}, {}})});
+  append.entries.push_back(
+      {Term{1}, wire::LogKind::kConfiguration, wire::encode(Configuration{{node_id(0), node_id(1), node_id(2)}, {}})});
   append.entries.push_back({Term{2}, wire::LogKind::kCommand, {1}});
   tell(node_id(1), wire::MessageType::kRaftAppend, append, start);
   // It is elected in term 3, and one follower has its log up to the old entry, but not its own.
@@ -280,11 +279,11 @@ TEST(Raft, an_entry_of_an_older_term_is_not_committed_by_count) {
   tell(node_id(2), wire::MessageType::kRaftVoteReply, wire::RaftVoteReply{GroupId{7}, Term{3}, true, true}, later);
   tell(node_id(2), wire::MessageType::kRaftVoteReply, wire::RaftVoteReply{GroupId{7}, Term{3}, false, true}, later);
   ASSERT_TRUE(host.raft->leads());
-  tell(node_id(2), wire::MessageType::kRaftAppendReply,
-       wire::RaftAppendReply{GroupId{7}, Term{3}, Round{1}, true, {2}}, later);
+  tell(node_id(2), wire::MessageType::kRaftAppendReply, wire::RaftAppendReply{GroupId{7}, Term{3}, Round{1}, true, {2}},
+       later);
   EXPECT_EQ(host.raft->committed(), 0u);
-  tell(node_id(2), wire::MessageType::kRaftAppendReply,
-       wire::RaftAppendReply{GroupId{7}, Term{3}, Round{1}, true, {3}}, later);
+  tell(node_id(2), wire::MessageType::kRaftAppendReply, wire::RaftAppendReply{GroupId{7}, Term{3}, Round{1}, true, {3}},
+       later);
   EXPECT_EQ(host.raft->committed(), 3u);
 }
 
@@ -296,12 +295,8 @@ TEST(Raft, a_vote_survives_the_voter_s_restart) {
   cluster.net.part({voter});
   cluster.net.run(3s);
   Raft* raft = &cluster.raft(voter);
-  const wire::RaftVote vote{.group = GroupId{7},
-                            .term = Term{99},
-                            .last_index = {1000},
-                            .last_term = Term{98},
-                            .pre = false,
-                            .told = true};
+  const wire::RaftVote vote{
+      .group = GroupId{7}, .term = Term{99}, .last_index = {1000}, .last_term = Term{98}, .pre = false, .told = true};
   const auto ask = [&](std::size_t from) {
     cluster.net.act(voter, [&](Host& host, Instant now) {
       EXPECT_TRUE(host.on_message(node_id(from), wire::MessageType::kRaftVote, wire::encode(vote), now));
@@ -460,8 +455,8 @@ TEST(Raft, a_message_of_another_group_is_refused) {
   Cluster cluster(1, 13);
   ASSERT_TRUE(cluster.net.run_until([&] { return cluster.leader().has_value(); }, 5s));
   wire::RaftAppend append{.group = GroupId{8}, .term = Term{100}};
-  const Status taken = cluster.raft(0).on_message(node_id(0), wire::MessageType::kRaftAppend, wire::encode(append),
-                                                  cluster.net.now());
+  const Status taken =
+      cluster.raft(0).on_message(node_id(0), wire::MessageType::kRaftAppend, wire::encode(append), cluster.net.now());
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, Code::kFailedPrecondition);
   EXPECT_TRUE(cluster.raft(0).leads());
@@ -471,8 +466,7 @@ TEST(Raft, a_message_of_another_group_is_refused) {
 void torment(std::uint64_t seed) {
   Prng chance(seed * 77 + 1);
   const std::size_t nodes = 3 + chance.below(3);
-  Cluster cluster(nodes, seed,
-                  {.latency = 2ms, .jitter = 40ms, .loss = 0.05, .duplicate = 0.05, .sync = 10ms},
+  Cluster cluster(nodes, seed, {.latency = 2ms, .jitter = 40ms, .loss = 0.05, .duplicate = 0.05, .sync = 10ms},
                   chance.chance(0.5) ? frugal() : RaftOptions{});
   ASSERT_TRUE(cluster.grow()) << "seed " << seed;
   for (int step = 0; step < 150; ++step) {
@@ -496,8 +490,9 @@ void torment(std::uint64_t seed) {
         break;
       case 6:
         (void)cluster.change([&](Configuration& c) {
-          is_voter(c, node_id(who)) && c.voters.size() > 1 ? remove(c.voters, node_id(who))
-                                                           : (remove(c.learners, node_id(who)), add(c.voters, node_id(who)));
+          is_voter(c, node_id(who)) && c.voters.size() > 1
+              ? remove(c.voters, node_id(who))
+              : (remove(c.learners, node_id(who)), add(c.voters, node_id(who)));
         });
         break;
       default:
@@ -514,7 +509,11 @@ void torment(std::uint64_t seed) {
   EXPECT_TRUE(cluster.net.run_until([&] { return cluster.leader().has_value(); }, 60s)) << "seed " << seed;
   for (std::size_t i = 0; i < nodes; ++i) {  // everybody follows again
     EXPECT_TRUE(cluster.net.run_until(
-        [&] { return cluster.change([&](Configuration& c) { if (!is_voter(c, node_id(i))) add(c.learners, node_id(i)); }); },
+        [&] {
+          return cluster.change([&](Configuration& c) {
+            if (!is_voter(c, node_id(i))) add(c.learners, node_id(i));
+          });
+        },
         60s));
   }
   EXPECT_TRUE(cluster.net.run_until([&] { return cluster.propose("last"); }, 20s));

@@ -37,7 +37,6 @@ struct Candidate {
 // The next configuration, one step from `now`; none: it is as it should be. `ready`: a learner that has the log.
 std::optional<Configuration> next_configuration(const Configuration& now, NodeId self,
                                                 const std::vector<Candidate>& members,
-                                                const std::function<bool(NodeId)>& ready,
-                                                const RosterOptions& options);
+                                                const std::function<bool(NodeId)>& ready, const RosterOptions& options);
 
 }  // namespace sedge::consensus

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kNodePrefix = "sys/node/";
 constexpr std::string_view kOffersSuffix = "/offers";
+constexpr std::string_view kHintSuffix = "/consensus";
 constexpr std::string_view kRetainedPrefix = "retained/";
 constexpr Duration kIdleLoadInterval = 2s;      // an unchanged queue is repeated, for those who missed it
 constexpr Duration kLonelyBeaconInterval = 1s;  // with no link yet; then rarer: 2 KB a minute a node
@@ -110,6 +111,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   state_->hooks.report = [this](const std::string& text) {
     if (report_) report_(text);
   };
+  group_ = std::make_unique<consensus::Group>(group_options());
   if (options_.issuer) {
     enroller_ =
         std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, texts_of(options_.endpoints), entropy_);
@@ -119,15 +121,19 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
 Node::~Node() = default;
 
 const std::vector<std::string>& Node::buckets() {
-  static const std::vector<std::string> kBuckets = {
-      mesh::Membership::kBucket, mesh::Broadcast::kBucket, std::string(mesh::kStateOpBucket),
-      std::string(mesh::kStateVectorBucket), std::string(trust::InvitationBook::kBucket)};
+  static const std::vector<std::string> kBuckets = {mesh::Membership::kBucket,
+                                                    mesh::Broadcast::kBucket,
+                                                    std::string(mesh::kStateOpBucket),
+                                                    std::string(mesh::kStateVectorBucket),
+                                                    std::string(trust::InvitationBook::kBucket),
+                                                    consensus::Group::kBucket};
   return kBuckets;
 }
 
 Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
   if (bucket == mesh::Membership::kBucket) return membership_->load(key, value);
   if (bucket == mesh::Broadcast::kBucket) return broadcast_->load(key, value);
+  if (bucket == consensus::Group::kBucket) return group_->load(key, value);
   if (bucket == trust::InvitationBook::kBucket) return enroller_ ? enroller_->load(key, value) : Status();
   return state_->load(bucket, key, value);
 }
@@ -137,6 +143,7 @@ void Node::start(Instant now) {
   state_->start(now);
   broadcast_->start(now);
   membership_->start(now);
+  group_->start(now);
   // What was replicated before this start is as good as what comes now.
   state_->replica().for_each(
       kNodePrefix, [this](const std::string& path, const crdt::Value& value) { on_entry(path, value.writer); });
@@ -158,6 +165,7 @@ void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
   broadcast_->on_link_up(peer.id, now);
   state_->on_link_up(peer.id, now);
   owner_.on_link_up(peer.id);
+  group_->on_link_up(peer.id, now);
   if (auto held = unlinked_.extract(peer.id)) std::ranges::move(held.mapped().sends, std::back_inserter(remote_));
   views_stale_ = true;
   settle(now);
@@ -208,6 +216,7 @@ Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant n
   if (number < 32) return broadcast_->on_message(from, type, body, now);
   if (number < 48) return state_->on_message(from, type, body, now);
   if (number < 64) return on_task_frame(from, type, body, now);
+  if (number < 80) return on_consensus_frame(from, type, body, now);
   return fail(Code::kUnimplemented, "message type {} is of a newer version", number);
 }
 
@@ -255,6 +264,7 @@ void Node::on_beacon(const env::Endpoint& from, Bytes beacon, Instant now) {
 void Node::on_durable(env::Lsn lsn, Instant now) {
   now_ = now;
   state_->on_durable(lsn, now);
+  group_->on_durable(lsn, now);
   if (enroller_) enroller_->on_durable(lsn);
   settle(now);
 }
@@ -282,6 +292,7 @@ void Node::on_timer(Instant now) {
   state_->on_timer(now);
   owner_.on_timer(now);
   worker_.on_timer(now);
+  group_->on_timer(now);
   std::erase_if(unlinked_, [now](const auto& held) { return held.second.until <= now; });
   if (next_load_ <= now) report_load(now);
   if (next_beacon_ <= now) send_beacon(now);
@@ -290,7 +301,8 @@ void Node::on_timer(Instant now) {
 
 Instant Node::next_deadline() const {
   return std::min({membership_->next_deadline(), broadcast_->next_deadline(), pubsub_->next_deadline(),
-                   state_->next_deadline(), owner_.next_deadline(), worker_.next_deadline(), next_load_, next_beacon_});
+                   state_->next_deadline(), owner_.next_deadline(), worker_.next_deadline(), group_->next_deadline(),
+                   next_load_, next_beacon_});
 }
 
 // After every call: passes on what the cores have for each other, until nothing moves.
@@ -299,6 +311,7 @@ void Node::settle(Instant now) {
     while (const auto event = membership_->poll()) on_event(*event, now);
     if (std::exchange(revocations_stale_, false)) on_revocations(now);
     if (views_stale_) refresh_views();
+    tell_hint(now);
     broadcast_gathered(now);
     env::Outbox tasks;
     owner_.drain(tasks);
@@ -347,6 +360,10 @@ void Node::drain(env::Outbox& out, Instant now) {
   broadcast_->drain(out);
   state_->drain(out);
   if (enroller_) enroller_->drain(out);
+  env::Outbox group;
+  group_->drain(group);
+  std::ranges::move(group.records, std::back_inserter(out.records));
+  send_consensus(std::move(group.sends), now);
   out.sends.insert(out.sends.end(), std::make_move_iterator(remote_.begin()), std::make_move_iterator(remote_.end()));
   remote_.clear();
   out.hangups.insert(out.hangups.end(), hangups_.begin(), hangups_.end());
@@ -357,6 +374,7 @@ void Node::drain(env::Outbox& out, Instant now) {
   if (out.records.empty()) return;
   out.lsn = ++lsn_;
   state_->on_persisting(lsn_);
+  group_->on_persisting(lsn_);
   if (enroller_) enroller_->on_persisting(lsn_);
 }
 
@@ -407,12 +425,17 @@ void Node::on_entry(const std::string& path, NodeId writer) {
     if (mesh::matches(watcher.filter, path)) matching.push_back(id);
   }
   const bool offers = path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix);
-  if (!offers && matching.empty()) return;  // reading a counter or a set of many writers takes time
+  const bool hint = path.starts_with(kNodePrefix) && path.ends_with(kHintSuffix);
+  if (!offers && !hint && matching.empty()) return;  // reading a counter or a set of many writers takes time
   const auto value = state_->replica().read(path);
   if (offers && value && !value->values.empty()) {
     // Only its node may write there (StateSync holds to that), so the writer is whom it speaks of.
     if (auto told = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*told);
     views_stale_ = true;
+  }
+  if (hint && value && !value->values.empty()) {
+    const auto told = wire::decode<wire::GroupHint>(value->values.front());
+    if (told) group_->on_hint(*told, now_);
   }
   for (const WatchId id : matching) {
     const auto found = watchers_.find(id);
@@ -437,6 +460,7 @@ void Node::on_revocations(Instant now) {
     hangups_.push_back({member.id, env::LinkDown::kRevoked});
   }
   state_->on_directory_changed(now);
+  group_->on_members_changed(now);
 }
 
 // What placement decides from: every living member that offers something, ourselves included.
@@ -671,6 +695,7 @@ void Node::leave(Instant now) {
   now_ = now;
   leaving_ = true;
   owner_.shutdown("this node is leaving the fleet", now);
+  group_->leave(now);
   membership_->leave(now);
   next_beacon_ = kNever;
   next_load_ = kNever;

@@ -7,6 +7,7 @@
 //                     Broadcast  ── batches ─> PubSub, StateSync, load reports
 //                     StateSync  ── entries ─> offers of other nodes (placement), revocations, retained values
 //                     TaskOwner <── tasks ───> TaskWorker ──> env::Compute
+//                     Group     <── votes, log, requests of others ── and hints in the replicated state: who leads
 //
 // A message to ourselves (the owner serves its own task) takes the same road as one to a peer, encoded and decoded:
 // one path to test.
@@ -22,6 +23,7 @@
 
 #include "base/id.h"
 #include "base/time.h"
+#include "consensus/group.h"
 #include "env/compute.h"
 #include "env/entropy.h"
 #include "env/link.h"
@@ -49,6 +51,7 @@ struct NodeOptions {
   TaskWorkerOptions worker;
   TaskOwnerOptions owner;
   std::optional<IssuerOptions> issuer;  // this node may invite others
+  bool may_found = false;               // the fleet's consensus group, where none is known (consensus/group.h)
 };
 
 // What the running node counts, for status and metrics.
@@ -123,6 +126,11 @@ class Node {
   Result<WatchId> watch(std::string_view filter, bool initial, OnChange callback);
   void unwatch(WatchId id);
 
+  // Reads or writes an agreed value (consensus/group.h): one answer in the whole fleet, by a majority of the voters.
+  // Draws an id when the request has none. `done` is called once, within `patience`.
+  TaskId agree(wire::AgreedRequest request, Duration patience, consensus::Group::Done done, Instant now);
+  const consensus::Group& group() const { return *group_; }
+
   // Withdraws a member's certificate, by name or id (or the beginning of one). What it wrote so far stays.
   // Returns whom. Errors: PermissionDenied: no issuer; NotFound; InvalidArgument: several match.
   Result<std::string> revoke(std::string_view who, Done done, Instant now);
@@ -163,6 +171,11 @@ class Node {
   Status check_task(const TaskRequest& request) const;
   Status dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now);
   Status take_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  Status on_consensus_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  consensus::GroupOptions group_options();
+  std::vector<consensus::Candidate> candidates(Instant now) const;
+  void send_consensus(std::vector<env::Send> sends, Instant now);
+  void tell_hint(Instant now);
   Status on_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
   void on_event(const mesh::MemberEvent& event, Instant now);
   void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
@@ -189,6 +202,7 @@ class Node {
   std::unique_ptr<mesh::PubSub> pubsub_;
   std::unique_ptr<mesh::StateSync> state_;
   std::unique_ptr<Enroller> enroller_;
+  std::unique_ptr<consensus::Group> group_;
   TaskOwner owner_;
   TaskWorker worker_;
   NodeStats stats_;

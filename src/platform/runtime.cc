@@ -216,6 +216,7 @@ class Runtime::Loop {
       issuer.certificate = *identity.issuer;
       issuer.root = identity.root;
       options.issuer = std::move(issuer);
+      options.may_found = true;  // the fleet was created here
     }
     return options;
   }

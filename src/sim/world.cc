@@ -226,6 +226,7 @@ Status World::boot(std::size_t i) {
   options.endpoints = {address_of(i)};
   if (!options_.multicast) options.seeds = {address_of(0)};
   options.beacons = options_.multicast;
+  options.may_found = options_.consensus && i == 0;
   host.node = std::make_unique<node::Node>(std::move(options), host.key.secret.clone(), *host.directory, *host.entropy,
                                            *host.compute);
   host.node->on_member_event([this, i](const mesh::MemberEvent& event) {

@@ -63,6 +63,7 @@ struct WorldOptions {
   // What each node sees of the others and of its links, as it happens, for people. Not set: nothing is told.
   std::function<void(Instant at, const std::string& node, const std::string& what)> tell;
   double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
+  bool consensus = false;        // node 0 founds the fleet's consensus group
   bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;  // what nodes offer,
   std::size_t models_from = 0;   // those from this one on

@@ -20,10 +20,10 @@
 
 namespace sedge::wire {
 
-using GroupId = Number<struct GroupIdTag>;   // drawn when the group is founded; 0: none
-using Term = Number<struct TermTag>;         // counts elections; at most one leader each
-using LogIndex = Number<struct LogIndexTag>; // place in the log, from 1; 0: before its beginning
-using Round = Number<struct RoundTag>;       // counts a leader's rounds of heartbeats within its term
+using GroupId = Number<struct GroupIdTag>;    // drawn when the group is founded; 0: none
+using Term = Number<struct TermTag>;          // counts elections; at most one leader each
+using LogIndex = Number<struct LogIndexTag>;  // place in the log, from 1; 0: before its beginning
+using Round = Number<struct RoundTag>;        // counts a leader's rounds of heartbeats within its term
 
 // Who decides (voters, by majority) and who only listens (learners). Both sorted by id, and disjoint.
 struct Configuration {
@@ -199,7 +199,11 @@ struct AgreedRequest {
   }
 };
 
-enum class AgreedEnd : std::uint8_t { kDone, kRefused, kElsewhere };  // elsewhere: ask `leader`, or again a little later
+enum class AgreedEnd : std::uint8_t {
+  kDone,
+  kRefused,
+  kElsewhere
+};  // elsewhere: ask `leader`, or again a little later
 constexpr AgreedEnd wire_last(AgreedEnd) { return AgreedEnd::kElsewhere; }
 
 struct AgreedAnswer {

@@ -20,10 +20,10 @@ namespace sedge::consensus::testing {
 struct Operation {
   std::string path;
   bool write = false;
-  std::string value;            // written, or read
+  std::string value;  // written, or read
   Instant called{};
-  Instant returned = kNever;    // never: it may have happened at any time since, or not at all
-  bool failed = false;          // it is known not to have happened
+  Instant returned = kNever;  // never: it may have happened at any time since, or not at all
+  bool failed = false;        // it is known not to have happened
 };
 
 class Search {

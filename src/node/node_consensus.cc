@@ -1,0 +1,84 @@
+// What a node adds to its consensus group: who its members are, how its messages find a link, who may write what, and
+// the hint by which everybody learns who leads.
+#include <algorithm>
+#include <utility>
+
+#include "node/node.h"
+
+namespace sedge::node {
+namespace {
+
+constexpr Duration kVoterLinkTime = 10s;              // a link that carries such messages is kept so long after each
+constexpr std::string_view kPower = "sys/consensus";  // who may write there may vote and lead
+
+std::string hint_path(NodeId id) { return fmt::format("sys/node/{}/consensus", id.hex()); }
+
+}  // namespace
+
+consensus::GroupOptions Node::group_options() {
+  consensus::GroupOptions group;
+  group.self = id_;
+  group.seed = entropy_.u64();
+  group.may_found = options_.may_found;
+  group.members = [this](Instant now) { return candidates(now); };
+  group.alive = [this](NodeId id) {
+    const auto state = membership_->state_of(id);
+    return state && *state <= mesh::MemberState::kSuspect;
+  };
+  group.allows = [this](NodeId who, const wire::AgreedRequest& request) -> Status {
+    if (request.op == wire::AgreedOp::kGet || directory_.allows(who, trust::Verb::kWrite, request.path)) return {};
+    return fail(Code::kPermissionDenied, "node {} has no grant write:{}", who.short_hex(), request.path);
+  };
+  group.report = [this](const std::string& text) {
+    if (report_) report_(text);
+  };
+  return group;
+}
+
+std::vector<consensus::Candidate> Node::candidates(Instant now) const {
+  std::vector<consensus::Candidate> all;
+  for (const mesh::Member& member : membership_->members()) {
+    all.push_back({.id = member.id,
+                   .alive = member.state <= mesh::MemberState::kSuspect,
+                   .revoked = directory_.revoked(member.id),
+                   .able = directory_.allows(member.id, trust::Verb::kWrite, kPower),
+                   .in_state = now - member.since});
+  }
+  return all;
+}
+
+// Votes and the log are for those whose certificate would let them lead; requests are judged one by one.
+Status Node::on_consensus_frame(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  const bool request = type == wire::MessageType::kAgreedRequest || type == wire::MessageType::kAgreedAnswer;
+  if (!request && !directory_.allows(from, trust::Verb::kWrite, kPower)) {
+    return fail(Code::kPermissionDenied, "node {} has no grant write:{}", from.short_hex(), kPower);
+  }
+  return group_->on_message(from, type, body, now);
+}
+
+// What finds no link is dropped, since Raft and requests are sent again; the link is dialled for the next time.
+void Node::send_consensus(std::vector<env::Send> sends, Instant now) {
+  for (env::Send& send : sends) {
+    membership_->want_link(send.to, kVoterLinkTime, now);
+    if (membership_->linked(send.to)) remote_.push_back(std::move(send));
+  }
+}
+
+// Written by a leader when it is elected and when the voters change: a few entries in the life of a fleet.
+void Node::tell_hint(Instant now) {
+  if (leaving_) return;
+  const auto hint = group_->take_hint();
+  if (!hint) return;
+  when_durable(state_->set(hint_path(id_), wire::encode(*hint), now), [](const Status&) {});
+}
+
+TaskId Node::agree(wire::AgreedRequest request, Duration patience, consensus::Group::Done done, Instant now) {
+  now_ = now;
+  if (request.id.is_zero()) entropy_.fill(request.id.bytes);
+  const TaskId id = request.id;
+  group_->submit(std::move(request), patience, std::move(done), now);
+  settle(now);
+  return id;
+}
+
+}  // namespace sedge::node
