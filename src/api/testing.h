@@ -1,4 +1,5 @@
-// A home that belongs to a fleet of one, for tests that run a whole node. Gone with the object.
+// A home that belongs to a fleet of one, which was created there, for tests that run a whole node. Gone with the
+// object.
 #pragma once
 
 #include <filesystem>
@@ -23,6 +24,8 @@ class Home {
         {kNodeCertificate, trust::encode_node_certificate(member.chain)},
         {kFleetRoot, trust::encode_root(fleet.root.public_key)},
         {kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
+        {kIssuerKey, trust::encode_key(kIssuerKey, fleet.issuer.secret)},
+        {kIssuerCertificate, trust::encode_issuer_certificate(fleet.issuer_certificate)},
     };
     char pattern[] = "/tmp/sedge-test-XXXXXX";  // short: a socket's path has at most 107 bytes
     path = ::mkdtemp(pattern);
