@@ -64,6 +64,12 @@ until_true 10 heard_both || failed "beta did not hear both orders, each once"
 until_true 10 value_is beta retained/orders/9 stay || failed "the retained order did not arrive"
 [ "$("$sedge" sub --home beta 'orders/9' --count 1)" = "orders/9 = stay" ] || failed "a late subscriber misses the retained order"
 
+echo "== an agreed value is claimed once, from whichever node"
+"$sedge" set --home beta --linearizable charger beta --if-version 0
+if "$sedge" set --home alpha --linearizable charger alpha --if-version 0 2>/dev/null; then failed "the charger was claimed twice"; fi
+[ "$("$sedge" get --home alpha --linearizable charger)" = "charger = beta" ] || failed "alpha does not read what beta claimed"
+[ "$("$sedge" leader --home beta)" = "$("$sedge" leader --home alpha)" ] || failed "the nodes disagree on who leads"
+
 echo "== a stranger with a fleet of its own gets nothing"
 "$sedge" fleet create --home gamma --name gamma >/dev/null
 up gamma --seed "$seed"
