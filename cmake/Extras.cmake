@@ -66,9 +66,9 @@ foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is o
 endforeach()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)
-# Every scenario of up to a hundred nodes; thousand.toml takes minutes and is played by hand.
+# Every scenario of up to a hundred nodes; thousand.toml and day.toml take minutes and are played by hand.
 file(GLOB scenarios CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/scenarios/*.toml)
-list(FILTER scenarios EXCLUDE REGEX "/thousand\\.toml$")
+list(FILTER scenarios EXCLUDE REGEX "/(thousand|day)\\.toml$")
 foreach(file ${scenarios})
   get_filename_component(scenario ${file} NAME_WE)
   add_test(NAME scenario.${scenario} COMMAND sedge sim ${file})

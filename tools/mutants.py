@@ -23,6 +23,8 @@ HUNTERS = [
     ("radio", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/radio.toml"), "--json"]),
     ("stalls", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/stalls.toml"), "--json"]),
     ("asleep", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/asleep.toml"), "--json"]),
+    ("late", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/late.toml"), "--json"]),
+    ("ephemeral", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/ephemeral.toml"), "--json"]),
     ("random", [str(BUILD / "sedge"), "sim", "--random", "1", "--minutes", "0.5"]),
 ]
 SECONDS_MAX = 300  # of a hunter: a mutant that hangs is caught

@@ -472,7 +472,7 @@ json::Object status_report(platform::Runtime& runtime) {
   const node::Node& node = runtime.node();
   json::Array members;
   for (const mesh::Member& member : node.membership().members()) members.push_back(member_object(runtime, member));
-  const auto& digest = node.state().digest();
+  const auto digest = node.state().digest();
   const platform::TransportStats transport = runtime.transport();
   const node::NodeStats& stats = node.stats();
   return {{"id", node.id().hex()},
@@ -482,6 +482,7 @@ json::Object status_report(platform::Runtime& runtime) {
           {"alive", node.membership().alive()},
           {"members", std::move(members)},
           {"state", json::Object{{"writes", node.state().replica().living().size()},
+                                 {"tombstones", node.state().replica().tombstones()},
                                  {"digest", fmt::format("{:016x}{:016x}", digest[0], digest[1])},
                                  {"unacknowledged", node.state().unacknowledged()},
                                  {"quarantined", node.state().stats().in_quarantine}}},

@@ -98,6 +98,12 @@ void add_state(Families& out, const node::Node& node) {
   }
   out.counter("sedge_state_writes_total", "Writes of this node.").sample(state.written);
   out.counter("sedge_state_withdrawn_total", "Writes of revoked nodes, taken back.").sample(state.withdrawn);
+  out.counter("sedge_state_collected_total", "Tombstones collected.").sample(state.collected);
+  out.counter("sedge_state_reset_total", "Writes dropped when this node came back: others had erased them.")
+      .sample(state.reset);
+  out.counter("sedge_state_revived_total", "Erased entries that the other side of a long split had kept.")
+      .sample(state.revived);
+  out.gauge("sedge_state_tombstones", "Erased entries not collected yet.").sample(node.state().replica().tombstones());
   out.counter("sedge_state_pulls_total", "Anti-entropy exchanges begun.").sample(state.pulls);
   out.counter("sedge_state_writes_sent_total", "Writes sent by anti-entropy.").sample(state.ops_sent);
   out.gauge("sedge_state_quarantined", "Writes stamped ahead of the fleet clock, held back.")

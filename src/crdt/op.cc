@@ -52,6 +52,11 @@ Status check(const Op& op) {
 
 Family family_of(OpKind kind) { return shape_of(kind).family; }
 
+bool is_tombstone(const Op& op) {
+  const Family family = family_of(op.kind);
+  return op.kind == OpKind::kRemove || (!op.value && (family == Family::kRegister || family == Family::kMulti));
+}
+
 std::string_view family_name(Family family) {
   constexpr std::array<std::string_view, 4> kNames = {"register", "multi-value register", "counter", "set"};
   return kNames.at(static_cast<std::size_t>(family));

@@ -66,6 +66,9 @@ struct Op {
   }
 };
 
+// A write that says nothing but that others are over: a removal, an erased register. Never a counter.
+bool is_tombstone(const Op& op);
+
 // Levels of printable UTF-8 bytes separated by '/', at most kPathBytesMax; no wildcards.
 // Errors: InvalidArgument, naming the path.
 Status check_path(std::string_view path);

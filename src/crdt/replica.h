@@ -10,7 +10,10 @@
 // the order, repetition or grouping in which they came. "Up to the dot" makes knowledge of a replacement survive the
 // replaced replacement itself (c replaces b which replaced a: c names b's and a's origins), so a replaced write can be
 // erased at once everywhere. "Never a later stamp" keeps a lying writer from ending writes that do not exist yet.
-// Removes stay as one living write an element until they are replaced: they are the tombstones.
+// Removals and erased registers stay as one living write, their slot's tombstone, until they are replaced or collected:
+// somebody who knows that nobody can bring what they ended (mesh/state_sync.h) says up to which stamp they may go. From
+// then on the digest leaves them out, whether or not they are still here, so that who has collected and who is about
+// to are equal. Where a path holds several families after a conflict they stay: the newest tells which one is read.
 // Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but they would
 // have to be believed when a peer states them.
 // Sources: Shapiro et al. 2011 (the types); Bieniusa et al. 2012 (sets without tombstones a write).
@@ -59,6 +62,8 @@ struct MergeResult {
 
 class Replica {
  public:
+  // Entries under "sys/" have a sixteenth more room: acknowledgements and revocations must get in when all else is
+  // full.
   struct Limits {
     std::size_t writes_max = 131'072;
     std::size_t bytes_max = 256u << 20;
@@ -72,13 +77,18 @@ class Replica {
   Result<MergeResult> apply(Op op);
   // Whether apply() would find room for it.
   Status check_room(const Op& op) const;
-  // Takes back a living write (revocation). False if it does not live.
+  // Takes back a living write (revocation, collection). False if it does not live.
   bool withdraw(const Dot& dot);
 
   // None: nothing was ever written there, or it was erased. A set may be empty.
   std::optional<Value> read(std::string_view path) const;
   // In order of paths; all that start with `prefix`.
   void for_each(std::string_view prefix, const std::function<void(const std::string&, const Value&)>& visit) const;
+
+  // The register that lives there, erased or not.
+  const Op* register_at(std::string_view path) const;
+  // Whether anything lives outside "sys/".
+  bool holds_entries() const;
 
   // Whether something of another family than this lives there.
   bool holds_other(std::string_view path, Family family) const;
@@ -91,6 +101,14 @@ class Replica {
   const std::map<Dot, Op>& living() const { return living_; }
   const Digest& digest() const { return digest_; }
   Digest digest_of(NodeId origin) const;
+  // Without the tombstones stamped before `upto`. Cost: O(those).
+  Digest digest_without(Hlc upto) const;
+
+  std::size_t tombstones() const { return tombstones_.size(); }
+  // Whether there is one stamped from `from` on and before `upto`.
+  bool has_tombstone(Hlc from, Hlc upto) const;
+  // Those stamped before `upto` that may go, the oldest first, without those that `keep` names.
+  std::vector<Dot> collectable(Hlc upto, std::size_t max, const std::function<bool(const Dot&)>& keep) const;
   std::size_t bytes() const { return bytes_; }
 
  private:
@@ -105,11 +123,13 @@ class Replica {
   void insert(Op op);
   void erase(const Dot& dot);
   void account(const Op& op, bool add);
+  bool of_one_family(std::string_view path) const;
 
   Limits limits_;
   std::map<Dot, Op> living_;
   std::map<std::string, Slots, std::less<>> entries_;
   std::map<NodeId, Digest> origins_;
+  std::map<std::pair<Hlc, Dot>, Digest> tombstones_;  // and what each adds to the digest
   Digest digest_{};
   std::size_t bytes_ = 0;
 };

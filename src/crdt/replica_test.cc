@@ -269,5 +269,61 @@ TEST(Replica, a_withdrawn_write_leaves_no_trace_in_values_or_digest) {
   EXPECT_EQ(a.replica.bytes(), 0u);
 }
 
+TEST(Replica, the_digest_without_tombstones_is_that_of_who_has_collected_them) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    Prng prng(seed);
+    Replica replica;
+    for (const Op& op : history(prng, 5 + prng.below(40))) RC_ASSERT(replica.apply(op).has_value());
+    const Hlc upto = Hlc::at_ms(prng.below(60));
+    const Digest digest = replica.digest_without(upto);
+    const auto values = [&replica] {
+      std::string out;
+      replica.for_each("", [&out](const std::string& path, const Value& value) {
+        if (value.values.empty() && value.family == Family::kSet) return;  // nothing was ever there, or all was removed
+        out += fmt::format("{} {} {}", path, family_name(value.family), value.total);
+        for (const Buffer& bytes : value.values) out += fmt::format(" {}", to_hex(bytes));
+      });
+      return out;
+    };
+    const std::string before = values();
+    const auto none = [](const Dot&) { return false; };
+    const std::size_t tombstones = replica.tombstones();
+    const std::vector<Dot> over = replica.collectable(upto, 1000, none);
+    for (const Dot& dot : over) {
+      RC_ASSERT(is_tombstone(replica.living().at(dot)));
+      RC_ASSERT(replica.withdraw(dot));
+    }
+    RC_ASSERT(replica.digest_without(upto) == digest);
+    RC_ASSERT(replica.tombstones() == tombstones - over.size());
+    RC_ASSERT(values() == before);
+  }));
+}
+
+TEST(Replica, tombstones_that_are_named_stay_and_those_that_go_are_the_oldest) {
+  Writer a(1);
+  std::vector<Op> removed;
+  for (int i = 0; i < 5; ++i) {
+    removed.push_back(
+        a.write(OpKind::kRegister, fmt::format("r/{}", i), std::nullopt, 0, 10 + static_cast<unsigned>(i)));
+  }
+  const auto keep = [&](const Dot& dot) { return dot == removed[1].dot; };
+  EXPECT_EQ(a.replica.collectable(Hlc::at_ms(14), 10, keep),
+            (std::vector{removed[0].dot, removed[2].dot, removed[3].dot}));
+  EXPECT_EQ(a.replica.collectable(Hlc::at_ms(14), 2, keep), (std::vector{removed[0].dot, removed[2].dot}));
+  EXPECT_TRUE(a.replica.has_tombstone(Hlc::at_ms(14), Hlc::at_ms(15)));
+  EXPECT_FALSE(a.replica.has_tombstone(Hlc::at_ms(15), Hlc::at_ms(99)));
+}
+
+TEST(Replica, entries_of_the_system_find_room_when_all_else_is_full) {
+  Writer a(1);
+  Replica full({.writes_max = 16, .bytes_max = 1u << 20});
+  for (int i = 0; i < 16; ++i) {
+    ASSERT_TRUE(full.apply(a.write(OpKind::kRegister, fmt::format("r/{}", i), text("x"), 0, 1)));
+  }
+  EXPECT_FALSE(full.apply(a.write(OpKind::kRegister, "more", text("x"), 0, 1)));
+  EXPECT_TRUE(full.apply(a.write(OpKind::kRegister, "sys/node/x/seen", text("x"), 0, 1)));
+  EXPECT_FALSE(full.apply(a.write(OpKind::kRegister, "sys/node/y/seen", text("x"), 0, 1)));
+}
+
 }  // namespace
 }  // namespace sedge::crdt

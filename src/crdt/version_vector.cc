@@ -52,6 +52,24 @@ bool VersionVector::contains(const Dot& dot) const {
   return at != known->epochs.end() && at->second.contains(dot.sequence.value);
 }
 
+bool VersionVector::complete(const Dot& upto) const {
+  const Row* const known = row(upto.origin);
+  if (!known) return false;
+  if (upto.epoch < known->floor) return true;
+  const auto at = known->epochs.find(upto.epoch);
+  if (at == known->epochs.end() || at->second.ranges().empty()) return false;
+  const auto& [first, last] = *at->second.ranges().begin();
+  return first == 1 && last >= upto.sequence.value;
+}
+
+bool VersionVector::has_holes() const {
+  const auto holed = [](const auto& life) {
+    const auto& ranges = life.second.ranges();
+    return ranges.size() > 1 || (!ranges.empty() && ranges.begin()->first != 1);
+  };
+  return std::ranges::any_of(rows_, [&](const auto& row) { return std::ranges::any_of(row.second.epochs, holed); });
+}
+
 void VersionVector::add(const Dot& dot) {
   Row& known = rows_[dot.origin];
   if (dot.epoch < known.floor) return;

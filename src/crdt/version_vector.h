@@ -57,6 +57,10 @@ class VersionVector {
   };
 
   bool contains(const Dot& dot) const;
+  // Whether all writes of that life up to this one are contained.
+  bool complete(const Dot& upto) const;
+  // Whether any life has holes: of writes that were ended before they came, or that are still to come.
+  bool has_holes() const;
   // Only for a dot whose signature was checked.
   void add(const Dot& dot);
   // A peer's word that nothing in this range is alive. Believed only below a dot that its origin signed: what lies

@@ -56,6 +56,27 @@ TEST(VersionVector, holds_exactly_the_dots_added_and_minus_is_the_difference) {
   }));
 }
 
+TEST(VersionVector, a_life_is_complete_up_to_a_dot_when_nothing_before_it_is_missing) {
+  EXPECT_TRUE(rc::check([] {
+    VersionVector known;
+    std::set<Dot> in;
+    for (int i = *rc::gen::inRange(0, 60); i > 0; --i) {
+      const Dot one = any_dot();
+      known.add(one);
+      in.insert(one);
+    }
+    const Dot upto = any_dot();
+    bool complete = true;
+    for (std::uint64_t s = 1; s <= upto.sequence.value; ++s) complete &= in.contains({upto.origin, upto.epoch, {s}});
+    RC_ASSERT(known.complete(upto) == complete);
+    bool holes = false;
+    for (const Dot& one : in) {
+      holes |= one.sequence.value > 1 && !in.contains({one.origin, one.epoch, {one.sequence.value - 1}});
+    }
+    RC_ASSERT(known.has_holes() == holes);
+  }));
+}
+
 TEST(VersionVector, a_cover_is_believed_only_below_a_dot_that_its_origin_signed) {
   VersionVector known;
   EXPECT_FALSE(known.cover(range(1, 1, 1, 100)));

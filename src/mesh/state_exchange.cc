@@ -20,6 +20,7 @@ constexpr Duration kSessionPauseMin = 2s;
 constexpr Duration kSessionPauseMax = 16s;
 constexpr int kSessionTurns = 16;            // messages that a neighbour may have a session last for; it needs 7
 constexpr std::uint64_t kSessionAgain = 64;  // one that brought so many writes was cut short by its bounds
+constexpr std::uint64_t kStampMsMax = ~std::uint64_t{0} >> 16;  // what a stamp can hold
 
 // Ops of one answer, until it is full.
 struct Chunk {
@@ -43,7 +44,18 @@ struct Chunk {
 
 }  // namespace
 
-wire::StateDigest StateSync::wire_digest() const { return {replica_.digest()[0], replica_.digest()[1]}; }
+wire::StateDigest StateSync::wire_digest(NodeId to) const {
+  const auto told = frontiers_.find(to);
+  const std::uint64_t at_ms = std::max(frontier_ms_, told == frontiers_.end() ? 0 : told->second);
+  const crdt::Digest digest = digest_at(at_ms);
+  return {digest[0], digest[1], at_ms, frontier_ms_};
+}
+
+// Who leaves out less than we have collected cannot be compared with: it is told our frontier and asks again.
+bool StateSync::same(const wire::StateDigest& theirs) const {
+  const crdt::Digest digest = digest_at(std::min(theirs.at_ms, kStampMsMax));
+  return theirs.at_ms < frontier_ms_ || digest == crdt::Digest{theirs.low, theirs.high};
+}
 
 Status StateSync::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   now_ = now;
@@ -60,6 +72,14 @@ Status StateSync::on_message(NodeId from, wire::MessageType type, Bytes body, In
     case wire::MessageType::kStateRanges:
     case wire::MessageType::kStateWant:
       return on_session(from, type, body);
+    case wire::MessageType::kStateStale: {
+      SEDGE_TRY(const auto message, wire::decode<wire::StateStale>(body));
+      return on_stale(from, message);
+    }
+    case wire::MessageType::kStateGone: {
+      SEDGE_TRY(const auto message, wire::decode<wire::StateGone>(body));
+      return on_gone(from, message);
+    }
     default:
       return fail(Code::kInvalidArgument, "message type {} is not about state", static_cast<int>(type));
   }
@@ -99,11 +119,13 @@ void StateSync::on_timer(Instant now) {
     next_pull();
   }
   if (now >= round_due_) on_round();
+  if (now >= statement_due_) on_statement_due();
+  if (now >= sweep_due_) sweep();
 }
 
 Instant StateSync::next_deadline() const {
   const bool rounds = !peers_.empty() || !quarantine_.empty();
-  return std::min({lazy_due_, pull_ ? pull_->until : kNever, rounds ? round_due_ : kNever});
+  return std::min({lazy_due_, pull_ ? pull_->until : kNever, rounds ? round_due_ : kNever, statement_due_, sweep_due_});
 }
 
 void StateSync::on_round() {
@@ -112,6 +134,8 @@ void StateSync::on_round() {
   round_due_ = now_ + options_.round + Duration(jitter - quarter);
   release_quarantine();
   reconciler_.on_round(now_);
+  advance();
+  reset_step();
   if (!peers_.empty()) send_brief(peers_[prng_.below(peers_.size())]);
   if (++rounds_ % kSpotCheckRounds != 0 || peers_.empty()) return;
   ++stats_.spot_checks;
@@ -119,7 +143,7 @@ void StateSync::on_round() {
 }
 
 void StateSync::send_brief(NodeId peer) {
-  const wire::StateVector brief{wire_digest(), clock_.ms(now_), clock_.settled(now_), false, {}};
+  const wire::StateVector brief{wire_digest(peer), clock_.ms(now_), clock_.settled(now_), false, {}};
   sends_.push_back({peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateVector, brief)});
 }
 
@@ -129,13 +153,16 @@ Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
   if (!linked(from)) return {};  // its link fell meanwhile
   clock_.sample(from, {message.clock_ms, message.settled, false}, now_);
   release_quarantine();
+  frontiers_[from] = std::min(message.digest.frontier_ms, kStampMsMax);
+  if (message.digest.at_ms < frontier_ms_) send_brief(from);
   if (message.pull) {
     SEDGE_TRY(const crdt::VersionVector theirs, vector_from_wire(message.rows));
     answer_pull(from, theirs);
   }
-  if (message.digest != wire_digest()) {
+  if (!same(message.digest)) {
     want(from);
   } else {
+    exchanged_ = true;
     dry_.erase(from);
   }
   return {};
@@ -176,7 +203,7 @@ void StateSync::ask() {
 void StateSync::ask_with_vector() {
   crdt::VersionVector known = known_;
   for (const Dot& dot : pull_->passed) known.add(dot);
-  wire::StateVector vector{wire_digest(), clock_.ms(now_), clock_.settled(now_), true, {}};
+  wire::StateVector vector{wire_digest(pull_->peer), clock_.ms(now_), clock_.settled(now_), true, {}};
   std::size_t bytes = 0;
   for (const auto& [origin, row] : known.rows()) {
     vector.rows.push_back(mesh::to_wire(origin, row));
@@ -194,7 +221,8 @@ Status StateSync::on_ops(NodeId from, const wire::StateOps& message) {
   Pull* const pull = pull_ && pull_->peer == from && pull_->session == of_session ? &*pull_ : nullptr;
   const std::size_t passed = pull ? pull->passed.size() : 0;
   const std::uint64_t merged = stats_.of(Verdict::kMerged);
-  const Status taken = take_ops(message, pull);
+  frontiers_[from] = std::min(message.digest.frontier_ms, kStampMsMax);
+  const Status taken = take_ops(message, pull, message.digest.frontier_ms);
   if (!pull) return taken;
   if (pull->session) {
     if (message.part == wire::OpsPart::kSessionLast) finish_pull(message.digest);
@@ -229,9 +257,10 @@ bool StateSync::cover(const wire::StateCover& range, const std::set<Dot>& except
 
 void StateSync::finish_pull(const std::optional<wire::StateDigest>& theirs) {
   Pull& pull = *pull_;
-  const bool equal = theirs == wire_digest();
+  const bool equal = theirs && same(*theirs);
   const bool cut_short = pull.session && stats_.of(Verdict::kMerged) - pull.merged >= kSessionAgain;
   if (!equal && cut_short && pull.passed.size() < kPassedMax) return ask();
+  exchanged_ = true;
   if (equal || pull.news) {
     dry_.erase(pull.peer);
   } else {
@@ -282,7 +311,7 @@ void StateSync::answer(NodeId peer, wire::StateOps message, const std::set<NodeI
     const Bytes chain = directory_.chain_of(origin);
     if (!chain.empty()) message.chains.push_back(to_buffer(chain));
   }
-  message.digest = wire_digest();
+  message.digest = wire_digest(peer);
   stats_.ops_sent += message.ops.size();
   sends_.push_back({peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateOps, message)});
 }
@@ -302,7 +331,7 @@ Status StateSync::on_session(NodeId from, wire::MessageType type, Bytes body) {
   if (++pull_->turns <= kSessionTurns) pull_->until = now_ + options_.pull_timeout;
   if (type != wire::MessageType::kStateRanges || found.asks()) return {};
   // Ranges that we could settle alone: nothing more comes.
-  finish_pull(found.send.empty() ? std::optional(wire_digest()) : std::nullopt);
+  finish_pull(found.send.empty() ? std::optional(wire_digest(from)) : std::nullopt);
   return {};
 }
 

@@ -48,4 +48,33 @@ Result<crdt::VersionVector> vector_from_wire(const std::vector<wire::StateRow>& 
   return vector;
 }
 
+Result<DotSet> dots_from_wire(const std::vector<wire::StateRow>& rows) {
+  DotSet dots;
+  for (const wire::StateRow& row : rows) {
+    SEDGE_TRY(crdt::VersionVector::Row known, from_wire(row));
+    for (auto& [epoch, set] : known.epochs) dots[{row.origin, epoch}] = std::move(set);
+  }
+  return dots;
+}
+
+std::vector<wire::StateRow> dots_to_wire(const DotSet& dots) {
+  std::vector<wire::StateRow> rows;
+  for (const auto& [of, set] : dots) {
+    if (rows.empty() || rows.back().origin != of.first) rows.push_back({of.first, {}, {}});
+    rows.back().epochs.push_back(epoch_to_wire(of.second, set));
+  }
+  return rows;
+}
+
+Result<std::vector<crdt::Dot>> dots_of(const DotSet& dots, std::size_t max) {
+  std::vector<crdt::Dot> out;
+  for (const auto& [of, set] : dots) {
+    for (const auto& [first, last] : set.ranges()) {
+      if (last - first >= max - out.size()) return fail(Code::kDataLoss, "more than {} writes are named", max);
+      for (std::uint64_t i = 0; i <= last - first; ++i) out.push_back({of.first, of.second, {first + i}});
+    }
+  }
+  return out;
+}
+
 }  // namespace sedge::mesh

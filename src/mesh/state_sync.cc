@@ -16,8 +16,9 @@ using crdt::Family;
 using crdt::Op;
 using crdt::OpKind;
 
-constexpr std::size_t kLazyRecordsMax = 1024;  // then they go to disk without waiting for company
-constexpr std::size_t kReportsMax = 4096;      // kinds times origins that a report is remembered for
+constexpr std::size_t kLazyRecordsMax = 1024;   // then they go to disk without waiting for company
+constexpr std::uint64_t kRevivedReported = 16;  // entries; the rest are counted
+constexpr std::size_t kReportsMax = 4096;       // kinds times origins that a report is remembered for
 constexpr std::string_view kSessionDomain = "sedge.state.session";
 constexpr std::uint64_t kTotalMax = std::numeric_limits<std::int64_t>::max();
 
@@ -50,8 +51,8 @@ Status check_revocation(const trust::Directory& directory, const Op& op, std::st
 
 std::string_view verdict_name(StateVerdict verdict) {
   constexpr std::array<std::string_view, kStateVerdicts> kNames = {
-      "merged", "duplicate", "replaced",  "conflict", "malformed", "unknown_origin",
-      "forged", "past_cut",  "forbidden", "early",    "full",      "own"};
+      "merged",   "duplicate", "replaced", "conflict", "malformed", "unknown_origin", "forged",
+      "past_cut", "forbidden", "early",    "full",     "own",       "collected"};
   return kNames.at(static_cast<std::size_t>(verdict));
 }
 
@@ -62,14 +63,16 @@ StateSync::StateSync(Options options, const trust::SecretKey& key, const trust::
       prng_(options_.seed),
       replica_(options_.limits),
       reconciler_(replica_, session_secret(key, options_.epoch)),
-      rounds_(options_.seed % kSpotCheckRounds) {}
+      rounds_(options_.seed % kSpotCheckRounds),
+      seen_(options_.self, directory) {}
 
 // ---- start ----------------------------------------------------------------------------------------------------------
 
 Status StateSync::load(std::string_view bucket, Bytes key, Bytes value) {
-  const Status loaded = bucket == kStateOpBucket       ? load_op(key, value)
-                        : bucket == kStateVectorBucket ? load_row(key, value)
-                                                       : fail(Code::kInvalidArgument, "not a bucket of the state");
+  const Status loaded = bucket == kStateOpBucket         ? load_op(key, value)
+                        : bucket == kStateVectorBucket   ? load_row(key, value)
+                        : bucket == kStateFrontierBucket ? load_frontier(value)
+                                                         : fail(Code::kInvalidArgument, "not a bucket of the state");
   if (!loaded) return in_context(fmt::format("{} {}", bucket, to_hex(key)), loaded.error());
   return {};
 }
@@ -105,6 +108,11 @@ void StateSync::start(Instant now) {
   now_ = now;
   clock_.start(hybrid_.last().ms(), now);
   round_due_ = now + options_.round;
+  for (const auto& [dot, op] : replica_.living()) {
+    if (op.path == seen_path(dot.origin)) seen_.note(dot.origin, &op);
+  }
+  hold_tombstones();  // those before the frontier came late, or a crash came before they were erased
+  plan_statement(options_.collect_every / 10, options_.collect_every / 5);
 }
 
 // ---- writes of this node --------------------------------------------------------------------------------------------
@@ -215,6 +223,7 @@ const Op* StateSync::last_staged(const Op& like) const {
 }
 
 void StateSync::on_persisting(env::Lsn lsn) {
+  if (adopting_ && adopting_->drained && !adopting_->lsn) adopting_->lsn = lsn;
   if (drained_ == numbered_) return;
   flights_.push_back({lsn, drained_ - numbered_});
   numbered_ = drained_;
@@ -222,6 +231,7 @@ void StateSync::on_persisting(env::Lsn lsn) {
 
 void StateSync::on_durable(env::Lsn upto, Instant now) {
   now_ = now;
+  if (adopting_ && adopting_->lsn && *adopting_->lsn <= upto) on_adopted();
   while (!flights_.empty() && flights_.front().lsn <= upto) {
     std::size_t count = flights_.front().count;
     flights_.pop_front();
@@ -250,7 +260,7 @@ void StateSync::commit(Staged staged) {
   for (const Dot& ended : result->ended) erase(ended);
   if (result->outcome == crdt::Merge::kMerged) {
     outgoing_.push_back(std::move(staged.encoded));
-    if (hooks.changed) hooks.changed(path, dot.origin);
+    on_changed(path, dot.origin);
   } else {
     erase(dot);  // a newer one arrived while it was written
   }
@@ -261,6 +271,7 @@ void StateSync::abandon(const Error& why) {
   std::deque<Staged> staged = std::exchange(staged_, {});
   flights_.clear();
   drained_ = numbered_ = 0;
+  adopting_.reset();
   for (const Staged& lost : staged) {
     if (hooks.done) hooks.done(lost.ticket, std::unexpected(why));
   }
@@ -278,12 +289,17 @@ StateVerdict StateSync::check_origin(const Op& op, Bytes encoded) const {
   return ours && !known_.contains(op.dot) ? Verdict::kOwn : Verdict::kMerged;
 }
 
-StateVerdict StateSync::judge(Bytes encoded, Dot& dot) {
+StateVerdict StateSync::judge(Bytes encoded, Dot& dot, std::uint64_t their_frontier_ms) {
   auto op = crdt::decode_op(encoded);
   if (!op) return Verdict::kMalformed;
   dot = op->dot;
   const auto living = replica_.living().find(dot);
   if (living != replica_.living().end() && living->second == *op) return Verdict::kDuplicate;
+  if (before_frontier(*op)) {
+    // What would end it may be gone. Who has come as far as we must know; a tombstone that we had does not come twice.
+    const bool again = crdt::is_tombstone(*op) && known_.contains(dot);
+    if (their_frontier_ms < frontier_ms_ || again) return Verdict::kCollected;
+  }
   const Verdict verdict = check_origin(*op, encoded);
   if (verdict != Verdict::kMerged) return verdict;
   const auto ahead_ms = static_cast<std::uint64_t>(options_.ahead_max / 1ms);
@@ -296,6 +312,9 @@ StateVerdict StateSync::merge(Op op, Bytes encoded) {
   const crdt::Hlc stamp = op.stamp;
   const std::string path = op.path;
   const trust::Signature signature = op.signature;
+  const bool late = before_frontier(op);
+  const bool tombstone = crdt::is_tombstone(op);
+  const bool collected = late && known_.contains(dot);
   const auto result = replica_.apply(std::move(op));
   if (!result) return Verdict::kFull;
   hybrid_.observe(stamp);
@@ -305,7 +324,18 @@ StateVerdict StateSync::merge(Op op, Bytes encoded) {
   const auto living = replica_.living().find(dot);
   if (living != replica_.living().end() && living->second.signature == signature) {
     keep(dot, encoded);
-    if (hooks.changed) hooks.changed(path, dot.origin);
+    on_changed(path, dot.origin);
+  }
+  if (late && result->outcome == crdt::Merge::kMerged) {
+    if (tombstone) held_[dot] = clock_.ms(now_);
+    if (collected) {
+      ++stats_.revived;
+      if (hooks.report && stats_.revived <= kRevivedReported) {
+        hooks.report(fmt::format(
+            "entry '{}' was erased here and is back: the other side of a split of more than {} h had kept it", path,
+            options_.collect_after / 1h));
+      }
+    }
   }
   constexpr std::array kVerdicts = {Verdict::kMerged, Verdict::kDuplicate, Verdict::kReplaced, Verdict::kConflict};
   return kVerdicts.at(static_cast<std::size_t>(result->outcome));
@@ -332,7 +362,7 @@ void StateSync::release_quarantine() {
     quarantine_bytes_ -= node.mapped().size();
     stats_.in_quarantine = quarantine_.size();
     Dot dot;
-    const Verdict verdict = judge(node.mapped(), dot);
+    const Verdict verdict = judge(node.mapped(), dot, 0);
     ++stats_.verdicts[static_cast<std::size_t>(verdict)];
     report(verdict, dot.origin);
   }
@@ -350,6 +380,11 @@ void StateSync::report(Verdict verdict, NodeId origin) {
   if (reported_.emplace(verdict, origin).second) hooks.report(fmt::format("node {} {}", origin.hex(), at->second));
 }
 
+void StateSync::on_changed(const std::string& path, NodeId writer) {
+  if (path == seen_path(writer)) seen_.note(writer, replica_.register_at(path));
+  if (hooks.changed) hooks.changed(path, writer);
+}
+
 void StateSync::learn_chains(const wire::StateOps& message) {
   for (const Buffer& bytes : message.chains) {
     const auto chain = trust::decode_chain(bytes);
@@ -359,12 +394,12 @@ void StateSync::learn_chains(const wire::StateOps& message) {
   }
 }
 
-Status StateSync::take_ops(const wire::StateOps& message, Pull* pull) {
+Status StateSync::take_ops(const wire::StateOps& message, Pull* pull, std::uint64_t their_frontier_ms) {
   learn_chains(message);
   std::size_t lies = 0;
   for (const Buffer& encoded : message.ops) {
     Dot dot;
-    const Verdict verdict = judge(encoded, dot);
+    const Verdict verdict = judge(encoded, dot, their_frontier_ms);
     ++stats_.verdicts[static_cast<std::size_t>(verdict)];
     report(verdict, dot.origin);
     lies += verdict == Verdict::kMalformed || verdict == Verdict::kForged;
@@ -383,7 +418,7 @@ Status StateSync::on_broadcast(NodeId origin, Bytes payload, Instant now) {
     ++stats_.verdicts[static_cast<std::size_t>(Verdict::kMalformed)];
     return in_context(fmt::format("state of {}", origin.short_hex()), message.error());
   }
-  return take_ops(*message, nullptr);
+  return take_ops(*message, nullptr, 0);
 }
 
 void StateSync::on_directory_changed(Instant now) {
@@ -398,7 +433,7 @@ void StateSync::on_directory_changed(Instant now) {
     replica_.withdraw(dot);
     erase(dot);
     ++stats_.withdrawn;
-    if (hooks.changed) hooks.changed(path, dot.origin);
+    on_changed(path, dot.origin);
   }
 }
 
@@ -429,6 +464,7 @@ void StateSync::drain(env::Outbox& out) {
       out.records.push_back({std::string(kStateVectorBucket), to_buffer(origin.view()), std::move(row), false});
     }
     lazy_.clear();
+    if (adopting_) adopting_->drained = true;
     dirty_rows_.clear();
     lazy_due_ = kNever;
     flush_ = false;

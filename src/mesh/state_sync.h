@@ -13,6 +13,14 @@
 // nothing (one side refuses what the other holds) is not held again for a while. Pushing on link-up was rejected: a
 // returning node would be sent the same writes by all its neighbours.
 //
+// Tombstones are collected when all members have stated that they dealt with everything up to the tombstone's stamp
+// (mesh/state_seen.h), else after a day by those who are in touch with others. The *frontier* is the stamp before which
+// this node has collected; it only grows, is durable before it is told, and the digest leaves out tombstones before it.
+// Writes from before it are taken only from neighbours whose frontier is no lower: who has not come so far, though it
+// is told of it, was away and is reset first (mesh/state_reset.h). Where two sides collected past each other, the write
+// that one of them still has lives (adds win), and that is reported. Only tombstones are ever collected, so a lying
+// member can bring back what was erased, which is reported as well, but make nobody drop what lives.
+//
 // Every write is judged on its own: signature, certificate, revocation's cut, grant, owner of a sys/ path, time stamp.
 // One stamped over 500 ms ahead of the fleet clock waits in quarantine until the clock gets there.
 // Paths: "sys/node/<hex id>/..." is written by that node only; "sys/revoked/<hex id>" is a set of signed revocations,
@@ -20,6 +28,7 @@
 // Formats: docs/formats/state_sync.md. Threads: none.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -41,6 +50,8 @@
 #include "crdt/version_vector.h"
 #include "env/outbox.h"
 #include "mesh/reconciler.h"
+#include "mesh/state_reset.h"
+#include "mesh/state_seen.h"
 #include "trust/directory.h"
 #include "wire/message_type.h"
 #include "wire/state_messages.h"
@@ -49,10 +60,11 @@ namespace sedge::mesh {
 
 using Ticket = Number<struct TicketTag>;  // one accepted write, within one life of the node
 
-inline constexpr std::string_view kStateOpBucket = "state.op";          // dot -> signed write
-inline constexpr std::string_view kStateVectorBucket = "state.vector";  // origin -> its row of the version vector
-inline constexpr std::uint64_t kSpotCheckRounds = 64;                   // about a minute
-inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;           // fits a broadcast batch with its header
+inline constexpr std::string_view kStateOpBucket = "state.op";              // dot -> signed write
+inline constexpr std::string_view kStateVectorBucket = "state.vector";      // origin -> its row of the version vector
+inline constexpr std::string_view kStateFrontierBucket = "state.frontier";  // one record: what was collected
+inline constexpr std::uint64_t kSpotCheckRounds = 64;                       // about a minute
+inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;               // fits a broadcast batch with its header
 
 // What became of a write that came from elsewhere. One counter each in StateStats.
 enum class StateVerdict : std::uint8_t {
@@ -68,8 +80,9 @@ enum class StateVerdict : std::uint8_t {
   kEarly,          // stamped ahead of the fleet clock: in quarantine (reported)
   kFull,           // no room, here or in quarantine (reported)
   kOwn,            // signed by our key, but never written here: a cloned home or an old backup (reported)
+  kCollected,      // from before the frontier, and not from somebody who has come so far
 };
-inline constexpr std::size_t kStateVerdicts = 12;
+inline constexpr std::size_t kStateVerdicts = 13;
 std::string_view verdict_name(StateVerdict verdict);
 
 struct StateStats {
@@ -81,6 +94,9 @@ struct StateStats {
   std::uint64_t spot_checks = 0;  // opened to be sure
   std::uint64_t ops_sent = 0;     // by anti-entropy
   std::size_t in_quarantine = 0;
+  std::uint64_t collected = 0;  // tombstones
+  std::uint64_t reset = 0;      // writes dropped because they were over when this node came back
+  std::uint64_t revived = 0;    // writes that this side had collected and another side still had
   std::uint64_t of(StateVerdict verdict) const { return verdicts[static_cast<std::size_t>(verdict)]; }
 };
 
@@ -106,6 +122,8 @@ class StateSync {
     Duration lazy_flush = 50ms;  // others' writes wait this long for company on the way to disk
     Duration ahead_max = 500ms;
     std::size_t chunk_bytes = 256u << 10;  // sent for one question
+    Duration collect_every = 10min;        // members state so often what they have seen; frontiers are multiples of it
+    Duration collect_after = 24h;          // then without those who state nothing
     std::size_t unacknowledged_max = 4096;
     std::size_t quarantine_max = 1024;  // writes
     std::size_t quarantine_bytes_max = 4u << 20;
@@ -117,13 +135,14 @@ class StateSync {
     std::function<void(const std::string& path, NodeId writer)> changed;  // read it from replica()
     std::function<Status(Bytes chain)> learn_chain;  // a certificate chain that came along: for the directory
     std::function<void(const std::string&)> report;  // what a person should know, once an origin and kind
+    std::function<std::size_t()> enrolled;           // members that are known and not revoked, beside this node
   };
 
   // `key` and `directory` must outlive this; the directory has our own chain.
   StateSync(Options options, const trust::SecretKey& key, const trust::Directory& directory);
   Hooks hooks;
 
-  // Before start(): all records of both buckets. Errors: DataLoss: names the record. FailedPrecondition: the boot
+  // Before start(): all records of the three buckets. Errors: DataLoss: names the record. FailedPrecondition: the boot
   // epoch was used before.
   Status load(std::string_view bucket, Bytes key, Bytes value);
   void start(Instant now);
@@ -162,7 +181,12 @@ class StateSync {
 
   const crdt::Replica& replica() const { return replica_; }
   const crdt::VersionVector& vector() const { return known_; }
-  const crdt::Digest& digest() const { return replica_.digest(); }
+  // What is equal where two nodes hold the same, though one has collected what the other is about to.
+  crdt::Digest digest() const { return digest_at(frontier_ms_); }
+  crdt::Digest digest_at(std::uint64_t frontier_ms) const {
+    return replica_.digest_without(crdt::Hlc::at_ms(std::max(frontier_ms, frontier_ms_)));
+  }
+  std::uint64_t frontier_ms() const { return frontier_ms_; }
   std::uint64_t fleet_ms(Instant now) const { return clock_.ms(now); }
   bool clock_settled(Instant now) const { return clock_.settled(now); }
   const StateStats& stats() const { return stats_; }
@@ -198,14 +222,15 @@ class StateSync {
   void commit(Staged staged);
 
   // Others' writes.
-  Verdict judge(Bytes encoded, crdt::Dot& dot);
+  Verdict judge(Bytes encoded, crdt::Dot& dot, std::uint64_t their_frontier_ms);
   Verdict check_origin(const crdt::Op& op, Bytes encoded) const;
   Verdict merge(crdt::Op op, Bytes encoded);
   Verdict hold(const crdt::Op& op, Bytes encoded);
   void release_quarantine();
-  Status take_ops(const wire::StateOps& message, Pull* pull);
+  Status take_ops(const wire::StateOps& message, Pull* pull, std::uint64_t their_frontier_ms);
   void learn_chains(const wire::StateOps& message);
   void report(Verdict verdict, NodeId origin);
+  void on_changed(const std::string& path, NodeId writer);
 
   // Anti-entropy (state_exchange.cc).
   Status on_vector(NodeId from, const wire::StateVector& message);
@@ -224,8 +249,33 @@ class StateSync {
   void answer(NodeId peer, wire::StateOps message, const std::set<NodeId>& new_origins);
   void answer_session(NodeId peer, const crdt::SessionAnswer& found);
   bool cover(const wire::StateCover& range, const std::set<crdt::Dot>& except);
-  wire::StateDigest wire_digest() const;
+  wire::StateDigest wire_digest(NodeId to) const;
+  bool same(const wire::StateDigest& theirs) const;
   void on_round();
+
+  // Collection (state_collect.cc).
+  void plan_statement(Duration least, Duration most);
+  void on_statement_due();
+  void fill_holes();
+  bool must_state() const;
+  void state_seen();
+  void keep_frontier(std::uint64_t frontier_ms);
+  void advance();
+  void adopt(std::uint64_t frontier_ms);
+  void on_adopted();
+  void sweep();
+  std::size_t enrolled() const { return hooks.enrolled ? hooks.enrolled() : 0; }
+  std::size_t witnesses_needed() const;
+  std::uint64_t frontier_that_can_be() const;
+  bool behind(NodeId peer) const;
+  bool was_away() const;
+  void reset_step();
+  bool ask_what_is_over();
+  void finish_reset(std::size_t witnesses);
+  void hold_tombstones();
+  Status on_stale(NodeId from, const wire::StateStale& message);
+  Status on_gone(NodeId from, const wire::StateGone& message);
+  bool before_frontier(const crdt::Op& op) const { return op.stamp < crdt::Hlc::at_ms(frontier_ms_); }
 
   // Disk.
   void keep(const crdt::Dot& dot, Bytes encoded);
@@ -233,6 +283,7 @@ class StateSync {
   void lazy(env::Record record);
   Status load_op(Bytes key, Bytes value);
   Status load_row(Bytes key, Bytes value);
+  Status load_frontier(Bytes value);
 
   Options options_;
   const trust::SecretKey& key_;
@@ -264,6 +315,26 @@ class StateSync {
   std::uint64_t rounds_;
   Instant round_due_ = kNever;
   std::vector<env::Send> sends_;
+
+  std::uint64_t frontier_ms_ = 0;  // what was collected: durable
+  std::uint64_t pace_ms_ = 0;      // up to here this node has kept pace: who collects further leaves it behind
+  struct Adopting {                // a frontier on its way to the disk
+    std::uint64_t frontier_ms = 0;
+    bool drained = false;
+    std::optional<env::Lsn> lsn;
+  };
+  std::optional<Adopting> adopting_;
+  SeenTable seen_;
+  std::map<NodeId, std::uint64_t> frontiers_;  // as neighbours told theirs
+  std::map<crdt::Dot, std::uint64_t> held_;    // tombstones that came late: to be passed on until the frontier is there
+  std::optional<StateReset> reset_;
+  std::optional<NodeId> reset_asks_;  // until its answer or reset_until_
+  NodeId reset_asked_;                // last: then the next one
+  Instant reset_until_{};
+  bool exchanged_ = false;  // in this life, to the end of a pull
+  int holed_ = 0;           // statements in a row put off because of holes
+  Instant statement_due_ = kNever;
+  Instant sweep_due_ = kNever;
 
   std::vector<env::Record> lazy_;
   std::set<NodeId> dirty_rows_;

@@ -102,12 +102,19 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   state.self = id_;
   state.epoch = options_.epoch;
   state.seed = entropy_.u64();
+  state.collect_every = options_.collect_every;
+  state.collect_after = options_.collect_after;
   state_ = std::make_unique<mesh::StateSync>(state, key_, directory_);
   state_->hooks.done = [this](mesh::Ticket ticket, const Status& status) {
     if (auto found = durable_callbacks_.extract(ticket)) found.mapped()(status);
   };
   state_->hooks.changed = [this](const std::string& path, NodeId writer) { on_entry(path, writer); };
   state_->hooks.learn_chain = learn;
+  state_->hooks.enrolled = [this] {
+    return static_cast<std::size_t>(std::ranges::count_if(membership_->members(), [this](const mesh::Member& one) {
+      return one.id != id_ && !directory_.revoked(one.id);
+    }));
+  };
   state_->hooks.report = [this](const std::string& text) {
     if (report_) report_(text);
   };
@@ -125,6 +132,7 @@ const std::vector<std::string>& Node::buckets() {
                                                     mesh::Broadcast::kBucket,
                                                     std::string(mesh::kStateOpBucket),
                                                     std::string(mesh::kStateVectorBucket),
+                                                    std::string(mesh::kStateFrontierBucket),
                                                     std::string(trust::InvitationBook::kBucket),
                                                     consensus::Group::kBucket};
   return kBuckets;

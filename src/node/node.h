@@ -47,6 +47,8 @@ struct NodeOptions {
   std::vector<env::Endpoint> seeds;             // whom to dial when nobody is known
   std::array<std::uint8_t, 32> fleet_secret{};  // keys the beacons
   bool beacons = true;
+  Duration collect_every = 10min;  // erased entries: how often members say what they have seen, while there are any,
+  Duration collect_after = 24h;    // and for how long one that says nothing is waited for
   Duration load_interval = 200ms;  // how often a changed queue is told; unchanged ones every 2 s
   TaskWorkerOptions worker;
   TaskOwnerOptions owner;

@@ -16,7 +16,10 @@ constexpr Duration kLastTime = 3s;       // for the last messages to arrive
 constexpr Duration kReturnTime = 1s;     // in which a returning node is told of as dead by tables that are on their way
 constexpr Duration kVerdictTime = 20s;   // verdicts of a split still travel so long after it
 constexpr std::string_view kCounter = "sim/count";
-constexpr Duration kLongStall = 1500ms;  // who is stalled longer may be called dead
+constexpr std::string_view kBriefly = "brief/";  // entries that are soon erased
+constexpr std::size_t kBrieflyKept = 3;          // by each node, before it erases them
+constexpr std::int64_t kWeighings = 120;         // of how much each node holds, over the scenario
+constexpr Duration kLongStall = 1500ms;          // who is stalled longer may be called dead
 
 // Sorted once, then asked.
 class Samples {
@@ -91,6 +94,8 @@ class Play {
   void sample();
   void work(const Load& load, std::size_t i);
   void write(std::size_t i, std::size_t bytes);
+  void write_briefly(std::size_t i, std::size_t bytes);
+  void weigh();
   void publish(std::size_t i, const Load& load);
   void hear(std::size_t i, const mesh::Message& message);
   Status happen(const Happening& happening);
@@ -100,6 +105,8 @@ class Play {
   void look_over();
   bool ran(std::size_t i, Instant from, Instant to) const;
   void look_at_writes();
+  void look_at_erased();
+  void look_at_held();
   void look_at_messages();
   void look_at_deaths();
   void look_at_expectations();
@@ -131,6 +138,13 @@ class Play {
   std::vector<std::uint64_t> writes_of_;
   std::uint64_t writes_acknowledged_ = 0, delivered_twice_ = 0;
   std::int64_t counted_ = 0, counted_at_most_ = 0;  // acknowledged, and begun
+  std::vector<std::vector<bool>> erased_;           // by node and number: the erasing was acknowledged
+  struct Held {
+    Instant at{};
+    std::size_t writes = 0;  // of the node that holds most
+  };
+  std::vector<Held> held_;
+  Instant next_weighing_{};
   Samples latency_, detection_, revival_;
   struct Wake {
     Instant at{};
@@ -153,6 +167,16 @@ void Play::pass(Duration time) {
     next_sample_ = world_.now() + 1s;
   }
   world_.run(end - world_.now());
+}
+
+// How much is held, by the node that holds most.
+void Play::weigh() {
+  std::size_t writes = 0;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (world_.up(i)) writes = std::max(writes, world_.node(i).state().replica().living().size());
+  }
+  held_.push_back({world_.now(), writes});
+  next_weighing_ = world_.now() + scenario_.length / kWeighings;
 }
 
 void Play::sample() {
@@ -232,6 +256,29 @@ void Play::write(std::size_t i, std::size_t bytes) {
   });
 }
 
+// A path of its own each time, erased a few turns later.
+void Play::write_briefly(std::size_t i, std::size_t bytes) {
+  const std::size_t number = erased_[i].size();
+  erased_[i].push_back(false);
+  const auto path_of = [i](std::size_t n) { return fmt::format("{}{}/{}", kBriefly, i, n); };
+  const std::string value(std::max<std::size_t>(bytes, 16), 'b');
+  world_.act(i, [&](node::Node& node, Instant now) {
+    node.when_durable(node.state().set(path_of(number), to_buffer(as_bytes(value)), now),
+                      [this, path = path_of(number), value](const Status& status) {
+                        if (!status) return;
+                        ++writes_acknowledged_;
+                        acknowledged_[path] = value;
+                      });
+    if (number < kBrieflyKept) return;
+    const std::size_t old = number - kBrieflyKept;
+    acknowledged_.erase(path_of(old));
+    node.when_durable(node.state().set(path_of(old), std::nullopt, now), [this, i, old](const Status& status) {
+      writes_acknowledged_ += status ? 1 : 0;
+      erased_[i][old] = status.has_value();
+    });
+  });
+}
+
 void Play::publish(std::size_t i, const Load& load) {
   const bool reliable = load.work == Work::kBroadcast;
   std::string payload = fmt::format("{:016x}", messages_.size());
@@ -249,7 +296,8 @@ void Play::publish(std::size_t i, const Load& load) {
 
 void Play::work(const Load& load, std::size_t i) {
   if (!world_.up(i)) return;
-  load.work == Work::kWrite ? write(i, load.bytes) : publish(i, load);
+  if (load.work == Work::kWrite) return write(i, load.bytes);
+  load.work == Work::kEphemeral ? write_briefly(i, load.bytes) : publish(i, load);
 }
 
 // The loads and nothing else, until then.
@@ -258,6 +306,7 @@ void Play::work_until(Instant end) {
     Turn turn = *turns_.begin();
     turns_.erase(turns_.begin());
     pass(std::max(turn.at, world_.now()) - world_.now());
+    if (world_.now() >= next_weighing_) weigh();
     const Load& load = scenario_.loads[turn.load];
     work(load, turn.node ? *turn.node : prng_.below(scenario_.nodes));
     turn.at = std::max(turn.at, world_.now()) + load.every;
@@ -369,6 +418,7 @@ Status Play::form() {
   chapter(fmt::format("{} nodes start", scenario_.nodes));
   lives_.resize(scenario_.nodes);
   writes_of_.resize(scenario_.nodes);
+  erased_.resize(scenario_.nodes);
   for (std::size_t i = 0; i < scenario_.nodes; ++i) {
     SEDGE_CHECK(boot(i));
     pass(scenario_.boot_time / static_cast<std::int64_t>(scenario_.nodes));
@@ -414,6 +464,57 @@ void Play::look_at_writes() {
   }
   tell("writes_acknowledged", static_cast<double>(writes_acknowledged_));
   tell("writes_lost", static_cast<double>(lost));
+}
+
+// Erased is for ever as well.
+void Play::look_at_erased() {
+  std::size_t back = 0;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    for (std::size_t n = 0; n < scenario_.nodes && world_.up(i); ++n) {
+      if (erased_[n].empty()) continue;
+      const std::string prefix = fmt::format("{}{}/", kBriefly, n);
+      world_.node(i).state().replica().for_each(prefix, [&](const std::string& path, const crdt::Value&) {
+        std::size_t number = 0;
+        std::from_chars(path.data() + prefix.size(), path.data() + path.size(), number);
+        if (number >= erased_[n].size() || !erased_[n][number]) return;
+        if (++back <= 3) broken("{} was erased and is on node-{}", path, i);
+      });
+    }
+  }
+  tell("erased_back", static_cast<double>(back));
+}
+
+void Play::look_at_held() {
+  std::size_t writes = 0, bytes = 0, tombstones = 0, records = 0;
+  std::uint64_t collected = 0, reset = 0, revived = 0;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (!world_.up(i)) continue;
+    const mesh::StateSync& state = world_.node(i).state();
+    writes = std::max(writes, state.replica().living().size());
+    bytes = std::max(bytes, state.replica().bytes());
+    tombstones = std::max(tombstones, state.replica().tombstones());
+    records = std::max(records, world_.records(i, mesh::kStateOpBucket).value_or(0));
+    collected += state.stats().collected;
+    reset += state.stats().reset;
+    revived += state.stats().revived;
+  }
+  // Of the middle third of the scenario, and of its last third.
+  std::size_t middle = 0, last = 0;
+  for (const Held& held : held_) {
+    const auto third = (held.at - formed_) * 3 / scenario_.length;
+    if (third == 1) middle = std::max(middle, held.writes);
+    if (third == 2) last = std::max(last, held.writes);
+  }
+  std::optional<double> growth;
+  if (middle > 0) growth = static_cast<double>(last) / static_cast<double>(middle);
+  tell("state_writes", static_cast<double>(writes));
+  tell("state_bytes", static_cast<double>(bytes));
+  tell("state_records", static_cast<double>(records));
+  tell("state_growth", growth);
+  tell("tombstones", static_cast<double>(tombstones));
+  tell("tombstones_collected", static_cast<double>(collected));
+  tell("writes_reset", static_cast<double>(reset));
+  tell("writes_revived", static_cast<double>(revived));
 }
 
 // Without a break.
@@ -517,6 +618,8 @@ void Play::look_over() {
   tell("heal_ms", ms(heal_));
   tell("converged_ms", ms(converged_));
   look_at_writes();
+  look_at_erased();
+  look_at_held();
   look_at_messages();
   look_at_deaths();
   const Counts& counts = world_.counts();

@@ -10,8 +10,10 @@
 namespace sedge::sim {
 namespace {
 
-constexpr std::pair<std::string_view, Work> kWorks[] = {
-    {"broadcast", Work::kBroadcast}, {"telemetry", Work::kTelemetry}, {"write", Work::kWrite}};
+constexpr std::pair<std::string_view, Work> kWorks[] = {{"broadcast", Work::kBroadcast},
+                                                        {"telemetry", Work::kTelemetry},
+                                                        {"write", Work::kWrite},
+                                                        {"ephemeral", Work::kEphemeral}};
 constexpr std::pair<std::string_view, Deed> kDeeds[] = {
     {"kill", Deed::kKill},           {"power", Deed::kPower}, {"boot", Deed::kBoot}, {"stall", Deed::kStall},
     {"partition", Deed::kPartition}, {"cut", Deed::kCut},     {"heal", Deed::kHeal}};
@@ -224,6 +226,9 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     at.time("length_s", 1, scenario.length);
     at.time("boot_s", 1, scenario.boot_time);
     at.time("settle_s", 1, scenario.settle_max);
+    at.time("collect_every_s", 1, scenario.world.collect_every);
+    at.time("collect_after_s", 1, scenario.world.collect_after);
+    if (scenario.world.collect_every < 1s) at.complain("collect_every_s", "1 or more");
     at.flag("multicast", scenario.world.multicast);
     at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
     at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);

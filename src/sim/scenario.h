@@ -19,9 +19,9 @@ namespace sedge::sim {
 inline constexpr std::size_t kNodesMax = 4096;
 
 // Something done again and again, by one node drawn each time, or by each node at its own moments.
-enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite };
+enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite, kEphemeral };
 struct Load {
-  Work work = Work::kBroadcast;  // reliable message, best-effort message, replicated write
+  Work work = Work::kBroadcast;  // reliable message, best-effort message, replicated write, entry soon erased
   Duration every = 1s;
   bool each = false;
   std::size_t bytes = 64;

@@ -142,6 +142,15 @@ const node::Node& World::node(std::size_t i) const { return *hosts_[i]->node; }
 
 std::uint64_t World::bytes_sent(std::size_t i) const { return hosts_[i]->bytes_sent; }
 
+Result<std::size_t> World::records(std::size_t i, std::string_view bucket) {
+  std::size_t count = 0;
+  SEDGE_CHECK(hosts_[i]->store->load(bucket, [&count](Bytes, Bytes) -> Status {
+    ++count;
+    return {};
+  }));
+  return count;
+}
+
 std::vector<std::pair<std::size_t, std::size_t>> World::links() const {
   std::vector<std::pair<std::size_t, std::size_t>> all;
   for (const std::uint64_t number : in_use_) {
@@ -227,6 +236,8 @@ Status World::boot(std::size_t i) {
   if (!options_.multicast) options.seeds = {address_of(0)};
   options.beacons = options_.multicast;
   options.may_found = options_.consensus && i == 0;
+  options.collect_every = options_.collect_every;
+  options.collect_after = options_.collect_after;
   host.node = std::make_unique<node::Node>(std::move(options), host.key.secret.clone(), *host.directory, *host.entropy,
                                            *host.compute);
   host.node->on_member_event([this, i](const mesh::MemberEvent& event) {
@@ -653,11 +664,16 @@ bool World::one_view() const {
 }
 
 bool World::one_state() const {
-  const node::Node* first = nullptr;
+  std::uint64_t frontier_ms = 0;
+  for (const auto& host : hosts_) {
+    if (host->node) frontier_ms = std::max(frontier_ms, host->node->state().frontier_ms());
+  }
+  std::optional<crdt::Digest> first;
   for (const auto& host : hosts_) {
     if (!host->node) continue;
-    if (first == nullptr) first = host->node.get();
-    if (host->node->state().digest() != first->state().digest()) return false;
+    const crdt::Digest digest = host->node->state().digest_at(frontier_ms);
+    if (digest != first.value_or(digest)) return false;
+    first = digest;
   }
   return true;
 }

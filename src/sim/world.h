@@ -22,6 +22,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -62,7 +63,9 @@ struct WorldOptions {
   MobilityModel mobility;    // from roam() to gather()
   // What each node sees of the others and of its links, as it happens, for people. Not set: nothing is told.
   std::function<void(Instant at, const std::string& node, const std::string& what)> tell;
-  double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
+  double clock_drift_ppm = 0;      // clocks run wrong by up to this much, each its own way
+  Duration collect_every = 10min;  // of node::NodeOptions
+  Duration collect_after = 24h;
   bool consensus = false;        // node 0 founds the fleet's consensus group
   bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;  // what nodes offer,
@@ -126,12 +129,14 @@ class World {
 
   // Every running node believes exactly the running ones alive, at the same incarnations.
   bool one_view() const;
-  // Every running node holds the same replicated entries.
+  // Every running node holds the same replicated entries, whether or not it has collected what is erased.
   bool one_state() const;
 
   std::uint64_t trace() const { return trace_.value(); }
   const Counts& counts() const { return counts_; }
   std::uint64_t bytes_sent(std::size_t i) const;
+  // Of a running node, in a bucket of its disk. Errors: those of the store.
+  Result<std::size_t> records(std::size_t i, std::string_view bucket);
   std::vector<std::pair<std::size_t, std::size_t>> links() const;     // up at both ends, the smaller number first
   const std::vector<SeenEvent>& deaths() const { return deaths_; }    // verdicts, true or not
   const std::vector<SeenEvent>& returns() const { return returns_; }  // of those that the node had called dead

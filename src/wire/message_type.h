@@ -31,6 +31,8 @@ enum class MessageType : std::uint8_t {
   kStateSketch = 35,  // what lives here, in a few symbols (wire/reconcile_messages.h); 34 listed it
   kStateRanges = 36,  // the same by fingerprints of ranges
   kStateWant = 37,    // more symbols, or the writes of these names
+  kStateStale = 38,   // is this over? Asked by who was away
+  kStateGone = 39,
   // tasks (wire/task_messages.h)
   kTaskAssign = 48,
   kTaskAnswer = 49,  // accepted or refused

@@ -10,15 +10,21 @@
 
 namespace sedge::wire {
 
+// Of all living writes but the tombstones stamped before `at_ms`, which is the later of the sender's frontier and that
+// which the receiver told it: of what both may have collected nothing is said.
 struct StateDigest {
   std::uint64_t low = 0;
   std::uint64_t high = 0;
+  std::uint64_t at_ms = 0;
+  std::uint64_t frontier_ms = 0;  // the sender's
   friend bool operator==(const StateDigest&, const StateDigest&) = default;
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("low", low);
     visit("high", high);
+    visit("at_ms", at_ms);
+    visit("frontier_ms", frontier_ms);
   }
 };
 
@@ -65,7 +71,7 @@ struct StateRow {
 // "This is my state." With `pull`, rows say what I have dealt with, and the answer is StateOps; without, there are
 // none, and who finds another digest than its own pulls.
 struct StateVector {
-  StateDigest digest;          // of all living writes
+  StateDigest digest;
   std::uint64_t clock_ms = 0;  // fleet clock as it was sent
   bool settled = false;        // whether that clock is worth following
   bool pull = false;
@@ -111,7 +117,7 @@ struct StateOps {
   std::vector<Buffer> chains;  // certificate chains of origins whose ops are here and which the asker may not know
   std::vector<Buffer> ops;     // signed writes (docs/formats/op.md)
   std::vector<StateCover> covers;
-  StateDigest digest;  // of all living writes of the sender
+  StateDigest digest;
   OpsPart part = OpsPart::kLast;
   friend bool operator==(const StateOps&, const StateOps&) = default;
 
@@ -122,6 +128,72 @@ struct StateOps {
     visit("covers", covers);
     visit("digest", digest);
     visit("part", part);
+  }
+};
+
+// "These live here: which of them are over with you?" Asked by who was away while others collected tombstones.
+struct StateStale {
+  std::vector<StateRow> living;  // at most kStaleDotsMax writes
+  friend bool operator==(const StateStale&, const StateStale&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("living", living);
+  }
+};
+inline constexpr std::size_t kStaleDotsMax = 16'384;
+
+// Those of a StateStale that the sender has dealt with and that do not live with it.
+struct StateGone {
+  std::uint64_t frontier_ms = 0;
+  std::vector<StateRow> gone;
+  friend bool operator==(const StateGone&, const StateGone&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("frontier_ms", frontier_ms);
+    visit("gone", gone);
+  }
+};
+
+// One life of a node, and the last write of it.
+struct StateLife {
+  BootEpoch epoch;
+  Sequence last;
+  friend bool operator==(const StateLife&, const StateLife&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("epoch", epoch);
+    visit("last", last);
+  }
+};
+
+// The value of the entry sys/node/<id>/seen.
+struct StateSeen {
+  std::uint64_t seen_ms = 0;      // every member's writes stamped before this were dealt with
+  std::uint64_t frontier_ms = 0;  // tombstones stamped before this were collected
+  std::vector<StateLife> lives;   // the writer's last ones before this one, ascending
+  friend bool operator==(const StateSeen&, const StateSeen&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("seen_ms", seen_ms);
+    visit("frontier_ms", frontier_ms);
+    visit("lives", lives);
+  }
+};
+
+// The record of what a node has collected, and of how far it has kept pace with the others.
+struct StateFrontier {
+  std::uint64_t frontier_ms = 0;
+  std::uint64_t pace_ms = 0;
+  friend bool operator==(const StateFrontier&, const StateFrontier&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("frontier_ms", frontier_ms);
+    visit("pace_ms", pace_ms);
   }
 };
 

@@ -1,4 +1,5 @@
-// Any bytes as each message about state, type byte first; what decodes has one encoding.
+// Any bytes as each message about state, type byte first, and as a member's statement, the value of an entry; what
+// decodes has one encoding.
 #include "wire/comes_back.h"
 #include "wire/message_type.h"
 #include "wire/state_messages.h"
@@ -13,6 +14,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case MessageType::kStateOps:
       comes_back<StateOps>(frame->body);
+      break;
+    case MessageType::kStateStale:
+      comes_back<StateStale>(frame->body);
+      break;
+    case MessageType::kStateGone:
+      comes_back<StateGone>(frame->body);
+      break;
+    case MessageType{}:  // no message has it
+      comes_back<StateSeen>(frame->body);
+      comes_back<StateFrontier>(frame->body);
       break;
     default:
       break;

@@ -24,6 +24,8 @@ StateSpan any_span() { return {{any()}, {any()}}; }
 StateEpoch any_epoch() { return {{any()}, some(any_span)}; }
 StateRow any_row() { return {any_node(), {any()}, some(any_epoch)}; }
 StateCover any_cover() { return {any_node(), {any()}, any_span()}; }
+StateDigest any_digest() { return {any(), any(), any(), any()}; }
+StateLife any_life() { return {{any()}, {any()}}; }
 Buffer any_bytes() { return *rc::gen::arbitrary<Buffer>(); }
 
 template <class T>
@@ -33,9 +35,13 @@ bool comes_back(const T& message) {
 
 TEST(StateMessages, come_back_from_their_bytes) {
   EXPECT_TRUE(rc::check([] {
-    RC_ASSERT(comes_back(StateVector{{any(), any()}, any(), any() % 2 == 0, any() % 2 == 0, some(any_row)}));
+    RC_ASSERT(comes_back(StateVector{any_digest(), any(), any() % 2 == 0, any() % 2 == 0, some(any_row)}));
     RC_ASSERT(comes_back(
-        StateOps{some(any_bytes), some(any_bytes), some(any_cover), {any(), any()}, static_cast<OpsPart>(any() % 4)}));
+        StateOps{some(any_bytes), some(any_bytes), some(any_cover), any_digest(), static_cast<OpsPart>(any() % 4)}));
+    RC_ASSERT(comes_back(StateStale{some(any_row)}));
+    RC_ASSERT(comes_back(StateGone{any(), some(any_row)}));
+    RC_ASSERT(comes_back(StateSeen{any(), any(), some(any_life)}));
+    RC_ASSERT(comes_back(StateFrontier{any(), any()}));
   }));
 }
 
@@ -43,6 +49,10 @@ TEST(StateMessages, any_bytes_are_a_message_or_an_error) {
   EXPECT_TRUE(rc::check([](const Buffer& bytes) {
     (void)decode<StateVector>(bytes);
     (void)decode<StateOps>(bytes);
+    (void)decode<StateStale>(bytes);
+    (void)decode<StateGone>(bytes);
+    (void)decode<StateSeen>(bytes);
+    (void)decode<StateFrontier>(bytes);
   }));
 }
 

@@ -1,0 +1,533 @@
+#include <algorithm>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "mesh/state_reset.h"
+#include "mesh/state_rows.h"
+#include "mesh/state_seen.h"
+#include "mesh/state_sync.h"
+#include "mesh/test_state_world.h"
+#include "wire/codec.h"
+
+namespace sedge::mesh {
+namespace {
+
+using namespace state_test;
+
+// A day in half a minute.
+StateSync::Options quick() {
+  StateSync::Options options;
+  options.collect_every = 1s;
+  options.collect_after = 30s;
+  return options;
+}
+
+void unlink_all(World& world, std::size_t i) {
+  for (std::size_t j = 0; j < world.nodes.size(); ++j) {
+    if (j != i) world.unlink(i, j);
+  }
+}
+void heal(World& world) {
+  world.cut.clear();
+  for (std::size_t i = 0; i < world.nodes.size(); ++i) {
+    if (world.nodes[i]->sync) world.link_all(i);
+  }
+}
+
+bool has(World& world, std::size_t i, std::string_view path) { return world.at(i).replica().read(path).has_value(); }
+
+std::size_t ops_on_disk(const Node& node) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(node.disk, [](const auto& record) { return record.first.first == kStateOpBucket; }));
+}
+
+std::size_t entries(World& world, std::size_t i) {
+  const auto& living = world.at(i).replica().living();
+  return static_cast<std::size_t>(
+      std::ranges::count_if(living, [](const auto& write) { return !write.second.path.starts_with("sys/"); }));
+}
+
+// ---- collected ------------------------------------------------------------------------------------------------------
+
+TEST(Collect, what_all_have_seen_erased_leaves_memory_and_disk) {
+  World world(3, 1, quick());
+  world.run(3s);
+  for (int i = 0; i < 60; ++i) {
+    const std::string path = fmt::format("e/{}", i);
+    ASSERT_TRUE(world.at(0).set(path, text("x"), world.now));
+    ASSERT_TRUE(world.at(1).set_multi("m/" + path, text("x"), world.now));
+    ASSERT_TRUE(world.at(2).insert("open", text(path), world.now));
+  }
+  ASSERT_TRUE(world.at(2).set("stays", text("x"), world.now));
+  world.run(100ms);
+  for (int i = 0; i < 60; ++i) {
+    const std::string path = fmt::format("e/{}", i);
+    ASSERT_TRUE(world.at(1).set(path, std::nullopt, world.now));
+    ASSERT_TRUE(world.at(2).set_multi("m/" + path, std::nullopt, world.now));
+    ASSERT_TRUE(world.at(0).remove("open", text(path), world.now));
+  }
+  world.run(100ms);
+  EXPECT_EQ(world.at(0).replica().tombstones(), 180u);
+  world.run(8s);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(world.at(i).replica().tombstones(), 0u);
+    EXPECT_EQ(entries(world, i), 1u);
+    EXPECT_EQ(ops_on_disk(world.node(i)), world.at(i).replica().living().size());
+    EXPECT_EQ(world.at(i).stats().collected, 180u);
+    EXPECT_TRUE(has(world, i, "stays"));
+  }
+  EXPECT_TRUE(world.converged());
+  // And then nobody states anything any more.
+  const auto written = world.at(0).stats().written;
+  world.run(10s);
+  EXPECT_EQ(world.at(0).stats().written, written);
+}
+
+TEST(Collect, an_absent_member_is_waited_for_and_brings_nothing_back) {
+  World world(4, 1, quick());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("e/{}", i), text("x"), world.now));
+  world.run(4s);
+  unlink_all(world, 3);
+  world.run(1s);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(1).set(fmt::format("e/{}", i), std::nullopt, world.now));
+  ASSERT_TRUE(world.at(3).set("mine", text("x"), world.now));
+  world.run(20s);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(world.at(i).replica().tombstones(), 20u);
+  heal(world);
+  world.run(10s);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(world.at(i).replica().tombstones(), 0u);
+    EXPECT_EQ(entries(world, i), 1u);
+    EXPECT_EQ(world.at(i).stats().reset, 0u);
+  }
+  EXPECT_TRUE(world.converged());
+}
+
+TEST(Collect, a_frontier_is_durable_before_anybody_hears_of_it) {
+  World world(2, 1, quick());
+  ASSERT_TRUE(world.at(0).set("e", text("x"), world.now));
+  world.run(1s);
+  ASSERT_TRUE(world.at(0).set("e", std::nullopt, world.now));
+  for (int i = 0; i < 80 && world.at(0).frontier_ms() == 0; ++i) world.run(100ms);
+  const std::uint64_t frontier_ms = world.at(0).frontier_ms();
+  ASSERT_GT(frontier_ms, 0u);
+  for (int i = 0; i < 5; ++i) {
+    world.kill(0);
+    world.revive(0);
+    ASSERT_GE(world.at(0).frontier_ms(), frontier_ms);
+    world.run(300ms);
+  }
+  world.run(3s);
+  EXPECT_EQ(world.at(0).replica().tombstones(), 0u);
+}
+
+TEST(Collect, who_has_collected_and_who_is_about_to_do_not_fight) {
+  World world(3, 1, quick());
+  world.kill(2);
+  world.base.collect_every = 13s;  // its frontier comes in larger steps
+  world.revive(2);
+  world.base = quick();
+  const auto behind = [&] {
+    return world.at(0).replica().tombstones() == 0 && world.at(2).replica().tombstones() == 20;
+  };
+  bool stays_behind = false;
+  StateStats before;
+  std::uint64_t sent = 0;
+  for (int attempt = 0; attempt < 20 && !stays_behind; ++attempt) {
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("e/{}", i), text("x"), world.now));
+    world.run(2s);
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(1).set(fmt::format("e/{}", i), std::nullopt, world.now));
+    for (int i = 0; i < 400 && !behind(); ++i) world.run(100ms);
+    world.run(1s);
+    before = world.at(0).stats();
+    sent = world.at(2).stats().ops_sent;
+    world.run(3s);
+    stays_behind = behind();
+  }
+  ASSERT_TRUE(stays_behind);
+  EXPECT_TRUE(world.converged());
+  EXPECT_LE(world.at(0).stats().pulls, before.pulls + 3);  // each statement that is under way is one
+  EXPECT_EQ(world.at(0).stats().sessions, before.sessions);
+  EXPECT_LE(world.at(2).stats().ops_sent, sent + 3);
+}
+
+TEST(Collect, a_path_of_several_families_keeps_its_tombstone_since_it_tells_which_is_read) {
+  World world(2, 1, quick());
+  world.run(3s);
+  world.unlink(0, 1);
+  ASSERT_TRUE(world.at(0).add("x", 5, world.now));
+  ASSERT_TRUE(world.at(1).set("x", text("1"), world.now));
+  world.run(100ms);
+  ASSERT_TRUE(world.at(1).set("x", std::nullopt, world.now));
+  world.run(100ms);
+  heal(world);
+  world.run(10s);
+  EXPECT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_FALSE(has(world, i, "x"));
+}
+
+TEST(Collect, holes_of_lost_writes_are_filled_and_vectors_stay_small) {
+  World world(3, 1, quick());
+  world.broadcast_loss = 0.4;
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_TRUE(world.at(static_cast<std::size_t>(i) % 3).set("a", text(std::to_string(i)), world.now));
+    world.run(4ms);
+  }
+  world.run(10s);
+  EXPECT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_FALSE(world.at(i).vector().has_holes());
+    EXPECT_EQ(world.at(i).vector().minus({}, 100).size(), 3u);
+  }
+}
+
+// ---- a day later ----------------------------------------------------------------------------------------------------
+
+void a_node_comes_back_late(bool off) {
+  World world(4, off ? 1 : 2, quick());
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("e/{}", i), text("x"), world.now));
+  ASSERT_TRUE(world.at(3).insert("open", text("gone"), world.now));
+  ASSERT_TRUE(world.at(3).add("count", 3, world.now));
+  world.run(5s);
+  unlink_all(world, 3);
+  ASSERT_TRUE(world.at(3).set("work", text("mine"), world.now));
+  ASSERT_TRUE(world.at(3).add("count", 4, world.now));
+  ASSERT_TRUE(world.at(3).set("e/29", std::nullopt, world.now));  // its own erasing nobody knows of
+  world.run(100ms);
+  const Op work = *world.at(3).replica().register_at("work");
+  if (off) world.kill(3);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(1).set(fmt::format("e/{}", i), std::nullopt, world.now));
+  ASSERT_TRUE(world.at(1).remove("open", text("gone"), world.now));
+  ASSERT_TRUE(world.at(1).add("count", 10, world.now));
+  world.run(35s);
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(world.at(i).replica().tombstones(), 0u) << i;
+  }
+  if (off) {
+    world.cut.clear();
+    world.revive(3);
+  } else {
+    ASSERT_TRUE(has(world, 3, "e/0"));
+    heal(world);
+  }
+  world.run(10s);
+  EXPECT_TRUE(world.converged());
+  EXPECT_EQ(world.at(3).stats().reset, 21u);
+  EXPECT_EQ(world.node(3).reports.size(), 1u);
+  for (std::size_t i = 0; i < 4; ++i) {
+    for (int e = 0; e < 20; ++e) EXPECT_FALSE(has(world, i, fmt::format("e/{}", e)));
+    for (int e = 20; e < 29; ++e) EXPECT_TRUE(has(world, i, fmt::format("e/{}", e)));
+    EXPECT_FALSE(has(world, i, "e/29"));
+    EXPECT_TRUE(values(world.at(i), "open").empty());
+    ASSERT_TRUE(world.at(i).replica().register_at("work"));
+    EXPECT_EQ(*world.at(i).replica().register_at("work"), work);  // with its dot and stamp
+    EXPECT_EQ(world.at(i).replica().read("count")->total, 17);
+    EXPECT_EQ(world.at(i).stats().revived, 0u);
+  }
+  world.run(35s);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(world.at(i).replica().tombstones(), 0u) << i;
+}
+
+TEST(Collect, who_was_off_for_longer_than_a_day_is_reset_and_keeps_its_own_work) { a_node_comes_back_late(true); }
+TEST(Collect, who_was_alone_for_longer_than_a_day_is_reset_and_keeps_its_own_work) { a_node_comes_back_late(false); }
+
+TEST(Collect, what_a_late_node_still_has_is_not_taken_from_it_before_it_is_reset) {
+  World world(4, 1, quick());
+  ASSERT_TRUE(world.at(0).set("e", text("x"), world.now));
+  world.run(5s);
+  world.kill(3);
+  ASSERT_TRUE(world.at(0).set("e", std::nullopt, world.now));
+  world.run(35s);
+  ASSERT_EQ(world.at(0).replica().tombstones(), 0u);
+  // Somebody who has never heard of it, and hears the late one first and alone.
+  Node& newcomer = world.add(world.authority.enrol(4));
+  world.boot(newcomer);
+  world.link_all(4);
+  world.run(5s);
+  unlink_all(world, 4);
+  world.revive(3);
+  unlink_all(world, 3);
+  world.cut.erase({3, 4});
+  world.link_all(3);
+  world.run(5s);
+  EXPECT_FALSE(has(world, 4, "e"));
+  heal(world);
+  world.run(10s);
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_FALSE(has(world, i, "e")) << i;
+  EXPECT_TRUE(world.converged());
+}
+
+TEST(Collect, where_two_sides_collected_past_each_other_what_one_kept_lives_and_is_reported) {
+  World world(4, 1, quick());
+  ASSERT_TRUE(world.at(0).set("erased here", text("x"), world.now));
+  world.run(5s);
+  for (const auto& [a, b] : {std::pair(0, 2), std::pair(0, 3), std::pair(1, 2), std::pair(1, 3)}) {
+    world.unlink(static_cast<std::size_t>(a), static_cast<std::size_t>(b));
+  }
+  ASSERT_TRUE(world.at(0).set("erased here", std::nullopt, world.now));
+  ASSERT_TRUE(world.at(2).set("erased there", text("x"), world.now));
+  world.run(100ms);
+  ASSERT_TRUE(world.at(2).set("erased there", std::nullopt, world.now));
+  world.run(40s);
+  EXPECT_EQ(world.at(0).replica().tombstones(), 0u);
+  EXPECT_EQ(world.at(2).replica().tombstones(), 0u);
+  heal(world);
+  world.run(15s);
+  EXPECT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_TRUE(has(world, i, "erased here"));
+    EXPECT_FALSE(has(world, i, "erased there"));
+  }
+  EXPECT_EQ(world.at(0).stats().revived, 1u);
+  EXPECT_NE(world.node(0).reports.at(0).find("erased here"), std::string::npos);
+}
+
+TEST(Collect, one_liar_takes_nothing_from_who_comes_back) {
+  World world(4, 1, quick());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("e/{}", i), text("x"), world.now));
+  world.run(200ms);
+  StateReset reset(world.now);
+  const NodeId liar = world.node(1).identity.id;
+  const NodeId honest = world.node(2).identity.id;
+  const auto& replica = world.at(3).replica();
+  const auto asked = reset.page(liar, replica, ~std::uint64_t{0} >> 16);
+  ASSERT_TRUE(asked);
+  ASSERT_TRUE(reset.answer(liar, *asked, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.page(liar, replica, ~std::uint64_t{0} >> 16));
+  ASSERT_TRUE(reset.page(honest, replica, ~std::uint64_t{0} >> 16));
+  DotSet nonsense;
+  nonsense[{liar, {9}}].add(1, 5);
+  EXPECT_FALSE(reset.answer(honest, nonsense, ~std::uint64_t{0} >> 16));
+  DotSet endless;
+  endless[{liar, {1}}].add(1, ~std::uint64_t{0});
+  EXPECT_FALSE(reset.answer(honest, endless, ~std::uint64_t{0} >> 16));
+  ASSERT_TRUE(reset.answer(honest, {}, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.page(honest, replica, ~std::uint64_t{0} >> 16));
+  EXPECT_EQ(reset.heard(), 2u);
+  EXPECT_TRUE(reset.over(2).empty());
+  EXPECT_EQ(reset.over(1).size(), 20u);
+}
+
+TEST(Collect, a_frontier_that_cannot_be_moves_nobody) {
+  World world(3, 1, quick());
+  ASSERT_TRUE(world.at(0).set("e", text("x"), world.now));
+  world.run(5s);
+  const NodeId liar = world.node(2).identity.id;
+  world.unlink(0, 2);
+  world.unlink(1, 2);
+  world.at(0).on_link_up(liar, world.now);
+  wire::StateVector claim;
+  claim.digest.frontier_ms = claim.digest.at_ms = ~std::uint64_t{0} >> 16;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(world.at(0).on_message(liar, wire::MessageType::kStateVector, wire::encode(claim), world.now));
+    world.run(1s);
+  }
+  EXPECT_TRUE(has(world, 0, "e"));
+  EXPECT_LT(world.at(0).frontier_ms(), 5000u);
+  EXPECT_EQ(world.at(0).stats().reset, 0u);
+}
+
+// ---- any history ----------------------------------------------------------------------------------------------------
+
+// Entries that are put once and erased at most once by somebody who saw them, counters, crashes at any moment, lost
+// messages, and one node at a time that is off or alone, often for longer than a day.
+class History {
+ public:
+  explicit History(std::uint64_t seed) : world_(4, seed, quick()) { world_.loss = 0.1; }
+
+  void live() {
+    for (int i = 0; i < 40; ++i) {
+      for (int n = 0; n < 4; ++n) act();
+      if (world_.prng.chance(0.15)) crash();
+      if (world_.prng.chance(0.12)) absence();
+      world_.run(100ms * static_cast<std::int64_t>(1 + world_.prng.below(12)));
+    }
+    come_back();
+    world_.loss = 0;
+    world_.run(50s);
+  }
+
+  void check() {
+    RC_ASSERT(world_.converged());
+    for (std::size_t i = 0; i < 4; ++i) {
+      for (const Put& put : puts_) {
+        if (put.kept()) RC_ASSERT(has_put(i, put));
+        if (put.erased == Ack::kYes) RC_ASSERT(!has_put(i, put));
+      }
+      const auto total = world_.at(i).replica().read("count");
+      RC_ASSERT((total ? total->total : 0) >= counted_);
+      RC_ASSERT((total ? total->total : 0) <= counted_at_most_);
+      RC_ASSERT(world_.at(i).replica().tombstones() == 0u);
+      RC_ASSERT(world_.at(i).stats().revived == 0u);
+      RC_ASSERT(ops_on_disk(world_.node(i)) == world_.at(i).replica().living().size());
+    }
+  }
+
+ private:
+  enum class Ack : std::uint8_t { kNot, kMaybe, kYes };
+  struct Put {
+    std::string path;
+    OpKind kind;
+    Ack there = Ack::kNot;
+    Ack erased = Ack::kNot;
+    bool kept() const { return there == Ack::kYes && erased == Ack::kNot; }
+  };
+
+  bool has_put(std::size_t i, const Put& put) const { return !values(*world_.nodes[i]->sync, put.path).empty(); }
+  std::optional<std::size_t> somebody() {
+    const std::size_t i = world_.prng.below(4);
+    if (!world_.nodes[i]->sync) return std::nullopt;
+    return i;
+  }
+  // Whether the disk had it in time.
+  Ack acknowledged(std::size_t i, const Result<Ticket>& ticket) {
+    if (!ticket) return Ack::kNot;
+    const std::uint64_t number = ticket->value;
+    world_.run(1ms * static_cast<std::int64_t>(world_.prng.below(9)));
+    if (world_.prng.chance(0.03)) {
+      world_.kill(i);
+      world_.revive(i);
+      return Ack::kMaybe;
+    }
+    world_.run(10ms);
+    const auto done = world_.node(i).done.find(number);
+    return done != world_.node(i).done.end() && done->second == std::vector<bool>{true} ? Ack::kYes : Ack::kMaybe;
+  }
+
+  void act() {
+    const auto i = somebody();
+    if (!i) return;
+    if (world_.prng.chance(0.2)) {
+      ++counted_at_most_;
+      counted_ += acknowledged(*i, world_.at(*i).add("count", 1, world_.now)) == Ack::kYes;
+    } else if (world_.prng.chance(0.55)) {
+      const std::array kinds = {OpKind::kRegister, OpKind::kMulti, OpKind::kInsert};
+      Put put{fmt::format("e/{}", puts_.size()), kinds.at(world_.prng.below(3))};
+      put.there = acknowledged(*i, write(*i, put, text("x")));
+      puts_.push_back(put);
+    } else if (!puts_.empty()) {
+      Put& put = puts_[world_.prng.below(puts_.size())];
+      if (put.erased != Ack::kNot || !has_put(*i, put)) return;
+      put.erased = acknowledged(*i, write(*i, put, std::nullopt));
+    }
+  }
+  Result<Ticket> write(std::size_t i, const Put& put, std::optional<Buffer> value) {
+    StateSync& sync = world_.at(i);
+    if (put.kind == OpKind::kRegister) return sync.set(put.path, std::move(value), world_.now);
+    if (put.kind == OpKind::kMulti) return sync.set_multi(put.path, std::move(value), world_.now);
+    return value ? sync.insert(put.path, text("x"), world_.now) : sync.remove(put.path, text("x"), world_.now);
+  }
+
+  void crash() {
+    const auto i = somebody();
+    if (!i) return;
+    world_.kill(*i);
+    world_.revive(*i);
+  }
+  void absence() {
+    if (away_) {
+      come_back();
+      world_.run(10s);  // a reset takes two of the others, and then nobody else is away
+      return;
+    }
+    away_ = world_.prng.below(4);
+    unlink_all(world_, *away_);
+    if (world_.prng.chance(0.5)) world_.kill(*away_);
+    if (world_.prng.chance(0.7)) world_.run(1s * static_cast<std::int64_t>(20 + world_.prng.below(25)));
+  }
+  void come_back() {
+    if (!away_) return;
+    world_.cut.clear();
+    if (!world_.nodes[*away_]->sync) world_.boot(world_.node(*away_));
+    heal(world_);
+    away_.reset();
+  }
+
+  World world_;
+  std::vector<Put> puts_;
+  std::int64_t counted_ = 0, counted_at_most_ = 0;
+  std::optional<std::size_t> away_;
+};
+
+TEST(Collect, whatever_happens_nothing_erased_comes_back_and_nothing_else_is_lost) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    History history(seed);
+    history.live();
+    history.check();
+  }));
+}
+
+// ---- statements -----------------------------------------------------------------------------------------------------
+
+Op statement(const Identity& who, std::uint64_t sequence, std::uint64_t at_ms, const wire::StateSeen& seen) {
+  Op op = signed_op(who, sequence, seen_path(who.id), at_ms);
+  op.value = wire::encode(seen);
+  return op;
+}
+
+TEST(SeenTable, counts_whom_nobody_revoked_and_only_rows_without_holes) {
+  Authority authority;
+  trust::Directory directory(authority.root.public_key);
+  std::vector<Identity> members;
+  for (std::size_t i = 0; i < 4; ++i) {
+    members.push_back(authority.enrol(i));
+    ASSERT_TRUE(directory.add(members.back().chain));
+  }
+  SeenTable table(members[0].id, directory);
+  crdt::VersionVector known;
+  const auto tell = [&](std::size_t i, std::uint64_t sequence, std::uint64_t at_ms, const wire::StateSeen& seen) {
+    const Op op = statement(members[i], sequence, at_ms, seen);
+    table.note(members[i].id, &op);
+    known.add(op.dot);
+  };
+  tell(1, 1, 500, {400, 300, {}});
+  tell(2, 2, 600, {450, 200, {}});
+  EXPECT_EQ(table.others(), 2u);
+  EXPECT_EQ(table.acknowledged_ms(true), 400u);
+  EXPECT_EQ(table.frontier_ms(1), 300u);
+  EXPECT_EQ(table.frontier_ms(2), 200u);
+  EXPECT_EQ(table.frontier_ms(3), 0u);
+  EXPECT_FALSE(table.seen_ms(known, 3, 1000));  // the first write of member 2 is still to come
+  known.add({members[2].id, {1}, {1}});
+  EXPECT_EQ(table.seen_ms(known, 3, 1000), 500u);
+  EXPECT_EQ(table.in_touch_ms(known, 3, 1000, 1s), 500u);
+  EXPECT_EQ(table.in_touch_ms(known, 3, 1000, 50ms), 600u);   // one of them is silent
+  EXPECT_EQ(table.in_touch_ms(known, 3, 100'000, 1s), 500u);  // all are: it stays
+  EXPECT_EQ(SeenTable(members[0].id, directory).in_touch_ms({}, 1, 1000, 1s), 1000u);
+  EXPECT_EQ(SeenTable(members[0].id, directory).in_touch_ms({}, 2, 1000, 1s), 0u);
+  tell(3, 1, 700, {650, 0, {{{0}, {7}}}});
+  EXPECT_FALSE(table.seen_ms(known, 3, 1000));  // a former life of member 3
+  ASSERT_TRUE(directory.revoke(authority.revoke(members[3].id, {{1}, {1}})));
+  EXPECT_EQ(table.seen_ms(known, 2, 1000), 500u);
+  ASSERT_TRUE(directory.revoke(authority.revoke(members[1].id, {{1}, {1}})));
+  EXPECT_EQ(table.acknowledged_ms(true), 450u);
+  EXPECT_EQ(table.seen_ms(known, 1, 550), 550u);
+  EXPECT_EQ(SeenTable(members[0].id, directory).seen_ms({}, 0, 1000), 1000u);  // a fleet of one
+  EXPECT_FALSE(SeenTable(members[0].id, directory).seen_ms({}, 1, 1000));      // others are known, and silent
+  known.add({authority.enrol(9).id, {1}, {1}});
+  EXPECT_FALSE(table.seen_ms(known, 1, 550));  // who wrote this has not stated anything
+}
+
+TEST(SeenTable, a_statement_that_cannot_be_read_is_none) {
+  Authority authority;
+  trust::Directory directory(authority.root.public_key);
+  const Identity who = authority.enrol(1);
+  SeenTable table({}, directory);
+  EXPECT_TRUE(rc::check([&](const Buffer& bytes) {
+    Op op = signed_op(who, 1, seen_path(who.id), 5);
+    op.value = bytes;
+    table.note(who.id, &op);
+    (void)table.acknowledged_ms(true);
+  }));
+  table.note(who.id, nullptr);
+  EXPECT_FALSE(table.stated(who.id));
+  wire::StateSeen long_winded;
+  long_winded.lives.resize(1000);
+  const Op op = statement(who, 1, 5, long_winded);
+  table.note(who.id, &op);
+  EXPECT_FALSE(table.stated(who.id));
+}
+
+}  // namespace
+}  // namespace sedge::mesh

@@ -1,0 +1,79 @@
+#include "mesh/state_reset.h"
+
+#include <algorithm>
+
+#include "wire/state_messages.h"
+
+namespace sedge::mesh {
+namespace {
+
+bool asked_about(const crdt::Op& op, crdt::Hlc upto) {
+  return op.stamp < upto && op.kind != crdt::OpKind::kCounter && !crdt::is_tombstone(op) &&
+         !op.path.starts_with("sys/");
+}
+
+}  // namespace
+
+std::optional<DotSet> StateReset::page(NodeId peer, const crdt::Replica& replica, std::uint64_t frontier_ms) {
+  Witness& witness = witnesses_[peer];
+  if (witness.done) return std::nullopt;
+  if (witness.frontier_ms == 0) witness.frontier_ms = frontier_ms;
+  witness.asked.clear();
+  std::size_t listed = 0;
+  const auto& living = replica.living();
+  for (auto at = living.upper_bound(witness.upto); at != living.end() && listed < wire::kStaleDotsMax; ++at) {
+    const auto& [dot, op] = *at;
+    if (!asked_about(op, crdt::Hlc::at_ms(witness.frontier_ms))) continue;
+    witness.asked[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
+    ++listed;
+  }
+  witness.done = listed == 0;
+  if (witness.done) return std::nullopt;
+  return witness.asked;
+}
+
+Status StateReset::answer(NodeId peer, const DotSet& gone, std::uint64_t frontier_ms) {
+  const auto found = witnesses_.find(peer);
+  if (found == witnesses_.end() || found->second.asked.empty())
+    return {};  // late: asked again meanwhile, or not at all
+  Witness& witness = found->second;
+  SEDGE_TRY(const std::vector<crdt::Dot> dots, dots_of(gone, wire::kStaleDotsMax));
+  const auto was_asked = [&](const crdt::Dot& dot) { return contains(witness.asked, dot); };
+  if (frontier_ms < witness.frontier_ms || !std::ranges::all_of(dots, was_asked)) {
+    return fail(Code::kDataLoss, "an answer about other writes than were asked about");
+  }
+  for (const crdt::Dot& dot : dots) votes_[dot].insert(peer);
+  const auto& [of, set] = *witness.asked.rbegin();
+  witness.upto = {of.first, of.second, {set.max()}};
+  witness.asked.clear();
+  return {};
+}
+
+bool StateReset::heard(NodeId peer) const {
+  const auto found = witnesses_.find(peer);
+  return found != witnesses_.end() && found->second.done;
+}
+
+std::size_t StateReset::heard() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(witnesses_, [](const auto& witness) { return witness.second.done; }));
+}
+
+std::uint64_t StateReset::frontier_ms() const {
+  std::uint64_t least = ~std::uint64_t{0};
+  for (const auto& [peer, witness] : witnesses_) {
+    if (witness.done) least = std::min(least, witness.frontier_ms);
+  }
+  return least;
+}
+
+std::vector<crdt::Dot> StateReset::over(std::size_t witnesses) const {
+  std::vector<crdt::Dot> dots;
+  for (const auto& [dot, voters] : votes_) {
+    const auto counted = std::ranges::count_if(voters, [&](NodeId voter) { return heard(voter); });
+    if (static_cast<std::size_t>(counted) >= witnesses) dots.push_back(dot);
+  }
+  return dots;
+}
+
+}  // namespace sedge::mesh
