@@ -8,20 +8,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace sedge::wire;
   const auto frame = open_frame({data, size});
   if (!frame) return 0;
-  switch (frame->type) {
-    case MessageType::kStateVector:
+  switch (static_cast<int>(frame->type)) {
+    case static_cast<int>(MessageType::kStateVector):
       comes_back<StateVector>(frame->body);
       break;
-    case MessageType::kStateOps:
+    case static_cast<int>(MessageType::kStateOps):
       comes_back<StateOps>(frame->body);
       break;
-    case MessageType::kStateStale:
+    case static_cast<int>(MessageType::kStateStale):
       comes_back<StateStale>(frame->body);
       break;
-    case MessageType::kStateGone:
+    case static_cast<int>(MessageType::kStateGone):
       comes_back<StateGone>(frame->body);
       break;
-    case MessageType{}:  // no message has it
+    case 0:  // no message has it: records
       comes_back<StateSeen>(frame->body);
       comes_back<StateFrontier>(frame->body);
       break;
