@@ -54,8 +54,9 @@ TEST_F(Library, entries_are_durable_when_a_write_returns) {
   EXPECT_EQ(again->get("seen")->values, std::vector<std::string>{"hen"});
 }
 
-TEST_F(Library, a_fleet_agrees_on_values_and_has_a_leader) {
-  auto fleet = open();
+TEST(LibraryOfTheFounder, a_fleet_agrees_on_values_and_has_a_leader) {
+  const api::testing::Home home("rover", true);
+  auto fleet = Fleet::open({.home = home.path.string(), .listen = "127.0.0.1:0", .beacons = false});
   ASSERT_TRUE(fleet) << fleet.error().message;
   const auto first = fleet->set_agreed("charger/holder", "rover-7", 0);
   ASSERT_TRUE(first) << first.error().message;

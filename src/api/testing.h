@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 #include "platform/home.h"
@@ -15,11 +16,12 @@ namespace sedge::api::testing {
 
 class Home {
  public:
-  explicit Home(const std::string& name = "rover") {
+  // `issuer`: the node where the fleet was created, which may invite and founds the consensus group.
+  explicit Home(const std::string& name = "rover", bool issuer = false) {
     using enum trust::HomeFile;
     trust::testing::Fleet fleet(7);
     const auto member = fleet.enrol(name);
-    const std::pair<trust::HomeFile, std::string> files[] = {
+    std::vector<std::pair<trust::HomeFile, std::string>> files = {
         {kNodeKey, trust::encode_key(kNodeKey, member.keys.secret)},
         {kNodeCertificate, trust::encode_node_certificate(member.chain)},
         {kFleetRoot, trust::encode_root(fleet.root.public_key)},
@@ -27,6 +29,10 @@ class Home {
         {kIssuerKey, trust::encode_key(kIssuerKey, fleet.issuer.secret)},
         {kIssuerCertificate, trust::encode_issuer_certificate(fleet.issuer_certificate)},
     };
+    if (issuer) {
+      files.emplace_back(kIssuerKey, trust::encode_key(kIssuerKey, fleet.issuer.secret));
+      files.emplace_back(kIssuerCertificate, trust::encode_issuer_certificate(member.chain.issuer));
+    }
     char pattern[] = "/tmp/sedge-test-XXXXXX";  // short: a socket's path has at most 107 bytes
     path = ::mkdtemp(pattern);
     for (const auto& [file, text] : files) SEDGE_ASSERT(platform::write_home_file(path, file, text).has_value());

@@ -240,8 +240,9 @@ Error Group::out_of_patience(const Open& open) const {
   }
   const bool write = open.request.op != wire::AgreedOp::kGet;
   return {Code::kUnavailable,
-          fmt::format("no majority answered: {}. Retry in 2 s{}", missing,
-                      write ? fmt::format("; with --request {} it is carried out once", open.request.id.hex()) : "")};
+          fmt::format(
+              "no majority answered: {}. Retry in 2 s{}", missing,
+              write ? fmt::format("; with the request's id {} it is carried out once", open.request.id.hex()) : "")};
 }
 
 // --- who leads, who votes

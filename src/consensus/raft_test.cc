@@ -287,6 +287,91 @@ TEST(Raft, an_entry_of_an_older_term_is_not_committed_by_count) {
   EXPECT_EQ(host.raft->committed(), 3u);
 }
 
+// A follower on its own, told by hand.
+struct Follower {
+  Follower()
+      : host([] {
+          RaftOptions options;
+          options.self = node_id(0);
+          return options;
+        }()) {
+    host.start(now);
+    wire::RaftAppend append{.group = GroupId{7}, .term = Term{2}, .round = Round{1}};
+    append.entries.push_back({Term{1}, wire::LogKind::kConfiguration,
+                              wire::encode(Configuration{{node_id(0), node_id(1), node_id(2)}, {}})});
+    append.entries.push_back({Term{2}, wire::LogKind::kCommand, {1}});
+    EXPECT_TRUE(host.on_message(node_id(1), wire::MessageType::kRaftAppend, wire::encode(append), now));
+  }
+  std::vector<env::Send> drain() {
+    env::Outbox out;
+    host.drain(out);
+    if (!out.records.empty()) host.on_persisting({++lsn});
+    return std::move(out.sends);
+  }
+  std::vector<env::Send> sync() {
+    host.on_durable({lsn}, now);
+    return drain();
+  }
+  // The vote that this brings, once it is on disk.
+  bool votes_for(NodeId candidate, wire::RaftVote vote) {
+    vote.group = GroupId{7};
+    EXPECT_TRUE(host.on_message(candidate, wire::MessageType::kRaftVote, wire::encode(vote), now));
+    std::vector<env::Send> sends = drain();
+    std::ranges::move(sync(), std::back_inserter(sends));
+    return std::ranges::any_of(sends, [](const env::Send& send) {
+      const auto frame = wire::open_frame(send.frame);
+      const auto reply = wire::decode<wire::RaftVoteReply>(frame->body);
+      return frame->type == wire::MessageType::kRaftVoteReply && reply && reply->granted;
+    });
+  }
+  Instant now{};
+  std::uint64_t lsn = 0;
+  Host host;
+};
+
+TEST(Raft, entries_are_acknowledged_when_they_are_on_disk) {
+  Follower follower;
+  EXPECT_TRUE(follower.drain().empty());
+  const auto sends = follower.sync();
+  ASSERT_EQ(sends.size(), 1u);
+  const auto reply = wire::decode<wire::RaftAppendReply>(wire::open_frame(sends[0].frame)->body);
+  ASSERT_TRUE(reply);
+  EXPECT_TRUE(reply->matched);
+  EXPECT_EQ(reply->index.value, 2u);
+}
+
+TEST(Raft, a_candidate_whose_log_is_older_gets_no_vote) {
+  Follower follower;
+  (void)follower.drain();
+  (void)follower.sync();
+  follower.now += 10s;
+  EXPECT_FALSE(follower.votes_for(node_id(2), {.term = Term{3}, .last_index = {9}, .last_term = Term{1}}));
+  EXPECT_FALSE(follower.votes_for(node_id(2), {.term = Term{4}, .last_index = {1}, .last_term = Term{2}}));
+  EXPECT_TRUE(follower.votes_for(node_id(2), {.term = Term{5}, .last_index = {2}, .last_term = Term{2}}));
+}
+
+// Its leader may count on it for a lease, and it has forgotten that.
+TEST(Raft, a_voter_that_has_just_started_votes_for_nobody) {
+  Cluster cluster(3, 14);
+  ASSERT_TRUE(cluster.grow());
+  const std::size_t lead = *cluster.leader(), voter = (lead + 1) % 3;
+  const Term term = cluster.raft(lead).term();
+  cluster.net.part({voter});
+  cluster.net.crash(voter);
+  cluster.net.boot(voter);
+  const wire::RaftVote vote{.group = GroupId{7}, .term = Term{term.value + 1}, .last_index = {1000}, .last_term = term};
+  const auto ask = [&] {
+    cluster.net.act(voter, [&](Host& host, Instant now) {
+      EXPECT_TRUE(host.on_message(node_id((lead + 2) % 3), wire::MessageType::kRaftVote, wire::encode(vote), now));
+    });
+  };
+  ask();
+  EXPECT_EQ(cluster.raft(voter).term(), term);
+  cluster.net.run(RaftOptions().election_min);
+  ask();
+  EXPECT_EQ(cluster.raft(voter).term(), vote.term);
+}
+
 TEST(Raft, a_vote_survives_the_voter_s_restart) {
   Cluster cluster(3, 5);
   ASSERT_TRUE(cluster.grow());
