@@ -26,8 +26,6 @@ class Home {
         {kNodeCertificate, trust::encode_node_certificate(member.chain)},
         {kFleetRoot, trust::encode_root(fleet.root.public_key)},
         {kFleetSecret, trust::encode_fleet_secret(fleet.secret)},
-        {kIssuerKey, trust::encode_key(kIssuerKey, fleet.issuer.secret)},
-        {kIssuerCertificate, trust::encode_issuer_certificate(fleet.issuer_certificate)},
     };
     if (issuer) {
       files.emplace_back(kIssuerKey, trust::encode_key(kIssuerKey, fleet.issuer.secret));
