@@ -25,6 +25,8 @@ HUNTERS = [
     ("asleep", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/asleep.toml"), "--json"]),
     ("late", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/late.toml"), "--json"]),
     ("ephemeral", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/ephemeral.toml"), "--json"]),
+    ("together", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/together.toml"), "--json"]),
+    ("clocks", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/clocks.toml"), "--json"]),
     ("random", [str(BUILD / "sedge"), "sim", "--random", "1", "--minutes", "0.5"]),
 ]
 SECONDS_MAX = 300  # of a hunter: a mutant that hangs is caught

@@ -429,6 +429,13 @@ std::uint64_t resident_bytes() {
   return pages * 4096;
 }
 
+json::Object coordinate_object(const wire::Coordinate& place) {
+  return {{"x_ms", place.x_us / 1e3},
+          {"y_ms", place.y_us / 1e3},
+          {"height_ms", place.height_us / 1e3},
+          {"error", place.error_permille / 1e3}};
+}
+
 json::Object member_object(platform::Runtime& runtime, const mesh::Member& member) {
   const node::Node& node = runtime.node();
   json::Array endpoints;
@@ -441,6 +448,12 @@ json::Object member_object(platform::Runtime& runtime, const mesh::Member& membe
                       {"linked", member.linked},
                       {"rtt_ms", to_ms(node.membership().rtt(member.id))},
                       {"endpoints", std::move(endpoints)}};
+  // What is not known is missing: how far it is to a member without a link, and the clock of one without an answer.
+  if (const Duration far = node.membership().round_trip(member.id); !member.linked && far != Duration{}) {
+    object["rtt_estimate_ms"] = to_ms(far);
+  }
+  if (const auto offset = node.state().clock_offset(member.id)) object["clock_offset_ms"] = to_ms(*offset);
+  if (member.coordinate) object["coordinate"] = coordinate_object(*member.coordinate);
   json::Array models;
   const auto view = node.owner().nodes().find(member.id);
   if (view != node.owner().nodes().end()) {
@@ -480,6 +493,8 @@ json::Object status_report(platform::Runtime& runtime) {
           {"epoch", node.options().epoch.value},
           {"listening", runtime.listening().text()},
           {"alive", node.membership().alive()},
+          {"refused", node.membership().refused()},
+          {"fleet_ms", node.state().fleet_ms(platform::now())},
           {"members", std::move(members)},
           {"state", json::Object{{"writes", node.state().replica().living().size()},
                                  {"tombstones", node.state().replica().tombstones()},

@@ -87,7 +87,7 @@ Member member_of(const node::Node& node, const mesh::Member& member) {
              .state = std::string(state_name(member.state)),
              .self = member.id == node.id(),
              .linked = member.linked,
-             .round_trip = node.membership().rtt(member.id),
+             .round_trip = node.membership().round_trip(member.id),
              .models = {}};
   const auto& views = node.owner().nodes();
   if (const auto view = views.find(member.id); view != views.end()) {

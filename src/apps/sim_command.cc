@@ -32,17 +32,28 @@ struct SimArguments {
 
 Duration from_seconds(double value) { return Duration(static_cast<std::int64_t>(value * 1e9)); }
 
+Result<std::string> read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(Code::kNotFound, "{}: cannot be read", path.string());
+  return std::string{std::istreambuf_iterator<char>(file), {}};
+}
+
 Result<sim::Scenario> read_scenario(const SimArguments& arguments) {
   if (arguments.random) return sim::random_scenario(*arguments.random);
   if (arguments.file.empty()) {
     return sim::standard_story(arguments.nodes.value_or(50), arguments.seed.value_or(1),
                                from_seconds(std::min(arguments.seconds.value_or(60), 1e6)));
   }
-  std::ifstream file(arguments.file, std::ios::binary);
-  if (!file) return fail(Code::kNotFound, "{}: cannot be read", arguments.file);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  auto scenario = sim::parse_scenario(text, std::filesystem::path(arguments.file).stem().string());
+  const std::filesystem::path path = arguments.file;
+  SEDGE_TRY(const std::string text, read_text(path));
+  auto scenario = sim::parse_scenario(text, path.stem().string());
   if (!scenario) return in_context(arguments.file, std::move(scenario).error());
+  if (scenario->contacts_file.empty()) return scenario;
+  const std::filesystem::path trace = path.parent_path() / scenario->contacts_file;
+  SEDGE_TRY(const std::string recorded, read_text(trace));
+  auto contacts = sim::parse_contacts(recorded, scenario->nodes);
+  if (!contacts) return in_context(trace.string(), std::move(contacts).error());
+  scenario->world.contacts = *std::move(contacts);
   return scenario;
 }
 

@@ -21,6 +21,22 @@ std::string model_names(const json::Object& member) {
   return names.empty() ? "-" : names;
 }
 
+// Measured over the link; after ~ what the coordinates tell of who has none.
+Result<std::string> round_trip_text(const json::Object& member, bool self) {
+  SEDGE_TRY(const double rtt, json::get_double(member, "rtt_ms"));
+  if (self) return "-";
+  if (rtt > 0) return fmt::format("{:.2f}", rtt);
+  if (!member.contains("rtt_estimate_ms")) return "-";
+  SEDGE_TRY(const double estimate, json::get_double(member, "rtt_estimate_ms"));
+  return fmt::format("~{:.1f}", estimate);
+}
+
+// How far its fleet clock is ahead of ours.
+std::string clock_text(const json::Object& member) {
+  const auto offset = json::get_double(member, "clock_offset_ms");
+  return offset ? fmt::format("{:+.2f}", *offset) : "-";
+}
+
 Status print_people(const json::Object& report) {
   SEDGE_TRY(const std::string name, json::get_string(report, "name"));
   SEDGE_TRY(const std::string listening, json::get_string(report, "listening"));
@@ -30,8 +46,8 @@ Status print_people(const json::Object& report) {
   if (!members->is_array()) return fail(Code::kInternal, "the node's report has no list of members");
   fmt::print("{} listens on {}, {} of {} members alive, {:.1f} MB resident\n\n", name, listening, alive,
              members->get_array().size(), static_cast<double>(resident) / 1e6);
-  fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", "name", "id", "state", "link", "rtt ms", "address",
-             "models");
+  fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8} {:>9}  {:<22} {}\n", "name", "id", "state", "link", "rtt ms", "clock ms",
+             "address", "models");
   for (const json::Value& each : members->get_array()) {
     SEDGE_TRY(const json::Object* member, json::as_object(each, "a member"));
     SEDGE_TRY(const std::string member_name, json::get_string(*member, "name"));
@@ -39,14 +55,15 @@ Status print_people(const json::Object& report) {
     SEDGE_TRY(const std::string state, json::get_string(*member, "state"));
     SEDGE_TRY(const bool self, json::get_bool(*member, "self"));
     SEDGE_TRY(const bool linked, json::get_bool(*member, "linked"));
-    SEDGE_TRY(const double rtt, json::get_double(*member, "rtt_ms"));
     const auto* endpoints = member->if_contains("endpoints");
     const bool has_address = endpoints != nullptr && endpoints->is_array() && !endpoints->get_array().empty();
-    fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8}  {:<22} {}\n", member_name, id.substr(0, 8), state,
+    SEDGE_TRY(const std::string round_trip, round_trip_text(*member, self));
+    fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8} {:>9}  {:<22} {}\n", member_name.empty() ? "-" : member_name,
+               id.substr(0, 8), state,
                self     ? "self"
                : linked ? "yes"
                         : "no",
-               self || rtt == 0 ? "-" : fmt::format("{:.2f}", rtt),
+               round_trip, clock_text(*member),
                has_address ? std::string(endpoints->get_array().front().as_string()) : "-", model_names(*member));
   }
   return {};

@@ -3,18 +3,24 @@
 // A stamp is a hybrid logical clock: 48 bits of milliseconds, 16 bits of counter, one number that grows with every
 // write and never runs behind a stamp that its writer has merged. So "later" holds for cause and effect exactly, and
 // for independent writes as well as clocks agree. Its milliseconds come from the fleet clock: the node's monotonic
-// clock plus an offset, the median of what its neighbours' fleet clocks say. Wall clocks were rejected as the source:
+// clock plus an offset, the middle of what its neighbours' fleet clocks say. Wall clocks were rejected as the source:
 // a board without a battery wakes up in 1970, another in 2040, and the second would win every conflict for 14 years.
 // A node that starts knows no offset. It begins at the newest stamp on its disk (a newcomer at zero), which is
 // behind everyone: a late stamp loses a conflict, an early one would poison the fleet. Until it has heard a settled
 // neighbour or some time has passed it is unsettled: its clock has no vote, and where all are unsettled (power came
 // back for the whole fleet) they follow the latest, whose disk remembers most.
-// Source: Kulkarni et al. 2014, "Logical Physical Clocks".
+// Of a neighbour's last readings the one with the quickest round trip counts (NTP's clock filter, RFC 5905 §10): it
+// says most exactly how late it came. Small differences are slewed towards the mean of all votes but the greatest and
+// the least, so that one liar has none; a plain median was rejected: where each node stands between its neighbours all
+// stay as far apart as they are, and its upper one lets the noise of measuring drive the fleet's clock ahead.
+// Sources: Kulkarni et al. 2014, "Logical Physical Clocks"; Lundelius Welch, Lynch 1988; Mills, RFC 5905.
 #pragma once
 
 #include <compare>
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <optional>
 
 #include "base/id.h"
 #include "base/time.h"
@@ -49,17 +55,21 @@ class HybridClock {
 
 class FleetClock {
  public:
-  // What a neighbour's fleet clock shows now. An exact one (from a round trip) replaces all former ones of that
-  // neighbour; one without a round trip is late by the time it travelled and counts only until then.
+  // What a neighbour's fleet clock shows now. Exact ones come from a round trip; one without is late by the time it
+  // travelled and counts only until the first exact one of that neighbour.
   struct Reading {
     std::uint64_t ms = 0;
     bool settled = true;
     bool exact = true;
+    Duration rtt{};        // of an exact one
+    std::uint32_t us = 0;  // microseconds beyond `ms`
   };
 
   struct Options {
-    Duration alone = 2s;        // after this long without a settled neighbour a node trusts itself
-    Duration dead_zone = 20ms;  // smaller corrections are measurement noise; following them would ratchet the clock
+    Duration alone = 2s;     // after this long without a settled neighbour a node trusts itself
+    Duration step = 50ms;    // larger corrections are made at once; smaller ones, which may be noise, bit by bit
+    int slew = 8;            // the part of a small correction that one reading makes
+    std::size_t window = 8;  // exact readings of a neighbour, of which the quickest counts
   };
   FleetClock() : FleetClock(Options()) {}
   explicit FleetClock(Options options) : options_(options) {}
@@ -70,14 +80,23 @@ class FleetClock {
   void sample(NodeId neighbour, Reading reading, Instant now);
   void forget(NodeId neighbour) { samples_.erase(neighbour); }
 
-  std::uint64_t ms(Instant now) const;
+  std::uint64_t ms(Instant now) const { return us(now) / 1000; }
+  std::uint64_t us(Instant now) const;
+  // How far a neighbour's fleet clock is ahead of ours; none before its first exact reading.
+  std::optional<Duration> offset(NodeId neighbour) const;
   bool settled(Instant now) const { return settled_ || now - started_ >= options_.alone; }
 
  private:
-  struct Sample {
+  struct Timed {
     Duration base;  // their fleet clock minus our monotonic clock
-    bool settled;
-    bool exact;
+    Duration rtt;
+    Instant at;
+  };
+  struct Sample {
+    bool settled = false;
+    bool exact = false;
+    std::deque<Timed> last;  // one that is not exact stands alone
+    Duration base() const;
   };
   void follow(Instant now);
 

@@ -49,14 +49,35 @@ TEST(FleetClock, one_lying_neighbour_among_three_moves_nothing) {
   EXPECT_EQ(clock.ms(at(2s)), 3'005u - 5u);
 }
 
-TEST(FleetClock, noise_within_the_dead_zone_does_not_ratchet_it) {
+TEST(FleetClock, noise_does_not_ratchet_it) {
   FleetClock clock;
   clock.start(0, at(0s));
   for (int i = 2; i < 1000; ++i) {
     const auto ms = static_cast<std::uint64_t>(i) * 1000;
     clock.sample(node(1), exact(ms + (i % 2 ? 15 : 0)), at(i * 1s));
   }
-  EXPECT_EQ(clock.ms(at(1000s)), 1'000'000u);
+  EXPECT_GE(clock.ms(at(1000s)), 1'000'000u);
+  EXPECT_LE(clock.ms(at(1000s)), 1'000'015u);
+}
+
+TEST(FleetClock, of_a_neighbours_readings_the_quickest_counts) {
+  FleetClock clock;
+  clock.start(0, at(0s));
+  for (int i = 2; i < 100; ++i) {  // one answer in four is quick and right, the others were held up on their way here
+    const auto ms = static_cast<std::uint64_t>(i) * 1000;
+    clock.sample(node(1), {i % 4 ? ms - 20 : ms + 10, true, true, i % 4 ? 50ms : 4ms}, at(i * 1s));
+  }
+  EXPECT_NEAR(static_cast<double>(clock.ms(at(100s))), 100'010, 1);
+  EXPECT_NEAR(to_ms(*clock.offset(node(1))), 0, 1);
+  EXPECT_FALSE(clock.offset(node(2)));
+}
+
+TEST(FleetClock, a_neighbour_whose_clock_was_set_is_believed_at_once) {
+  FleetClock clock;
+  clock.start(0, at(0s));
+  clock.sample(node(1), {3'000, true, true, 2ms}, at(3s));
+  clock.sample(node(1), {60'000, true, true, 9ms}, at(4s));
+  EXPECT_EQ(clock.ms(at(4s)), 60'000u);
 }
 
 TEST(FleetClock, where_power_came_back_for_all_the_latest_disk_is_followed) {

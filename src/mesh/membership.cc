@@ -25,7 +25,11 @@ std::string_view event_name(MemberEvent::Kind kind) {
 }
 
 Membership::Membership(Options options, const trust::SecretKey& key, const trust::Directory& directory)
-    : options_(std::move(options)), key_(key), directory_(directory), prng_(options_.seed) {
+    : options_(std::move(options)),
+      key_(key),
+      directory_(directory),
+      prng_(options_.seed),
+      coordinates_(options_.seed) {
   instance_ = prng_.next();
 }
 
@@ -33,8 +37,13 @@ void Membership::start(Instant now) {
   SEDGE_ASSERT(!started_);
   started_ = true;
   Entry& own = entries_[options_.self];
-  own.member = {options_.self,      options_.name, options_.epoch, Incarnation{1}, instance_, MemberState::kAlive,
-                options_.endpoints, now,           false};
+  own.member.id = options_.self;
+  own.member.name = options_.name;
+  own.member.epoch = options_.epoch;
+  own.member.incarnation = Incarnation{1};
+  own.member.instance = instance_;
+  own.member.endpoints = options_.endpoints;
+  own.member.since = now;
   sign_self();
   recount(own, now);
   alive_ = 1;
@@ -42,6 +51,8 @@ void Membership::start(Instant now) {
   next_dial_ = now;
   next_retry_ = now;
   next_refresh_ = now + jittered(options_.refresh_interval);
+  next_tell_ = now + jittered(options_.coordinate_interval);
+  if (!remembered_.empty()) next_shrink_ = now + options_.shrink_after;
 }
 
 void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
@@ -138,15 +149,17 @@ Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, I
 }
 
 Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) {
-  const std::uint64_t fleet_ms = options_.fleet_ms ? options_.fleet_ms(now) : 0;
+  const std::uint64_t fleet_us = options_.fleet_us ? options_.fleet_us(now) : 0;
   const auto links = static_cast<std::uint16_t>(links_.size());
-  send(from, wire::MessageType::kProbeAck, wire::ProbeAck{probe.number, digest_, fleet_ms, links}, !probe.again);
+  const wire::ProbeAck ack{probe.number, digest_, fleet_us, links, coordinates_.place()};
+  send(from, wire::MessageType::kProbeAck, ack, !probe.again);
   // Who probes compares the digests: once for both.
   if (const auto link = links_.find(from); link != links_.end()) link->second.links = probe.links;
   return {};
 }
 
 Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
+  if (ack.coordinate) SEDGE_CHECK(check_coordinate(*ack.coordinate));
   if (const auto favour = favours_.find(ack.number); favour != favours_.end() && favour->second.target == from) {
     send(favour->second.asker, wire::MessageType::kProbeVerdict, wire::ProbeVerdict{favour->second.number, from});
     favours_.erase(favour);
@@ -159,9 +172,10 @@ Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
     const Duration sample = now - link->second.probed;
     Duration& rtt = link->second.rtt;
     rtt = rtt == Duration{} ? sample : rtt + (sample - rtt) / 8;
-    if (ack.fleet_ms != 0 && options_.clock_sample) {
-      const auto half_ms = static_cast<std::uint64_t>(to_ms(sample) / 2);
-      options_.clock_sample(from, ack.fleet_ms + half_ms, sample, now);
+    coordinates_.sample(from, ack.coordinate, sample);
+    if (ack.fleet_us != 0 && options_.clock_sample) {
+      const auto half_us = static_cast<std::uint64_t>(sample / 2 / 1us);
+      options_.clock_sample(from, ack.fleet_us + half_us, sample, now);
     }
   }
   compare_digest(from, ack.digest, now);
@@ -219,6 +233,8 @@ void Membership::on_timer(Instant now) {
     refresh_overlay(now);
     next_refresh_ = now + jittered(options_.refresh_interval);
   }
+  if (now >= next_shrink_) shrink_round(now);
+  if (now >= next_tell_) tell_coordinate(now);
   if (now >= next_news_) flush_news();
   if (now >= next_write_) flush_records();
 }
@@ -293,7 +309,7 @@ void Membership::judge_suspects(Instant now) {
 
 Instant Membership::next_deadline() const {
   if (!started_ || superseded_) return kNever;
-  Instant next = std::min({next_probe_, next_news_, next_write_, next_dial_, next_refresh_});
+  Instant next = std::min({next_probe_, next_news_, next_write_, next_dial_, next_refresh_, next_shrink_, next_tell_});
   for (const auto& [id, probing] : probings_) {
     next = std::min(next, probing.second_sent ? probing.suspect_at : probing.second_at);
   }
@@ -349,6 +365,14 @@ std::vector<NodeId> Membership::neighbours() const {
 Duration Membership::rtt(NodeId peer) const {
   const auto link = links_.find(peer);
   return link == links_.end() ? Duration{} : link->second.rtt;
+}
+
+Duration Membership::round_trip(NodeId id) const {
+  if (const Duration measured = rtt(id); measured != Duration{}) return measured;
+  const auto entry = entries_.find(id);
+  const auto own = coordinates_.place();
+  if (entry == entries_.end() || !entry->second.member.coordinate || !own) return {};
+  return distance(*own, *entry->second.member.coordinate);
 }
 
 void Membership::leave(Instant now) {

@@ -19,6 +19,10 @@
 // What gossip did not bring is found by digests: each probe carries one of the whole table; where two differ, 64 of its
 // parts are compared, and only the rows of parts that differ are sent.
 //
+// A member that died or left a quarter of an hour ago shrinks to (id, boot epoch, incarnation): enough to know an old
+// claim from a return, which brings the rest again. Only the addresses of some such members stay, to be dialled now and
+// then: a fleet that was split for a day must find itself again, and may have no seeds.
+//
 // Rejected: probing a random member (dials to probe); one probe a period whatever the number of neighbours (SWIM's own;
 // with 8 of them it takes seconds to come round); a coordinator (it dies first).
 #pragma once
@@ -42,6 +46,7 @@
 #include "env/endpoint.h"
 #include "env/link.h"
 #include "env/outbox.h"
+#include "mesh/coordinates.h"
 #include "trust/directory.h"
 #include "trust/keys.h"
 #include "wire/membership_messages.h"
@@ -62,6 +67,9 @@ struct Member {
   std::vector<env::Endpoint> endpoints;  // as it says itself; then the address that we saw it at
   Instant since{};                       // of the present state
   bool linked = false;
+  std::uint64_t revision = 0;                  // of the record, within its incarnation
+  std::optional<wire::Coordinate> coordinate;  // where it is in the plane of round trips, as it says itself
+  bool shrunk = false;  // long dead or gone: name, instance, endpoints and coordinate are forgotten
 };
 
 struct MemberEvent {
@@ -111,17 +119,23 @@ class Membership {
     Duration refresh_interval = 60s;     // one link more, at random, where not all are linked
     Duration retry_min = 2s;             // back-off for lost members and seeds
     Duration retry_max = 15s;
+    Duration shrink_after = 15min;       // what is known of the dead and of those who left, beyond who they were
+    std::size_t landmarks_max = 16;      // addresses of such members that stay: to be dialled, now and then
+    Duration coordinate_interval = 10s;  // at most so often a node tells everybody that its coordinate has moved,
+    Duration coordinate_share = 500ms;   // and at most so often for each member: 2 a second in the whole fleet
 
     // Verifies a certificate chain and remembers it (trust::Directory::add of the node's directory). Not set:
     // certificates must be in the directory already.
     std::function<Status(Bytes chain)> learn_certificate;
+    // A member has shrunk: its certificate is not needed for membership any more.
+    std::function<void(NodeId)> forget_certificate;
     // Whether newcomers' records, which bring a certificate, go along the link to this neighbour; those who miss one
     // find it by the digests. Not set: along all links, as everything else.
     std::function<bool(NodeId)> of_tree;
     // Our fleet clock, told in answers to probes; 0 while it is not settled. Not set: never told.
-    std::function<std::uint64_t(Instant now)> fleet_ms;
+    std::function<std::uint64_t(Instant now)> fleet_us;
     // What another node's fleet clock shows at `now`, by a probe: exact to half a round trip.
-    std::function<void(NodeId, std::uint64_t their_ms, Duration rtt, Instant now)> clock_sample;
+    std::function<void(NodeId, std::uint64_t their_us, Duration rtt, Instant now)> clock_sample;
   };
 
   // `key` and `directory` outlive this.
@@ -135,7 +149,8 @@ class Membership {
   void on_link_up(const env::PeerInfo& peer, Instant now);
   void on_link_down(NodeId peer, env::LinkDown reason, Instant now);
   void on_dial_failed(const env::DialFailure& failure, Instant now);
-  // A beacon or a person named an address worth dialling. At most one dial an address in 5 s, five in any second.
+  // A beacon named an address worth dialling. At most one dial an address in 5 s, five in any second, without a link
+  // one in half a second; of many members that hear it two dial, on average.
   void on_hint(const env::Endpoint& address, Instant now);
   // Any frame or datagram from a neighbour came, for whichever core: it lives.
   void on_heard(NodeId peer, Instant now);
@@ -167,6 +182,11 @@ class Membership {
   std::uint64_t digest() const;
   // Smoothed round trip of probes; zero when not measured.
   Duration rtt(NodeId peer) const;
+  // The same; of a member without a link, what the coordinates tell. Zero: neither is known.
+  Duration round_trip(NodeId id) const;
+  std::optional<wire::Coordinate> coordinate() const { return coordinates_.place(); }
+  // Newcomers that found the table full of living members: they are not in it.
+  std::uint64_t refused() const { return refused_; }
 
  private:
   struct Entry {
@@ -178,6 +198,7 @@ class Membership {
     std::size_t dialled = 0;        // endpoints are tried in turn
     std::uint64_t counted = 0;      // what it adds to its bucket's digest
     std::uint64_t clone_named = 0;  // the other instance that an event has told of
+    Instant revised{};              // when the last revision came
   };
   struct Link {
     env::Endpoint address;
@@ -207,6 +228,7 @@ class Membership {
     NodeId source;  // it need not be told
     bool record = false;
     bool chain = false;
+    bool aside = false;  // a revision: along the tree alone, and nobody looks for one that was lost
   };
   struct Dialling {
     NodeId expected;
@@ -225,7 +247,13 @@ class Membership {
   void suspect(NodeId id, NodeId source, Duration to_refute, std::string why, Instant now);
   void declare_dead(NodeId id, NodeId source, std::string why, Instant now);
   void name_clone(Entry& entry, const wire::MemberRecord& record);
+  void revise(NodeId from, Entry& entry, const wire::MemberRecord& record, const wire::SignedMember& proof,
+              Instant now);
+  void tell_coordinate(Instant now);
   bool make_room(Instant now);
+  void shrink_round(Instant now);
+  void shrink(Entry& entry, Instant now);
+  void trim_remembered(Instant now);
   void forget(NodeId id, Instant now);
   void event(MemberEvent::Kind kind, const Entry& entry, std::string detail);
   void spread(NodeId id, News news, Instant now);
@@ -275,6 +303,7 @@ class Membership {
   const trust::SecretKey& key_;
   const trust::Directory& directory_;
   Prng prng_;
+  Coordinates coordinates_;
   std::uint64_t instance_ = 0;
   bool started_ = false;
   bool superseded_ = false;  // another process goes on with our key
@@ -288,8 +317,9 @@ class Membership {
   std::set<NodeId> dead_;
   NodeId last_in_sight_;
   std::map<NodeId, News> news_;
-  std::set<NodeId> unwritten_;                               // changed or forgotten, and not on its way to disk
-  std::map<NodeId, std::vector<env::Endpoint>> remembered_;  // of an earlier life, not heard of in this one
+  std::set<NodeId> unwritten_;  // changed or forgotten, and not on its way to disk
+  // Of an earlier life and not heard of in this one, or shrunk: where somebody may be.
+  std::map<NodeId, std::vector<env::Endpoint>> remembered_;
   std::map<env::Endpoint, Dialling> dialling_;
   std::map<NodeId, Instant> wanted_;         // links with work on them, until when they are kept
   std::map<env::Endpoint, Instant> hinted_;  // not to be dialled on a hint before
@@ -298,6 +328,7 @@ class Membership {
   std::uint64_t digest_ = 0;                                   // all of them
   Instant changed_{};                                          // when they did
   std::uint64_t probe_number_ = 0;
+  std::uint64_t refused_ = 0;
 
   Instant next_probe_ = kNever;
   Instant next_news_ = kNever;
@@ -305,9 +336,14 @@ class Membership {
   Instant next_dial_ = kNever;
   Instant next_retry_ = kNever;
   Instant next_refresh_ = kNever;
+  Instant next_shrink_ = kNever;
+  Instant next_tell_ = kNever;
+  bool turn_drawn_ = false;  // when we first tell of our coordinate
+  int turns_untold_ = 0;     // since we last did
   Instant next_prune_{};
   Instant hint_second_{};
   std::size_t hints_this_second_ = 0;
+  Instant next_lonely_hint_{};
   Duration retry_pause_{};
 
   env::Outbox out_;

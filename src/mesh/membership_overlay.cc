@@ -15,6 +15,8 @@ constexpr Duration kDialInterval = 250ms;  // while links are too few or too man
 constexpr Duration kHintPause = 5s;
 constexpr std::size_t kHintsMax = 64;  // addresses remembered
 constexpr std::size_t kHintsPerSecond = 5;
+constexpr Duration kLonelyHintPause = 500ms;  // who has no link dials one hint after the other
+constexpr std::uint64_t kAnswering = 2;       // members, on average, that dial whoever they hear a beacon of
 
 }  // namespace
 
@@ -77,8 +79,11 @@ void Membership::on_dial_failed(const env::DialFailure& failure, Instant now) {
   next_dial_ = std::min(next_dial_, now + jittered(kDialInterval));
 }
 
+// Where many start at once everybody hears everybody, and where one comes to many, all hear it: if each of them
+// dialled, a join would cost what the fleet is large. Who has missed a beacon hears the next one a second later.
 void Membership::on_hint(const env::Endpoint& address, Instant now) {
   if (!started_ || leaving_ || superseded_ || in_sight(address)) return;
+  if (links_.empty() ? now < next_lonely_hint_ : prng_.below(alive_) >= kAnswering) return;
   if (now - hint_second_ >= 1s) {
     hint_second_ = now;
     hints_this_second_ = 0;
@@ -86,6 +91,7 @@ void Membership::on_hint(const env::Endpoint& address, Instant now) {
   }
   if (hinted_.contains(address) || hinted_.size() >= kHintsMax || hints_this_second_ >= kHintsPerSecond) return;
   ++hints_this_second_;
+  next_lonely_hint_ = now + kLonelyHintPause;
   hinted_[address] = now + kHintPause;
   dial(address, {}, now);
 }

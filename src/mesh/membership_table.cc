@@ -5,6 +5,7 @@
 //   4. state          left > dead > suspect > alive
 // All nodes that heard the same claims, in any order, keep the same one.
 #include <algorithm>
+#include <cstdlib>
 #include <tuple>
 #include <utility>
 
@@ -19,6 +20,10 @@ constexpr std::size_t kNameBytesMax = 64;
 constexpr std::size_t kEndpointsMax = 16;
 constexpr std::size_t kGossipBytesMax = 256u << 10;  // a frame of gossip, well under a frame's limit
 constexpr std::size_t kFirstMembers = 16;
+constexpr Duration kRevisionPause = 1s;         // revisions of one member that come sooner are dropped
+constexpr Duration kMoveMin = 1ms;              // of a coordinate: less is noise of whoever measures
+constexpr int kTellAgain = 10;                  // turns after which a place that has not moved is told again
+constexpr Duration kShrinkPause = 10s;          // members that died one after the other shrink together
 constexpr std::size_t kRecordBytesAbout = 512;  // record and signature; a chain comes on top
 
 wire::Address on_wire(const env::Endpoint& endpoint) { return {endpoint.address, endpoint.port}; }
@@ -33,6 +38,11 @@ auto converted(const std::vector<In>& from, Convert convert) {
 
 bool ill(MemberState state) { return state == MemberState::kSuspect || state == MemberState::kDead; }
 bool lives(MemberState state) { return state == MemberState::kAlive || state == MemberState::kSuspect; }
+
+bool is_revision(const wire::MemberRecord& record, const Member& m) {
+  return record.epoch == m.epoch && record.incarnation == m.incarnation && record.revision > m.revision &&
+         lives(m.state);
+}
 
 std::uint64_t mix(const Member& member) {
   std::uint64_t hash = member.epoch.value * 0x9E3779B97F4A7C15ULL + member.incarnation.value;
@@ -63,8 +73,16 @@ std::size_t Membership::alive() const { return alive_; }
 void Membership::sign_self() {
   Entry& own = entries_[options_.self];
   const Member& m = own.member;
-  wire::MemberRecord record{
-      m.id, m.epoch, m.instance, m.incarnation, m.state == MemberState::kLeft, m.name, converted(m.endpoints, on_wire)};
+  if (coordinates_.settled()) own.member.coordinate = coordinates_.place();
+  wire::MemberRecord record{m.id,
+                            m.epoch,
+                            m.instance,
+                            m.incarnation,
+                            m.state == MemberState::kLeft,
+                            m.name,
+                            converted(m.endpoints, on_wire),
+                            m.revision,
+                            m.coordinate};
   if (record.endpoints.size() > kEndpointsMax) record.endpoints.resize(kEndpointsMax);
   own.proof.record = wire::encode(record);
   own.proof.signature = trust::sign(key_, kDomain, own.proof.record).bytes;
@@ -81,6 +99,7 @@ Status Membership::verify_record(const wire::MemberRecord& record, const wire::S
   if (record.endpoints.size() > kEndpointsMax) {
     return fail(Code::kDataLoss, "a member with {} endpoints", record.endpoints.size());
   }
+  if (record.coordinate) SEDGE_CHECK(check_coordinate(*record.coordinate));
   if (!proof.certificate_chain.empty() && options_.learn_certificate &&
       !std::ranges::equal(directory_.chain_of(record.id), proof.certificate_chain)) {
     SEDGE_CHECK(options_.learn_certificate(proof.certificate_chain));
@@ -91,11 +110,13 @@ Status Membership::verify_record(const wire::MemberRecord& record, const wire::S
 Status Membership::apply_record(NodeId from, const wire::SignedMember& proof, Instant now) {
   SEDGE_TRY(const auto record, wire::decode<wire::MemberRecord>(proof.record));
   const auto known = entries_.find(record.id);
+  bool revised = false;
   if (known != entries_.end()) {
     const Member& m = known->second.member;
     const bool newer = std::tie(record.epoch, record.incarnation) > std::tie(m.epoch, m.incarnation);
-    const bool twin = record.epoch == m.epoch && record.instance != m.instance;
-    if (!newer && !twin) return {};
+    const bool twin = !m.shrunk && record.epoch == m.epoch && record.instance != m.instance;
+    revised = !newer && !twin && record.id != options_.self && is_revision(record, m);
+    if (!newer && !twin && !revised) return {};
   }
   if (directory_.revoked(record.id)) return {};
   const Status verified = verify_record(record, proof);
@@ -104,6 +125,8 @@ Status Membership::apply_record(NodeId from, const wire::SignedMember& proof, In
   SEDGE_CHECK(verified);
   if (record.id == options_.self) {
     on_own_record(record, now);
+  } else if (revised) {
+    revise(from, known->second, record, proof, now);
   } else {
     accept(from, record, proof, now);
   }
@@ -137,11 +160,14 @@ void Membership::name_clone(Entry& entry, const wire::MemberRecord& record) {
 
 void Membership::accept(NodeId from, const wire::MemberRecord& record, const wire::SignedMember& proof, Instant now) {
   const bool known = entries_.contains(record.id);
-  if (!known && !make_room(now)) return;
+  if (!known && !make_room(now)) {
+    ++refused_;
+    return;
+  }
   Entry& entry = entries_[record.id];
   Member& m = entry.member;
   const Member before = m;
-  const bool twin = known && record.epoch == m.epoch && record.instance != m.instance;
+  const bool twin = known && !m.shrunk && record.epoch == m.epoch && record.instance != m.instance;
   if (twin) name_clone(entry, record);
   if (twin && record.instance < m.instance) return;
 
@@ -152,6 +178,9 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
   m.instance = record.instance;
   m.state = record.left ? MemberState::kLeft : MemberState::kAlive;
   m.endpoints = converted(record.endpoints, from_wire);
+  m.revision = record.revision;
+  m.coordinate = record.coordinate;
+  m.shrunk = false;
   entry.proof = {proof.record, proof.signature, {}};
   recount(entry, now);
   suspects_.erase(record.id);
@@ -165,6 +194,8 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
   alive_ -= !lives(m.state) && lived ? 1 : 0;
   if (!lives(m.state)) {
     if (lived) event(MemberEvent::Kind::kLeft, entry, "it said goodbye");
+    coordinates_.forget(m.id);
+    next_shrink_ = std::min(next_shrink_, now + options_.shrink_after);
   } else if (!lived) {
     event(MemberEvent::Kind::kUp, entry, known ? "it is back" : "new here");
     entry.dial_after = options_.self < m.id ? now : now + 500ms;  // the smaller id dials, the other waits for it
@@ -177,7 +208,46 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
     event(MemberEvent::Kind::kUpdated, entry, before.state == m.state ? "new endpoints or name" : "it refuted");
   }
   if (!known || restarted || before.endpoints != m.endpoints) persist(record.id, now);
-  spread(record.id, {from, true, !known || restarted}, now);
+  spread(record.id, {from, true, !known || restarted || before.shrunk}, now);
+}
+
+// The same incarnation with another coordinate: no news of life or death, and the digests do not show it.
+void Membership::revise(NodeId from, Entry& entry, const wire::MemberRecord& record, const wire::SignedMember& proof,
+                        Instant now) {
+  if (now - entry.revised < kRevisionPause) return;  // nobody makes the whole fleet pass on more than that
+  entry.revised = now;
+  entry.member.revision = record.revision;
+  entry.member.coordinate = record.coordinate;
+  entry.proof.record = proof.record;
+  entry.proof.signature = proof.signature;
+  if (record.coordinate) coordinates_.told(record.id, *record.coordinate);
+  spread(record.id, {from, true, false, true}, now);
+}
+
+// Everybody should know about where we are. Told when it has moved by a quarter of what our neighbours are away, and
+// now and then to those who have missed it: a fleet that stands still hardly speaks of it.
+void Membership::tell_coordinate(Instant now) {
+  const auto members = static_cast<std::int64_t>(alive_);
+  const Duration interval = std::max(options_.coordinate_interval, members * options_.coordinate_share);
+  if (!std::exchange(turn_drawn_, true)) {  // a fleet that starts as one does not tell as one
+    next_tell_ = now + Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(interval.count()))));
+    return;
+  }
+  next_tell_ = now + jittered(interval);
+  if (!coordinates_.settled() || leaving_) return;
+  Member& own = entries_[options_.self].member;
+  const wire::Coordinate place = *coordinates_.place();
+  if (own.coordinate && ++turns_untold_ < kTellAgain) {
+    const auto& told = *own.coordinate;
+    const auto up = std::abs(std::int64_t{told.height_us} - std::int64_t{place.height_us}) * 1us;
+    const wire::Coordinate flat{told.x_us, told.y_us, 0, 0};
+    const Duration moved = distance(flat, {place.x_us, place.y_us, 0, 0}) + up;
+    if (moved < std::max<Duration>(kMoveMin, coordinates_.usual_round_trip() / 4)) return;
+  }
+  turns_untold_ = 0;
+  ++own.revision;
+  sign_self();
+  spread(options_.self, {options_.self, true, false, true}, now);
 }
 
 void Membership::apply_rumour(NodeId from, const wire::Rumour& rumour, Instant now) {
@@ -233,6 +303,8 @@ void Membership::declare_dead(NodeId id, NodeId source, std::string why, Instant
   recount(entry, now);
   --alive_;
   event(MemberEvent::Kind::kDown, entry, std::move(why));
+  coordinates_.forget(id);
+  next_shrink_ = std::min(next_shrink_, now + options_.shrink_after);
   spread(id, {source, false, false}, now);
   retry_pause_ = options_.retry_min;
   next_retry_ = std::min(next_retry_, now + jittered(retry_pause_));
@@ -245,6 +317,57 @@ void Membership::on_revoked(NodeId id, Instant now) {
   if (found == entries_.end() || id == options_.self) return;
   if (lives(found->second.member.state)) event(MemberEvent::Kind::kDown, found->second, "its certificate was revoked");
   forget(id, now);
+}
+
+// Those who died or left a while ago become (id, boot epoch, incarnation).
+void Membership::shrink_round(Instant now) {
+  next_shrink_ = kNever;
+  for (auto& [id, entry] : entries_) {
+    const Member& m = entry.member;
+    if (lives(m.state) || m.shrunk || id == options_.self) continue;
+    const Instant due = m.since + options_.shrink_after;
+    if (due <= now) {
+      shrink(entry, now);
+    } else {
+      next_shrink_ = std::min(next_shrink_, std::max(due, now + kShrinkPause));
+    }
+  }
+  trim_remembered(now);
+}
+
+void Membership::shrink(Entry& entry, Instant now) {
+  Member& m = entry.member;
+  if (auto ways = ways_to(entry); !ways.empty()) remembered_[m.id] = std::move(ways);
+  Member left;
+  left.id = m.id;
+  left.epoch = m.epoch;
+  left.incarnation = m.incarnation;
+  left.state = m.state;
+  left.since = m.since;
+  left.shrunk = true;
+  entry = Entry{};
+  entry.member = std::move(left);
+  dead_.erase(m.id);
+  if (m.state == MemberState::kLeft) remembered_.erase(m.id);  // it went on purpose, for good
+  persist(m.id, now);
+  if (options_.forget_certificate) options_.forget_certificate(m.id);
+}
+
+// Which addresses of the long dead stay is drawn: where half a fleet is lost, each of the others calls other ones. Who
+// has lost everybody keeps them all.
+void Membership::trim_remembered(Instant now) {
+  if (remembered_.size() <= options_.landmarks_max) return;
+  if (links_.empty()) {
+    next_shrink_ = std::min(next_shrink_, now + options_.shrink_after);
+    return;
+  }
+  std::vector<NodeId> ids;
+  for (const auto& [id, ways] : remembered_) ids.push_back(id);
+  prng_.shuffle(ids);
+  for (std::size_t i = options_.landmarks_max; i < ids.size(); ++i) {
+    remembered_.erase(ids[i]);
+    persist(ids[i], now);
+  }
 }
 
 // The longest dead make room for newcomers.
@@ -289,7 +412,8 @@ void Membership::flush_records() {
   next_write_ = kNever;
   for (const NodeId id : std::exchange(unwritten_, {})) {
     const auto entry = entries_.find(id);
-    const bool gone = entry == entries_.end();
+    const bool gone = entry == entries_.end() || entry->second.member.shrunk;
+    if (gone && remembered_.contains(id)) continue;  // its address is a landmark: what was written of it stays
     out_.records.push_back({kBucket, to_buffer(id.view()), gone ? Buffer{} : wire::encode(entry->second.proof), gone});
   }
 }
@@ -312,6 +436,7 @@ void Membership::spread(NodeId id, News news, Instant now) {
     if (at->second.source != news.source) at->second.source = options_.self;  // from two sides: tell everybody
     at->second.record |= news.record;
     at->second.chain |= news.chain;
+    at->second.aside &= news.aside;
   }
   next_news_ = std::min(next_news_, now + options_.gossip_delay);
 }
@@ -336,7 +461,8 @@ void Membership::flush_news() {
       if (news.source == neighbour || found == entries_.end()) continue;
       const Entry& entry = found->second;
       const bool beside_tree = options_.of_tree && !options_.of_tree(neighbour);
-      if (news.record && !(news.chain && beside_tree)) {
+      const bool for_tree = news.chain || news.aside;
+      if (news.record && !entry.member.shrunk && !(for_tree && beside_tree)) {
         gossip.records.push_back(entry.proof);
         if (news.chain) gossip.records.back().certificate_chain = to_buffer(directory_.chain_of(id));
         bytes += kRecordBytesAbout + gossip.records.back().certificate_chain.size();
@@ -385,7 +511,13 @@ Status Membership::on_sync(NodeId from, const wire::MemberSync& sync, Instant no
     const auto found = entries_.find(row.subject);
     const Member* m = found == entries_.end() ? nullptr : &found->second.member;
     const auto rank = std::tie(row.epoch, row.incarnation);
-    lacking |= m == nullptr ? !directory_.revoked(row.subject) : rank > std::tie(m->epoch, m->incarnation);
+    const bool newer = m != nullptr && rank > std::tie(m->epoch, m->incarnation);
+    // Who died before we came is nobody to ask for.
+    lacking |= newer || (m == nullptr && lives(row.state) && !directory_.revoked(row.subject));
+    // Whoever says so may hold no record any more: then this is how we learn that no later life goes on.
+    if (newer && row.state == MemberState::kDead && row.subject != options_.self) {
+      suspect(row.subject, from, options_.suspicion, "a later life of it is over", now);
+    }
     apply_rumour(from, row, now);
   }
   wire::MemberGossip gossip;
@@ -397,7 +529,8 @@ Status Membership::on_sync(NodeId from, const wire::MemberSync& sync, Instant no
     const auto rank = std::tie(m.epoch, m.incarnation);
     const bool newer = row == theirs.end() || rank > std::tie(row->second->epoch, row->second->incarnation);
     const bool same = !newer && rank == std::tie(row->second->epoch, row->second->incarnation);
-    if (newer) {
+    if (row == theirs.end() && !lives(m.state)) continue;  // they never met, or have forgotten it
+    if (newer && !m.shrunk) {
       gossip.records.push_back(entry.proof);
       gossip.records.back().certificate_chain = to_buffer(directory_.chain_of(id));
       bytes += kRecordBytesAbout + gossip.records.back().certificate_chain.size();

@@ -278,16 +278,182 @@ TEST(Membership, new_endpoints_are_told_to_everybody) {
   EXPECT_EQ(world.count(2, Kind::kUpdated), 1u);
 }
 
-TEST(Membership, hints_are_rate_limited) {
-  World world(1, 14);
-  world.boot(0, {});
+TEST(Membership, a_quarter_of_an_hour_after_its_death_only_who_a_member_was_is_known) {
+  World world(5, 21);
+  settle(world);
+  const NodeId victim = world.fleet.nodes[3].id;
+  world.kill(3, true);
+  world.run(14min);
+  EXPECT_EQ(world.nodes[0].membership->find(victim)->name, "node-3");
+  world.run(2min);
+  const Member left = world.nodes[0].membership->find(victim).value();
+  EXPECT_TRUE(left.shrunk);
+  EXPECT_EQ(left.state, MemberState::kDead);
+  EXPECT_EQ(left.epoch, BootEpoch{1});
+  EXPECT_TRUE(left.name.empty() && left.endpoints.empty());
+  EXPECT_TRUE(world.nodes[0].directory->chain_of(victim).empty());
+  // A node that comes now is not told of it.
+  world.kill(4, true);
   world.run(1s);
-  Membership& membership = *world.nodes[0].membership;
+  world.boot(4, {0});
+  world.run(3s);
+  EXPECT_FALSE(world.nodes[4].membership->find(victim));
+  // Its return brings everything again, to those who never knew it too.
+  world.boot(3, {0});
+  world.run(2s);
+  EXPECT_TRUE(world.one_view());
+  for (const std::size_t i : {0u, 1u, 2u, 4u}) {
+    EXPECT_EQ(world.nodes[i].membership->find(victim)->name, "node-3");
+    EXPECT_FALSE(world.nodes[i].directory->chain_of(victim).empty());
+  }
+}
+
+TEST(Membership, a_split_that_outlived_all_records_heals_without_seeds) {
+  World world(13, 22);
+  for (std::size_t i = 0; i < 13; ++i) world.boot(i, {12});
+  world.run(5s);
+  world.kill(12, true);  // the one seed, for good
+  world.run(5s);
+  ASSERT_TRUE(world.one_view());
+  world.partition({0, 1, 2, 3, 4});
+  world.run(40min);
+  EXPECT_TRUE(world.nodes[0].membership->find(world.fleet.nodes[11].id)->shrunk);
+  world.heal();
+  world.run(30s);
+  EXPECT_TRUE(world.one_view());
+}
+
+TEST(Membership, of_the_long_dead_a_few_addresses_stay_on_disk_and_the_other_records_go) {
+  World world(30, 23);
+  settle(world);
+  for (std::size_t i = 5; i < 30; ++i) {
+    world.kill(i, true);
+    world.run(2s);
+  }
+  ASSERT_TRUE(world.one_view());
+  world.run(16min);
+  std::map<Buffer, bool> on_disk;
+  for (const env::Record& record : world.nodes[0].records) on_disk[record.key] = !record.erase;
+  const auto kept = std::ranges::count_if(on_disk, [](const auto& row) { return row.second; });
+  EXPECT_EQ(kept, 4 + 16);
+}
+
+TEST(Membership, a_full_table_forgets_the_longest_dead_and_then_refuses_newcomers) {
+  constexpr std::size_t kMembers = 4096;  // Options::members_max, ourselves included
+  test::Fleet fleet(kMembers + 2);
+  trust::Directory directory = fleet.directory();
+  ASSERT_TRUE(directory.add(fleet.nodes[0].encoded));
+  Membership::Options options;
+  options.self = fleet.nodes[0].id;
+  options.epoch = BootEpoch{1};
+  options.learn_certificate = [&](Bytes chain) -> Status {
+    SEDGE_TRY([[maybe_unused]] const NodeId id, directory.add(chain));
+    return {};
+  };
+  Membership membership(options, fleet.nodes[0].keys.secret, directory);
+  Instant now{1s};
+  membership.start(now);
+  const auto tell_of = [&](std::size_t i, bool left) {
+    const test::Identity& one = fleet.nodes[i];
+    const wire::MemberRecord record{one.id, BootEpoch{1}, 7, Incarnation{1}, left, "robot", {}};
+    wire::SignedMember proof{wire::encode(record), {}, one.encoded};
+    proof.signature = trust::sign(one.keys.secret, "sedge.member.1", proof.record).bytes;
+    const Buffer body = wire::encode(wire::MemberGossip{{proof}, {}});
+    ASSERT_TRUE(membership.on_message(fleet.nodes[1].id, wire::MessageType::kMemberGossip, body, now));
+    now += 1ms;
+    membership.on_timer(now);
+    env::Outbox out;
+    membership.drain(out);
+    while (membership.poll()) continue;
+  };
+  for (std::size_t i = 1; i < kMembers; ++i) tell_of(i, i == 100 || i == 200);
+  EXPECT_EQ(membership.members().size(), kMembers);
+  tell_of(kMembers, false);  // the one who left first makes room
+  EXPECT_EQ(membership.members().size(), kMembers);
+  EXPECT_FALSE(membership.find(fleet.nodes[100].id));
+  EXPECT_TRUE(membership.find(fleet.nodes[kMembers].id));
+  const wire::MemberGossip death{{}, {{fleet.nodes[300].id, BootEpoch{1}, Incarnation{1}, MemberState::kDead}}};
+  EXPECT_EQ(membership.refused(), 0u);
+  tell_of(kMembers + 1, false);
+  EXPECT_FALSE(membership.find(fleet.nodes[200].id));
+  tell_of(100, false);  // everybody lives: there is no room
+  EXPECT_EQ(membership.refused(), 1u);
+  EXPECT_EQ(membership.alive(), kMembers);
+  ASSERT_TRUE(membership.on_message(fleet.nodes[1].id, wire::MessageType::kMemberGossip, wire::encode(death), now));
+  tell_of(100, false);  // somebody has died
+  EXPECT_TRUE(membership.find(fleet.nodes[100].id));
+  EXPECT_FALSE(membership.find(fleet.nodes[300].id));
+}
+
+TEST(Membership, everybody_learns_where_everybody_is_and_then_they_hardly_speak_of_it) {
+  World world(12, 24);
+  settle(world);
+  world.run(60s);
+  for (const World::Node& node : world.nodes) {
+    for (const World::Node& other : world.nodes) {
+      const Duration told = node.membership->round_trip(other.identity->id);
+      if (&node == &other) continue;
+      EXPECT_GT(told, 1ms);
+      EXPECT_LT(told, 12ms);  // twice 2 ms, all of them
+    }
+  }
+  const auto revisions = [&] {
+    std::uint64_t all = 0;
+    for (const Member& member : world.nodes[0].membership->members()) all += member.revision;
+    return all;
+  };
+  world.run(5min);
+  const std::uint64_t before = revisions();
+  EXPECT_GE(before, 12u);
+  world.run(30min);  // 180 turns each
+  EXPECT_LE(revisions() - before, 12u * 30);
+  EXPECT_EQ(false_deaths(world), 0u);
+}
+
+TEST(Membership, a_coordinate_out_of_this_world_is_refused_with_what_came_with_it) {
+  World world(3, 25);
+  settle(world);
+  wire::ProbeAck ack{1, 0, 0, 2, wire::Coordinate{2'000'000'000, 0, 100, 10}};
+  const Status refused = world.nodes[0].membership->on_message(world.fleet.nodes[1].id, wire::MessageType::kProbeAck,
+                                                               wire::encode(ack), world.now());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kDataLoss);
+}
+
+std::size_t dials_of_hints(World& world, Membership& membership) {
   for (std::uint8_t i = 1; i <= 100; ++i) membership.on_hint(env::Endpoint::v4(10, 1, 1, i, 7334), world.now());
   for (int i = 0; i < 100; ++i) membership.on_hint(env::Endpoint::v4(10, 1, 1, 1, 7334), world.now());
   env::Outbox out;
   membership.drain(out);
-  EXPECT_EQ(out.dials.size(), 5u);
+  return out.dials.size();
+}
+
+TEST(Membership, hints_are_rate_limited) {
+  World world(2, 14);
+  world.boot(0, {});
+  world.run(1s);
+  Membership& membership = *world.nodes[0].membership;
+  EXPECT_EQ(dials_of_hints(world, membership), 1u);  // alone: one after the other
+  world.run(400ms);
+  EXPECT_EQ(dials_of_hints(world, membership), 0u);
+  world.boot(1, {0});
+  world.run(1s);
+  EXPECT_EQ(dials_of_hints(world, membership), 5u);
+  EXPECT_EQ(dials_of_hints(world, membership), 0u);
+}
+
+TEST(Membership, of_many_who_hear_a_newcomers_beacon_few_dial_it) {
+  World world(40, 26);
+  settle(world);
+  std::size_t dials = 0;
+  for (World::Node& node : world.nodes) {
+    node.membership->on_hint(env::Endpoint::v4(10, 9, 9, 9, 7334), world.now());
+    env::Outbox out;
+    node.membership->drain(out);
+    dials += out.dials.size();
+  }
+  EXPECT_GE(dials, 1u);
+  EXPECT_LE(dials, 8u);
 }
 
 TEST(Membership, a_revoked_member_is_out_and_its_link_closed) {

@@ -103,10 +103,11 @@ void StateSync::on_link_down(NodeId peer, Instant now) {
   next_pull();
 }
 
-void StateSync::on_clock_sample(NodeId peer, std::uint64_t their_fleet_ms, bool settled, Instant now) {
+void StateSync::on_clock_sample(NodeId peer, std::uint64_t their_fleet_us, bool settled, Duration rtt, Instant now) {
   now_ = now;
   if (!linked(peer)) return;
-  clock_.sample(peer, {their_fleet_ms, settled, true}, now);
+  clock_.sample(peer, {their_fleet_us / 1000, settled, true, rtt, static_cast<std::uint32_t>(their_fleet_us % 1000)},
+                now);
   release_quarantine();
 }
 
@@ -151,7 +152,7 @@ void StateSync::send_brief(NodeId peer) {
 
 Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
   if (!linked(from)) return {};  // its link fell meanwhile
-  clock_.sample(from, {message.clock_ms, message.settled, false}, now_);
+  clock_.sample(from, {.ms = message.clock_ms, .settled = message.settled, .exact = false}, now_);
   release_quarantine();
   frontiers_[from] = std::min(message.digest.frontier_ms, kStampMsMax);
   if (message.digest.at_ms < frontier_ms_) send_brief(from);

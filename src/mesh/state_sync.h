@@ -171,7 +171,7 @@ class StateSync {
   void on_link_up(NodeId peer, Instant now);
   void on_link_down(NodeId peer, Instant now);
   // A neighbour's fleet clock, measured by a round trip (membership probes).
-  void on_clock_sample(NodeId peer, std::uint64_t their_fleet_ms, bool settled, Instant now);
+  void on_clock_sample(NodeId peer, std::uint64_t their_fleet_us, bool settled, Duration rtt, Instant now);
   // Certificates or revocations came: takes back what is past a cut.
   void on_directory_changed(Instant now);
 
@@ -188,7 +188,10 @@ class StateSync {
   }
   std::uint64_t frontier_ms() const { return frontier_ms_; }
   std::uint64_t fleet_ms(Instant now) const { return clock_.ms(now); }
+  std::uint64_t fleet_us(Instant now) const { return clock_.us(now); }
   bool clock_settled(Instant now) const { return clock_.settled(now); }
+  // How far a neighbour's fleet clock is ahead of ours.
+  std::optional<Duration> clock_offset(NodeId peer) const { return clock_.offset(peer); }
   const StateStats& stats() const { return stats_; }
   std::size_t unacknowledged() const { return staged_.size(); }
 

@@ -79,6 +79,7 @@ class World {
     options.endpoints = node.dead_ends;
     options.endpoints.push_back(node.address);
     for (const std::size_t s : seeds) options.seeds.push_back(nodes[s].address);
+    options.forget_certificate = [&node](NodeId id) { node.directory->forget(id); };
     options.learn_certificate = [&node](Bytes chain) -> Status {
       SEDGE_TRY([[maybe_unused]] const NodeId id, node.directory->add(chain));
       return {};

@@ -20,6 +20,7 @@ constexpr Duration kLonelyBeaconInterval = 1s;  // with no link yet; then rarer:
 constexpr Duration kBeaconInterval = 10s;
 constexpr Duration kTaskLinkTime = 10s;       // a link that carries a task's messages is kept so long after each
 constexpr Duration kHeldTime = 2s;            // task messages wait so long for a dial; their owner has moved on by then
+constexpr Duration kViewAge = 1s;             // what a task is placed by is no older
 constexpr std::size_t kHeldMax = 64;          // a node, of such messages
 constexpr std::size_t kPublishTopicsMax = 8;  // of one answer
 constexpr int kSelfRoundsMax = 64;            // messages to ourselves that answer each other, in one call
@@ -73,12 +74,13 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   member.endpoints = options_.endpoints;
   member.seeds = options_.seeds;
   member.learn_certificate = learn;
+  member.forget_certificate = [this](NodeId id) { forget_certificate(id); };
   member.of_tree = [this](NodeId peer) { return broadcast_->tree().holds(peer); };
-  member.fleet_ms = [this](Instant now) -> std::uint64_t {
-    return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;  // an unsettled clock has no vote
+  member.fleet_us = [this](Instant now) -> std::uint64_t {
+    return state_->clock_settled(now) ? state_->fleet_us(now) : 0;  // an unsettled clock has no vote
   };
-  member.clock_sample = [this](NodeId peer, std::uint64_t their_ms, Duration /*rtt*/, Instant now) {
-    state_->on_clock_sample(peer, their_ms, true, now);
+  member.clock_sample = [this](NodeId peer, std::uint64_t their_us, Duration rtt, Instant now) {
+    state_->on_clock_sample(peer, their_us, true, rtt, now);
   };
   membership_ = std::make_unique<mesh::Membership>(std::move(member), key_, directory_);
 
@@ -453,6 +455,15 @@ void Node::on_entry(const std::string& path, NodeId writer) {
   }
 }
 
+// A member is long gone. What it wrote lives on and is passed on with its certificate; and an issuer may have to revoke
+// a robot that was stolen weeks ago.
+void Node::forget_certificate(NodeId id) {
+  const auto& living = state_->replica().living();
+  const auto first = living.lower_bound(crdt::Dot{id, {}, {}});
+  const bool has_written = first != living.end() && first->first.origin == id;
+  if (!has_written && !enroller_) directory_.forget(id);
+}
+
 void Node::on_revocations(Instant now) {
   const std::uint64_t before = directory_.generation();
   state_->replica().for_each(trust::kRevocationPath, [this](const std::string&, const crdt::Value& value) {
@@ -474,6 +485,7 @@ void Node::on_revocations(Instant now) {
 // What placement decides from: every living member that offers something, ourselves included.
 void Node::refresh_views() {
   views_stale_ = false;
+  views_at_ = now_;
   auto& views = owner_.nodes();
   std::map<NodeId, place::NodeView> fresh;
   for (const auto& [id, offers] : offers_) {
@@ -484,7 +496,7 @@ void Node::refresh_views() {
     view.offers = offers.models;
     view.linked = id == id_ || membership_->linked(id);
     view.suspect = *state == mesh::MemberState::kSuspect;
-    view.round_trip = id == id_ ? Duration::zero() : membership_->rtt(id);
+    view.round_trip = id == id_ ? Duration::zero() : membership_->round_trip(id);
     if (const auto load = loads_.find(id); load != loads_.end() && load->second.number > view.load.number) {
       view.load = load->second;
     }
@@ -557,7 +569,9 @@ Result<std::string> Node::revoke(std::string_view who, Done done, Instant now) {
   now_ = now;
   if (!enroller_) return fail(Code::kPermissionDenied, "this node is no issuer: revoke where the fleet was created");
   std::optional<mesh::Member> subject;
-  for (const mesh::Member& member : membership_->members()) {
+  for (mesh::Member& member : membership_->members()) {
+    const trust::Certificate* certificate = directory_.find(member.id);
+    if (member.shrunk && certificate != nullptr) member.name = certificate->name;
     if (member.name != who && (who.size() < 8 || !member.id.hex().starts_with(who))) continue;
     if (subject) return fail(Code::kInvalidArgument, "'{}' names several nodes: give more of the id", who);
     subject = member;
@@ -678,6 +692,7 @@ TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
     on_result(refusal);
     return id;
   }
+  if (now - views_at_ >= kViewAge) refresh_views();  // round trips change without any event
   owner_.submit(std::move(request), std::move(on_tokens), std::move(on_result), options.manual_credit, now);
   settle(now);
   return id;

@@ -183,6 +183,7 @@ class Node {
   void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
   void on_entry(const std::string& path, NodeId writer);
   void on_revocations(Instant now);
+  void forget_certificate(NodeId id);
   void lose(NodeId peer, Instant now);
   void settle(Instant now);
   void send_task(env::Send send, Instant now);
@@ -235,6 +236,7 @@ class Node {
   Instant next_load_ = kNever;
   Instant next_beacon_ = kNever;
   bool views_stale_ = true;
+  Instant views_at_{};
   bool revocations_stale_ = false;
   bool leaving_ = false;
 };

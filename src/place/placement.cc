@@ -7,6 +7,7 @@ namespace sedge::place {
 namespace {
 
 constexpr Duration kDialCost = 50ms;       // a handshake and its round trips, of unknown length
+constexpr int kDialRoundTrips = 2;         // where it is known: until both sides have confirmed
 constexpr Duration kSuspectCost = 5000ms;  // only when nobody else can
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
@@ -31,7 +32,7 @@ std::vector<Candidate> rank(const std::map<NodeId, NodeView>& nodes, const Reque
     const Duration work = seconds(request.prompt_tokens / std::max(offer->prefill_tok_s, 1e-3) +
                                   request.tokens_max / std::max(offer->decode_tok_s, 1e-3));
     Duration cost = view.round_trip + view.load.backlog + view.promised + work;
-    if (!view.linked) cost += kDialCost;
+    if (!view.linked) cost += view.round_trip > Duration::zero() ? kDialRoundTrips * view.round_trip : kDialCost;
     if (view.suspect) cost += kSuspectCost;
     candidates.push_back({id, cost, work, offer});
   }

@@ -25,7 +25,7 @@ struct NodeView {
   std::vector<env::ModelOffer> offers;
   wire::LoadReport load;
   Duration promised{};    // work we sent there since its last load report
-  Duration round_trip{};  // zero for ourselves
+  Duration round_trip{};  // measured, or told by coordinates; zero for ourselves, and where neither is known
   bool linked = false;    // an open link; a node without one costs a dial first
   bool suspect = false;   // membership doubts it
 };

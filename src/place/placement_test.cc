@@ -42,6 +42,19 @@ TEST(Placement, a_suspect_comes_last_and_a_node_without_the_model_not_at_all) {
   EXPECT_EQ(ranked[0].node, node_number(2));
 }
 
+TEST(Placement, of_two_nodes_without_a_link_the_nearer_one_comes_first) {
+  std::map<NodeId, NodeView> nodes = {{node_number(1), view(100)}, {node_number(2), view(100)}};
+  for (auto& [id, node] : nodes) node.linked = false;
+  nodes.at(node_number(1)).round_trip = 40ms;
+  nodes.at(node_number(2)).round_trip = 5ms;
+  const Request request{.model = "m", .prompt_tokens = 1, .tokens_max = 10};
+  EXPECT_EQ(rank(nodes, request)[0].node, node_number(2));
+  nodes.at(node_number(1)).linked = true;  // a link at 40 ms, or a dial and the way at 5 ms
+  EXPECT_EQ(rank(nodes, request)[0].node, node_number(2));
+  nodes.at(node_number(2)).round_trip = {};  // nobody knows how far it is: the link it is
+  EXPECT_EQ(rank(nodes, request)[0].node, node_number(1));
+}
+
 TEST(Placement, a_resumed_task_stays_in_its_numeric_class) {
   std::map<NodeId, NodeView> nodes = {{node_number(1), view(100)}, {node_number(2), view(10)}};
   nodes.at(node_number(1)).offers[0].numeric_class = "c2";

@@ -65,7 +65,9 @@ class DiskFile final : public env::File {
 };
 
 Status Disk::spend() {
-  if (changes_left_ == 0) return fail(Code::kUnavailable, "the power is off");
+  if (changes_left_ == 0) {
+    return breaks_ ? fail(Code::kDataLoss, "the simulated disk fails") : fail(Code::kUnavailable, "the power is off");
+  }
   if (changes_left_ > 0) --changes_left_;
   return {};
 }
@@ -87,7 +89,7 @@ Status Disk::remove(std::string_view name, bool) {
 }
 
 void Disk::cut_power(Prng& prng) {
-  changes_left_ = -1;
+  mend();
   for (auto& [name, stored] : files_) {
     // Back to what was synced for sure, then on with what happened to reach the disk.
     for (const Change& change : stored.unsynced | std::views::reverse) {

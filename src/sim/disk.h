@@ -28,6 +28,16 @@ class Disk final : public env::Storage {
   // From the n-th change from now on (writes, truncations, syncs, removals) everything fails: the power went within
   // an operation. Call cut_power() then. 0: the next one.
   void fail_after(std::uint64_t changes) { changes_left_ = static_cast<std::int64_t>(changes); }
+  // The same, but it is the disk that fails: the process lives to see the error.
+  void break_after(std::uint64_t changes) {
+    fail_after(changes);
+    breaks_ = true;
+  }
+  bool broken() const { return breaks_ && changes_left_ == 0; }
+  void mend() {
+    changes_left_ = -1;
+    breaks_ = false;
+  }
   std::uint64_t syncs() const { return syncs_; }
 
  private:
@@ -47,6 +57,7 @@ class Disk final : public env::Storage {
 
   std::map<std::string, Stored, std::less<>> files_;
   std::int64_t changes_left_ = -1;  // -1: for ever
+  bool breaks_ = false;
   std::uint64_t syncs_ = 0;
 };
 

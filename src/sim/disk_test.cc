@@ -44,6 +44,18 @@ TEST(Disk, after_the_power_went_everything_fails_until_it_is_back) {
   EXPECT_TRUE(disk.open("f", false).value()->sync());
 }
 
+TEST(Disk, a_disk_that_fails_says_so_at_every_change_until_it_is_mended) {
+  Disk disk;
+  auto file = disk.open("f", true).value();
+  disk.break_after(1);
+  EXPECT_TRUE(file->write(0, Buffer(10, 1)));
+  EXPECT_TRUE(disk.broken());
+  EXPECT_EQ(file->sync().error().code, Code::kDataLoss);
+  EXPECT_EQ(file->write(0, Buffer(10, 1)).error().code, Code::kDataLoss);
+  disk.mend();
+  EXPECT_TRUE(file->sync());
+}
+
 TEST(Disk, a_file_that_is_not_there_is_said_so) {
   Disk disk;
   EXPECT_EQ(disk.open("f", false).error().code, Code::kNotFound);

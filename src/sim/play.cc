@@ -19,6 +19,8 @@ constexpr std::string_view kCounter = "sim/count";
 constexpr std::string_view kBriefly = "brief/";  // entries that are soon erased
 constexpr std::size_t kBrieflyKept = 3;          // by each node, before it erases them
 constexpr std::int64_t kWeighings = 120;         // of how much each node holds, over the scenario
+constexpr Duration kSteadyTime = 10s;            // a node that ran so long has a fleet clock
+constexpr std::size_t kPairsMax = 20'000;        // looked at, of those without a link
 constexpr Duration kLongStall = 1500ms;          // who is stalled longer may be called dead
 
 // Sorted once, then asked.
@@ -100,8 +102,11 @@ class Play {
   void hear(std::size_t i, const mesh::Message& message);
   Status happen(const Happening& happening);
   std::vector<std::size_t> choose(const Happening& happening);
-  void end_life(std::size_t i);
+  void end_life(std::size_t i, Instant at);
   std::optional<Duration> settle();
+  void look_at_clocks();
+  void take_stops();
+  void cut(const Happening& happening, const std::vector<std::size_t>& who);
   void look_over();
   bool ran(std::size_t i, Instant from, Instant to) const;
   void look_at_writes();
@@ -109,6 +114,8 @@ class Play {
   void look_at_held();
   void look_at_messages();
   void look_at_deaths();
+  void look_at_round_trips();
+  void look_at_discovery();
   void look_at_expectations();
   void tell(std::string name, std::optional<double> value) { report_.metrics.emplace_back(std::move(name), value); }
   template <class... Args>
@@ -145,7 +152,7 @@ class Play {
   };
   std::vector<Held> held_;
   Instant next_weighing_{};
-  Samples latency_, detection_, revival_;
+  Samples latency_, detection_, revival_, clock_;
   struct Wake {
     Instant at{};
     std::size_t node = 0;
@@ -154,6 +161,7 @@ class Play {
   std::vector<Crash> crashes_;
   std::vector<Excuse> excuses_;
   std::optional<Duration> forming_, rejoin_, heal_, converged_;
+  std::size_t stops_ = 0;  // of nodes whose disk failed, so far
   Instant next_sample_{};
   std::uint64_t bytes_sampled_ = 0;
 };
@@ -161,12 +169,36 @@ class Play {
 // Lets time pass, with a look at the fleet every second of it.
 void Play::pass(Duration time) {
   const Instant end = world_.now() + time;
-  while (options_.pictures && next_sample_ <= end) {
+  while (next_sample_ <= end) {
     world_.run(std::max(next_sample_, world_.now()) - world_.now());
-    sample();
+    if (options_.pictures) sample();
+    look_at_clocks();
     next_sample_ = world_.now() + 1s;
   }
   world_.run(end - world_.now());
+  take_stops();
+}
+
+// How far each fleet clock is from the median of all.
+void Play::look_at_clocks() {
+  std::vector<std::int64_t> clocks;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (lives_[i].empty() || lives_[i].back().from + kSteadyTime > world_.now() || !world_.up(i)) continue;
+    if (const auto us = world_.fleet_us(i)) clocks.push_back(static_cast<std::int64_t>(*us));
+  }
+  if (clocks.empty()) return;
+  std::ranges::sort(clocks);
+  const std::int64_t median = clocks[clocks.size() / 2];
+  for (const std::int64_t us : clocks) clock_.add(std::abs(us - median) * 1us);
+}
+
+// Who has ended by itself since we last looked.
+void Play::take_stops() {
+  for (; stops_ < world_.stops().size(); ++stops_) {
+    const Stop& stop = world_.stops()[stops_];
+    chapter(fmt::format("node-{} stops: {}", stop.node, stop.why.message));
+    end_life(stop.node, stop.at);
+  }
 }
 
 // How much is held, by the node that holds most.
@@ -325,10 +357,10 @@ std::optional<Duration> Play::settle() {
   return world_.now() - since;
 }
 
-void Play::end_life(std::size_t i) {
-  crashes_.push_back({world_.now(), i, kNever});
-  excuses_.push_back({world_.now(), kNever, i});
-  lives_[i].back().to = world_.now();
+void Play::end_life(std::size_t i, Instant at) {
+  crashes_.push_back({at, i, kNever});
+  excuses_.push_back({at, kNever, i});
+  lives_[i].back().to = at;
 }
 
 // Those named, or drawn among those it can be done to.
@@ -351,6 +383,23 @@ std::vector<std::size_t> Play::choose(const Happening& happening) {
   return fit;
 }
 
+// One direction each.
+void Play::cut(const Happening& happening, const std::vector<std::size_t>& who) {
+  if (happening.pairs > 0) {
+    chapter(fmt::format("{} pairs cut, one direction each", happening.pairs));
+    for (std::size_t pair = 0; pair < happening.pairs; ++pair) {
+      const std::size_t from = prng_.below(scenario_.nodes);
+      world_.cut(from, (from + 1 + prng_.below(scenario_.nodes - 1)) % scenario_.nodes);
+    }
+    return;
+  }
+  chapter(fmt::format("{} nodes heard by {}", who.size(), happening.to.empty() ? "nobody" : "some no longer"));
+  for (const std::size_t from : who) {
+    for (const std::size_t to : happening.to) world_.cut(from, to);
+    for (std::size_t to = 0; happening.to.empty() && to < scenario_.nodes; ++to) world_.cut(from, to);
+  }
+}
+
 Status Play::happen(const Happening& happening) {
   const std::vector<std::size_t> who = choose(happening);
   const std::string whom = who.size() == 1 ? fmt::format("node-{}", who[0]) : fmt::format("{} nodes", who.size());
@@ -361,7 +410,7 @@ Status Play::happen(const Happening& happening) {
       chapter(fmt::format("{} of {}", happening.deed == Deed::kKill ? "SIGKILL" : "power cut", whom));
       for (const std::size_t i : who) {
         if (!world_.up(i)) continue;
-        end_life(i);
+        end_life(i, now);
         happening.deed == Deed::kKill ? world_.kill(i) : world_.cut_power(i);
       }
       break;
@@ -383,17 +432,17 @@ Status Play::happen(const Happening& happening) {
         if (time >= kLongStall) excuses_.push_back({now, now + time + kVerdictTime, i});
       }
       break;
+    case Deed::kDisk:
+      chapter(fmt::format("the disk of {} begins to fail", whom));
+      for (const std::size_t i : who) world_.break_disk(i, prng_.below(happening.changes));
+      break;
     case Deed::kPartition:
       chapter(fmt::format("{} cut off", whom));
       world_.partition({who.begin(), who.end()});
       excuses_.push_back({now, kNever, {}});
       break;
     case Deed::kCut:
-      chapter(fmt::format("{} heard by nobody", whom));
-      for (const std::size_t from : who) {
-        for (const std::size_t to : happening.to) world_.cut(from, to);
-        for (std::size_t to = 0; happening.to.empty() && to < scenario_.nodes; ++to) world_.cut(from, to);
-      }
+      cut(happening, who);
       excuses_.push_back({now, kNever, {}});
       break;
     case Deed::kHeal:
@@ -591,6 +640,43 @@ void Play::look_at_deaths() {
   tell("revival_max_ms", revival_.ms(1));
 }
 
+// What the coordinates tell of those without a link, against the truth.
+void Play::look_at_round_trips() {
+  std::vector<double> errors;
+  std::size_t pairs = 0;
+  Prng prng(scenario_.seed ^ 0xD157A9CEULL);
+  for (std::size_t tries = 0; tries < kPairsMax; ++tries) {
+    const std::size_t a = prng.below(scenario_.nodes), b = prng.below(scenario_.nodes);
+    if (a == b || !world_.up(a) || !world_.up(b) || world_.node(a).membership().linked(world_.id(b))) continue;
+    ++pairs;
+    const double told = to_ms(world_.node(a).membership().round_trip(world_.id(b)));
+    const double real = to_ms(world_.round_trip(a, b));
+    if (told > 0 && real > 0) errors.push_back(std::abs(told - real) / real);
+  }
+  std::ranges::sort(errors);
+  const auto at = [&](double quantile) -> std::optional<double> {
+    if (errors.empty()) return std::nullopt;
+    return errors[static_cast<std::size_t>(quantile * static_cast<double>(errors.size() - 1))];
+  };
+  const auto known = static_cast<double>(errors.size()) / std::max(1.0, static_cast<double>(pairs));
+  tell("rtt_known_fraction", pairs == 0 ? std::nullopt : std::optional(known));
+  tell("rtt_error_p50", at(0.5));
+  tell("rtt_error_p90", at(0.9));
+}
+
+void Play::look_at_discovery() {
+  double all = 0, most = 0, found = 0;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    const auto bytes = world_.discovery_bytes(i);
+    if (!bytes) continue;
+    ++found;
+    all += static_cast<double>(*bytes);
+    most = std::max(most, static_cast<double>(*bytes));
+  }
+  tell("discovery_bytes_mean", found == 0 ? std::nullopt : std::optional(all / found));
+  tell("discovery_bytes_max", found == 0 ? std::nullopt : std::optional(most));
+}
+
 void Play::look_at_expectations() {
   for (const Expectation& expectation : scenario_.expectations) {
     const std::optional<double> value = report_.metric(expectation.metric);
@@ -622,6 +708,11 @@ void Play::look_over() {
   look_at_held();
   look_at_messages();
   look_at_deaths();
+  tell("disk_stops", static_cast<double>(stops_));
+  tell("clock_off_p99_ms", clock_.ms(0.99));
+  tell("clock_off_max_ms", clock_.ms(1));
+  look_at_round_trips();
+  look_at_discovery();
   const Counts& counts = world_.counts();
   tell("bytes_per_node_per_s",
        static_cast<double>(counts.bytes) / static_cast<double>(scenario_.nodes) / to_seconds(world_.now() - Instant{}));
@@ -648,7 +739,8 @@ Result<Report> Play::run() {
   SEDGE_CHECK(form());
   chapter("everybody works");
   world_.roam();
-  if (scenario_.world.mobility.range_m > 0) excuses_.push_back({world_.now(), kNever, {}});
+  if (scenario_.world.mobility.range_m > 0 || !scenario_.world.contacts.empty())
+    excuses_.push_back({world_.now(), kNever, {}});
   for (const Happening& happening : scenario_.happenings) {
     work_until(moment(happening.at));
     SEDGE_CHECK(happen(happening));

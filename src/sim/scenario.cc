@@ -15,8 +15,8 @@ constexpr std::pair<std::string_view, Work> kWorks[] = {{"broadcast", Work::kBro
                                                         {"write", Work::kWrite},
                                                         {"ephemeral", Work::kEphemeral}};
 constexpr std::pair<std::string_view, Deed> kDeeds[] = {
-    {"kill", Deed::kKill},           {"power", Deed::kPower}, {"boot", Deed::kBoot}, {"stall", Deed::kStall},
-    {"partition", Deed::kPartition}, {"cut", Deed::kCut},     {"heal", Deed::kHeal}};
+    {"kill", Deed::kKill}, {"power", Deed::kPower},         {"boot", Deed::kBoot}, {"stall", Deed::kStall},
+    {"disk", Deed::kDisk}, {"partition", Deed::kPartition}, {"cut", Deed::kCut},   {"heal", Deed::kHeal}};
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(value * 1e9)); }
 
@@ -42,6 +42,13 @@ class Reader {
     const double before = count;
     number(key, count, 0, most_s / unit_s);
     if (count != before) value = seconds(count * unit_s);
+  }
+  void text(std::string_view key, std::string& value) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const auto read = node->value_exact<std::string>();
+    if (!read) return complain(key, "a text");
+    value = *read;
   }
   void flag(std::string_view key, bool& value) {
     const toml::node* node = take(key);
@@ -116,6 +123,7 @@ class Reader {
 Status read_link(Reader& at, LinkModel& link) {
   at.time("latency_ms", 1e-3, link.latency, 10);
   at.time("jitter_ms", 1e-3, link.jitter, 10);
+  at.time("plane_ms", 1e-3, link.plane, 10);
   at.number("loss", link.loss, 0, 0.9);
   at.number("bytes_per_s", link.bytes_per_s, 100, 1e12);
   at.number("duplicate", link.duplicate, 0, 0.5);
@@ -146,6 +154,8 @@ Status read_happening(Reader& at, std::size_t nodes, Happening& happening) {
   at.time("for_ms_max", 1e-3, happening.time_max);
   at.time("every_s", 1, happening.every);
   at.numbers("to", nodes, happening.to);
+  at.number("pairs", happening.pairs, 0, 1e6);
+  at.number("changes", happening.changes, 1, 1e6);
   at.flag("settle", happening.settle);
   return at.end();
 }
@@ -232,6 +242,9 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     at.flag("multicast", scenario.world.multicast);
     at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
     at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
+    at.time("clock_skew_s", 1, scenario.world.clock_skew);
+    at.number("clock_skew_share", scenario.world.clock_skew_share, 0, 1);
+    at.text("contacts", scenario.contacts_file);
     return at.end();
   }));
   SEDGE_CHECK(read_section(top, "mobility", [&](Reader& at) {

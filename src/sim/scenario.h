@@ -36,7 +36,7 @@ struct Who {
   double share = 0;  // of the fleet, drawn
 };
 
-enum class Deed : std::uint8_t { kKill, kPower, kBoot, kStall, kPartition, kCut, kHeal };
+enum class Deed : std::uint8_t { kKill, kPower, kBoot, kStall, kDisk, kPartition, kCut, kHeal };
 struct Happening {
   Duration at{};
   Deed deed = Deed::kKill;
@@ -45,6 +45,8 @@ struct Happening {
   Duration time_max{};          // each drawn up to this, where it is longer
   Duration every{};             // done again and again, until the end; zero: once
   std::vector<std::size_t> to;  // of a cut: who does not hear them; nobody named: all
+  std::size_t pairs = 0;        // of a cut: so many drawn pairs instead, of which the second does not hear the first
+  std::uint64_t changes = 50;   // of a failing disk: at one of the next so many writes and syncs, drawn
   bool settle = false;          // nobody works until all is one again; how long that takes is measured
 };
 
@@ -62,6 +64,7 @@ struct Scenario {
   Duration length = 60s;      // from when the fleet has formed
   Duration boot_time = 1s;    // in which the nodes start, one after the other
   Duration settle_max = 30s;  // for coming to one view and one state, whenever that is waited for
+  std::string contacts_file;  // beside the scenario's: whoever reads the files puts its contacts into `world`
   WorldOptions world;         // its nodes and seed are those above
   std::vector<Load> loads;
   std::vector<Happening> happenings;  // by time

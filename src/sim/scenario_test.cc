@@ -51,6 +51,36 @@ TEST(Scenario, a_file_is_read_with_defaults_and_its_events_by_time) {
   EXPECT_TRUE(scenario->expectations[0].at_least);
 }
 
+TEST(Scenario, places_contacts_clocks_and_failing_disks_are_read) {
+  const auto scenario = parse_scenario(R"(
+    [fleet]
+    clock_skew_s = 3600
+    clock_skew_share = 0.1
+    contacts = "mine.contacts"
+    [link]
+    plane_ms = 40
+    [[event]]
+    at_s = 5
+    do = "disk"
+    nodes = [2]
+    changes = 9
+    [[event]]
+    at_s = 6
+    do = "cut"
+    pairs = 12
+  )",
+                                       "t");
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_EQ(scenario->contacts_file, "mine.contacts");
+  EXPECT_EQ(scenario->world.clock_skew, 1h);
+  EXPECT_EQ(scenario->world.clock_skew_share, 0.1);
+  EXPECT_EQ(scenario->world.link.plane, 40ms);
+  ASSERT_EQ(scenario->happenings.size(), 2u);
+  EXPECT_EQ(scenario->happenings[0].deed, Deed::kDisk);
+  EXPECT_EQ(scenario->happenings[0].changes, 9u);
+  EXPECT_EQ(scenario->happenings[1].pairs, 12u);
+}
+
 TEST(Scenario, a_mistake_is_named_with_its_place_and_the_way_out) {
   EXPECT_EQ(refusal("[fleet]\nnodes = 1\n"), "[fleet]: nodes is a number from 2 to 4096");
   EXPECT_EQ(refusal("[fleet]\nnodes = \"many\"\n"), "[fleet]: nodes is a number from 2 to 4096");

@@ -1,6 +1,8 @@
 #include "sim/world.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "base/assert.h"
 
@@ -14,6 +16,7 @@ constexpr Duration kDialTimeout = 5s;
 constexpr Duration kMoveInterval = 200ms;
 constexpr Duration kRetransmit = 30ms;  // on top of a round trip: a lost packet is noticed
 constexpr std::uint64_t kPacketOverhead = 60;
+constexpr std::uint64_t kInitialBytes = 1200 + kPacketOverhead;  // QUIC pads the first packet of a dial
 
 class SimEntropy final : public env::Entropy {
  public:
@@ -87,6 +90,9 @@ struct World::Host {
   env::Lsn lsn;
   bool committing = false;
   std::uint64_t bytes_sent = 0;
+  std::uint64_t discovery_bytes = 0;
+  bool found = false;                          // somebody, in this life
+  double x = 0, y = 0;                         // its place, in a square that is 1 from corner to corner
   std::map<std::size_t, std::uint64_t> links;  // by peer: the link that this end uses
   Instant busy_until{};                        // of its links, the longest; or longer, where one has gone since
 
@@ -131,10 +137,28 @@ World::World(WorldOptions options) : options_(std::move(options)), prng_(options
     index_[host->id] = i;
     hosts_.push_back(std::move(host));
   }
+  draw_clocks();
+  Prng places(options_.seed ^ 0x91ACE5ULL);
+  for (const auto& host : hosts_) {
+    host->x = places.uniform() * std::sqrt(0.5);
+    host->y = places.uniform() * std::sqrt(0.5);
+  }
   at(now_ + kSweepInterval, [this] { sweep(); });
 }
 
 World::~World() = default;
+
+// No board has run for less than nothing: where some are behind, the others have run for longer.
+void World::draw_clocks() {
+  Prng prng(options_.seed ^ 0xC10C5ULL);
+  std::vector<std::size_t> order(hosts_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  prng.shuffle(order);
+  const auto wrong = static_cast<std::size_t>(options_.clock_skew_share * static_cast<double>(hosts_.size()));
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    hosts_[order[k]]->clock += k >= wrong ? options_.clock_skew : k % 2 == 0 ? 2 * options_.clock_skew : Duration{};
+  }
+}
 
 NodeId World::id(std::size_t i) const { return hosts_[i]->id; }
 bool World::up(std::size_t i) const { return hosts_[i]->node != nullptr; }
@@ -149,6 +173,25 @@ Result<std::size_t> World::records(std::size_t i, std::string_view bucket) {
     return {};
   }));
   return count;
+}
+
+std::optional<std::uint64_t> World::discovery_bytes(std::size_t i) const {
+  if (!hosts_[i]->found) return std::nullopt;
+  return hosts_[i]->discovery_bytes;
+}
+
+void World::count_discovery(std::size_t i, std::uint64_t bytes) {
+  Host& host = *hosts_[i];
+  if (host.node && !host.found) host.discovery_bytes += bytes;
+}
+
+Duration World::round_trip(std::size_t a, std::size_t b) const { return 2 * way(a, b) + options_.link.jitter; }
+
+std::optional<std::uint64_t> World::fleet_us(std::size_t i) const {
+  const Host& host = *hosts_[i];
+  const Instant now = local(host);
+  if (!host.node || !host.node->state().clock_settled(now)) return std::nullopt;
+  return host.node->state().fleet_us(now);
 }
 
 std::vector<std::pair<std::size_t, std::size_t>> World::links() const {
@@ -192,9 +235,16 @@ Instant World::world_time(const Host& host, Instant local) const {
   return about + (host.drift_ppb == 0 ? Duration::zero() : Duration(1));  // what rounding may have taken away
 }
 
-Duration World::flight() {
+Duration World::way(std::size_t from, std::size_t to) const {
+  if (options_.link.plane == Duration::zero()) return options_.link.latency;
+  const double dx = hosts_[from]->x - hosts_[to]->x, dy = hosts_[from]->y - hosts_[to]->y;
+  const double far = std::sqrt(dx * dx + dy * dy) * static_cast<double>(options_.link.plane.count());
+  return options_.link.latency + Duration(static_cast<std::int64_t>(far));
+}
+
+Duration World::flight(std::size_t from, std::size_t to) {
   const auto jitter = static_cast<std::uint64_t>(options_.link.jitter.count());
-  return options_.link.latency + Duration(static_cast<std::int64_t>(prng_.below(jitter + 1)));
+  return way(from, to) + Duration(static_cast<std::int64_t>(prng_.below(jitter + 1)));
 }
 
 // Whether a packet that leaves now is lost. Good and bad times alternate, each within half of its mean.
@@ -217,6 +267,9 @@ Status World::boot(std::size_t i) {
   Host& host = *hosts_[i];
   SEDGE_ASSERT(host.node == nullptr);
   host.machine = true;
+  host.disk.mend();
+  host.discovery_bytes = 0;
+  host.found = false;
   const std::uint64_t life = ++host.life;
   SEDGE_TRY(host.store, store::Store::open(host.disk, "state.db"));
   SEDGE_TRY(const BootEpoch epoch, node::begin_epoch(*host.store));
@@ -276,6 +329,8 @@ void World::kill(std::size_t i) { stop(i, false); }
 void World::cut_power(std::size_t i) { stop(i, true); }
 void World::cut_power_within_commit(std::size_t i, std::uint64_t changes) { hosts_[i]->disk.fail_after(changes); }
 
+void World::break_disk(std::size_t i, std::uint64_t changes) { hosts_[i]->disk.break_after(changes); }
+
 void World::stop(std::size_t i, bool power) {
   Host& host = *hosts_[i];
   ++host.life;
@@ -330,7 +385,7 @@ void World::pump(std::size_t i) {
     if (link == host.links.end()) continue;
     const std::uint64_t number = link->second;
     const env::LinkDown told = links_[number].from(i).told = env::as_told(hangup.reason);
-    at(now_ + flight(), [this, number, end = *peer, told] { link_down(number, end, told); });
+    at(now_ + flight(i, *peer), [this, number, end = *peer, told] { link_down(number, end, told); });
     link_down(number, i, hangup.reason);
   }
   if (host.node) host.node->on_backlog(backlog(i));
@@ -384,7 +439,15 @@ void World::commit(std::size_t i, std::uint64_t life) {
   const std::vector<env::Record> records = std::exchange(host.records, {});
   const env::Lsn lsn = host.lsn;
   host.committing = false;
-  if (const Status applied = host.store->apply(records); !applied) return stop(i, true);  // the power went within it
+  if (const Status applied = host.store->apply(records); !applied) {
+    if (!host.disk.broken()) return stop(i, true);  // the power went within it
+    // As platform/ does: the process ends with the reason, and acknowledges nothing. What was not synced is lost.
+    stops_.push_back({now_, i, applied.error()});
+    if (options_.tell) options_.tell(now_, host.name, fmt::format("stops: {}", applied.error().message));
+    stop(i, false);
+    host.disk.cut_power(prng_);
+    return;
+  }
   host.node->on_durable(lsn, local(host));
   pump(i);
 }
@@ -416,7 +479,7 @@ void World::transmit(std::size_t from, env::Send send) {
     return;
   }
   Duration again{};
-  while (again < kIdleTimeout && lost(pipe)) again += 2 * options_.link.latency + kRetransmit;
+  while (again < kIdleTimeout && lost(pipe)) again += 2 * way(from, *to) + kRetransmit;
   carry(link, from, *to, std::move(send), again);
 }
 
@@ -431,13 +494,13 @@ void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Sen
   const Duration time(static_cast<std::int64_t>(seconds * 1e9));
   if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(env::kLinkQueueBytesMax)) {
     ++counts_.too_slow;
-    at(now_ + flight(), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
+    at(now_ + flight(from, to), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
     at(now_, [this, link, from] { link_down(link, from, env::LinkDown::kTooSlow); });
     return;
   }
   pipe.free[priority] = start + time;
   hosts_[from]->busy_until = std::max(hosts_[from]->busy_until, start + time);
-  Instant arrival = start + time + flight() + extra;
+  Instant arrival = start + time + flight(from, to) + extra;
   if (!send.datagram) {
     arrival = std::max(arrival, pipe.arrived[priority]);
     pipe.arrived[priority] = arrival;
@@ -453,7 +516,7 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
     // a machine without one that nobody listens.
     if (host.machine && reaches(to, from)) {
       const env::LinkDown reason = host.node ? links_[link].from(to).told : env::LinkDown::kRefused;
-      at(now_ + flight(), [this, link, from, reason] { link_down(link, from, reason); });
+      at(now_ + flight(to, from), [this, link, from, reason] { link_down(link, from, reason); });
     }
     return;
   }
@@ -471,12 +534,13 @@ void World::connect(std::size_t from, const env::Dial& dial) {
   ++counts_.dials;
   const std::optional<std::size_t> to = host_at(dial.address, hosts_.size());
   if (to == from) return fail_dial(from, dial.address, 1ms, "that is ourselves");
+  count_discovery(hosts_[from]->found && to ? *to : from, kInitialBytes);  // of the two, who is alone
   if (!to || !reaches(from, *to) || !reaches(*to, from) || !hosts_[*to]->machine) {
     return fail_dial(from, dial.address, kDialTimeout, "no answer");
   }
-  if (!hosts_[*to]->node) return fail_dial(from, dial.address, 2 * flight(), "nobody listens there");
-  Duration handshake = 4 * flight();  // two round trips until both have confirmed
-  while (prng_.chance(options_.link.loss)) handshake += 2 * options_.link.latency + kRetransmit;
+  if (!hosts_[*to]->node) return fail_dial(from, dial.address, 2 * flight(from, *to), "nobody listens there");
+  Duration handshake = 4 * flight(from, *to);  // two round trips until both have confirmed
+  while (prng_.chance(options_.link.loss)) handshake += 2 * way(from, *to) + kRetransmit;
   at(now_ + handshake,
      [this, from, life = hosts_[from]->life, to = *to, address = dial.address] { meet(from, life, to, address); });
 }
@@ -512,6 +576,7 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
   link.ends = {from, to};
   for (Pipe& pipe : link.pipes) pipe.heard = now_;
   dialler.links[to] = other.links[from] = number;
+  dialler.found = other.found = true;
   for (const auto& [one, peer] : {std::pair(from, to), std::pair(to, from)}) {
     trace_.add(now_);
     trace_.add(one << 32 | peer);
@@ -569,9 +634,10 @@ void World::sweep() {
 }
 
 void World::beacon(std::size_t from, const Buffer& bytes) {
+  count_discovery(from, bytes.size() + kPacketOverhead);
   for (std::size_t to = 0; to < hosts_.size(); ++to) {
     if (to == from || !reaches(from, to) || prng_.chance(options_.link.loss)) continue;
-    at(now_ + flight(), [this, from, to, bytes] {
+    at(now_ + flight(from, to), [this, from, to, bytes] {
       Host& host = *hosts_[to];
       if (!host.node || now_ < host.stalled_until) return;
       host.node->on_beacon(address_of(from), bytes, local(host));
@@ -596,6 +662,10 @@ void World::heal() {
 }
 
 void World::roam() {
+  if (!options_.contacts.empty()) {
+    contacts_.emplace(options_.contacts, now_);
+    meet_as_recorded();
+  }
   if (options_.mobility.range_m <= 0) return;
   mobility_.emplace(options_.mobility, hosts_.size(), options_.seed ^ 0x30B111DADULL, now_);
   at(now_ + kMoveInterval, [this] { move(); });
@@ -603,6 +673,7 @@ void World::roam() {
 
 void World::gather() {
   mobility_.reset();
+  contacts_.reset();
   release();
 }
 
@@ -613,6 +684,13 @@ void World::move() {
   at(now_ + kMoveInterval, [this] { move(); });
 }
 
+void World::meet_as_recorded() {
+  if (!contacts_) return;
+  contacts_->move(now_);
+  release();
+  if (const Instant next = contacts_->next(); next != kNever) at(next, [this] { meet_as_recorded(); });
+}
+
 // Frames that wait for whoever can be reached again.
 void World::release() {
   for (const std::uint64_t number : in_use_) {
@@ -620,7 +698,7 @@ void World::release() {
     for (const std::size_t end : link.ends) {
       if (!link.from(end).up || !reaches(end, link.other(end))) continue;
       for (env::Send& send : std::exchange(link.from(end).blocked, {})) {
-        carry(number, end, link.other(end), std::move(send), 2 * options_.link.latency + kRetransmit);
+        carry(number, end, link.other(end), std::move(send), 2 * way(end, link.other(end)) + kRetransmit);
       }
     }
   }

@@ -6,9 +6,10 @@
 //             keep their order within a priority; a link whose peer is silent for 3 s times out; a process that has
 //             gone while its machine lives refuses (as ICMP does)
 //   cuts      asymmetric: what A sends to B may be lost while B is heard; frames wait, as QUIC would send them again
-//   mobility  sim/mobility.h: who is out of range is cut off
-//   disks     sim/disk.h under the real store: what was not synced is lost in a power cut
-//   time      every node's monotonic clock starts elsewhere
+//   mobility  sim/mobility.h: who is out of range is cut off; or a recorded trace of who hears whom, sim/contacts.h
+//   places    of nodes in a plane: who is farther away is heard later
+//   disks     sim/disk.h under the real store: what was not synced is lost in a power cut, or when the disk fails
+//   time      every node's monotonic clock starts elsewhere, some hours off, and drifts; there is no other clock
 //   compute   sim/compute.h
 // Not modelled: QUIC's bytes and congestion (quic/ has tests of its own with the real protocol).
 #pragma once
@@ -36,6 +37,7 @@
 #include "node/boot.h"
 #include "node/node.h"
 #include "sim/compute.h"
+#include "sim/contacts.h"
 #include "sim/disk.h"
 #include "sim/mobility.h"
 #include "sim/trace.h"
@@ -46,6 +48,7 @@ struct LinkModel {
   Duration latency = 2ms;       // one way
   Duration jitter = 1ms;        // added, uniform
   double loss = 0;              // of packets
+  Duration plane{};             // added to it: 0 to this, by the distance of two places drawn in a square
   double bytes_per_s = 12.5e6;  // each way
   double duplicate = 0;         // of datagrams
   double reorder = 0;           // of datagrams, delayed by up to:
@@ -59,14 +62,17 @@ struct WorldOptions {
   std::size_t nodes = 5;
   std::uint64_t seed = 1;
   LinkModel link;
-  Duration disk_sync = 3ms;  // a group commit takes between half of it and it
-  MobilityModel mobility;    // from roam() to gather()
+  Duration disk_sync = 3ms;       // a group commit takes between half of it and it
+  MobilityModel mobility;         // from roam() to gather()
+  std::vector<Contact> contacts;  // the same; none: everybody hears everybody
   // What each node sees of the others and of its links, as it happens, for people. Not set: nothing is told.
   std::function<void(Instant at, const std::string& node, const std::string& what)> tell;
-  double clock_drift_ppm = 0;      // clocks run wrong by up to this much, each its own way
   Duration collect_every = 10min;  // of node::NodeOptions
   Duration collect_after = 24h;
   bool consensus = false;        // node 0 founds the fleet's consensus group
+  double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
+  Duration clock_skew{};         // some clocks are wrong by this, in one direction or the other:
+  double clock_skew_share = 0;   // that part of them
   bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;  // what nodes offer,
   std::size_t models_from = 0;   // those from this one on
@@ -76,6 +82,13 @@ struct SeenEvent {
   Instant at{};          // of the world
   std::size_t node = 0;  // who saw it
   mesh::MemberEvent event;
+};
+
+// A process that ended by itself: its disk failed.
+struct Stop {
+  Instant at{};
+  std::size_t node = 0;
+  Error why;
 };
 
 struct Counts {
@@ -110,13 +123,17 @@ class World {
   void cut_power(std::size_t i);
   // The power goes within one of the next writes to the disk: after `changes` more of them.
   void cut_power_within_commit(std::size_t i, std::uint64_t changes);
+  // The disk fails by itself: after `changes` more writes or syncs, each is an error. The node stops with it.
+  void break_disk(std::size_t i, std::uint64_t changes);
+  const std::vector<Stop>& stops() const { return stops_; }
   // The process does not run for a while (a stopped machine, a busy CPU); what comes in waits.
   void stall(std::size_t i, Duration time);
   // What `from` sends does not reach `to`. One direction.
   void cut(std::size_t from, std::size_t to);
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
   void heal();                                        // undoes all cuts
-  // Everybody drives off, as the model of mobility has it; and stands together again. Nothing without a range.
+  // Everybody drives off, as the model of mobility or the recorded contacts have it; and stands together again. Nothing
+  // without either.
   void roam();
   void gather();
 
@@ -137,6 +154,13 @@ class World {
   std::uint64_t bytes_sent(std::size_t i) const;
   // Of a running node, in a bucket of its disk. Errors: those of the store.
   Result<std::size_t> records(std::size_t i, std::string_view bucket);
+  // What it took a node to find its first neighbour: its beacons, and a QUIC Initial for each dial from it or to it.
+  // None before that neighbour is found.
+  std::optional<std::uint64_t> discovery_bytes(std::size_t i) const;
+  // The mean round trip of a datagram, in truth.
+  Duration round_trip(std::size_t a, std::size_t b) const;
+  // What its fleet clock shows now; none while it is not settled.
+  std::optional<std::uint64_t> fleet_us(std::size_t i) const;
   std::vector<std::pair<std::size_t, std::size_t>> links() const;     // up at both ends, the smaller number first
   const std::vector<SeenEvent>& deaths() const { return deaths_; }    // verdicts, true or not
   const std::vector<SeenEvent>& returns() const { return returns_; }  // of those that the node had called dead
@@ -158,7 +182,8 @@ class World {
   void commit(std::size_t i, std::uint64_t life);
   void finish_slice(std::size_t i, std::uint64_t life, std::uint64_t job, const env::SliceReport& report);
   void stop(std::size_t i, bool power);
-  Duration flight();
+  Duration way(std::size_t from, std::size_t to) const;  // the shortest flight
+  Duration flight(std::size_t from, std::size_t to);
   bool lost(Pipe& pipe);
 
   void transmit(std::size_t from, env::Send send);
@@ -171,10 +196,14 @@ class World {
   void sweep();
   void beacon(std::size_t from, const Buffer& bytes);
   bool reaches(std::size_t from, std::size_t to) const {
-    return !cuts_.contains({from, to}) && (!mobility_ || mobility_->in_range(from, to));
+    return !cuts_.contains({from, to}) && (!mobility_ || mobility_->in_range(from, to)) &&
+           (!contacts_ || contacts_->hears(from, to));
   }
+  void draw_clocks();
   void release();
   void move();
+  void meet_as_recorded();
+  void count_discovery(std::size_t i, std::uint64_t bytes);
 
   WorldOptions options_;
   Prng prng_;
@@ -201,7 +230,9 @@ class World {
   Counts counts_;
   std::vector<SeenEvent> deaths_, returns_;
   std::set<std::pair<std::size_t, NodeId>> called_dead_;
+  std::vector<Stop> stops_;
   std::optional<Mobility> mobility_;  // while they drive about
+  std::optional<Contacts> contacts_;  // the same
 };
 
 }  // namespace sedge::sim

@@ -303,6 +303,91 @@ TEST(World, acknowledged_writes_survive_a_power_cut_of_any_node) {
   }
 }
 
+// What a process does whose disk fails: it ends and says why, and what it acknowledged is there when it is back.
+TEST(World, a_node_whose_disk_fails_stops_with_the_reason_and_has_acknowledged_nothing_that_is_lost) {
+  std::size_t lost_syncs = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    World world(small(3, seed));
+    ASSERT_TRUE(settle(world));
+    world.partition({1});  // nobody else has what it writes
+    world.break_disk(1, seed * 5);
+    std::vector<std::size_t> acknowledged(80);
+    for (std::size_t w = 0; w < 80 && world.up(1); ++w) {
+      write(world, 1, "w/" + std::to_string(w), "v", &acknowledged[w]);
+      world.run(3ms);
+    }
+    ASSERT_FALSE(world.up(1)) << "seed " << seed;
+    ASSERT_EQ(world.stops().size(), 1u);
+    EXPECT_EQ(world.stops()[0].node, 1u);
+    EXPECT_NE(world.stops()[0].why.message.find("disk fails"), std::string::npos) << world.stops()[0].why.message;
+    ASSERT_TRUE(world.boot(1));
+    for (std::size_t w = 0; w < 80; ++w) {
+      const bool there = read(world, 1, "w/" + std::to_string(w)).has_value();
+      EXPECT_TRUE(there || acknowledged[w] == 0) << "seed " << seed << " write " << w;
+      lost_syncs += acknowledged[w] == 0 && !there ? 1 : 0;
+    }
+  }
+  EXPECT_GT(lost_syncs, 0u);
+}
+
+TEST(World, a_recorded_contact_is_all_that_two_nodes_have_of_each_other) {
+  WorldOptions options = small(3, 1);
+  options.contacts = {{0s, 1000s, 0, 1}, {0s, 1000s, 1, 0}, {20s, 1000s, 1, 2}, {20s, 1000s, 2, 1}};
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  world.run(3s);  // all three links are there
+  world.roam();
+  world.run(15s);
+  EXPECT_EQ(world.node(0).membership().alive(), 2u);
+  EXPECT_EQ(world.node(2).membership().alive(), 1u);
+  // Now node 1 stands between the two others.
+  EXPECT_TRUE(world.run_until([&] { return world.one_view() && world.one_state(); }, 30s));
+  EXPECT_FALSE(world.node(0).membership().linked(world.id(2)));
+}
+
+TEST(World, a_node_estimates_the_round_trip_to_nodes_that_it_has_no_link_to) {
+  WorldOptions options = small(40, 3);
+  options.link.plane = 40ms;
+  options.link.jitter = 2ms;
+  World world(options);
+  ASSERT_TRUE(settle(world, 20s));
+  world.run(10min);
+  std::vector<double> errors;
+  std::size_t unlinked = 0;
+  for (std::size_t a = 0; a < 40; ++a) {
+    for (std::size_t b = 0; b < 40; ++b) {
+      if (a == b || world.node(a).membership().linked(world.id(b))) continue;
+      ++unlinked;
+      const Duration told = world.node(a).membership().round_trip(world.id(b)), real = world.round_trip(a, b);
+      if (told != Duration{}) errors.push_back(std::abs(to_ms(told - real)) / to_ms(real));
+    }
+  }
+  EXPECT_EQ(errors.size(), unlinked);
+  std::ranges::sort(errors);
+  ASSERT_FALSE(errors.empty());
+  EXPECT_LT(errors[errors.size() / 2], 0.15);
+  EXPECT_LT(errors[errors.size() * 9 / 10], 0.5);
+}
+
+// The fleet clock is made of monotonic clocks and offsets to neighbours: what a board believes the time to be has no
+// part in it, so an hour more or less on its clock is an offset of an hour, measured and added.
+TEST(World, the_fleet_clock_is_one_whatever_the_boards_clocks_say) {
+  WorldOptions options = small(30, 5);
+  options.clock_drift_ppm = 100;
+  options.clock_skew = 1h;
+  options.clock_skew_share = 0.1;
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  world.run(20s);
+  for (int round = 0; round < 10; ++round, world.run(3s)) {
+    std::vector<std::uint64_t> clocks;
+    for (std::size_t i = 0; i < 30; ++i) clocks.push_back(world.fleet_us(i).value());
+    std::ranges::sort(clocks);
+    EXPECT_LE(clocks[29] - clocks[15], 10'000u);
+    EXPECT_LE(clocks[15] - clocks[0], 10'000u);
+  }
+}
+
 TEST(World, no_message_is_delivered_twice_and_no_reliable_one_is_lost) {
   World world(small(12, 6, 0.05));
   ASSERT_TRUE(settle(world));

@@ -51,6 +51,10 @@ Result<CertificateChain> Directory::admit(Bytes bytes) const {
   return chain;
 }
 
+void Directory::forget(NodeId id) {
+  if (nodes_.erase(id) > 0) ++generation_;
+}
+
 const Certificate* Directory::find(NodeId id) const {
   const auto entry = nodes_.find(id);
   return entry == nodes_.end() ? nullptr : &entry->second.certificate;

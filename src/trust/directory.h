@@ -56,6 +56,9 @@ class Directory {
   // Errors: DataLoss, Unauthenticated (a stranger, another fleet), PermissionDenied (revoked).
   Result<CertificateChain> admit(Bytes chain) const;
 
+  // A certificate that nobody needs now; whoever does later brings it again. A revocation is never forgotten.
+  void forget(NodeId id);
+
   const Certificate* find(NodeId id) const;
   // As it was added, to hand on. Empty when unknown.
   Bytes chain_of(NodeId id) const;

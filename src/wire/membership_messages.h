@@ -10,6 +10,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,23 @@ struct Address {
 enum class MemberState : std::uint8_t { kAlive, kSuspect, kDead, kLeft };
 constexpr MemberState wire_last(MemberState) { return MemberState::kLeft; }
 
+// Where a node stands in the plane of round trips (mesh/coordinates.h). Whole numbers: none is infinite or no number.
+struct Coordinate {
+  std::int32_t x_us = 0;
+  std::int32_t y_us = 0;
+  std::uint32_t height_us = 0;
+  std::uint16_t error_permille = 0;  // how wrong it has proved, relatively
+  friend bool operator==(const Coordinate&, const Coordinate&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("x_us", x_us);
+    visit("y_us", y_us);
+    visit("height_us", height_us);
+    visit("error_permille", error_permille);
+  }
+};
+
 struct MemberRecord {
   NodeId id;
   BootEpoch epoch;
@@ -46,6 +64,8 @@ struct MemberRecord {
   bool left = false;  // the last record of a node that goes away on purpose
   std::string name;
   std::vector<Address> endpoints;
+  std::uint64_t revision = 0;  // of one incarnation, for what nobody waits for: the coordinate
+  std::optional<Coordinate> coordinate;
   friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
 
   template <class V>
@@ -57,6 +77,8 @@ struct MemberRecord {
     visit("left", left);
     visit("name", name);
     visit("endpoints", endpoints);
+    visit("revision", revision);
+    visit("coordinate", coordinate);
   }
 };
 
@@ -152,16 +174,18 @@ struct Probe {
 struct ProbeAck {
   std::uint64_t number = 0;
   std::uint64_t digest = 0;
-  std::uint64_t fleet_ms = 0;  // the answering node's fleet clock when it answered; 0: it has none yet
+  std::uint64_t fleet_us = 0;  // the answering node's fleet clock when it answered; 0: it has none yet
   std::uint16_t links = 0;
+  std::optional<Coordinate> coordinate;  // none: it has measured nobody yet
   friend bool operator==(const ProbeAck&, const ProbeAck&) = default;
 
   template <class V>
   void fields(V& visit) {
     visit("number", number);
     visit("digest", digest);
-    visit("fleet_ms", fleet_ms);
+    visit("fleet_us", fleet_us);
     visit("links", links);
+    visit("coordinate", coordinate);
   }
 };
 

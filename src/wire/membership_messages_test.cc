@@ -21,8 +21,14 @@ auto some(Make make) {
   return items;
 }
 Address any_address() { return {any_array<std::array<std::uint8_t, 16>>(), static_cast<std::uint16_t>(any())}; }
+std::optional<Coordinate> any_coordinate() {
+  if (flip()) return std::nullopt;
+  return Coordinate{static_cast<std::int32_t>(any()), static_cast<std::int32_t>(any()),
+                    static_cast<std::uint32_t>(any()), static_cast<std::uint16_t>(any())};
+}
 MemberRecord any_record() {
-  return {any_node(), {any()}, any(), {any()}, flip(), *rc::gen::arbitrary<std::string>(), some(any_address)};
+  return {any_node(),        {any()}, any(),           {any()}, flip(), *rc::gen::arbitrary<std::string>(),
+          some(any_address), any(),   any_coordinate()};
 }
 Rumour any_rumour() { return {any_node(), {any()}, {any()}, static_cast<MemberState>(any() % 4)}; }
 SignedMember any_signed() { return {encode(any_record()), any_array<RawSignature>(), any_bytes()}; }
@@ -39,7 +45,7 @@ TEST(MembershipMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(MemberDigests{any_array<std::array<std::uint64_t, kMemberBuckets>>()}));
     RC_ASSERT(comes_back(MemberGossip{some(any_signed), some(any_rumour)}));
     RC_ASSERT(comes_back(Probe{any(), any(), flip(), static_cast<std::uint16_t>(any())}));
-    RC_ASSERT(comes_back(ProbeAck{any(), any(), any(), static_cast<std::uint16_t>(any())}));
+    RC_ASSERT(comes_back(ProbeAck{any(), any(), any(), static_cast<std::uint16_t>(any()), any_coordinate()}));
     RC_ASSERT(comes_back(ProbeRequest{any(), any_node()}));
     RC_ASSERT(comes_back(ProbeVerdict{any(), any_node()}));
     RC_ASSERT(comes_back(Leave{}));
