@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "api/audit_ops.h"
 #include "crdt/replica.h"
 #include "mesh/topic.h"
 #include "node/node.h"
@@ -410,9 +411,19 @@ Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef
 }
 
 constexpr std::pair<std::string_view, Operation> kOperations[] = {
-    {"status", op_status}, {"set", op_set},   {"get", op_get},       {"watch", op_watch},
-    {"pub", op_pub},       {"sub", op_sub},   {"run", op_run},       {"invite", op_invite},
-    {"revoke", op_revoke}, {"stop", op_stop}, {"leader", op_leader},
+    {"status", op_status},
+    {"set", op_set},
+    {"get", op_get},
+    {"watch", op_watch},
+    {"pub", op_pub},
+    {"sub", op_sub},
+    {"run", op_run},
+    {"invite", op_invite},
+    {"revoke", op_revoke},
+    {"stop", op_stop},
+    {"leader", op_leader},
+    {"audit_log", audit_log},
+    {"audit_verify", audit_verify},
 };
 
 std::string_view state_name(mesh::MemberState state) {
@@ -512,7 +523,9 @@ json::Object status_report(platform::Runtime& runtime) {
                                      {"bytes_in", transport.bytes_in},
                                      {"bytes_out", transport.bytes_out},
                                      {"handshakes_refused", transport.handshakes_refused},
-                                     {"frames_refused", stats.frames_refused}}},
+                                     {"frames_refused", stats.frames_refused},
+                                     {"frames_dropped", node.meter().dropped()},
+                                     {"peers_shunned", stats.peers_shunned}}},
           {"resident_bytes", resident_bytes()}};
 }
 

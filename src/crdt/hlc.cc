@@ -58,7 +58,10 @@ void FleetClock::follow(Instant now) {
     if (!sample.settled && !settled_) base_ = std::max(base_, sample.base());
   }
   if (votes.empty()) return;
-  if (settled_) votes.push_back(base_);
+  one_word_ |= !settled_ && votes.size() == 1;
+  const bool enough = votes.size() > 2;
+  if (settled_ && !(one_word_ && enough)) votes.push_back(base_);
+  if (enough) one_word_ = false;
   std::ranges::sort(votes);
   const Duration upper = votes[votes.size() / 2];
   if (votes.size() >= 3) votes = {votes.begin() + 1, votes.end() - 1};

@@ -13,6 +13,8 @@
 // says most exactly how late it came. Small differences are slewed towards the mean of all votes but the greatest and
 // the least, so that one liar has none; a plain median was rejected: where each node stands between its neighbours all
 // stay as far apart as they are, and its upper one lets the noise of measuring drive the fleet's clock ahead.
+// A newcomer repeats the word of the neighbour that it hears first. Once it hears three it counts them and not itself:
+// else a liar heard first would have two votes, and two honest neighbours would not outvote it.
 // Sources: Kulkarni et al. 2014, "Logical Physical Clocks"; Lundelius Welch, Lynch 1988; Mills, RFC 5905.
 #pragma once
 
@@ -104,6 +106,7 @@ class FleetClock {
   Duration base_{};  // fleet clock minus monotonic clock
   Instant started_{};
   bool settled_ = false;
+  bool one_word_ = false;  // base_ was a single neighbour's word
   std::map<NodeId, Sample> samples_;
 };
 

@@ -49,6 +49,18 @@ TEST(FleetClock, one_lying_neighbour_among_three_moves_nothing) {
   EXPECT_EQ(clock.ms(at(2s)), 3'005u - 5u);
 }
 
+TEST(FleetClock, a_newcomer_that_hears_a_liar_first_follows_the_honest_two_once_it_hears_them) {
+  FleetClock clock;
+  clock.start(0, at(0s));
+  clock.sample(node(3), exact(9'999'999), at(1s));
+  EXPECT_EQ(clock.ms(at(1s)), 9'999'999u) << "it knows no better";
+  clock.sample(node(1), exact(3'000), at(1s));
+  clock.sample(node(2), exact(3'000), at(1s));
+  EXPECT_EQ(clock.ms(at(1s)), 3'000u);
+  clock.sample(node(3), exact(9'999'999), at(1s));
+  EXPECT_EQ(clock.ms(at(1s)), 3'000u);
+}
+
 TEST(FleetClock, noise_does_not_ratchet_it) {
   FleetClock clock;
   clock.start(0, at(0s));

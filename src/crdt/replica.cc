@@ -105,7 +105,26 @@ Status Replica::check_room(const Op& op, const MergeResult& planned) const {
                 "no room for '{}': {} writes in {} bytes are held, {} in {} are allowed; erase some", op.path,
                 living_.size(), bytes_, limits_.writes_max, limits_.bytes_max);
   }
-  return {};
+  return check_part(op, planned);
+}
+
+// The same question for what its origin holds.
+Status Replica::check_part(const Op& op, const MergeResult& planned) const {
+  const auto found = origins_.find(op.dot.origin);
+  const Origin held = found == origins_.end() ? Origin{} : found->second;
+  std::size_t writes = held.writes + 1;
+  std::size_t bytes = held.bytes + footprint(op);
+  for (const Dot& dot : planned.ended) {
+    if (dot.origin != op.dot.origin) continue;
+    --writes;
+    bytes -= footprint(living_.at(dot));
+  }
+  const bool shrinks = writes <= held.writes && bytes <= held.bytes;
+  const std::size_t part = limits_.origin_part;
+  if (shrinks || (writes <= limits_.writes_max / part && bytes <= limits_.bytes_max / part)) return {};
+  return fail(Code::kResourceExhausted,
+              "no room for '{}': its writer holds {} writes in {} bytes, its part of the fleet's", op.path, held.writes,
+              held.bytes);
 }
 
 Status Replica::check_room(const Op& op) const {
@@ -150,12 +169,14 @@ void Replica::erase(const Dot& dot) {
 
 void Replica::account(const Op& op, bool add) {
   const Digest part = contribution(op);
-  Digest& origin = origins_[op.dot.origin];
+  Origin& origin = origins_[op.dot.origin];
   for (std::size_t word = 0; word < part.size(); ++word) {
     const std::uint64_t change = add ? part[word] : 0 - part[word];
     digest_[word] += change;
-    origin[word] += change;
+    origin.digest[word] += change;
   }
+  origin.writes = add ? origin.writes + 1 : origin.writes - 1;
+  origin.bytes = add ? origin.bytes + footprint(op) : origin.bytes - footprint(op);
   bytes_ = add ? bytes_ + footprint(op) : bytes_ - footprint(op);
   if (!is_tombstone(op)) return;
   if (add) {
@@ -167,7 +188,7 @@ void Replica::account(const Op& op, bool add) {
 
 Digest Replica::digest_of(NodeId origin) const {
   const auto at = origins_.find(origin);
-  return at == origins_.end() ? Digest{} : at->second;
+  return at == origins_.end() ? Digest{} : at->second.digest;
 }
 
 Digest Replica::digest_without(Hlc upto) const {

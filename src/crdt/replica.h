@@ -67,6 +67,7 @@ class Replica {
   struct Limits {
     std::size_t writes_max = 131'072;
     std::size_t bytes_max = 256u << 20;
+    std::size_t origin_part = 2;  // one origin may hold half of either, so that it cannot keep all others from writing
   };
   Replica() : Replica(Limits()) {}
   explicit Replica(Limits limits) : limits_(limits) {}
@@ -119,6 +120,7 @@ class Replica {
   static Slot slot_of(const Op& op);
   MergeResult plan(const Op& op) const;
   Status check_room(const Op& op, const MergeResult& planned) const;
+  Status check_part(const Op& op, const MergeResult& planned) const;
   const std::vector<const Op*>* find(std::string_view path, const Slot& slot) const;
   void insert(Op op);
   void erase(const Dot& dot);
@@ -128,7 +130,12 @@ class Replica {
   Limits limits_;
   std::map<Dot, Op> living_;
   std::map<std::string, Slots, std::less<>> entries_;
-  std::map<NodeId, Digest> origins_;
+  struct Origin {
+    Digest digest{};
+    std::size_t writes = 0;
+    std::size_t bytes = 0;
+  };
+  std::map<NodeId, Origin> origins_;
   std::map<std::pair<Hlc, Dot>, Digest> tombstones_;  // and what each adds to the digest
   Digest digest_{};
   std::size_t bytes_ = 0;

@@ -248,7 +248,7 @@ TEST(Replica, two_writes_with_one_dot_are_a_conflict_with_one_winner_everywhere)
 
 TEST(Replica, a_full_one_refuses_growth_but_not_replacement) {
   Writer a(1);
-  Replica small({.writes_max = 2, .bytes_max = 1u << 20});
+  Replica small({.writes_max = 2, .bytes_max = 1u << 20, .origin_part = 1});
   ASSERT_TRUE(small.apply(a.write(OpKind::kRegister, "1", text("x"), 0, 1)));
   ASSERT_TRUE(small.apply(a.write(OpKind::kRegister, "2", text("x"), 0, 2)));
   const std::string before = dump(small);
@@ -257,6 +257,19 @@ TEST(Replica, a_full_one_refuses_growth_but_not_replacement) {
   EXPECT_EQ(refused.error().code, Code::kResourceExhausted);
   EXPECT_EQ(dump(small), before);
   EXPECT_TRUE(small.apply(a.write(OpKind::kRegister, "2", text("y"), 0, 4)));
+}
+
+TEST(Replica, one_writer_cannot_take_the_room_of_all_others) {
+  Writer greedy(1), modest(2);
+  Replica shared({.writes_max = 10, .bytes_max = 1u << 20});
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    const auto taken = shared.apply(greedy.write(OpKind::kRegister, std::to_string(i), text("x"), 0, i + 1));
+    EXPECT_EQ(taken.has_value(), i < 5);
+  }
+  EXPECT_TRUE(shared.apply(greedy.write(OpKind::kRegister, "3", text("y"), 0, 20))) << "it may replace its own";
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    EXPECT_TRUE(shared.apply(modest.write(OpKind::kRegister, fmt::format("m{}", i), text("x"), 0, i + 1)));
+  }
 }
 
 TEST(Replica, a_withdrawn_write_leaves_no_trace_in_values_or_digest) {

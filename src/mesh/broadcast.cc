@@ -9,17 +9,21 @@ namespace {
 
 constexpr std::string_view kDomain = "sedge.batch.1";
 constexpr std::size_t kMissingMax = 4096;   // announced and not yet here; more are left to chance
+constexpr std::size_t kNotedMax = 1024;     // of them, first announced by one neighbour: four liars fill the table
 constexpr std::size_t kAnnouncersMax = 8;   // of one batch
 constexpr Duration kFresh = 500ms;          // a batch so young is passed on unasked
 constexpr Duration kMissingTime = 5s;       // then it is given up
 constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
-constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT
+constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT,
+constexpr std::size_t kGraftBytesMax = 1u << 20;  // and their bytes; the rest is asked for again
+constexpr std::uint64_t kClockSlackMs = 500;      // by which fleet clocks may differ; crdt's ahead_max
 constexpr int kHopsMax = 100;
 constexpr std::size_t kSlowdownBacklog =
-    env::kLinkQueueBytesMax / 2;              // the other half is for what is under way already
-constexpr Duration kSlowdownTime = 50ms;      // 600 KB at 100 Mbit/s
-constexpr Duration kSlowdownTimeMax = 500ms;  // that a neighbour may ask for at a time
-constexpr Duration kSlowdownInterval = 20ms;  // between two to one neighbour
+    env::kLinkQueueBytesMax / 2;  // the other half is for what is under way already
+constexpr std::size_t kOverrunBacklog = env::kLinkQueueBytesMax / 4 * 3;  // past it links would be cut
+constexpr Duration kSlowdownTime = 50ms;                                  // 600 KB at 100 Mbit/s
+constexpr Duration kSlowdownTimeMax = 500ms;                              // that a neighbour may ask for at a time
+constexpr Duration kSlowdownInterval = 20ms;                              // between two to one neighbour
 
 // How many links beside the tree a node takes, so many hops from the origin. Each closes a circle, which costs
 // about 1.4 copies; one such link for 20 members in all, those nearest to the origin first, stays under a tenth of a
@@ -97,8 +101,9 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
     return fail(Code::kInvalidArgument, "a batch has at most {} bytes, this has {}", kBatchBytesMax, payload.size());
   }
   ++sequence_;
-  const wire::BatchView batch{{options_.self, options_.epoch, sequence_}, kind,     reliable,
-                              static_cast<std::uint8_t>(priority),        direct(), payload};
+  const wire::BatchView batch{
+      {options_.self, options_.epoch, sequence_},     kind,   reliable, static_cast<std::uint8_t>(priority), direct(),
+      options_.fleet_ms ? options_.fleet_ms(now) : 0, payload};
   const Buffer encoded = wire::encode(batch);
   const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, kDomain, encoded).bytes};
   ++stats_.sent;
@@ -124,6 +129,7 @@ void Broadcast::on_link_down(NodeId peer, Instant now) {
   links_.erase(lost);
   tree_.on_link_down(peer, now);
   for (auto& [id, missing] : missing_) {
+    if (missing.first == peer) missing.first = {};
     std::erase(missing.announcers, peer);
     missing.ask_at = std::min(missing.ask_at, now);
     next_ask_ = std::min(next_ask_, now);
@@ -181,6 +187,8 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
   const bool from_origin = from == batch.id.origin;
+  SEDGE_CHECK(check_age(from, batch, now));
+  if (from_origin) SEDGE_CHECK(check_room(batch, now));
   if (!from_origin) {
     const Status good = check(batch, message);
     if (!good && good.error().code == Code::kNotFound && batch.reliable) {
@@ -190,7 +198,8 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   }
   if (batch.reliable && batch.kind == BatchKind::kPubSub) slow_down(from, now);
   const auto announced = missing_.find(batch.id);
-  const Instant born = announced == missing_.end() ? now : announced->second.born;
+  // An age that somebody told ahead of the batch would silence it: only what we asked for can be a repair.
+  const Instant born = announced == missing_.end() || !announced->second.asked ? now : announced->second.born;
   mark_seen(batch, now);
   ++stats_.delivered;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
@@ -221,10 +230,39 @@ bool Broadcast::check(Cached& cached) {
 void Broadcast::mark_seen(const wire::BatchView& batch, Instant now) {
   Window& window = windows_[batch.id.origin];
   window.add(batch.id);
-  missing_.erase(batch.id);
+  if (const auto missing = missing_.find(batch.id); missing != missing_.end()) forget(missing);
   if (batch.kind != BatchKind::kPubSub) return;  // replicated writes and loads are idempotent
   if (std::exchange(window.marked, false)) unmarked_.push_back(batch.id.origin);
   next_mark_ = std::min(next_mark_, now + options_.mark_interval);
+}
+
+// An order of before this node started is not for it, whoever sends it again. A clock that is not settled cannot tell:
+// the batch is asked for once more when it can.
+Status Broadcast::check_age(NodeId from, const wire::BatchView& batch, Instant now) {
+  if (batch.kind != BatchKind::kPubSub || batch.sent_ms == 0 || !options_.fleet_ms) return {};
+  const std::uint64_t fleet_ms = options_.fleet_ms(now);
+  if (fleet_ms == 0) {
+    if (batch.reliable) note_missing(batch.id, from, now, now);
+    return fail(Code::kUnavailable, "the fleet's clock is not known yet: a batch's age cannot be told");
+  }
+  const std::uint64_t up_ms = age_ms(started_, now);
+  if (batch.sent_ms + kClockSlackMs >= fleet_ms || fleet_ms - batch.sent_ms <= up_ms + kClockSlackMs) return {};
+  ++stats_.too_old;
+  return fail(Code::kFailedPrecondition, "a batch of {} from before this node started", batch.id.origin.short_hex());
+}
+
+// Who was asked to slow down and goes on is not taken from: an honest publisher has stopped at half of what waits here,
+// and what it had under way is asked for again. Errors: ResourceExhausted: count it against the publisher.
+Status Broadcast::check_room(const wire::BatchView& batch, Instant now) {
+  if (batch.kind != BatchKind::kPubSub || backlog_ <= kOverrunBacklog) return {};
+  ++stats_.shed;
+  if (batch.reliable) note_missing(batch.id, batch.id.origin, now, now);
+  return fail(Code::kResourceExhausted, "{} publishes though it was asked to wait", batch.id.origin.short_hex());
+}
+
+Broadcast::MissingAt Broadcast::forget(MissingAt missing) {
+  if (const auto link = links_.find(missing->second.first); link != links_.end()) --link->second.noted;
+  return missing_.erase(missing);
 }
 
 std::size_t Broadcast::members() const { return options_.members ? options_.members() : links_.size() + 1; }
@@ -235,8 +273,11 @@ void Broadcast::pass_on(const wire::BatchView& batch, const wire::SignedBatchVie
   cached.frame = wire::frame(wire::MessageType::kBroadcast, message);
   const bool datagram = !batch.reliable && cached.frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
-  const bool fresh = !batch.reliable || now - cached.born < kFresh;
-  const bool direct = batch.direct && batch.id.origin == options_.self;
+  const bool own = batch.id.origin == options_.self;
+  const bool shed = !own && batch.kind == BatchKind::kPubSub && backlog_ > kOverrunBacklog;
+  stats_.shed += shed ? 1 : 0;
+  const bool fresh = (!batch.reliable || now - cached.born < kFresh) && !shed;
+  const bool direct = batch.direct && own;
   std::size_t beside = batch.reliable && !batch.direct ? shortcuts(members(), message.hops) : 0;
   for (auto& [peer, link] : links_) {
     if (peer == from || peer == batch.id.origin) continue;
@@ -280,8 +321,10 @@ void Broadcast::on_have(NodeId from, const wire::BroadcastHave& have, Instant no
 void Broadcast::note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now) {
   auto found = missing_.find(id);
   if (found == missing_.end()) {
-    if (missing_.size() >= kMissingMax) return;
-    found = missing_.emplace(id, Missing{{}, born, now, now + options_.graft_delay}).first;
+    const auto link = links_.find(announcer);
+    if (missing_.size() >= kMissingMax || link == links_.end() || link->second.noted >= kNotedMax) return;
+    ++link->second.noted;
+    found = missing_.emplace(id, Missing{{}, born, now, now + options_.graft_delay, announcer, false}).first;
     next_ask_ = std::min(next_ask_, found->second.ask_at);
   }
   found->second.born = std::min(found->second.born, born);
@@ -295,9 +338,13 @@ void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant
   const auto link = links_.find(from);
   if (link == links_.end()) return;
   link->second.grafted_until = now + options_.graft_time;
+  if (backlog_ > kOverrunBacklog) return;  // it asks again, or another
+  std::size_t bytes = 0;
   for (std::size_t i = 0; i < std::min(graft.wanted.size(), kGraftMax); ++i) {
     const auto cached = cache_.find(graft.wanted[i]);
     if (cached == cache_.end()) continue;
+    bytes += cached->second.frame.size();
+    if (bytes > kGraftBytesMax) return;
     if (!check(cached->second)) {
       ++stats_.refused;
       continue;
@@ -343,7 +390,7 @@ void Broadcast::ask_for_missing(Instant now) {
     Missing& missing = at->second;
     if (missing.announcers.empty() || now - missing.since > kMissingTime) {
       ++stats_.given_up;
-      at = missing_.erase(at);
+      at = forget(at);
       continue;
     }
     if (missing.ask_at <= now) {
@@ -351,6 +398,7 @@ void Broadcast::ask_for_missing(Instant now) {
       missing.announcers.pop_front();
       missing.announcers.push_back(announcer);
       missing.ask_at = now + options_.graft_retry;
+      missing.asked = true;
       grafts[announcer].wanted.push_back(at->first);
     }
     next_ask_ = std::min(next_ask_, missing.ask_at);

@@ -12,8 +12,12 @@
 // that node, whichever way it comes. Best-effort batches take the same tree once, as datagrams where they fit, and are
 // neither announced nor repaired. A batch is accepted once: a window per (origin, boot epoch) remembers which sequences
 // were seen; what lies below the window counts as seen. High-water marks are persisted lazily, so that a restarted node
-// does not take an old batch for a new one. Nothing is promised about order. Rejected: a tree a source (state grows
-// with the fleet squared); gossip to random nodes (log N copies of everything).
+// does not take an old batch for a new one. They are on disk too late for the last half minute, and a node that was
+// never here has none: against who sends an old order again, a batch says when it was sent, and what was sent before a
+// node started is not for it. Nothing is promised about order. A member may lie: what it announces is bounded for each
+// announcer, an age that it tells counts only for what is then asked for, and where a link is full, the origins that
+// send most are announced instead of sent. Rejected: a tree a source (state grows with the fleet squared); gossip to
+// random nodes (log N copies of everything).
 #pragma once
 
 #include <bitset>
@@ -53,6 +57,8 @@ struct BroadcastStats {
   std::uint64_t refused = 0;     // malformed, badly signed, revoked
   std::uint64_t given_up = 0;    // announced but never got
   std::uint64_t slowdowns = 0;   // asked of us
+  std::uint64_t too_old = 0;     // sent before this node started
+  std::uint64_t shed = 0;        // not taken or not sent on at once, because links are full and their publisher goes on
 };
 
 class Broadcast {
@@ -74,6 +80,8 @@ class Broadcast {
     // As Tree::Options has them.
     std::function<std::optional<wire::MemberState>(NodeId)> state_of;
     std::function<Duration(NodeId)> round_trip;
+    // Our fleet clock, 0 while it is not settled. Not set: never settled.
+    std::function<std::uint64_t(Instant now)> fleet_ms;
   };
 
   // `key` and `directory` outlive this.
@@ -128,15 +136,22 @@ class Broadcast {
     Instant grafted_until{};  // it carries batches whatever the tree says
     std::vector<wire::HeldBatch> announce;
     Instant slowdown_said{};
+    std::size_t noted = 0;  // of missing_: it was the first to announce them
   };
   struct Missing {
     std::deque<NodeId> announcers;
     Instant born{};
     Instant since{};
     Instant ask_at{};
+    NodeId first;        // to announce it
+    bool asked = false;  // so that what comes may be a repair
   };
+  using MissingAt = std::map<wire::BatchId, Missing>::iterator;
 
   std::size_t members() const;
+  Status check_age(NodeId from, const wire::BatchView& batch, Instant now);
+  Status check_room(const wire::BatchView& batch, Instant now);
+  MissingAt forget(MissingAt missing);
   bool seen(const wire::BatchId& id) const;
   Status on_batch(NodeId from, Bytes frame_body, Instant now);
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);

@@ -24,6 +24,7 @@ constexpr Duration kRevisionPause = 1s;         // revisions of one member that 
 constexpr Duration kMoveMin = 1ms;              // of a coordinate: less is noise of whoever measures
 constexpr int kTellAgain = 10;                  // turns after which a place that has not moved is told again
 constexpr Duration kShrinkPause = 10s;          // members that died one after the other shrink together
+constexpr std::uint64_t kIncarnationsAhead = 1u << 20;  // of a process with our key, a minute of news at most
 constexpr std::size_t kRecordBytesAbout = 512;  // record and signature; a chain comes on top
 
 wire::Address on_wire(const env::Endpoint& endpoint) { return {endpoint.address, endpoint.port}; }
@@ -256,7 +257,11 @@ void Membership::apply_rumour(NodeId from, const wire::Rumour& rumour, Instant n
   if (found == entries_.end()) return;
   const Member& m = found->second.member;
   if (rumour.epoch != m.epoch || rumour.incarnation < m.incarnation) return;
-  if (rumour.subject == options_.self) return refute(rumour.incarnation, now);
+  if (rumour.subject == options_.self) {
+    // Nobody heard of an incarnation that we never had; to go past one would use up the numbers (a member that lies).
+    if (rumour.incarnation.value - m.incarnation.value <= kIncarnationsAhead) refute(rumour.incarnation, now);
+    return;
+  }
   if (rumour.incarnation > m.incarnation || rumour.state <= m.state) return;  // the record comes with a table
   // Whom we hear ourselves has to refute, but is not dead: after a split the other side believes all of ours are.
   const auto link = links_.find(rumour.subject);

@@ -301,6 +301,7 @@ StateVerdict StateSync::judge(Bytes encoded, Dot& dot, std::uint64_t their_front
     if (their_frontier_ms < frontier_ms_ || again) return Verdict::kCollected;
   }
   const Verdict verdict = check_origin(*op, encoded);
+  if (verdict == Verdict::kForbidden && hooks.forbidden) hooks.forbidden(dot.origin, op->path);
   if (verdict != Verdict::kMerged) return verdict;
   const auto ahead_ms = static_cast<std::uint64_t>(options_.ahead_max / 1ms);
   if (op->stamp.ms() > clock_.ms(now_) + ahead_ms) return hold(*op, encoded);

@@ -136,6 +136,7 @@ class StateSync {
     std::function<Status(Bytes chain)> learn_chain;  // a certificate chain that came along: for the directory
     std::function<void(const std::string&)> report;  // what a person should know, once an origin and kind
     std::function<std::size_t()> enrolled;           // members that are known and not revoked, beside this node
+    std::function<void(NodeId origin, const std::string& path)> forbidden;  // a signed write that it has no grant for
   };
 
   // `key` and `directory` must outlive this; the directory has our own chain.

@@ -64,6 +64,7 @@ TEST(StateSync, a_write_that_cannot_be_is_refused_with_the_reason) {
   World world(1);
   world.base.unacknowledged_max = 3;
   world.base.limits.writes_max = 4;
+  world.base.limits.origin_part = 1;
   world.boot(world.node(0));
   StateSync& sync = world.at(0);
   const auto code = [](const Result<Ticket>& result) { return result ? Code{} : result.error().code; };

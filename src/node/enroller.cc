@@ -60,6 +60,10 @@ void Enroller::on_request(std::uint64_t handle, const trust::JoinRequest& reques
     answers_.push_back({handle, trust::JoinRefusal{grant.error().message}});
     return;
   }
+  const auto chain = trust::decode_chain(grant->chain);
+  if (enrolled_ && chain && !invited->spent_by) {  // a machine that asks again was let in before
+    enrolled_({trust::node_id_of(request.key), chain->node.name, issuer(), request.serial});
+  }
   after(book_.spend(request), [this, handle, grant = std::move(*grant)] { answers_.push_back({handle, grant}); });
 }
 

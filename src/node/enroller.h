@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "env/entropy.h"
 #include "env/outbox.h"
+#include "trust/audit.h"
 #include "trust/certificate.h"
 #include "trust/invitation.h"
 #include "trust/join.h"
@@ -35,6 +36,10 @@ class Enroller {
            env::Entropy& entropy);
 
   Status load(Bytes key, Bytes value) { return book_.load(key, value); }
+
+  // Told of each machine that is let in, in the same commit that spends its invitation.
+  void on_enrolled(std::function<void(const trust::AuditEnrolled&)> callback) { enrolled_ = std::move(callback); }
+  NodeId issuer() const { return trust::node_id_of(key_.public_key()); }
 
   // `shown` gets the invitation's text once it is durable. Errors (through `shown`): as InvitationBook::invite.
   using Shown = std::function<void(const Result<std::string>&)>;
@@ -72,6 +77,7 @@ class Enroller {
   std::vector<env::Record> records_;
   std::vector<Waiting> waiting_;
   std::vector<Answer> answers_;
+  std::function<void(const trust::AuditEnrolled&)> enrolled_;
 };
 
 }  // namespace sedge::node

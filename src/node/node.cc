@@ -56,6 +56,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
       directory_(directory),
       entropy_(entropy),
       compute_(compute),
+      meter_(options_.meter),
       owner_([&] {
         TaskOwnerOptions owner = options_.owner;
         owner.self = id_;
@@ -93,6 +94,9 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   broadcast.members = [this] { return membership_->alive(); };
   broadcast.state_of = [this](NodeId id) { return membership_->state_of(id); };
   broadcast.round_trip = [this](NodeId peer) { return membership_->rtt(peer); };
+  broadcast.fleet_ms = [this](Instant now) -> std::uint64_t {
+    return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;  // an unsettled clock has no vote
+  };
   broadcast_ = std::make_unique<mesh::Broadcast>(std::move(broadcast), key_, directory_);
   pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_);
   pubsub_->set_clock([this](Instant now) -> std::optional<std::uint64_t> {
@@ -121,22 +125,58 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
     if (report_) report_(text);
   };
   group_ = std::make_unique<consensus::Group>(group_options());
+  state_->hooks.forbidden = [this](NodeId origin, const std::string& path) {
+    auditor_->refused(origin, fmt::format("write '{}'", path), now_);
+  };
   if (options_.issuer) {
     enroller_ =
         std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, texts_of(options_.endpoints), entropy_);
+  }
+  make_auditor();
+}
+
+void Node::make_auditor() {
+  Auditor::Options options;
+  options.self = id_;
+  options.epoch = options_.epoch;
+  options.name = options_.name;
+  options.seed = entropy_.u64();
+  options.kept = options_.audit_kept;
+  options.fleet_ms = [this](Instant now) { return state_->fleet_ms(now); };
+  options.members = [this] { return membership_->alive(); };
+  auditor_ = std::make_unique<Auditor>(std::move(options), key_, directory_);
+  worker_.on_served([this](const ServedAttempt& served) {
+    if (served.owner == id_) return;  // the owner tells more of it
+    auditor_->inference({.task = served.task,
+                         .prompt = served.prompt,
+                         .model = served.model,
+                         .model_hash = served.model_hash,
+                         .owner = served.owner,
+                         .server = id_,
+                         .outcome = std::string(served.outcome),
+                         .tokens = served.tokens,
+                         .attempts = served.attempt},
+                        now_);
+  });
+  if (enroller_) {
+    enroller_->on_enrolled([this](const trust::AuditEnrolled& enrolled) { auditor_->enrolled(enrolled, now_); });
   }
 }
 
 Node::~Node() = default;
 
 const std::vector<std::string>& Node::buckets() {
-  static const std::vector<std::string> kBuckets = {mesh::Membership::kBucket,
-                                                    mesh::Broadcast::kBucket,
-                                                    std::string(mesh::kStateOpBucket),
-                                                    std::string(mesh::kStateVectorBucket),
-                                                    std::string(mesh::kStateFrontierBucket),
-                                                    std::string(trust::InvitationBook::kBucket),
-                                                    consensus::Group::kBucket};
+  static const std::vector<std::string> kBuckets = [] {
+    std::vector<std::string> buckets = {mesh::Membership::kBucket,
+                                        mesh::Broadcast::kBucket,
+                                        std::string(mesh::kStateOpBucket),
+                                        std::string(mesh::kStateVectorBucket),
+                                        std::string(mesh::kStateFrontierBucket),
+                                        std::string(trust::InvitationBook::kBucket),
+                                        consensus::Group::kBucket};
+    std::ranges::copy(Auditor::buckets(), std::back_inserter(buckets));
+    return buckets;
+  }();
   return kBuckets;
 }
 
@@ -145,6 +185,7 @@ Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
   if (bucket == mesh::Broadcast::kBucket) return broadcast_->load(key, value);
   if (bucket == consensus::Group::kBucket) return group_->load(key, value);
   if (bucket == trust::InvitationBook::kBucket) return enroller_ ? enroller_->load(key, value) : Status();
+  if (bucket.starts_with(AuditLog::kBucket)) return auditor_->load(bucket, key, value);
   return state_->load(bucket, key, value);
 }
 
@@ -154,6 +195,7 @@ void Node::start(Instant now) {
   broadcast_->start(now);
   membership_->start(now);
   group_->start(now);
+  auditor_->start(now);
   // What was replicated before this start is as good as what comes now.
   state_->replica().for_each(
       kNodePrefix, [this](const std::string& path, const crdt::Value& value) { on_entry(path, value.writer); });
@@ -166,6 +208,10 @@ void Node::start(Instant now) {
 
 void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
   now_ = now;
+  if (meter_.shunned(peer.id, now)) {
+    hangups_.push_back({peer.id, env::LinkDown::kProtocol});
+    return;
+  }
   if (const auto known = directory_.add(peer.certificate_chain); !known) {
     ++stats_.frames_refused;
     hangups_.push_back({peer.id, env::LinkDown::kProtocol});
@@ -186,6 +232,7 @@ void Node::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   membership_->on_link_down(peer, reason, now);
   broadcast_->on_link_down(peer, now);
   state_->on_link_down(peer, now);
+  meter_.on_link_down(peer);
   lose(peer, now);
   settle(now);
 }
@@ -212,12 +259,27 @@ void Node::on_dial_failed(const env::DialFailure& failure, Instant now) {
 
 void Node::on_frame(NodeId from, Bytes frame, Instant now) {
   now_ = now;
+  if (meter_.shunned(from, now)) return;  // what was on its way when we hung up
   membership_->on_heard(from, now);
   const auto opened = wire::open_frame(frame);
+  if (opened && !meter_.takes(from, opened->type, now)) return settle(now);
   const Status handled =
       opened ? dispatch(from, opened->type, opened->body, now) : Status(std::unexpected(opened.error()));
-  if (!handled) ++stats_.frames_refused;
+  if (!handled) refuse(from, handled.error(), frame.size(), now);
   settle(now);
+}
+
+// What it lacks a grant for is written down; what no honest peer sends counts against the link.
+void Node::refuse(NodeId from, const Error& error, std::size_t bytes, Instant now) {
+  ++stats_.frames_refused;
+  if (error.code == Code::kPermissionDenied) auditor_->refused(from, error.message, now);
+  const bool lies = error.code == Code::kDataLoss || error.code == Code::kUnauthenticated;
+  const bool floods = error.code == Code::kResourceExhausted;  // it publishes though it was asked to wait
+  if (!(lies && meter_.lied(from, now)) && !(floods && meter_.overran(from, bytes, now))) return;
+  ++stats_.peers_shunned;
+  hangups_.push_back({from, env::LinkDown::kProtocol});
+  if (report_)
+    report_(fmt::format("node {} is hung up on: it sends what no honest node does: {}", from.hex(), error.message));
 }
 
 Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now) {
@@ -226,7 +288,8 @@ Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant n
   if (number < 32) return broadcast_->on_message(from, type, body, now);
   if (number < 48) return state_->on_message(from, type, body, now);
   if (number < 64) return on_task_frame(from, type, body, now);
-  if (number < 80) return on_consensus_frame(from, type, body, now);
+  if (number < 72) return on_consensus_frame(from, type, body, now);
+  if (number < 80) return auditor_->on_message(from, type, body, now);
   return fail(Code::kUnimplemented, "message type {} is of a newer version", number);
 }
 
@@ -275,6 +338,7 @@ void Node::on_durable(env::Lsn lsn, Instant now) {
   now_ = now;
   state_->on_durable(lsn, now);
   group_->on_durable(lsn, now);
+  auditor_->on_durable(lsn, now);
   if (enroller_) enroller_->on_durable(lsn);
   settle(now);
 }
@@ -303,6 +367,11 @@ void Node::on_timer(Instant now) {
   owner_.on_timer(now);
   worker_.on_timer(now);
   group_->on_timer(now);
+  auditor_->on_timer(now);
+  if (const auto head = auditor_->take_head(now)) {
+    when_durable(state_->set(fmt::format("{}{}{}", kNodePrefix, id_.hex(), Auditor::kHeadSuffix), *head, now),
+                 [](const Status&) {});
+  }
   std::erase_if(unlinked_, [now](const auto& held) { return held.second.until <= now; });
   if (next_load_ <= now) report_load(now);
   if (next_beacon_ <= now) send_beacon(now);
@@ -312,7 +381,7 @@ void Node::on_timer(Instant now) {
 Instant Node::next_deadline() const {
   return std::min({membership_->next_deadline(), broadcast_->next_deadline(), pubsub_->next_deadline(),
                    state_->next_deadline(), owner_.next_deadline(), worker_.next_deadline(), group_->next_deadline(),
-                   next_load_, next_beacon_});
+                   auditor_->next_deadline(), next_load_, next_beacon_});
 }
 
 // After every call: passes on what the cores have for each other, until nothing moves.
@@ -323,6 +392,7 @@ void Node::settle(Instant now) {
     if (views_stale_) refresh_views();
     tell_hint(now);
     broadcast_gathered(now);
+    for (env::Send& send : auditor_->take_sends()) send_task(std::move(send), now);
     env::Outbox tasks;
     owner_.drain(tasks);
     worker_.drain(tasks);
@@ -381,10 +451,12 @@ void Node::drain(env::Outbox& out, Instant now) {
   out.beacons.insert(out.beacons.end(), std::make_move_iterator(beacons_.begin()),
                      std::make_move_iterator(beacons_.end()));
   beacons_.clear();
+  auditor_->drain(out, now);  // last: it joins a commit that is made anyway
   if (out.records.empty()) return;
   out.lsn = ++lsn_;
   state_->on_persisting(lsn_);
   group_->on_persisting(lsn_);
+  auditor_->on_persisting(lsn_);
   if (enroller_) enroller_->on_persisting(lsn_);
 }
 
@@ -425,7 +497,9 @@ void Node::on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant 
       });
       break;
   }
-  if (!handled) ++stats_.frames_refused;
+  if (handled) return;
+  ++stats_.frames_refused;
+  if (handled.error().code == Code::kPermissionDenied) auditor_->refused(origin, handled.error().message, now);
 }
 
 void Node::on_entry(const std::string& path, NodeId writer) {
@@ -436,8 +510,12 @@ void Node::on_entry(const std::string& path, NodeId writer) {
   }
   const bool offers = path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix);
   const bool hint = path.starts_with(kNodePrefix) && path.ends_with(kHintSuffix);
-  if (!offers && !hint && matching.empty()) return;  // reading a counter or a set of many writers takes time
+  const bool head = path.starts_with(kNodePrefix) && path.ends_with(Auditor::kHeadSuffix);
+  if (!offers && !hint && !head && matching.empty()) return;  // reading a counter or a set of many writers takes time
   const auto value = state_->replica().read(path);
+  if (head && value && !value->values.empty() && !auditor_->on_head(writer, value->values.front())) {
+    ++stats_.frames_refused;
+  }
   if (offers && value && !value->values.empty()) {
     // Only its node may write there (StateSync holds to that), so the writer is whom it speaks of.
     if (auto told = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*told);
@@ -568,26 +646,43 @@ void Node::unwatch(WatchId id) { watchers_.erase(id); }
 Result<std::string> Node::revoke(std::string_view who, Done done, Instant now) {
   now_ = now;
   if (!enroller_) return fail(Code::kPermissionDenied, "this node is no issuer: revoke where the fleet was created");
-  std::optional<mesh::Member> subject;
+  SEDGE_TRY(const auto subject, member_called(who));
+  if (subject.id == id_) return fail(Code::kInvalidArgument, "a node does not revoke itself");
+  SEDGE_TRY(const auto chain, trust::decode_chain(directory_.chain_of(subject.id)));
+  trust::Cut cut{subject.epoch, Sequence{0}};
+  for (const auto& [dot, op] : state_->replica().living()) {
+    if (dot.origin == subject.id) cut = std::max(cut, trust::Cut{dot.epoch, dot.sequence});
+  }
+  SEDGE_TRY(Buffer revocation, enroller_->revoke(chain, cut));
+  auto ticket =
+      state_->insert(fmt::format("{}{}", trust::kRevocationPath, subject.id.hex()), std::move(revocation), now);
+  if (ticket) auditor_->revoked({subject.id, enroller_->issuer(), cut}, now);
+  when_durable(std::move(ticket), std::move(done));
+  return fmt::format("{} ({})", subject.name, subject.id.short_hex());
+}
+
+// By name or the beginning of an id.
+Result<mesh::Member> Node::member_called(std::string_view who) const {
+  std::optional<mesh::Member> found;
   for (mesh::Member& member : membership_->members()) {
     const trust::Certificate* certificate = directory_.find(member.id);
     if (member.shrunk && certificate != nullptr) member.name = certificate->name;
     if (member.name != who && (who.size() < 8 || !member.id.hex().starts_with(who))) continue;
-    if (subject) return fail(Code::kInvalidArgument, "'{}' names several nodes: give more of the id", who);
-    subject = member;
+    if (found) return fail(Code::kInvalidArgument, "'{}' names several nodes: give more of the id", who);
+    found = member;
   }
-  if (!subject) return fail(Code::kNotFound, "no member is called '{}'; `sedge status` lists them", who);
-  if (subject->id == id_) return fail(Code::kInvalidArgument, "a node does not revoke itself");
-  SEDGE_TRY(const auto chain, trust::decode_chain(directory_.chain_of(subject->id)));
-  trust::Cut cut{subject->epoch, Sequence{0}};
-  for (const auto& [dot, op] : state_->replica().living()) {
-    if (dot.origin == subject->id) cut = std::max(cut, trust::Cut{dot.epoch, dot.sequence});
+  if (!found) return fail(Code::kNotFound, "no member is called '{}'; `sedge status` lists them", who);
+  return *found;
+}
+
+void Node::audit_pull(NodeId subject, Auditor::Done done, Instant now) {
+  now_ = now;
+  const std::optional<mesh::MemberState> state = membership_->state_of(subject);
+  if (!state || *state > mesh::MemberState::kSuspect) {
+    return done(fail(Code::kUnavailable, "node {} is not there", subject.short_hex()));
   }
-  SEDGE_TRY(Buffer revocation, enroller_->revoke(chain, cut));
-  when_durable(
-      state_->insert(fmt::format("{}{}", trust::kRevocationPath, subject->id.hex()), std::move(revocation), now),
-      std::move(done));
-  return fmt::format("{} ({})", subject->name, subject->id.short_hex());
+  auditor_->pull(subject, std::move(done), now);
+  settle(now);
 }
 
 void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
@@ -672,9 +767,10 @@ TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
     if (inner) inner(tokens);
   };
   Status allowed = check_task(request);
-  OnResult on_result = [this, inner = std::move(options.on_result),
-                        topics = request.publish](const TaskResult& result) {
+  OnResult on_result = [this, inner = std::move(options.on_result), topics = request.publish,
+                        spec = request.spec](const TaskResult& result) {
     count(result);
+    audit_own(result, spec);
     const bool told = result.outcome == Outcome::kAnswered || result.outcome == Outcome::kFallback;
     // Past the back-pressure that publish() knows: an answer is not offered a second time.
     for (const std::string& topic : told ? topics : std::vector<std::string>()) {
@@ -698,6 +794,19 @@ TaskId Node::run(TaskRequest request, RunOptions options, Instant now) {
   return id;
 }
 
+void Node::audit_own(const TaskResult& result, const wire::TaskSpec& spec) {
+  auditor_->inference({.task = result.id,
+                       .prompt = prompt_digest(spec),
+                       .model = spec.model,
+                       .model_hash = result.model_hash,
+                       .owner = id_,
+                       .server = result.served_by,
+                       .outcome = std::string(outcome_name(result.outcome)),
+                       .tokens = static_cast<std::uint32_t>(result.tokens.size()),
+                       .attempts = result.attempts},
+                      now_);
+}
+
 void Node::count(const TaskResult& result) {
   if (result.outcome == Outcome::kAnswered) ++stats_.tasks_answered;
   if (result.outcome == Outcome::kRefused) ++stats_.tasks_refused;
@@ -719,6 +828,7 @@ void Node::leave(Instant now) {
   leaving_ = true;
   owner_.shutdown("this node is leaving the fleet", now);
   group_->leave(now);
+  auditor_->abandon();
   membership_->leave(now);
   next_beacon_ = kNever;
   next_load_ = kNever;

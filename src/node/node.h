@@ -32,7 +32,9 @@
 #include "mesh/membership.h"
 #include "mesh/pubsub.h"
 #include "mesh/state_sync.h"
+#include "node/auditor.h"
 #include "node/enroller.h"
+#include "node/peer_meter.h"
 #include "node/task_owner.h"
 #include "node/task_worker.h"
 #include "trust/directory.h"
@@ -54,11 +56,14 @@ struct NodeOptions {
   TaskOwnerOptions owner;
   std::optional<IssuerOptions> issuer;  // this node may invite others
   bool may_found = false;               // the fleet's consensus group, where none is known (consensus/group.h)
+  PeerMeter::Options meter;
+  std::uint64_t audit_kept = trust::kAuditKept;
 };
 
 // What the running node counts, for status and metrics.
 struct NodeStats {
   std::uint64_t frames_refused = 0;  // malformed or forbidden, dropped and counted
+  std::uint64_t peers_shunned = 0;   // hung up on, because they sent what no honest peer sends
   std::uint64_t tasks_answered = 0;
   std::uint64_t tasks_refused = 0;
   std::uint64_t tasks_fallback = 0;
@@ -113,6 +118,9 @@ class Node {
   const mesh::PubSub& pubsub() const { return *pubsub_; }
   const TaskOwner& owner() const { return owner_; }
   const NodeStats& stats() const { return stats_; }
+  const PeerMeter& meter() const { return meter_; }
+  Auditor& auditor() { return *auditor_; }
+  const Auditor& auditor() const { return *auditor_; }
   const NodeOptions& options() const { return options_; }
   NodeId id() const { return id_; }
   Enroller* enroller() { return enroller_.get(); }
@@ -132,6 +140,12 @@ class Node {
   // Draws an id when the request has none. `done` is called once, within `patience`.
   TaskId agree(wire::AgreedRequest request, Duration patience, consensus::Group::Done done, Instant now);
   const consensus::Group& group() const { return *group_; }
+
+  // By name, or the beginning of an id. Errors: NotFound; InvalidArgument: several match.
+  Result<mesh::Member> member_called(std::string_view who) const;
+
+  // Fetches a member's audit chain from it; `done` runs once. A node that is not linked is dialled.
+  void audit_pull(NodeId subject, Auditor::Done done, Instant now);
 
   // Withdraws a member's certificate, by name or id (or the beginning of one). What it wrote so far stays.
   // Returns whom. Errors: PermissionDenied: no issuer; NotFound; InvalidArgument: several match.
@@ -158,7 +172,10 @@ class Node {
   void on_member_event(std::function<void(const mesh::MemberEvent&)> callback) { member_event_ = std::move(callback); }
 
   // What a person should know and nobody asked for: clones, lying clocks, full stores.
-  void on_report(std::function<void(const std::string&)> callback) { report_ = std::move(callback); }
+  void on_report(std::function<void(const std::string&)> callback) {
+    report_ = std::move(callback);
+    auditor_->on_report(report_);
+  }
 
   // Graceful end: no new tasks, peers are told. Call drain() until empty, then close the links.
   void leave(Instant now);
@@ -193,6 +210,9 @@ class Node {
   void report_load(Instant now);
   void send_beacon(Instant now);
   void count(const TaskResult& result);
+  void make_auditor();
+  void refuse(NodeId from, const Error& error, std::size_t bytes, Instant now);
+  void audit_own(const TaskResult& result, const wire::TaskSpec& spec);
 
   NodeOptions options_;
   NodeId id_;
@@ -206,6 +226,8 @@ class Node {
   std::unique_ptr<mesh::StateSync> state_;
   std::unique_ptr<Enroller> enroller_;
   std::unique_ptr<consensus::Group> group_;
+  std::unique_ptr<Auditor> auditor_;
+  PeerMeter meter_;
   TaskOwner owner_;
   TaskWorker worker_;
   NodeStats stats_;

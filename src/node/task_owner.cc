@@ -337,6 +337,7 @@ void TaskOwner::finish(TaskId id, Outcome outcome, std::string reason, Instant n
   TaskResult& result = task.result;
   result.total = now - task.submitted;
   result.tokens = ids_of(task.log);
+  result.model_hash = task.hash.value_or("");
   for (const env::Token& token : task.log) result.text += token.bytes;
   const std::string question = question_of(task.request.spec);
   if (outcome == Outcome::kAnswered) {

@@ -61,6 +61,7 @@ struct TaskResult {
   std::vector<std::int32_t> tokens;  // ids the model gave (also those before a fallback)
   bool stopped = false;              // by end-of-text or a stop string; else by length
   NodeId served_by;                  // of the last attempt
+  std::string model_hash;            // of the model that gave the tokens, or was asked last
   std::uint32_t attempts = 0;
   bool deadline_met = false;  // by the model, never by a fallback
   std::uint32_t prompt_tokens = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/auditor.h"
 #include "wire/message_type.h"
 
 namespace sedge::node {
@@ -42,6 +43,8 @@ void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant
   job.sent = static_cast<std::uint32_t>(assign.resume.size());
   job.credit = assign.credit;
   job.last_sent = now;
+  job.model = assign.spec.model;
+  job.prompt = prompt_digest(assign.spec);
   jobs_.emplace(assign.task, std::move(job));
   compute_.start(assign.task, {.model = assign.spec.model,
                                .prompt = assign.spec.prompt,
@@ -78,6 +81,7 @@ void TaskWorker::on_slice(const env::SliceReport& report, Instant now) {
     (report.prefilling ? job.prefill : job.decode) += report.busy;
     if (report.prompt_tokens > 0) job.prompt_tokens = report.prompt_tokens;
     job.unsent.insert(job.unsent.end(), report.tokens.begin(), report.tokens.end());
+    job.made += static_cast<std::uint32_t>(report.tokens.size());
     if (report.end == env::JobEnd::kFailed) {
       finish(report.task, job, wire::TaskEnd::kFailed, report.error);
     } else if (report.end != env::JobEnd::kNone) {
@@ -173,6 +177,22 @@ void TaskWorker::finish(TaskId task, Job& job, wire::TaskEnd end, Error error) {
                             .decode = job.decode};
   scheduler_.remove(task);
   compute_.release(task);
+  constexpr std::string_view kOutcomes[] = {"stop", "length", "deadline", "failed"};
+  told(task, job, kOutcomes[static_cast<std::size_t>(end)]);
+}
+
+void TaskWorker::told(TaskId task, const Job& job, std::string_view outcome) const {
+  if (!served_) return;
+  const auto offers = compute_.offers();
+  const auto offer = std::ranges::find(offers, job.model, &env::ModelOffer::name);
+  served_({.task = task,
+           .owner = job.owner,
+           .attempt = job.attempt,
+           .prompt = job.prompt,
+           .model = job.model,
+           .model_hash = offer == offers.end() ? "" : offer->hash,
+           .outcome = outcome,
+           .tokens = job.made});
 }
 
 void TaskWorker::drop(TaskId task) {
@@ -181,6 +201,7 @@ void TaskWorker::drop(TaskId task) {
   if (!found->second.done) {
     scheduler_.remove(task);
     compute_.release(task);
+    told(task, found->second, "given up");
   }
   jobs_.erase(found);
 }

@@ -6,7 +6,10 @@
 // task is parked (no slices) until credit comes, so that a slow reader costs one KV cache and nothing else.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/id.h"
@@ -14,6 +17,7 @@
 #include "env/compute.h"
 #include "env/outbox.h"
 #include "serve/scheduler.h"
+#include "trust/keys.h"
 #include "wire/message_type.h"
 #include "wire/task_messages.h"
 
@@ -22,6 +26,18 @@ namespace sedge::node {
 struct TaskWorkerOptions {
   serve::SchedulerOptions scheduler;
   Duration heartbeat = 30ms;  // a third of the shortest gap an owner tolerates
+};
+
+// An attempt that this node served, as it ended.
+struct ServedAttempt {
+  TaskId task;
+  NodeId owner;
+  std::uint32_t attempt = 0;
+  trust::Digest prompt{};
+  std::string model;
+  std::string model_hash;
+  std::string_view outcome;  // "stop", "length", "deadline", "failed"; "given up": by its owner, or with it
+  std::uint32_t tokens = 0;  // made here
 };
 
 class TaskWorker {
@@ -34,6 +50,9 @@ class TaskWorker {
   void on_slice(const env::SliceReport& report, Instant now);
   // Its answers have nowhere to go: whoever owns the tasks now will assign them again.
   void on_owner_lost(NodeId owner, Instant now);
+
+  // Told of each attempt that was accepted, once, when it has ended.
+  void on_served(std::function<void(const ServedAttempt&)> callback) { served_ = std::move(callback); }
 
   void on_timer(Instant now);
   Instant next_deadline() const;
@@ -54,12 +73,16 @@ class TaskWorker {
     Duration prefill{};
     Duration decode{};
     std::optional<wire::TaskDone> done;  // ended, but tokens still wait for credit
+    std::string model;
+    trust::Digest prompt{};
+    std::uint32_t made = 0;
   };
 
   void run_slices(Instant now);
   void flush(TaskId task, Job& job, Instant now);
   void finish(TaskId task, Job& job, wire::TaskEnd end, Error error);
   void drop(TaskId task);
+  void told(TaskId task, const Job& job, std::string_view outcome) const;
   template <class Message>
   void send(NodeId to, wire::MessageType type, const Message& message);
 
@@ -69,6 +92,7 @@ class TaskWorker {
   std::map<TaskId, Job> jobs_;
   std::vector<env::Send> sends_;
   std::uint64_t load_number_ = 0;
+  std::function<void(const ServedAttempt&)> served_;
 };
 
 }  // namespace sedge::node

@@ -91,10 +91,11 @@ struct World::Host {
   bool committing = false;
   std::uint64_t bytes_sent = 0;
   std::uint64_t discovery_bytes = 0;
-  bool found = false;                          // somebody, in this life
-  double x = 0, y = 0;                         // its place, in a square that is 1 from corner to corner
-  std::map<std::size_t, std::uint64_t> links;  // by peer: the link that this end uses
-  Instant busy_until{};                        // of its links, the longest; or longer, where one has gone since
+  bool found = false;                                         // somebody, in this life
+  std::function<bool(std::size_t, const env::Send&)> passes;  // of a member that lies
+  double x = 0, y = 0;                                        // its place, in a square that is 1 from corner to corner
+  std::map<std::size_t, std::uint64_t> links;                 // by peer: the link that this end uses
+  Instant busy_until{};  // of its links, the longest; or longer, where one has gone since
 
   std::unique_ptr<store::Store> store;
   std::unique_ptr<trust::Directory> directory;
@@ -143,6 +144,7 @@ World::World(WorldOptions options) : options_(std::move(options)), prng_(options
     host->x = places.uniform() * std::sqrt(0.5);
     host->y = places.uniform() * std::sqrt(0.5);
   }
+  root_ = std::move(fleet.root);
   at(now_ + kSweepInterval, [this] { sweep(); });
 }
 
@@ -159,6 +161,25 @@ void World::draw_clocks() {
     hosts_[order[k]]->clock += k >= wrong ? options_.clock_skew : k % 2 == 0 ? 2 * options_.clock_skew : Duration{};
   }
 }
+
+void World::inject(std::size_t from, std::size_t to, Buffer frame) {
+  transmit(from, {hosts_[to]->id, env::Priority::kNormal, false, std::move(frame)});
+}
+
+void World::tamper(std::size_t i, std::function<bool(std::size_t, const env::Send&)> passes) {
+  hosts_[i]->passes = std::move(passes);
+}
+
+const trust::KeyPair& World::key(std::size_t i) const { return hosts_[i]->key; }
+const Buffer& World::chain(std::size_t i) const { return hosts_[i]->chain; }
+
+Buffer World::revocation(std::size_t i, trust::Cut cut) const {
+  trust::Revocation revocation{hosts_[i]->id, cut, std::nullopt, {}};
+  trust::sign_revocation(revocation, root_.secret);
+  return trust::encode_revocation(revocation);
+}
+
+void World::lose_disk(std::size_t i) { hosts_[i]->disk = Disk(); }
 
 NodeId World::id(std::size_t i) const { return hosts_[i]->id; }
 bool World::up(std::size_t i) const { return hosts_[i]->node != nullptr; }
@@ -366,7 +387,10 @@ void World::pump(std::size_t i) {
   if (!host.node) return;
   env::Outbox out;
   host.node->drain(out, local(host));
-  for (env::Send& send : out.sends) transmit(i, std::move(send));
+  for (env::Send& send : out.sends) {
+    const auto to = host.passes ? index_of(send.to) : std::nullopt;
+    if (!to || host.passes(*to, send)) transmit(i, std::move(send));
+  }
   for (const env::Dial& dial : out.dials) connect(i, dial);
   for (const Buffer& bytes : out.beacons) beacon(i, bytes);
   if (!out.records.empty()) {
@@ -562,6 +586,10 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
   if (now_ < awake) return at(awake, [=, this] { meet(from, life, to, address); });
   if (!other.node || !reaches(from, to) || !reaches(to, from)) {
     return fail_dial(from, address, kDialTimeout, "no answer");
+  }
+  // As the handshake would say (quic/): here every certificate is good, and some were withdrawn.
+  if (dialler.directory->revoked(other.id) || other.directory->revoked(dialler.id)) {
+    return fail_dial(from, address, {}, "its certificate was revoked");
   }
   const auto known = dialler.links.find(to);
   const auto back = other.links.find(from);

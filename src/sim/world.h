@@ -132,6 +132,16 @@ class World {
   void cut(std::size_t from, std::size_t to);
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
   void heal();                                        // undoes all cuts
+  // A member that lies: what it sends beside what its node sends, over a link that it has; and what becomes of what its
+  // node sends (false: it is never sent). With its key it signs what it likes.
+  void inject(std::size_t from, std::size_t to, Buffer frame);
+  void tamper(std::size_t i, std::function<bool(std::size_t to, const env::Send& send)> passes);
+  const trust::KeyPair& key(std::size_t i) const;
+  const Buffer& chain(std::size_t i) const;
+  // As the fleet's root signs it; to be inserted under trust::kRevocationPath.
+  Buffer revocation(std::size_t i, trust::Cut cut) const;
+  // Its state is gone, its key is not: a disk that was replaced.
+  void lose_disk(std::size_t i);
   // Everybody drives off, as the model of mobility or the recorded contacts have it; and stands together again. Nothing
   // without either.
   void roam();
@@ -220,6 +230,7 @@ class World {
   std::vector<Queued> queue_;
   std::vector<Event> events_;
   std::vector<std::uint32_t> events_free_;
+  trust::KeyPair root_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unordered_map<NodeId, std::size_t> index_;
   std::deque<Link> links_;             // all that ever were, by number: an event may come after its link has gone

@@ -44,6 +44,7 @@ struct BasicBatch {
   bool reliable = true;       // false: passed on once, as a datagram where it fits, and never repaired
   std::uint8_t priority = 4;  // env::Priority of the frames that carry it
   bool direct = false;        // its origin is linked to every member: nobody passes it on unasked
+  std::uint64_t sent_ms = 0;  // its origin's fleet clock as it was sent; 0: that clock was not settled
   Blob payload;
   friend bool operator==(const BasicBatch&, const BasicBatch&)
     requires std::equality_comparable<Blob>
@@ -56,6 +57,7 @@ struct BasicBatch {
     visit("reliable", reliable);
     visit("priority", priority);
     visit("direct", direct);
+    visit("sent_ms", sent_ms);
     visit("payload", payload);
   }
 };
@@ -146,7 +148,7 @@ template <class Text, class Blob>
 struct BasicPublication {
   Text topic;
   Blob payload;
-  std::optional<TaskId> once = std::nullopt;  // published again, by whomever, it is not delivered again
+  std::optional<TaskId> once = std::nullopt;               // published again, by whomever, it is not delivered again
   std::optional<std::uint64_t> expires_ms = std::nullopt;  // of the fleet clock; after it nobody delivers it
   friend bool operator==(const BasicPublication&, const BasicPublication&)
     requires std::equality_comparable<Blob>

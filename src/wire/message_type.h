@@ -49,6 +49,9 @@ enum class MessageType : std::uint8_t {
   kRaftSnapshotReply = 69,
   kAgreedRequest = 70,  // read or write an agreed value
   kAgreedAnswer = 71,
+  // audit (wire/audit_messages.h)
+  kAuditRequest = 72,  // show me entries of this node's chain
+  kAuditChunk = 73,
 };
 
 // type byte, then the message.

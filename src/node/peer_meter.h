@@ -1,0 +1,74 @@
+// What one neighbour may cost us. A member is trusted with the fleet's work, not with our time and memory: its robot
+// may be stolen, or its program wrong.
+//
+// Four budgets a link, each a token bucket, so that honest bursts pass:
+//   asks     messages that we answer with more than they are: tables, pulls, repairs, chains. A thousand of them in one
+//            packet would be a gigabyte of answers before the first is sent
+//   batches  each new one costs us a signature's check, about 60 us
+//   lies     what no honest peer sends: malformed, or signed by nobody. What an honest node passes on it has checked
+//   overrun  bytes that a publisher goes on sending though it was asked to wait. An honest one has half a link's queue
+//   of them
+// Over the first two, frames are dropped unread and counted; the sender's own protocol asks again. Who has used up one
+// of the others is hung up on and not let back for shun_time. The numbers are several times what was ever seen of an
+// honest neighbour: a pull and a probe are tens a second, batches at most one a millisecond of each origin and class.
+// Rejected: one budget in bytes. An honest link may be busy to its last byte; and a byte of a pull costs us a thousand.
+// Bounded: by links, and kShunnedMax. Threads: none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "base/id.h"
+#include "base/time.h"
+#include "env/link.h"
+#include "wire/message_type.h"
+
+namespace sedge::node {
+
+class PeerMeter {
+ public:
+  struct Options {
+    double asks_per_s = 512;
+    double asks_burst = 32;
+    double batches_per_s = 8000;
+    double batches_burst = 8000;
+    double lies_per_s = 1;
+    double lies_burst = 64;
+    double overrun_per_s = 64.0 * 1024;
+    double overrun_burst = env::kLinkQueueBytesMax / 2;
+    Duration shun_time = 60s;
+  };
+  static constexpr std::size_t kShunnedMax = 4096;  // beyond: the one whose time ends first is let back
+  PeerMeter() : PeerMeter(Options()) {}
+  explicit PeerMeter(Options options) : options_(options) {}
+
+  // False: drop this frame.
+  bool takes(NodeId from, wire::MessageType type, Instant now);
+  // It sent what no honest peer sends. True: that was once too often, hang up.
+  bool lied(NodeId from, Instant now);
+  // It published so many bytes though it was asked to wait. True: as above.
+  bool overran(NodeId from, std::size_t bytes, Instant now);
+  bool shunned(NodeId peer, Instant now) const;
+  void on_link_down(NodeId peer) { links_.erase(peer); }
+
+  std::uint64_t dropped() const { return dropped_; }
+
+ private:
+  struct Bucket {
+    double spent = 0;  // of the burst
+    Instant at{};
+    bool spend(double per_s, double burst, Instant now, double amount = 1);
+  };
+  struct Link {
+    Bucket asks, batches, lies, overrun;
+  };
+
+  void shun(NodeId peer, Instant now);
+
+  Options options_;
+  std::map<NodeId, Link> links_;
+  std::map<NodeId, Instant> shunned_;  // until when
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace sedge::node
