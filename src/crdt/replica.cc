@@ -91,16 +91,23 @@ MergeResult Replica::plan(const Op& op) const {
   return result;
 }
 
+// The fleet's own entries have a sixteenth more: they find room when all else is full.
+Replica::Limits Replica::room_for(const Op& op) const {
+  Limits room = limits_;
+  if (!op.path.starts_with("sys/")) return room;
+  room.writes_max += room.writes_max / 16;
+  room.bytes_max += room.bytes_max / 16;
+  return room;
+}
+
 Status Replica::check_room(const Op& op, const MergeResult& planned) const {
   std::size_t bytes_freed = 0;
   for (const Dot& dot : planned.ended) bytes_freed += footprint(living_.at(dot));
   const std::size_t writes = living_.size() - planned.ended.size() + 1;
   const std::size_t bytes = bytes_ - bytes_freed + footprint(op);
   const bool shrinks = writes <= living_.size() && bytes <= bytes_;
-  const std::size_t spare = op.path.starts_with("sys/") ? 16 : 0;  // Limits
-  const std::size_t writes_max = limits_.writes_max + (spare ? limits_.writes_max / spare : 0);
-  const std::size_t bytes_max = limits_.bytes_max + (spare ? limits_.bytes_max / spare : 0);
-  if (!shrinks && (writes > writes_max || bytes > bytes_max)) {
+  const Limits room = room_for(op);
+  if (!shrinks && (writes > room.writes_max || bytes > room.bytes_max)) {
     return fail(Code::kResourceExhausted,
                 "no room for '{}': {} writes in {} bytes are held, {} in {} are allowed; erase some", op.path,
                 living_.size(), bytes_, limits_.writes_max, limits_.bytes_max);
@@ -120,8 +127,9 @@ Status Replica::check_part(const Op& op, const MergeResult& planned) const {
     bytes -= footprint(living_.at(dot));
   }
   const bool shrinks = writes <= held.writes && bytes <= held.bytes;
-  const std::size_t part = limits_.origin_part;
-  if (shrinks || (writes <= limits_.writes_max / part && bytes <= limits_.bytes_max / part)) return {};
+  const Limits room = room_for(op);
+  if (shrinks || (writes <= room.writes_max / room.origin_part && bytes <= room.bytes_max / room.origin_part))
+    return {};
   return fail(Code::kResourceExhausted,
               "no room for '{}': its writer holds {} writes in {} bytes, its part of the fleet's", op.path, held.writes,
               held.bytes);

@@ -120,6 +120,7 @@ class Replica {
   static Slot slot_of(const Op& op);
   MergeResult plan(const Op& op) const;
   Status check_room(const Op& op, const MergeResult& planned) const;
+  Limits room_for(const Op& op) const;
   Status check_part(const Op& op, const MergeResult& planned) const;
   const std::vector<const Op*>* find(std::string_view path, const Slot& slot) const;
   void insert(Op op);

@@ -329,7 +329,7 @@ TEST(Replica, tombstones_that_are_named_stay_and_those_that_go_are_the_oldest) {
 
 TEST(Replica, entries_of_the_system_find_room_when_all_else_is_full) {
   Writer a(1);
-  Replica full({.writes_max = 16, .bytes_max = 1u << 20});
+  Replica full({.writes_max = 16, .bytes_max = 1u << 20, .origin_part = 1});
   for (int i = 0; i < 16; ++i) {
     ASSERT_TRUE(full.apply(a.write(OpKind::kRegister, fmt::format("r/{}", i), text("x"), 0, 1)));
   }

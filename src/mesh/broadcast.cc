@@ -18,8 +18,7 @@ constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT,
 constexpr std::size_t kGraftBytesMax = 1u << 20;  // and their bytes; the rest is asked for again
 constexpr std::uint64_t kClockSlackMs = 500;      // by which fleet clocks may differ; crdt's ahead_max
 constexpr int kHopsMax = 100;
-constexpr std::size_t kSlowdownBacklog =
-    env::kLinkQueueBytesMax / 2;  // the other half is for what is under way already
+constexpr std::size_t kSlowdownBacklog = env::kLinkQueueBytesMax / 8;     // the rest is for what is under way already
 constexpr std::size_t kOverrunBacklog = env::kLinkQueueBytesMax / 4 * 3;  // past it links would be cut
 constexpr Duration kSlowdownTime = 50ms;                                  // 600 KB at 100 Mbit/s
 constexpr Duration kSlowdownTimeMax = 500ms;                              // that a neighbour may ask for at a time
@@ -251,7 +250,7 @@ Status Broadcast::check_age(NodeId from, const wire::BatchView& batch, Instant n
   return fail(Code::kFailedPrecondition, "a batch of {} from before this node started", batch.id.origin.short_hex());
 }
 
-// Who was asked to slow down and goes on is not taken from: an honest publisher has stopped at half of what waits here,
+// Who was asked to slow down and goes on is not taken from: an honest publisher has stopped long before,
 // and what it had under way is asked for again. Errors: ResourceExhausted: count it against the publisher.
 Status Broadcast::check_room(const wire::BatchView& batch, Instant now) {
   if (batch.kind != BatchKind::kPubSub || backlog_ <= kOverrunBacklog) return {};

@@ -18,7 +18,8 @@ BatchId any_id() { return {{*rc::gen::arbitrary<std::array<std::uint8_t, 16>>()}
 Batch any_batch() {
   return {any_id(),       static_cast<BatchKind>(any() % 3),
           any() % 2 == 0, static_cast<std::uint8_t>(any()),
-          any() % 2 == 0, any_bytes()};
+          any() % 2 == 0, any(),
+          any_bytes()};
 }
 
 template <class T>
