@@ -62,7 +62,7 @@ inline std::optional<std::string> not_linearizable(const std::vector<Operation>&
     paths[each.path].push_back(each);
   }
   for (auto& [path, operations] : paths) {
-    std::ranges::stable_sort(operations, {}, &Operation::called);
+    std::ranges::sort(operations, {}, &Operation::called);
     if (!Search(operations).orders("")) return path;
   }
   return std::nullopt;

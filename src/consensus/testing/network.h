@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/prng.h"
 #include "base/time.h"
 #include "env/outbox.h"
