@@ -20,12 +20,12 @@ constexpr std::size_t kNameBytesMax = 64;
 constexpr std::size_t kEndpointsMax = 16;
 constexpr std::size_t kGossipBytesMax = 256u << 10;  // a frame of gossip, well under a frame's limit
 constexpr std::size_t kFirstMembers = 16;
-constexpr Duration kRevisionPause = 1s;         // revisions of one member that come sooner are dropped
-constexpr Duration kMoveMin = 1ms;              // of a coordinate: less is noise of whoever measures
-constexpr int kTellAgain = 10;                  // turns after which a place that has not moved is told again
-constexpr Duration kShrinkPause = 10s;          // members that died one after the other shrink together
+constexpr Duration kRevisionPause = 1s;                 // revisions of one member that come sooner are dropped
+constexpr Duration kMoveMin = 1ms;                      // of a coordinate: less is noise of whoever measures
+constexpr int kTellAgain = 10;                          // turns after which a place that has not moved is told again
+constexpr Duration kShrinkPause = 10s;                  // members that died one after the other shrink together
 constexpr std::uint64_t kIncarnationsAhead = 1u << 20;  // of a process with our key, a minute of news at most
-constexpr std::size_t kRecordBytesAbout = 512;  // record and signature; a chain comes on top
+constexpr std::size_t kRecordBytesAbout = 512;          // record and signature; a chain comes on top
 
 wire::Address on_wire(const env::Endpoint& endpoint) { return {endpoint.address, endpoint.port}; }
 env::Endpoint from_wire(const wire::Address& address) { return {address.ip, address.port, 0}; }
