@@ -195,7 +195,8 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
     }
     SEDGE_CHECK(good);
   }
-  if (batch.reliable && batch.kind == BatchKind::kPubSub) slow_down(from, now);
+  const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
+  if (goes_on && batch.reliable && batch.kind == BatchKind::kPubSub) slow_down(from, now);
   const auto announced = missing_.find(batch.id);
   // An age that somebody told ahead of the batch would silence it: only what we asked for can be a repair.
   const Instant born = announced == missing_.end() || !announced->second.asked ? now : announced->second.born;

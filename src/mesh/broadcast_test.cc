@@ -142,8 +142,8 @@ struct Pair {
     return out.sends.at(0).frame;
   }
   // From node 2, who passes it on; or from node 0, whose own it is.
-  Status receive(const Buffer& frame, Broadcast& by, std::size_t from = 2) {
-    return by.on_message(fleet.nodes[from].id, wire::MessageType::kBroadcast, Bytes(frame).subspan(1), Instant{});
+  Status receive(const Buffer& frame, Broadcast& by, std::size_t from = 2, Instant now = {}) {
+    return by.on_message(fleet.nodes[from].id, wire::MessageType::kBroadcast, Bytes(frame).subspan(1), now);
   }
   static Buffer with_bad_signature(Buffer frame) {
     frame[frame.size() - 2] ^= 1;  // before the last byte, which is `hops`
@@ -193,6 +193,26 @@ TEST(Broadcast, a_direct_batch_is_checked_when_somebody_asks_for_it) {
   pair.receiver.drain(out);
   EXPECT_EQ(out.sends.size(), 1u);  // the second
   EXPECT_EQ(pair.receiver.stats().refused, 1u);
+}
+
+// What waits here is this node's own, if nothing of the neighbour's goes on: two that publish to each other would keep
+// each other slow for ever.
+TEST(Broadcast, only_those_whose_batches_go_on_from_here_are_slowed) {
+  Pair pair;
+  const auto slowed = [&](bool direct) {
+    EXPECT_TRUE(pair.receive(pair.next_frame(direct), pair.receiver, 0, Instant{} + 1s));
+    env::Outbox out;
+    pair.receiver.drain(out);
+    return std::ranges::any_of(out.sends, [](const env::Send& send) {
+      return send.frame.front() == static_cast<std::uint8_t>(wire::MessageType::kBroadcastSlowdown);
+    });
+  };
+  pair.receiver.on_link_up(pair.fleet.nodes[0].id, Instant{});
+  pair.receiver.on_backlog(env::kLinkQueueBytesMax / 2);
+  EXPECT_FALSE(slowed(false));  // there is nobody else
+  pair.receiver.on_link_up(pair.fleet.nodes[2].id, Instant{});
+  EXPECT_FALSE(slowed(true));
+  EXPECT_TRUE(slowed(false));
 }
 
 TEST(Broadcast, a_replay_is_not_delivered_even_after_the_receiver_restarted) {
