@@ -202,6 +202,7 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   const Instant born = announced == missing_.end() || !announced->second.asked ? now : announced->second.born;
   mark_seen(batch, now);
   ++stats_.delivered;
+  stats_.reliable += batch.reliable ? 1 : 0;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
   if (from_origin && !batch.direct) SEDGE_CHECK(check(batch, message));  // it goes on now, under its signature
   message.hops = static_cast<std::uint8_t>(std::min(message.hops + 1, kHopsMax));

@@ -52,6 +52,7 @@ inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 1
 struct BroadcastStats {
   std::uint64_t sent = 0;        // batches of our own
   std::uint64_t delivered = 0;   // of others
+  std::uint64_t reliable = 0;    // of these
   std::uint64_t duplicates = 0;  // of reliable ones
   std::uint64_t grafts = 0;      // repairs asked for
   std::uint64_t refused = 0;     // malformed, badly signed, revoked

@@ -322,6 +322,26 @@ TEST(Auditor, refusals_of_a_peer_are_counted_and_written_down_once_a_minute) {
   EXPECT_EQ(refusals.count, 1000u);
 }
 
+TEST(Auditor, a_head_waits_as_long_as_the_fleet_is_large_when_it_is_due) {
+  const Fleet fleet;
+  std::size_t members = 1;
+  Auditor::Options options;
+  options.self = fleet.rover.id;
+  options.members = [&] { return members; };
+  Auditor auditor(std::move(options), fleet.rover.keys.secret, fleet.directory);
+  auditor.start(kStart);
+  auditor.on_timer(kStart + 2s);
+  env::Outbox out;
+  auditor.drain(out, kStart + 2s);
+  auditor.on_persisting({1});
+  auditor.on_durable({1}, kStart + 2s);  // who starts knows nobody yet
+  members = 1000;                        // 2 s each, +-50 %
+  EXPECT_FALSE(auditor.take_head(kStart + 92s));
+  EXPECT_GE(auditor.next_deadline(), kStart + 1002s);
+  EXPECT_TRUE(auditor.take_head(kStart + 3002s));
+  EXPECT_FALSE(auditor.take_head(kStart + 6000s));  // nothing new
+}
+
 struct TestEntropy final : env::Entropy {
   void fill(MutableBytes out) override { source.fill(out); }
   trust::testing::SeededSource source{9};

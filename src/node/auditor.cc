@@ -116,6 +116,8 @@ std::vector<env::Send> Auditor::take_sends() {
 
 std::optional<Buffer> Auditor::take_head(Instant now) {
   if (now < tell_at_) return std::nullopt;
+  tell_at_ = untold_since_ + head_wait();  // the fleet may have grown: who just started knew nobody yet
+  if (now < tell_at_) return std::nullopt;
   tell_at_ = kNever;
   told_ = log_.last();
   return trust::encode_head(log_.head());
@@ -129,10 +131,14 @@ void Auditor::drain(env::Outbox& out, Instant now) {
 void Auditor::on_durable(env::Lsn upto, Instant now) {
   log_.on_durable(upto);
   if (log_.last() == told_ || tell_at_ != kNever) return;
+  untold_since_ = now;
+  wait_permille_ = static_cast<std::int64_t>(500 + prng_.below(1000));
+  tell_at_ = now + head_wait();
+}
+
+Duration Auditor::head_wait() const {
   const auto members = static_cast<std::int64_t>(options_.members ? options_.members() : 1);
-  const Duration about = std::max(options_.head_interval, members * options_.head_interval_member);
-  tell_at_ =
-      now + about / 2 + Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(about.count()))));
+  return std::max(options_.head_interval, members * options_.head_interval_member) / 1000 * wait_permille_;
 }
 
 std::vector<Auditor::Row> Auditor::rows() {

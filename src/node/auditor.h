@@ -95,6 +95,7 @@ class Auditor {
     log_.append(kind, body, options_.fleet_ms ? options_.fleet_ms(now) : 0, now);
   }
   wire::AuditChunk answer(const wire::AuditRequest& request);
+  Duration head_wait() const;
 
   Options options_;
   AuditLog log_;
@@ -103,6 +104,8 @@ class Auditor {
   std::map<NodeId, Refused> refused_;
   std::vector<env::Send> sends_;
   std::uint64_t told_ = 0;  // number of the head that the fleet was told
+  Instant untold_since_{};
+  std::int64_t wait_permille_ = 0;  // of the interval, drawn for each head
   Instant tell_at_ = kNever;
 };
 

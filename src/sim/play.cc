@@ -583,9 +583,11 @@ void Play::look_at_messages() {
       delivered += counts && messages_[m].got[i] ? 1 : 0;
     }
   }
-  std::uint64_t duplicates = 0;
+  std::uint64_t duplicates = 0, firsts = 0;
   for (std::size_t i = 0; i < scenario_.nodes; ++i) {
-    if (world_.up(i)) duplicates += world_.node(i).broadcast().stats().duplicates;
+    if (!world_.up(i)) continue;
+    duplicates += world_.node(i).broadcast().stats().duplicates;
+    firsts += world_.node(i).broadcast().stats().reliable;
   }
   const auto share = [](std::uint64_t part, double whole) -> std::optional<double> {
     if (whole == 0) return std::nullopt;
@@ -596,8 +598,7 @@ void Play::look_at_messages() {
   tell("delivery_p50_ms", latency_.ms(0.5));
   tell("delivery_p99_ms", latency_.ms(0.99));
   tell("delivery_max_ms", latency_.ms(1));
-  tell("duplicates_per_node",
-       share(duplicates, static_cast<double>(reliable_ + writes_acknowledged_) * static_cast<double>(scenario_.nodes)));
+  tell("duplicates_per_node", share(duplicates, static_cast<double>(firsts)));
   tell("delivered_twice", static_cast<double>(delivered_twice_));
   if (delivered_twice_ > 0) broken("{} messages were delivered twice", delivered_twice_);
 }
