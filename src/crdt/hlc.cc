@@ -6,14 +6,15 @@
 namespace sedge::crdt {
 namespace {
 
-constexpr std::uint64_t kMsMax = (std::uint64_t{1} << 43) - 1;  // 278 years, far from overflow in nanoseconds
+constexpr std::uint64_t kMsMax = (std::uint64_t{1} << 42) - 1;  // 139 years: sums of two fit into nanoseconds
 
 constexpr Duration kYoung =
     20s;  // a clock that started so lately is put right quickly: what it knows came late, or not at all
 constexpr int kYoungSlew = 2;
-constexpr int kAgeShare = 1000;  // a reading that is older by a second must be quicker by a millisecond
+constexpr int kAgeShare = 2500;  // a reading that is older by a second must be quicker by 0.4 ms: two drift by 200 ppm
 
 Duration since_zero(std::uint64_t ms) { return std::chrono::milliseconds(std::min(ms, kMsMax)); }
+Duration us_since_zero(std::uint64_t us) { return std::chrono::microseconds(std::min(us, kMsMax * 1000)); }
 
 }  // namespace
 
@@ -29,23 +30,31 @@ void FleetClock::start(std::uint64_t known_ms, Instant now) {
   base_ = since_zero(known_ms) - now.time_since_epoch();
 }
 
-// The quickest answer's, unless it is old: clocks drift, and are slewed.
-Duration FleetClock::Sample::base() const {
+// By the quickest answer, unless it is old: clocks drift.
+Duration FleetClock::Sample::apart() const {
+  if (last.empty()) return {};
   const auto doubt = [this](const Timed& one) { return one.rtt + (last.back().at - one.at) / kAgeShare; };
-  return std::ranges::min_element(last, {}, doubt)->base;
+  return std::ranges::min_element(last, {}, doubt)->apart;
 }
 
-void FleetClock::sample(NodeId neighbour, Reading reading, Instant now) {
-  const Duration base = since_zero(reading.ms) + std::chrono::microseconds(reading.us) - now.time_since_epoch();
+void FleetClock::sample(NodeId neighbour, const Exact& reading, Instant now) {
+  const Duration steady = us_since_zero(reading.steady_us);
+  const Duration apart = steady + reading.rtt / 2 - now.time_since_epoch();
   Sample& sample = samples_[neighbour];
-  if (sample.exact && !reading.exact && sample.settled) return;
-  // Its clock was set, or it was not exact: what it said before says nothing any more.
-  const bool jumped = !sample.last.empty() && std::chrono::abs(base - sample.base()) > options_.step + reading.rtt;
-  if (jumped || !sample.exact || !reading.exact || sample.settled != reading.settled) sample.last.clear();
-  sample.settled = reading.settled;
-  sample.exact = reading.exact;
-  sample.last.push_back({base, reading.rtt, now});
+  // It is another life's clock: what it showed before says nothing any more.
+  if (std::chrono::abs(apart - sample.apart()) > options_.step + reading.rtt) sample.last.clear();
+  sample.settled = true;
+  sample.theirs = us_since_zero(reading.fleet_us) - steady;
+  sample.last.push_back({apart, reading.rtt, now});
   if (sample.last.size() > options_.window) sample.last.pop_front();
+  follow(now);
+}
+
+void FleetClock::hear(NodeId neighbour, std::uint64_t fleet_ms, bool settled, Instant now) {
+  Sample& sample = samples_[neighbour];
+  if (!sample.last.empty()) return;
+  sample.settled = settled;
+  sample.theirs = since_zero(fleet_ms) - now.time_since_epoch();
   follow(now);
 }
 
@@ -66,10 +75,12 @@ void FleetClock::follow(Instant now) {
   const Duration upper = votes[votes.size() / 2];
   if (votes.size() >= 3) votes = {votes.begin() + 1, votes.end() - 1};
   const Duration lowest = votes.front();
-  Duration above{};
-  for (const Duration vote : votes) above += vote - lowest;
-  const bool noise = votes.back() - lowest <= options_.step;
-  const Duration middle = noise ? lowest + above / static_cast<std::int64_t>(votes.size()) : upper;
+  Duration middle = upper;
+  if (votes.back() - lowest <= options_.step) {  // noise
+    Duration above{};
+    for (const Duration vote : votes) above += vote - lowest;
+    middle = lowest + above / static_cast<std::int64_t>(votes.size());
+  }
   const Duration wrong = middle - base_;
   const int slew = now - started_ < kYoung ? kYoungSlew : options_.slew;
   base_ += settled_ && std::chrono::abs(wrong) <= options_.step ? wrong / slew : wrong;
@@ -83,7 +94,7 @@ std::uint64_t FleetClock::us(Instant now) const {
 
 std::optional<Duration> FleetClock::offset(NodeId neighbour) const {
   const auto sample = samples_.find(neighbour);
-  if (sample == samples_.end() || !sample->second.exact) return std::nullopt;
+  if (sample == samples_.end() || sample->second.last.empty()) return std::nullopt;
   return sample->second.base() - base_;
 }
 

@@ -10,7 +10,10 @@
 // neighbour or some time has passed it is unsettled: its clock has no vote, and where all are unsettled (power came
 // back for the whole fleet) they follow the latest, whose disk remembers most.
 // Of a neighbour's last readings the one with the quickest round trip counts (NTP's clock filter, RFC 5905 §10): it
-// says most exactly how late it came. Small differences are slewed towards the mean of all votes but the greatest and
+// says most exactly how late it came. It is asked only how far the two monotonic clocks are apart, which nobody sets;
+// how far its fleet clock is from its monotonic one, each reading says exactly. A filter on the fleet clock itself was
+// rejected: the quickest reading is seconds old, what its node has corrected since is not in it, and a large fleet that
+// corrects by old news takes half a minute to settle. Small differences are slewed towards the mean of all votes but the greatest and
 // the least, so that one liar has none; a plain median was rejected: where each node stands between its neighbours all
 // stay as far apart as they are, and its upper one lets the noise of measuring drive the fleet's clock ahead.
 // A newcomer repeats the word of the neighbour that it hears first. Once it hears three it counts them and not itself:
@@ -57,21 +60,18 @@ class HybridClock {
 
 class FleetClock {
  public:
-  // What a neighbour's fleet clock shows now. Exact ones come from a round trip; one without is late by the time it
-  // travelled and counts only until the first exact one of that neighbour.
-  struct Reading {
-    std::uint64_t ms = 0;
-    bool settled = true;
-    bool exact = true;
-    Duration rtt{};        // of an exact one
-    std::uint32_t us = 0;  // microseconds beyond `ms`
+  // What a settled neighbour's clocks showed half a round trip ago.
+  struct Exact {
+    std::uint64_t fleet_us = 0;
+    std::uint64_t steady_us = 0;  // its clock that nobody sets
+    Duration rtt{};
   };
 
   struct Options {
     Duration alone = 2s;     // after this long without a settled neighbour a node trusts itself
     Duration step = 50ms;    // larger corrections are made at once; smaller ones, which may be noise, bit by bit
     int slew = 8;            // the part of a small correction that one reading makes
-    std::size_t window = 8;  // exact readings of a neighbour, of which the quickest counts
+    std::size_t window = 16;  // exact readings of a neighbour, of which the quickest counts
   };
   FleetClock() : FleetClock(Options()) {}
   explicit FleetClock(Options options) : options_(options) {}
@@ -79,7 +79,9 @@ class FleetClock {
   // `known_ms`: the newest stamp on disk, or any better lower bound; 0 for a newcomer.
   void start(std::uint64_t known_ms, Instant now);
 
-  void sample(NodeId neighbour, Reading reading, Instant now);
+  void sample(NodeId neighbour, const Exact& reading, Instant now);
+  // A neighbour's word without a round trip, late by the time it travelled: it counts until that one's first exact one.
+  void hear(NodeId neighbour, std::uint64_t fleet_ms, bool settled, Instant now);
   void forget(NodeId neighbour) { samples_.erase(neighbour); }
 
   std::uint64_t ms(Instant now) const { return us(now) / 1000; }
@@ -90,15 +92,16 @@ class FleetClock {
 
  private:
   struct Timed {
-    Duration base;  // their fleet clock minus our monotonic clock
+    Duration apart;  // their monotonic clock minus ours
     Duration rtt;
     Instant at;
   };
   struct Sample {
     bool settled = false;
-    bool exact = false;
-    std::deque<Timed> last;  // one that is not exact stands alone
-    Duration base() const;
+    Duration theirs{};       // their fleet clock minus their monotonic clock; of one not exact, minus ours
+    std::deque<Timed> last;  // empty: not exact
+    Duration apart() const;
+    Duration base() const { return theirs + apart(); }  // their fleet clock minus our monotonic clock
   };
   void follow(Instant now);
 

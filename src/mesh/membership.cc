@@ -150,8 +150,9 @@ Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, I
 
 Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) {
   const std::uint64_t fleet_us = options_.fleet_us ? options_.fleet_us(now) : 0;
+  const auto steady_us = static_cast<std::uint64_t>(std::max(now.time_since_epoch(), Duration::zero()) / 1us);
   const auto links = static_cast<std::uint16_t>(links_.size());
-  const wire::ProbeAck ack{probe.number, digest_, fleet_us, links, coordinates_.place()};
+  const wire::ProbeAck ack{probe.number, digest_, fleet_us, steady_us, links, coordinates_.place()};
   send(from, wire::MessageType::kProbeAck, ack, !probe.again);
   // Who probes compares the digests: once for both.
   if (const auto link = links_.find(from); link != links_.end()) link->second.links = probe.links;
@@ -174,8 +175,7 @@ Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
     rtt = rtt == Duration{} ? sample : rtt + (sample - rtt) / 8;
     coordinates_.sample(from, ack.coordinate, sample);
     if (ack.fleet_us != 0 && options_.clock_sample) {
-      const auto half_us = static_cast<std::uint64_t>(sample / 2 / 1us);
-      options_.clock_sample(from, ack.fleet_us + half_us, sample, now);
+      options_.clock_sample(from, {ack.fleet_us, ack.steady_us, sample}, now);
     }
   }
   compare_digest(from, ack.digest, now);

@@ -43,6 +43,7 @@
 #include "base/prng.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "crdt/hlc.h"
 #include "env/endpoint.h"
 #include "env/link.h"
 #include "env/outbox.h"
@@ -134,8 +135,8 @@ class Membership {
     std::function<bool(NodeId)> of_tree;
     // Our fleet clock, told in answers to probes; 0 while it is not settled. Not set: never told.
     std::function<std::uint64_t(Instant now)> fleet_us;
-    // What another node's fleet clock shows at `now`, by a probe: exact to half a round trip.
-    std::function<void(NodeId, std::uint64_t their_us, Duration rtt, Instant now)> clock_sample;
+    // What another node's clocks showed half a round trip ago, by a probe.
+    std::function<void(NodeId, const crdt::FleetClock::Exact& reading, Instant now)> clock_sample;
   };
 
   // `key` and `directory` outlive this.

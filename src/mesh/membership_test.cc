@@ -413,7 +413,7 @@ TEST(Membership, everybody_learns_where_everybody_is_and_then_they_hardly_speak_
 TEST(Membership, a_coordinate_out_of_this_world_is_refused_with_what_came_with_it) {
   World world(3, 25);
   settle(world);
-  wire::ProbeAck ack{1, 0, 0, 2, wire::Coordinate{2'000'000'000, 0, 100, 10}};
+  wire::ProbeAck ack{1, 0, 0, 0, 2, wire::Coordinate{2'000'000'000, 0, 100, 10}};
   const Status refused = world.nodes[0].membership->on_message(world.fleet.nodes[1].id, wire::MessageType::kProbeAck,
                                                                wire::encode(ack), world.now());
   ASSERT_FALSE(refused);

@@ -103,11 +103,10 @@ void StateSync::on_link_down(NodeId peer, Instant now) {
   next_pull();
 }
 
-void StateSync::on_clock_sample(NodeId peer, std::uint64_t their_fleet_us, bool settled, Duration rtt, Instant now) {
+void StateSync::on_clock_sample(NodeId peer, const crdt::FleetClock::Exact& reading, Instant now) {
   now_ = now;
   if (!linked(peer)) return;
-  clock_.sample(peer, {their_fleet_us / 1000, settled, true, rtt, static_cast<std::uint32_t>(their_fleet_us % 1000)},
-                now);
+  clock_.sample(peer, reading, now);
   release_quarantine();
 }
 
@@ -152,7 +151,7 @@ void StateSync::send_brief(NodeId peer) {
 
 Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
   if (!linked(from)) return {};  // its link fell meanwhile
-  clock_.sample(from, {.ms = message.clock_ms, .settled = message.settled, .exact = false}, now_);
+  clock_.hear(from, message.clock_ms, message.settled, now_);
   release_quarantine();
   frontiers_[from] = std::min(message.digest.frontier_ms, kStampMsMax);
   if (message.digest.at_ms < frontier_ms_) send_brief(from);

@@ -171,8 +171,8 @@ class StateSync {
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
   void on_link_up(NodeId peer, Instant now);
   void on_link_down(NodeId peer, Instant now);
-  // A neighbour's fleet clock, measured by a round trip (membership probes).
-  void on_clock_sample(NodeId peer, std::uint64_t their_fleet_us, bool settled, Duration rtt, Instant now);
+  // A settled neighbour's clocks, measured by a round trip (membership probes).
+  void on_clock_sample(NodeId peer, const crdt::FleetClock::Exact& reading, Instant now);
   // Certificates or revocations came: takes back what is past a cut.
   void on_directory_changed(Instant now);
 

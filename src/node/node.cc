@@ -80,8 +80,8 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   member.fleet_us = [this](Instant now) -> std::uint64_t {
     return state_->clock_settled(now) ? state_->fleet_us(now) : 0;  // an unsettled clock has no vote
   };
-  member.clock_sample = [this](NodeId peer, std::uint64_t their_us, Duration rtt, Instant now) {
-    state_->on_clock_sample(peer, their_us, true, rtt, now);
+  member.clock_sample = [this](NodeId peer, const crdt::FleetClock::Exact& reading, Instant now) {
+    state_->on_clock_sample(peer, reading, now);
   };
   membership_ = std::make_unique<mesh::Membership>(std::move(member), key_, directory_);
 

@@ -174,7 +174,8 @@ struct Probe {
 struct ProbeAck {
   std::uint64_t number = 0;
   std::uint64_t digest = 0;
-  std::uint64_t fleet_us = 0;  // the answering node's fleet clock when it answered; 0: it has none yet
+  std::uint64_t fleet_us = 0;   // the answering node's fleet clock when it answered; 0: it has none yet
+  std::uint64_t steady_us = 0;  // its clock that nobody sets, at that moment
   std::uint16_t links = 0;
   std::optional<Coordinate> coordinate;  // none: it has measured nobody yet
   friend bool operator==(const ProbeAck&, const ProbeAck&) = default;
@@ -184,6 +185,7 @@ struct ProbeAck {
     visit("number", number);
     visit("digest", digest);
     visit("fleet_us", fleet_us);
+    visit("steady_us", steady_us);
     visit("links", links);
     visit("coordinate", coordinate);
   }

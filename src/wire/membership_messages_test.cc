@@ -45,7 +45,7 @@ TEST(MembershipMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(MemberDigests{any_array<std::array<std::uint64_t, kMemberBuckets>>()}));
     RC_ASSERT(comes_back(MemberGossip{some(any_signed), some(any_rumour)}));
     RC_ASSERT(comes_back(Probe{any(), any(), flip(), static_cast<std::uint16_t>(any())}));
-    RC_ASSERT(comes_back(ProbeAck{any(), any(), any(), static_cast<std::uint16_t>(any()), any_coordinate()}));
+    RC_ASSERT(comes_back(ProbeAck{any(), any(), any(), any(), static_cast<std::uint16_t>(any()), any_coordinate()}));
     RC_ASSERT(comes_back(ProbeRequest{any(), any_node()}));
     RC_ASSERT(comes_back(ProbeVerdict{any(), any_node()}));
     RC_ASSERT(comes_back(Leave{}));
