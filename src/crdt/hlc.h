@@ -13,12 +13,12 @@
 // says most exactly how late it came. It is asked only how far the two monotonic clocks are apart, which nobody sets;
 // how far its fleet clock is from its monotonic one, each reading says exactly. A filter on the fleet clock itself was
 // rejected: the quickest reading is seconds old, what its node has corrected since is not in it, and a large fleet that
-// corrects by old news takes half a minute to settle. Small differences are slewed towards the mean of all votes but the greatest and
-// the least, so that one liar has none; a plain median was rejected: where each node stands between its neighbours all
-// stay as far apart as they are, and its upper one lets the noise of measuring drive the fleet's clock ahead.
-// A newcomer repeats the word of the neighbour that it hears first. Once it hears three it counts them and not itself:
-// else a liar heard first would have two votes, and two honest neighbours would not outvote it.
-// Sources: Kulkarni et al. 2014, "Logical Physical Clocks"; Lundelius Welch, Lynch 1988; Mills, RFC 5905.
+// corrects by old news takes half a minute to settle. Small differences are slewed towards the mean of all votes but
+// the greatest and the least, so that one liar has none; a plain median was rejected: where each node stands between
+// its neighbours all stay as far apart as they are, and its upper one lets the noise of measuring drive the fleet's
+// clock ahead. A newcomer repeats the word of the neighbour that it hears first. Once it hears three it counts them and
+// not itself: else a liar heard first would have two votes, and two honest neighbours would not outvote it. Sources:
+// Kulkarni et al. 2014, "Logical Physical Clocks"; Lundelius Welch, Lynch 1988; Mills, RFC 5905.
 #pragma once
 
 #include <compare>
@@ -68,9 +68,9 @@ class FleetClock {
   };
 
   struct Options {
-    Duration alone = 2s;     // after this long without a settled neighbour a node trusts itself
-    Duration step = 50ms;    // larger corrections are made at once; smaller ones, which may be noise, bit by bit
-    int slew = 8;            // the part of a small correction that one reading makes
+    Duration alone = 2s;      // after this long without a settled neighbour a node trusts itself
+    Duration step = 50ms;     // larger corrections are made at once; smaller ones, which may be noise, bit by bit
+    int slew = 8;             // the part of a small correction that one reading makes
     std::size_t window = 16;  // exact readings of a neighbour, of which the quickest counts
   };
   FleetClock() : FleetClock(Options()) {}
