@@ -81,8 +81,9 @@ struct Message {
 enum class Urgency { kUrgent, kNormal, kLow, kBulk, kIdle };
 
 struct Publish {
-  bool reliable = true;  // false: may be lost, never waits behind others
-  bool retain = false;   // the topic's last value: durable, and given at once to who subscribes later
+  bool reliable = true;     // false: may be lost, never waits behind others
+  bool retain = false;      // the topic's last value: durable, and given at once to who subscribes later
+  std::uint32_t depth = 1;  // of a retained topic: how many of its last values, the oldest first
   Urgency urgency = Urgency::kNormal;
   std::optional<std::chrono::milliseconds> lifespan = std::nullopt;  // nobody gets it later: an order that is over
 };
@@ -99,9 +100,9 @@ struct Subscribe {
 
 // One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
 struct Entry {
-  enum class Kind { kRegister, kMulti, kCounter, kSet };
+  enum class Kind { kRegister, kMulti, kCounter, kSet, kLog };
   Kind kind = Kind::kRegister;      // register: the last write wins. multi: concurrent ones stand side by side
-  std::vector<std::string> values;  // register: one. multi, set: all
+  std::vector<std::string> values;  // register: one. multi, set: all. log: the last ones, oldest first
   std::int64_t total = 0;           // counter
   std::string writer;               // id of the newest write's node
 };
@@ -191,10 +192,12 @@ class Fleet {
   // OutOfRange: a counter's end; ResourceExhausted: too many writes wait for the disk.
   Status set(std::string_view path, std::string_view value);
   Status set_multi(std::string_view path, std::string_view value);
-  Status erase(std::string_view path);
+  Status erase(std::string_view path);  // a register, a multi or a log; FailedPrecondition: a counter or a set
   Status add(std::string_view path, std::int64_t change);
   Status insert(std::string_view path, std::string_view element);
   Status remove(std::string_view path, std::string_view element);
+  // To a log of the `keep` newest entries, at most 1024. FailedPrecondition: the log there keeps another number.
+  Status append(std::string_view path, std::string_view entry, std::uint32_t keep);
   // NotFound: nothing is written there.
   Result<Entry> get(std::string_view path);
   // Called for what is there already, then for every change; no entry: it was erased.

@@ -196,7 +196,7 @@ Status op_set(platform::Runtime& runtime, const json::Object& request, const Ses
     return {};
   }
   if (kind == "erase") {
-    runtime.node().when_durable(state.set(path, std::nullopt, at), acknowledge(session));
+    runtime.node().when_durable(state.erase(path, at), acknowledge(session));
     return {};
   }
   SEDGE_TRY(const std::string value, json::get_string(request, "value"));
@@ -209,8 +209,12 @@ Status op_set(platform::Runtime& runtime, const json::Object& request, const Ses
     runtime.node().when_durable(state.insert(path, bytes, at), acknowledge(session));
   else if (kind == "remove")
     runtime.node().when_durable(state.remove(path, bytes, at), acknowledge(session));
-  else
-    return fail(Code::kInvalidArgument, "kind '{}' is none of register, multi, counter, insert, remove, erase", kind);
+  else if (kind == "append") {
+    SEDGE_TRY(const std::uint64_t keep, json::get_uint(request, "keep"));
+    runtime.node().when_durable(state.append(path, bytes, keep, at), acknowledge(session));
+  } else
+    return fail(Code::kInvalidArgument, "kind '{}' is none of register, multi, counter, insert, remove, append, erase",
+                kind);
   return {};
 }
 
@@ -247,6 +251,7 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   SEDGE_TRY(const std::string topic, json::get_string(request, "topic"));
   SEDGE_TRY(const std::string payload, json::get_string(request, "payload"));
   SEDGE_TRY(const bool retain, optional_field(request, "retain", false, json::get_bool));
+  SEDGE_TRY(const std::int64_t depth, optional_field(request, "depth", std::int64_t{1}, json::get_int));
   SEDGE_TRY(const bool reliable, optional_field(request, "reliable", true, json::get_bool));
   SEDGE_TRY(const auto once, optional_id(request, "once"));
   SEDGE_TRY(const auto lifespan, optional_ms(request, "lifespan_ms"));
@@ -255,9 +260,13 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   if (retain && lifespan)
     return fail(Code::kInvalidArgument, "a retained value is there for who comes later: no 'lifespan_ms'");
   if (retain && once) return fail(Code::kInvalidArgument, "a retained value is the topic's last: it has no 'once'");
+  if (depth < 1 || depth > static_cast<std::int64_t>(crdt::kKeepMax))
+    return fail(Code::kInvalidArgument, "'depth' is 1 to {}: how many of a topic's messages are retained",
+                crdt::kKeepMax);
   const mesh::PublishOptions options{
       .reliable = reliable, .priority = static_cast<env::Priority>(priority), .once = once, .lifespan = lifespan};
-  runtime.node().publish(topic, as_bytes(payload), options, retain, acknowledge(session), platform::now());
+  runtime.node().publish(topic, as_bytes(payload), options, retain ? static_cast<std::uint32_t>(depth) : 0,
+                         acknowledge(session), platform::now());
   return {};
 }
 

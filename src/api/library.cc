@@ -60,6 +60,7 @@ Entry entry_of(const crdt::Value& value) {
   return entry;
 }
 static_assert(static_cast<int>(Entry::Kind::kSet) == static_cast<int>(crdt::Family::kSet));
+static_assert(static_cast<int>(Entry::Kind::kLog) == static_cast<int>(crdt::Family::kLog));
 static_assert(static_cast<int>(Entry::Kind::kMulti) == static_cast<int>(crdt::Family::kMulti));
 
 bool offers(const place::NodeView& view, std::string_view model) {
@@ -328,12 +329,17 @@ Status Fleet::publish(std::string_view topic, std::string_view payload, Publish 
   if (options.lifespan && (options.retain || options.lifespan->count() <= 0)) {
     return std::unexpected(Error{Code::kInvalidArgument, "a lifespan lies ahead, and a retained message has none"});
   }
+  if (options.retain && (options.depth == 0 || options.depth > crdt::kKeepMax)) {
+    return std::unexpected(Error{Code::kInvalidArgument, fmt::format("a topic retains 1 to {} messages, not {}",
+                                                                     crdt::kKeepMax, options.depth)});
+  }
   const mesh::PublishOptions as_node{.reliable = options.reliable,
                                      .priority = priority_of(options.urgency),
                                      .once = std::nullopt,
                                      .lifespan = options.lifespan};
   if (!options.retain && !impl_->in_callback()) return impl_->publish(topic, as_bytes(payload), as_node);
-  return impl_->when_done([topic = std::string(topic), payload = std::string(payload), retain = options.retain,
+  return impl_->when_done([topic = std::string(topic), payload = std::string(payload),
+                           retain = options.retain ? options.depth : 0,
                            as_node](node::Node& node, Instant now, node::Node::Done done) {
     node.publish(topic, as_bytes(payload), as_node, retain, std::move(done), now);
   });
@@ -396,7 +402,7 @@ Status Fleet::set_multi(std::string_view path, std::string_view value) {
 
 Status Fleet::erase(std::string_view path) {
   return impl_->write(
-      [path = std::string(path)](mesh::StateSync& state, Instant now) { return state.set(path, std::nullopt, now); });
+      [path = std::string(path)](mesh::StateSync& state, Instant now) { return state.erase(path, now); });
 }
 
 Status Fleet::add(std::string_view path, std::int64_t change) {
@@ -412,6 +418,11 @@ Status Fleet::insert(std::string_view path, std::string_view element) {
 Status Fleet::remove(std::string_view path, std::string_view element) {
   return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
                           mesh::StateSync& state, Instant now) { return state.remove(path, element, now); });
+}
+
+Status Fleet::append(std::string_view path, std::string_view entry, std::uint32_t keep) {
+  return impl_->write([path = std::string(path), entry = to_buffer(as_bytes(entry)), keep](
+                          mesh::StateSync& state, Instant now) { return state.append(path, entry, keep, now); });
 }
 
 Result<Entry> Fleet::get(std::string_view path) {

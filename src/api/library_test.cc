@@ -94,6 +94,38 @@ TEST_F(Library, a_callback_remembers_and_may_call_everything_but_what_waits) {
   EXPECT_EQ(fleet->publish("orders/#", "x").error().code, Code::kInvalidArgument);
 }
 
+TEST_F(Library, who_subscribes_late_gets_as_many_retained_messages_as_the_topic_keeps_and_then_each_new_one_once) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  const Publish kept{.retain = true, .depth = 3};
+  for (const char* order : {"1", "2", "3", "4"}) ASSERT_TRUE(fleet->publish("orders/a", order, kept));
+  std::vector<std::string> heard;  // written on the loop, read after close() has joined it
+  ASSERT_TRUE(fleet->subscribe("orders/#", [&heard](const Message& order) { heard.emplace_back(order.payload); }));
+  for (const char* order : {"5", "6"}) ASSERT_TRUE(fleet->publish("orders/a", order, kept));
+  EXPECT_EQ(fleet->publish("orders/a", "7", {.retain = true, .depth = 4}).error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(fleet->publish("orders/a", "7", {.retain = true, .depth = 0}).error().code, Code::kInvalidArgument);
+  ASSERT_TRUE(fleet->close());
+  EXPECT_EQ(heard, (std::vector<std::string>{"2", "3", "4", "5", "6"}));
+}
+
+TEST_F(Library, a_log_keeps_its_newest_entries_and_is_erased_as_a_whole) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  for (const char* entry : {"1", "2", "3"}) ASSERT_TRUE(fleet->append("mission/log", entry, 2));
+  const auto log = fleet->get("mission/log");
+  ASSERT_TRUE(log);
+  EXPECT_EQ(log->kind, Entry::Kind::kLog);
+  EXPECT_EQ(log->values, (std::vector<std::string>{"2", "3"}));
+  EXPECT_EQ(fleet->append("mission/log", "4", 9).error().code, Code::kFailedPrecondition);
+  ASSERT_TRUE(fleet->erase("mission/log"));
+  EXPECT_EQ(fleet->get("mission/log").error().code, Code::kNotFound);
+  ASSERT_TRUE(fleet->append("mission/log", "5", 9));
+  ASSERT_TRUE(fleet->set_multi("who", "a"));
+  EXPECT_TRUE(fleet->erase("who"));
+  ASSERT_TRUE(fleet->add("done", 1));
+  EXPECT_EQ(fleet->erase("done").error().code, Code::kFailedPrecondition);
+}
+
 TEST_F(Library, a_watch_gives_what_is_there_and_then_what_changes) {
   auto fleet = open();
   ASSERT_TRUE(fleet) << fleet.error().message;

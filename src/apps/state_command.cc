@@ -23,6 +23,8 @@ struct StateOptions {
   std::int64_t by = 0;
   std::uint64_t count = 0;
   bool retain = false;
+  std::uint64_t depth = 1;
+  std::uint64_t keep = 100;
   std::string once;
   bool linearizable = false;
   std::uint64_t if_version = 0;
@@ -107,12 +109,18 @@ void ask_linearizable(const StateOptions& options, json::Object& request) {
 void add_set(Commands& commands) {
   auto options = std::make_shared<StateOptions>();
   CLI::App* app = command(commands, *options, "set", "Write a replicated entry; returns when it is durable",
-                          "sedge set field/north dry", "path", "where");
+                          "sedge set field/north dry\n  sedge set mission/log 'row 7 done' --append --keep 50\n  sedge "
+                          "set base/leader rover-7 --linearizable",
+                          "path", "where");
   app->add_option("value", options->value, "what");
   app->add_flag_callback("--multi", [options] { options->kind = "multi"; }, "keep concurrent writes side by side");
   app->add_flag_callback("--insert", [options] { options->kind = "insert"; }, "add the value to a set");
   app->add_flag_callback("--remove", [options] { options->kind = "remove"; }, "take the value out of a set");
-  app->add_flag_callback("--erase", [options] { options->kind = "erase"; }, "erase the entry");
+  app->add_flag_callback("--append", [options] { options->kind = "append"; }, "add the value to a log");
+  app->add_option("--keep", options->keep, "entries that the log keeps, the newest (--append)")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app->add_flag_callback("--erase", [options] { options->kind = "erase"; }, "erase the entry, or all of a log");
   app->add_option("--add", options->by, "change a counter by this much");
   add_linearizable(app, *options);
   app->add_option("--if-version", options->if_version,
@@ -128,6 +136,7 @@ void add_set(Commands& commands) {
       if (app->count("value") == 0) return fail(Code::kInvalidArgument, "give a value: sedge set PATH VALUE");
       request["value"] = options->value;
     }
+    if (options->kind == "append") request["keep"] = options->keep;
     ask_linearizable(*options, request);
     if (app->count("--if-version") > 0) {
       if (!options->linearizable) return fail(Code::kInvalidArgument, "--if-version needs --linearizable");
@@ -158,6 +167,9 @@ void add_pub(Commands& commands) {
                           "sedge pub robot/7/orders '{\"do\":\"hold\"}'", "topic", "topic");
   app->add_option("payload", options->value, "the message")->required();
   app->add_flag("--retain", options->retain, "keep it as the topic's last value");
+  app->add_option("--depth", options->depth, "keep so many of the topic's last messages (--retain)")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app->add_flag("--best-effort", options->best_effort, "may be lost; never waits");
   app->add_option("--urgency", options->urgency, "the more urgent goes first on every link")
       ->check(CLI::IsMember(kUrgencies))
@@ -172,6 +184,7 @@ void add_pub(Commands& commands) {
                          {"topic", options->place},
                          {"payload", options->value},
                          {"retain", options->retain},
+                         {"depth", options->depth},
                          {"reliable", !options->best_effort}};
     request["priority"] = kUrgencies.at(options->urgency);
     if (options->lifespan_ms > 0) request["lifespan_ms"] = options->lifespan_ms;

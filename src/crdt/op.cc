@@ -9,26 +9,35 @@
 namespace sedge::crdt {
 namespace {
 
+enum class Numbers { kNone, kTotals, kKeep };
+
 // What each kind carries. `value`: 0 never, 1 perhaps, 2 always.
 struct Shape {
   Family family;
   int value;
-  bool totals;
+  Numbers numbers;
   bool replaces;
 };
-constexpr std::array<Shape, 5> kShapes = {{
-    {Family::kRegister, 1, false, false},
-    {Family::kMulti, 1, false, true},
-    {Family::kCounter, 0, true, false},
-    {Family::kSet, 2, false, true},
-    {Family::kSet, 2, false, true},
+constexpr std::array<Shape, 6> kShapes = {{
+    {Family::kRegister, 1, Numbers::kNone, false},
+    {Family::kMulti, 1, Numbers::kNone, true},
+    {Family::kCounter, 0, Numbers::kTotals, false},
+    {Family::kSet, 2, Numbers::kNone, true},
+    {Family::kSet, 2, Numbers::kNone, true},
+    {Family::kLog, 1, Numbers::kKeep, false},
 }};
 
 const Shape& shape_of(OpKind kind) { return kShapes.at(static_cast<std::size_t>(kind)); }
 
+bool numbers_fit(Numbers numbers, const Op& op) {
+  if (numbers == Numbers::kTotals) return true;
+  if (numbers == Numbers::kNone) return (op.plus | op.minus) == 0;
+  return op.plus >= 1 && op.plus <= kKeepMax && op.minus == 0;
+}
+
 Status check(const Op& op) {
   const Shape& shape = shape_of(op.kind);
-  const bool fits = (op.value ? shape.value != 0 : shape.value != 2) && (shape.totals || (op.plus | op.minus) == 0) &&
+  const bool fits = (op.value ? shape.value != 0 : shape.value != 2) && numbers_fit(shape.numbers, op) &&
                     (shape.replaces || op.replaces.empty());
   if (!fits) return fail(Code::kDataLoss, "op {}: fields that its kind does not have", op.dot.text());
   if (op.dot.sequence.value == 0) return fail(Code::kDataLoss, "op {}: sequences start at 1", op.dot.text());
@@ -52,13 +61,11 @@ Status check(const Op& op) {
 
 Family family_of(OpKind kind) { return shape_of(kind).family; }
 
-bool is_tombstone(const Op& op) {
-  const Family family = family_of(op.kind);
-  return op.kind == OpKind::kRemove || (!op.value && (family == Family::kRegister || family == Family::kMulti));
-}
+bool is_tombstone(const Op& op) { return op.kind == OpKind::kRemove || (!op.value && shape_of(op.kind).value == 1); }
 
 std::string_view family_name(Family family) {
-  constexpr std::array<std::string_view, 4> kNames = {"register", "multi-value register", "counter", "set"};
+  constexpr std::array<std::string_view, kFamilies> kNames = {"register", "multi-value register", "counter", "set",
+                                                              "log"};
   return kNames.at(static_cast<std::size_t>(family));
 }
 

@@ -1,6 +1,6 @@
 // One replicated write: small, signed on its own, and meaningful in any order among others.
 //
-// Five kinds over two rules (crdt/replica.h). A delta is nothing but a set of these; no node ever accepts a claim
+// Six kinds over three rules (crdt/replica.h). A delta is nothing but a set of these; no node ever accepts a claim
 // about what others wrote, only the writers' own signed words. Signing batches instead of writes was rejected: a
 // batch loses its signature as soon as one write in it is superseded.
 // Grammar: docs/formats/op.md.
@@ -22,6 +22,7 @@ namespace sedge::crdt {
 inline constexpr std::string_view kOpDomain = "sedge.op.1";
 inline constexpr std::size_t kPathBytesMax = 512;
 inline constexpr std::size_t kValueBytesMax = 64u << 10;
+inline constexpr std::uint64_t kKeepMax = 1024;    // entries of a log
 inline constexpr std::size_t kReplacesMax = 1024;  // one an origin that ever wrote there: a fleet of 1024 writers
 
 enum class OpKind : std::uint8_t {
@@ -30,11 +31,13 @@ enum class OpKind : std::uint8_t {
   kCounter,   // PN-counter: this origin's totals so far
   kInsert,    // OR-set: value is the element
   kRemove,    // OR-set
+  kAppend,    // bounded log: value is the entry, or nothing for "cleared"
 };
-constexpr OpKind wire_last(OpKind) { return OpKind::kRemove; }
+constexpr OpKind wire_last(OpKind) { return OpKind::kAppend; }
 
 // What lives at a path. One path may hold several after a conflict; the newest write tells which one is read.
-enum class Family : std::uint8_t { kRegister, kMulti, kCounter, kSet };
+enum class Family : std::uint8_t { kRegister, kMulti, kCounter, kSet, kLog };
+inline constexpr std::size_t kFamilies = 5;
 Family family_of(OpKind kind);
 std::string_view family_name(Family family);
 
@@ -43,8 +46,8 @@ struct Op {
   Hlc stamp;
   OpKind kind = OpKind::kRegister;
   std::string path;
-  std::optional<Buffer> value;  // none for a counter; none in a register: erased
-  std::uint64_t plus = 0;       // counters: all that this origin ever added,
+  std::optional<Buffer> value;  // none for a counter; none in a register or log: erased
+  std::uint64_t plus = 0;       // logs: how many entries are kept. Counters: all that this origin ever added,
   std::uint64_t minus = 0;      // and all that it ever took away
   // kMulti, kInsert, kRemove: for each origin, in ascending order, its newest write here that the writer had merged;
   // it and all older ones of that origin are replaced.
@@ -66,7 +69,7 @@ struct Op {
   }
 };
 
-// A write that says nothing but that others are over: a removal, an erased register. Never a counter.
+// A write that says nothing but that others are over: a removal, an erased register or log. Never a counter.
 bool is_tombstone(const Op& op);
 
 // Levels of printable UTF-8 bytes separated by '/', at most kPathBytesMax; no wildcards.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <tuple>
 
 #include "base/prng.h"
@@ -62,6 +63,9 @@ Replica::Slot Replica::slot_of(const Op& op) {
   const Family family = family_of(op.kind);
   if (family == Family::kCounter) return {family, to_buffer(op.dot.origin.view())};
   if (family == Family::kSet) return {family, *op.value};
+  if (family == Family::kLog) {
+    return {family, {static_cast<std::uint8_t>(op.plus >> 8), static_cast<std::uint8_t>(op.plus & 0xff)}};
+  }
   return {family, {}};
 }
 
@@ -83,10 +87,30 @@ MergeResult Replica::plan(const Op& op) const {
   }
   const auto* const slot = find(op.path, slot_of(op));
   if (!slot) return result;
+  if (op.kind == OpKind::kAppend) return plan_log(op, *slot, std::move(result));
   for (const Op* other : *slot) {
     if (other->dot == op.dot) continue;
     if (ends(*other, op)) return {Merge::kReplaced, {}};
     if (ends(op, *other)) result.ended.push_back(other->dot);
+  }
+  return result;
+}
+
+MergeResult Replica::plan_log(const Op& op, const std::vector<const Op*>& slot, MergeResult result) {
+  std::vector<const Op*> entries = {&op};
+  for (const Op* other : slot) {
+    if (other->dot == op.dot) continue;
+    const bool older = age(*other) < age(op);
+    if (!other->value && !older) return {Merge::kReplaced, {}};
+    if (!op.value && older) result.ended.push_back(other->dot);
+    if (op.value && other->value) entries.push_back(other);
+  }
+  if (entries.size() <= op.plus) return result;
+  const auto newer = [](const Op* a, const Op* b) { return age(*a) > age(*b); };
+  std::ranges::nth_element(entries, entries.begin() + static_cast<std::ptrdiff_t>(op.plus), newer);
+  for (const Op* over : std::span(entries).subspan(op.plus)) {
+    if (over == &op) return {Merge::kReplaced, {}};
+    result.ended.push_back(over->dot);
   }
   return result;
 }
@@ -212,21 +236,27 @@ bool Replica::has_tombstone(Hlc from, Hlc upto) const {
   return at != tombstones_.end() && at->first.first < upto;
 }
 
-bool Replica::of_one_family(std::string_view path) const {
+// Whether no write at the path tells which of several values is read.
+bool Replica::holds_one(std::string_view path) const {
   const auto entry = entries_.find(path);
-  return entry == entries_.end() || entry->second.begin()->first.first == entry->second.rbegin()->first.first;
+  if (entry == entries_.end()) return true;
+  const Slot& first = entry->second.begin()->first;
+  const Slot& last = entry->second.rbegin()->first;
+  return first.first == Family::kLog ? first == last : first.first == last.first;
 }
 
 std::vector<Dot> Replica::collectable(Hlc upto, std::size_t max, const std::function<bool(const Dot&)>& keep) const {
   std::vector<Dot> dots;
   for (const auto& [key, part] : tombstones_) {
     if (key.first >= upto || dots.size() >= max) break;
-    if (!keep(key.second) && of_one_family(living_.at(key.second).path)) dots.push_back(key.second);
+    if (!keep(key.second) && holds_one(living_.at(key.second).path)) dots.push_back(key.second);
   }
   return dots;
 }
 
 namespace {
+
+bool may_be_erased(Family family) { return family != Family::kCounter && family != Family::kSet; }
 
 // All living writes of one family at one path.
 struct FamilyView {
@@ -240,28 +270,38 @@ struct FamilyView {
 };
 
 std::optional<Value> value_of(FamilyView view) {
-  Value value{family_of(view.newest->kind), {}, 0, view.newest->stamp, view.newest->dot.origin};
+  Value value{.family = family_of(view.newest->kind),
+              .values = {},
+              .dots = {},
+              .stamp = view.newest->stamp,
+              .writer = view.newest->dot.origin};
+  if (value.family == Family::kLog) {
+    value.keep = view.newest->plus;
+    std::erase_if(view.ops, [&](const Op* op) { return op->plus != value.keep; });
+  }
   std::ranges::sort(view.ops, [](const Op* a, const Op* b) { return age(*a) < age(*b); });
   Uint128 plus = 0;
   Uint128 minus = 0;
   for (const Op* op : view.ops) {
     plus += op->plus;
     minus += op->minus;
-    if (op->value && op->kind != OpKind::kRemove) value.values.push_back(*op->value);
+    if (!op->value || op->kind == OpKind::kRemove) continue;
+    value.values.push_back(*op->value);
+    if (value.family == Family::kLog) value.dots.push_back(op->dot);
   }
-  value.total = clamp_total(plus, minus);
+  if (value.family == Family::kCounter) value.total = clamp_total(plus, minus);
   if (value.family == Family::kSet) {
     std::ranges::sort(value.values);
     const auto again = std::ranges::unique(value.values);
     value.values.erase(again.begin(), again.end());
   }
-  const bool erased = value.values.empty() && (value.family == Family::kRegister || value.family == Family::kMulti);
+  const bool erased = value.values.empty() && may_be_erased(value.family);
   return erased ? std::nullopt : std::optional(std::move(value));
 }
 
 template <class Slots>
 std::optional<Value> read_slots(const Slots& slots) {
-  std::array<FamilyView, 4> families;
+  std::array<FamilyView, kFamilies> families;
   for (const auto& [slot, ops] : slots) {
     for (const Op* op : ops) families.at(static_cast<std::size_t>(slot.first)).add(op);
   }
@@ -289,14 +329,26 @@ void Replica::for_each(std::string_view prefix,
 bool Replica::holds_other(std::string_view path, Family family) const {
   const auto entry = entries_.find(path);
   if (entry == entries_.end()) return false;
-  for (const Family other : {Family::kRegister, Family::kMulti, Family::kCounter, Family::kSet}) {
-    const auto slot = entry->second.lower_bound({other, {}});
-    if (other == family || slot == entry->second.end() || slot->first.first != other) continue;
-    const bool may_be_erased = other == Family::kRegister || other == Family::kMulti;
-    if (!may_be_erased || std::ranges::any_of(slot->second, [](const Op* op) { return op->value.has_value(); }))
-      return true;
+  const auto has_value = [](const Op* op) { return op->value.has_value(); };
+  for (const Family other : {Family::kRegister, Family::kMulti, Family::kCounter, Family::kSet, Family::kLog}) {
+    auto slot = entry->second.lower_bound({other, {}});
+    for (; other != family && slot != entry->second.end() && slot->first.first == other; ++slot) {
+      if (!may_be_erased(other) || std::ranges::any_of(slot->second, has_value)) return true;
+    }
   }
   return false;
+}
+
+std::optional<std::uint64_t> Replica::keep_of(std::string_view path) const {
+  const auto entry = entries_.find(path);
+  if (entry == entries_.end()) return std::nullopt;
+  const Op* newest = nullptr;
+  for (auto slot = entry->second.lower_bound({Family::kLog, {}}); slot != entry->second.end(); ++slot) {
+    for (const Op* op : slot->second) {
+      if (!newest || age(*newest) < age(*op)) newest = op;
+    }
+  }
+  return newest ? std::optional(newest->plus) : std::nullopt;
 }
 
 std::vector<Dot> Replica::replaced_by(OpKind kind, std::string_view path, const std::optional<Buffer>& value) const {

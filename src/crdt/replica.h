@@ -1,4 +1,4 @@
-// The replicated values of a node: a set of living writes, and the two rules by which one write ends another's life.
+// The replicated values of a node: a set of living writes, and the three rules by which one write ends another's life.
 //
 //   newest wins     a register keeps its newest write, a counter the newest of each origin (its totals so far).
 //                   Newest: greater (stamp, dot).
@@ -6,18 +6,21 @@
 //                   replaced. A write replaces those of an origin up to the dot it names, and never one with a later
 //                   stamp. An element is in its set while one of its living writes is an insert: adds win.
 //
-// Both are functions of the set of writes alone, so every node that has the same writes has the same values, whatever
+//   newest stay     a log keeps as many of its newest entries as it was made for, those behind the newest that cleared
+//   it.
+//                   How many is part of the slot: where two nodes disagree there are two logs, and the newest is read.
+//
+// All are functions of the set of writes alone, so every node that has the same writes has the same values, whatever
 // the order, repetition or grouping in which they came. "Up to the dot" makes knowledge of a replacement survive the
 // replaced replacement itself (c replaces b which replaced a: c names b's and a's origins), so a replaced write can be
 // erased at once everywhere. "Never a later stamp" keeps a lying writer from ending writes that do not exist yet.
-// Removals and erased registers stay as one living write, their slot's tombstone, until they are replaced or collected:
-// somebody who knows that nobody can bring what they ended (mesh/state_sync.h) says up to which stamp they may go. From
-// then on the digest leaves them out, whether or not they are still here, so that who has collected and who is about
-// to are equal. Where a path holds several families after a conflict they stay: the newest tells which one is read.
-// Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but they would
-// have to be believed when a peer states them.
-// Sources: Shapiro et al. 2011 (the types); Bieniusa et al. 2012 (sets without tombstones a write).
-// Bounded by Limits. Threads: none.
+// Removals, erased registers and cleared logs stay as one living write, their slot's tombstone, until they are replaced
+// or collected: somebody who knows that nobody can bring what they ended (mesh/state_sync.h) says up to which stamp
+// they may go. From then on the digest leaves them out, whether or not they are still here, so that who has collected
+// and who is about to are equal. Where a path holds several families after a conflict they stay: the newest tells which
+// one is read. Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but
+// they would have to be believed when a peer states them. Sources: Shapiro et al. 2011 (the types); Bieniusa et al.
+// 2012 (sets without tombstones a write). Bounded by Limits. Threads: none.
 #pragma once
 
 #include <array>
@@ -41,7 +44,10 @@ using Digest = std::array<std::uint64_t, 2>;
 
 struct Value {
   Family family = Family::kRegister;
-  std::vector<Buffer> values;  // register: one. multi: all concurrent ones, oldest first. set: elements in byte order
+  std::vector<Buffer> values;  // register: one. multi: all concurrent ones, oldest first. set: elements in byte order.
+                               // log: oldest first
+  std::vector<Dot> dots;       // log: the write of each value
+  std::uint64_t keep = 0;      // log: how many entries it keeps
   std::int64_t total = 0;      // counter; stays at the ends of its range
   Hlc stamp;                   // of the newest write, which also tells the family
   NodeId writer;
@@ -96,6 +102,8 @@ class Replica {
 
   // For the next write. What a write of this kind at this place has to name as replaced:
   std::vector<Dot> replaced_by(OpKind kind, std::string_view path, const std::optional<Buffer>& value) const;
+  // How many entries the log there keeps, cleared or not. None: no log.
+  std::optional<std::uint64_t> keep_of(std::string_view path) const;
   // A counter's own totals. None: it never counted here.
   const Op* counter_of(std::string_view path, NodeId origin) const;
 
@@ -113,12 +121,14 @@ class Replica {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  // What one write can end: the rest of its slot. Registers have one slot, counters one an origin, sets one an element.
+  // What one write can end: the rest of its slot. Registers have one slot, counters one an origin, sets one an element,
+  // logs one for each number of entries kept.
   using Slot = std::pair<Family, Buffer>;
   using Slots = std::map<Slot, std::vector<const Op*>>;
 
   static Slot slot_of(const Op& op);
   MergeResult plan(const Op& op) const;
+  static MergeResult plan_log(const Op& op, const std::vector<const Op*>& slot, MergeResult result);
   Status check_room(const Op& op, const MergeResult& planned) const;
   Limits room_for(const Op& op) const;
   Status check_part(const Op& op, const MergeResult& planned) const;
@@ -126,7 +136,7 @@ class Replica {
   void insert(Op op);
   void erase(const Dot& dot);
   void account(const Op& op, bool add);
-  bool of_one_family(std::string_view path) const;
+  bool holds_one(std::string_view path) const;
 
   Limits limits_;
   std::map<Dot, Op> living_;

@@ -1,5 +1,6 @@
 #include "crdt/replica.h"
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 
@@ -41,6 +42,7 @@ struct Writer {
       if (const Op* before = replica.counter_of(path, id)) op.plus = before->plus, op.minus = before->minus;
       (change < 0 ? op.minus : op.plus) += static_cast<std::uint64_t>(std::abs(change));
     }
+    if (kind == OpKind::kAppend) op.plus = static_cast<std::uint64_t>(change);
     Prng prng(sequence * 256 + id.bytes[15]);
     for (auto& byte : op.signature.bytes) byte = static_cast<std::uint8_t>(prng.next());
     merge(op);
@@ -63,7 +65,7 @@ std::string dump(const Replica& replica) {
   return out;
 }
 
-// Three origins write all four types on few paths while hearing of each other in random order and with gaps.
+// Three origins write all types on few paths while hearing of each other in random order and with gaps.
 std::vector<Op> history(Prng& prng, std::size_t writes) {
   std::vector<std::unique_ptr<Writer>> writers;
   for (std::uint64_t i = 0; i < 3; ++i) writers.push_back(std::make_unique<Writer>(i + 1));
@@ -74,13 +76,15 @@ std::vector<Op> history(Prng& prng, std::size_t writes) {
       writer.merge(ops[prng.below(ops.size())]);
       continue;
     }
-    const auto kind = static_cast<OpKind>(prng.below(5));
+    const auto kind = static_cast<OpKind>(prng.below(6));
     const std::string path = fmt::format("{}/{}", family_name(family_of(kind)), prng.below(2));
     std::optional<Buffer> value;
     if (kind != OpKind::kCounter) value = text(fmt::format("{}", prng.below(3)));
     const bool erases = value && family_of(kind) != Family::kSet && prng.chance(0.2);
+    const auto change = static_cast<std::int64_t>(prng.below(21)) - 10;
+    const std::int64_t keep = prng.chance(0.1) ? 2 : 3;
     ops.push_back(writer.write(kind, prng.chance(0.1) ? "mixed" : path, erases ? std::nullopt : value,
-                               static_cast<std::int64_t>(prng.below(21)) - 10, prng.below(50)));
+                               kind == OpKind::kAppend ? keep : change, prng.below(50)));
   }
   return ops;
 }
@@ -137,6 +141,40 @@ TEST(Replica, merging_is_commutative_associative_and_idempotent_over_any_groupin
     merge_into(*left, *left);
     RC_ASSERT(dump(*left) == expected);
   }));
+}
+
+TEST(Replica, a_log_keeps_its_newest_entries_in_whatever_order_they_come) {
+  Writer a(1), b(2);
+  std::vector<Op> ops;
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    Writer& writer = i % 2 ? b : a;
+    ops.push_back(writer.write(OpKind::kAppend, "log", text(std::to_string(i)), 3, 10 + i));
+  }
+  do {
+    Replica replica;
+    for (const Op& op : ops) ASSERT_TRUE(replica.apply(op));
+    EXPECT_EQ(replica.read("log")->values, (Values{text("3"), text("4"), text("5")}));
+    EXPECT_EQ(replica.living().size(), 3u);
+  } while (std::next_permutation(ops.begin(), ops.end(),
+                                 [](const Op& one, const Op& two) { return one.stamp < two.stamp; }));
+}
+
+TEST(Replica, a_cleared_log_is_erased_up_to_then_and_one_that_keeps_another_number_is_another_log) {
+  Writer a(1), b(2);
+  const Op before = a.write(OpKind::kAppend, "log", text("1"), 3, 10);
+  const Op cleared = a.write(OpKind::kAppend, "log", std::nullopt, 3, 20);
+  EXPECT_FALSE(a.replica.read("log"));
+  EXPECT_EQ(a.replica.keep_of("log"), 3u);
+  EXPECT_EQ(a.replica.tombstones(), 1u);
+  b.merge(cleared);
+  EXPECT_EQ(b.replica.apply(before)->outcome, Merge::kReplaced);
+  b.merge(a.write(OpKind::kAppend, "log", text("2"), 3, 30));
+  EXPECT_EQ(b.replica.read("log")->values, Values{text("2")});
+  b.write(OpKind::kAppend, "log", text("other"), 5, 40);
+  const auto value = b.replica.read("log");
+  EXPECT_EQ(value->values, Values{text("other")});
+  EXPECT_EQ(value->keep, 5u);
+  EXPECT_EQ(value->dots.size(), 1u);
 }
 
 TEST(Replica, a_register_keeps_the_newest_write_and_can_be_erased) {

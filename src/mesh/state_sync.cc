@@ -133,6 +133,29 @@ Result<Ticket> StateSync::remove(std::string_view path, Buffer element, Instant 
   return write(OpKind::kRemove, path, std::move(element), 0, now);
 }
 
+Result<Ticket> StateSync::append(std::string_view path, Buffer entry, std::uint64_t keep, Instant now) {
+  if (keep == 0 || keep > crdt::kKeepMax) {
+    return fail(Code::kInvalidArgument, "a log keeps 1 to {} entries, not {}", crdt::kKeepMax, keep);
+  }
+  return write(OpKind::kAppend, path, std::move(entry), static_cast<std::int64_t>(keep), now);
+}
+
+Result<Ticket> StateSync::erase(std::string_view path, Instant now) {
+  const auto staged = std::find_if(staged_.rbegin(), staged_.rend(), [&](const auto& s) { return s.op.path == path; });
+  const auto value = replica_.read(path);
+  const Family family = staged != staged_.rend() ? crdt::family_of(staged->op.kind)
+                        : value                  ? value->family
+                                                 : Family::kRegister;
+  if (family == Family::kMulti) return write(OpKind::kMulti, path, std::nullopt, 0, now);
+  if (family == Family::kRegister) return write(OpKind::kRegister, path, std::nullopt, 0, now);
+  if (family == Family::kLog) {
+    const std::uint64_t keep = staged != staged_.rend() ? staged->op.plus : value->keep;
+    return write(OpKind::kAppend, path, std::nullopt, static_cast<std::int64_t>(keep), now);
+  }
+  return fail(Code::kFailedPrecondition, "'{}' is a {}: {}", path, crdt::family_name(family),
+              family == Family::kSet ? "remove its elements one by one" : "it is never erased; add what takes it to 0");
+}
+
 Result<Ticket> StateSync::write(OpKind kind, std::string_view path, std::optional<Buffer> value, std::int64_t change,
                                 Instant now) {
   now_ = now;
@@ -184,6 +207,14 @@ Status StateSync::complete(Op& op, std::int64_t change) const {
       return fail(Code::kResourceExhausted, "'{}' was written by {} nodes; {} are allowed", op.path, op.replaces.size(),
                   crdt::kReplacesMax);
     }
+  }
+  if (op.kind == OpKind::kAppend) {
+    op.plus = static_cast<std::uint64_t>(change);
+    const auto keep = staged ? std::optional(staged->plus) : replica_.keep_of(op.path);
+    const bool empty = staged ? !staged->value : !replica_.read(op.path);
+    if (!keep || *keep == op.plus || empty) return {};
+    return fail(Code::kFailedPrecondition, "'{}' is a log that keeps {} entries, not {}: erase it to change that",
+                op.path, *keep, op.plus);
   }
   if (op.kind != OpKind::kCounter) return {};
   if (const Op* const before = staged ? staged : replica_.counter_of(op.path, options_.self)) {

@@ -156,6 +156,10 @@ class StateSync {
   Result<Ticket> add(std::string_view path, std::int64_t change, Instant now);
   Result<Ticket> insert(std::string_view path, Buffer element, Instant now);
   Result<Ticket> remove(std::string_view path, Buffer element, Instant now);
+  // To a log of the newest `keep` entries. FailedPrecondition: the log there keeps another number.
+  Result<Ticket> append(std::string_view path, Buffer entry, std::uint64_t keep, Instant now);
+  // A register of either kind, or a log with all its entries. FailedPrecondition: a counter or a set lives there.
+  Result<Ticket> erase(std::string_view path, Instant now);
 
   // The node numbers what drain() gave: records drained so far are durable with `lsn`.
   void on_persisting(env::Lsn lsn);

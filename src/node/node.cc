@@ -685,10 +685,10 @@ void Node::audit_pull(NodeId subject, Auditor::Done done, Instant now) {
   settle(now);
 }
 
-void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
+void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, std::uint32_t retain, Done done,
                    Instant now) {
   now_ = now;
-  if (!retain) {
+  if (retain == 0) {
     const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
     if (options.reliable && waiting > env::publish_backlog_max(options.priority, !broadcast_->direct())) {
       return done(fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
@@ -706,7 +706,10 @@ void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions o
     return done(fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic));
   }
   pubsub_->note_published(topic, now);
-  when_durable(state_->set(fmt::format("{}{}", kRetainedPrefix, topic), to_buffer(payload), now), std::move(done));
+  const std::string path = fmt::format("{}{}", kRetainedPrefix, topic);
+  when_durable(
+      retain == 1 ? state_->set(path, to_buffer(payload), now) : state_->append(path, to_buffer(payload), retain, now),
+      std::move(done));
 }
 
 Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubSub::Callback callback,
@@ -714,12 +717,21 @@ Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubS
   now_ = now;
   SEDGE_TRY(const mesh::SubscriptionId id, pubsub_->subscribe(filter, callback, std::move(options), now));
   // A retained topic's messages travel as its entry, live ones too: one way, one order, nothing twice.
-  const auto as_message = [this, id, callback = std::move(callback)](
+  // Of a topic that keeps several, each once and in the order of the log as it is then.
+  const auto heard = std::make_shared<std::map<std::string, std::vector<crdt::Dot>>>();
+  const auto as_message = [this, id, heard, callback = std::move(callback)](
                               const std::string& path, const std::optional<crdt::Value>& value, NodeId writer) {
-    if (!value || value->values.empty()) return;
+    if (!value || value->values.empty()) return static_cast<void>(heard->erase(path));
     const std::string_view topic = std::string_view(path).substr(kRetainedPrefix.size());
-    pubsub_->note_heard(id, topic, writer, now_);
-    callback({.topic = topic, .payload = value->values.front(), .origin = writer});
+    const auto hear = [&](const Buffer& payload, NodeId origin) {
+      pubsub_->note_heard(id, topic, origin, now_);
+      callback({.topic = topic, .payload = payload, .origin = origin});
+    };
+    if (value->family != crdt::Family::kLog) return hear(value->values.front(), writer);
+    const std::vector<crdt::Dot> before = std::exchange((*heard)[path], value->dots);
+    for (std::size_t i = 0; i < value->dots.size(); ++i) {
+      if (std::ranges::find(before, value->dots[i]) == before.end()) hear(value->values[i], value->dots[i].origin);
+    }
   };
   const auto watching = watch(fmt::format("{}{}", kRetainedPrefix, filter), true, as_message);
   if (!watching) {

@@ -151,10 +151,11 @@ class Node {
   // Returns whom. Errors: PermissionDenied: no issuer; NotFound; InvalidArgument: several match.
   Result<std::string> revoke(std::string_view who, Done done, Instant now);
 
-  // `retain`: the message is the topic's last value, kept as a replicated entry, so that who subscribes later gets it
-  // at once; durable before it is acknowledged. Others are acknowledged when they are on their way. ResourceExhausted:
-  // a neighbour does not keep up; nothing was sent, and taking it would cost the link. Try again a little later.
-  void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, bool retain, Done done,
+  // `retain`: so many of the topic's last messages are kept, as a replicated entry (a register, or a log), so that who
+  // subscribes later gets them at once; durable before it is acknowledged. 0: not kept. Others are acknowledged when
+  // they are on their way. ResourceExhausted: a neighbour does not keep up; nothing was sent, and taking it would cost
+  // the link. Try again a little later.
+  void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, std::uint32_t retain, Done done,
                Instant now);
   // Retained values that match come first, then live messages.
   Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback,

@@ -62,7 +62,7 @@ struct Ears {
 
 void publish(World& world, std::size_t i, const std::string& topic, const std::string& payload) {
   world.act(i, [&](node::Node& node, Instant now) {
-    node.publish(topic, as_bytes(payload), {}, false, [](const Status& status) { EXPECT_TRUE(status); }, now);
+    node.publish(topic, as_bytes(payload), {}, 0, [](const Status& status) { EXPECT_TRUE(status); }, now);
   });
 }
 

@@ -263,7 +263,10 @@ void Play::hear(std::size_t i, const mesh::Message& message) {
   if (sent.promised) latency_.add(world_.now() - sent.at);
 }
 
-// Every kind in turn: a register of its own, the fleet's counter, a register that all write, an element of a set.
+constexpr std::uint64_t kLogKeeps = 16;
+
+// Every kind in turn: a register of its own, the fleet's counter, a register that all write, an element of a set, a
+// log.
 void Play::write(std::size_t i, std::size_t bytes) {
   const std::uint64_t number = ++writes_of_[i];
   std::string path = fmt::format("sim/{}/{}", i, number % 7);
@@ -274,6 +277,7 @@ void Play::write(std::size_t i, std::size_t bytes) {
     mesh::StateSync& state = node.state();
     const bool counts = number % 4 == 1;
     const Result<mesh::Ticket> ticket = counts            ? state.add(kCounter, 1, now)
+                                        : number % 8 == 6 ? state.append("sim/log", element, kLogKeeps, now)
                                         : number % 4 == 2 ? state.set("sim/shared", to_buffer(as_bytes(value)), now)
                                         : number % 8 == 3 ? state.insert("sim/set", element, now)
                                         : number % 8 == 7 ? state.remove("sim/set", element, now)

@@ -94,7 +94,7 @@ TEST(World, a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) {
   for (; sent < kMessages && world.now() < limit; world.run(10ms)) {
     world.act(0, [&](node::Node& node, Instant now) {
       for (Status last; last && sent < kMessages;) {
-        node.publish("flood", payload, {}, false, [&](const Status& status) { last = status; }, now);
+        node.publish("flood", payload, {}, 0, [&](const Status& status) { last = status; }, now);
         if (last) ++sent;
         if (last) continue;
         ++refused;
@@ -130,7 +130,7 @@ TEST(World, relays_slow_down_who_publishes_more_than_they_can_pass_on) {
     for (std::size_t i = 0; i < kPublishers; ++i) {
       world.act(i, [&](node::Node& node, Instant now) {
         for (Status last; last && sent[i] < kEach;) {
-          node.publish("flood/" + std::to_string(i), payload, {}, false, [&](const Status& s) { last = s; }, now);
+          node.publish("flood/" + std::to_string(i), payload, {}, 0, [&](const Status& s) { last = s; }, now);
           if (last) ++sent[i];
         }
       });
@@ -164,7 +164,7 @@ TEST(World, a_message_is_not_heard_after_its_lifespan_and_a_dead_publisher_is_to
     world.act(0, [&](node::Node& node, Instant now) {
       mesh::PublishOptions options;
       options.lifespan = 500ms;
-      node.publish("orders/1", as_bytes(text), options, false, [](const Status& status) { EXPECT_TRUE(status); }, now);
+      node.publish("orders/1", as_bytes(text), options, 0, [](const Status& status) { EXPECT_TRUE(status); }, now);
     });
   };
   publish("in time");
@@ -402,7 +402,7 @@ TEST(World, no_message_is_delivered_twice_and_no_reliable_one_is_lost) {
     if (m == 60) world.kill(11);
     if (m == 120) world.stall(4, 1200ms);
     world.act(static_cast<std::size_t>(m) % 8, [&](node::Node& node, Instant now) {
-      node.publish("t/" + std::to_string(m), as_bytes("x"), {}, false, [](const Status& s) { EXPECT_TRUE(s); }, now);
+      node.publish("t/" + std::to_string(m), as_bytes("x"), {}, 0, [](const Status& s) { EXPECT_TRUE(s); }, now);
     });
     world.run(20ms);
   }
