@@ -17,6 +17,7 @@ bool is_ask(wire::MessageType type) {
     case kStateSketch:
     case kStateRanges:
     case kStateWant:
+    case kStateStale:
     case kTaskAssign:
     case kAuditRequest:
       return true;

@@ -32,7 +32,7 @@ namespace {
 // for one turn. A system call receives up to 64 KiB, and sends as much.
 constexpr int kReceiveBatches = 1;
 constexpr int kSendRuns = 1;
-constexpr std::size_t kPublishBytes = 64u << 10;
+constexpr std::size_t kPublishBytes = 16u << 10;
 constexpr int kLooks = 8;                     // at the socket, before timers and other handlers are looked at
 constexpr Duration kHeldBackInterval = 2ms;   // after which the node is offered again what it had no room for
 constexpr Duration kInterfacesInterval = 2s;  // how often interfaces that came or went are looked for
@@ -265,7 +265,7 @@ class Runtime::Loop {
       if (message.until != kNever) options.lifespan = message.until - at;
       bool later = false;
       node_->publish(
-          message.topic, message.payload, options, false,
+          message.topic, message.payload, options, 0,
           [&](const Status& status) {
             later = !status && status.error().code == Code::kResourceExhausted;
             if (!status && !later) say(status.error().message);

@@ -21,6 +21,8 @@ constexpr Duration kLingerMax = 1s;
 constexpr std::size_t kPiecesMax = 16;
 constexpr std::uint64_t kLifeDatagram = 1;  // the id of a sign of life among datagrams; all others are 0
 constexpr std::size_t kPhraseMax = 200;
+constexpr Duration kHurryTime = 1s;  // after an urgent frame
+constexpr std::uint64_t kQuickPathBytes = 16u << 10;
 
 }  // namespace
 
@@ -450,6 +452,7 @@ void Connection::end(const ngtcp2_ccerr* to_peer, Instant now) {
 
 void Connection::push(env::Priority priority, Buffer frame) {
   SendQueue& queue = out_[static_cast<std::size_t>(priority)];
+  urgent_pushed_ |= priority == env::Priority::kTask || priority == env::Priority::kUrgent;
   const std::size_t before = queue.held();
   queue.push(std::move(frame));
   queued_bytes_ += queue.held() - before;
@@ -474,9 +477,21 @@ std::uint64_t Connection::push_datagram(Buffer payload) {
 std::optional<std::size_t> Connection::next_stream() const {
   if (!streams_open_) return std::nullopt;
   for (std::size_t i = 0; i < out_.size(); ++i) {
-    if (out_[i].unsent() > 0 && !blocked_[i]) return i;
+    if (out_[i].unsent() == 0 || blocked_[i]) continue;
+    if (hurry_ && i >= static_cast<std::size_t>(env::Priority::kLow) && enough_under_way()) return std::nullopt;
+    return i;
   }
   return std::nullopt;
+}
+
+// What is on the wire or in the peer's socket cannot be overtaken. BBR lets twice of what the path holds be there, or
+// three bursts of up to 64 KiB where that is more: on a quick path all of it waits at the peer. While urgent frames
+// are sent, bulk keeps to what the path holds.
+bool Connection::enough_under_way() const {
+  ngtcp2_conn_info info{};
+  ngtcp2_conn_get_conn_info(conn_, &info);
+  const bool bursts = info.cwnd <= 3 * ngtcp2_conn_get_send_quantum(conn_);
+  return info.bytes_in_flight >= (bursts ? kQuickPathBytes : info.cwnd / 2);
 }
 
 // Datagrams are telemetry: they go after orders and before everything that can wait.
@@ -549,6 +564,8 @@ bool Connection::write(MutableBytes buffer, Batch& batch, Batch& spill, Instant 
   if (ended_) return false;
   give_credit_back();
   blocked_.fill(false);
+  if (std::exchange(urgent_pushed_, false)) hurry_until_ = now + kHurryTime;
+  hurry_ = now < hurry_until_;
   batch = {remote_, local_, 0, 0, 0, 0};
   const std::size_t quantum = std::min(ngtcp2_conn_get_send_quantum(conn_), kBatchBytesMax);
   while (batch.end + kPacketBytesMax <= buffer.size()) {

@@ -193,6 +193,7 @@ class Connection : private PeerCheck {
   void peer_closed();
   void end(const ngtcp2_ccerr* to_peer, Instant now);
   std::optional<std::size_t> next_stream() const;
+  bool enough_under_way() const;
   bool wants_datagram(std::optional<std::size_t> stream) const;
   ngtcp2_ssize fill_packet(MutableBytes out, ngtcp2_path_storage& path, ngtcp2_pkt_info& info, Instant now);
   ngtcp2_ssize add_stream(std::size_t stream, MutableBytes out, ngtcp2_path_storage& path, ngtcp2_pkt_info& info,
@@ -224,6 +225,9 @@ class Connection : private PeerCheck {
   std::array<SendQueue, env::kPriorities> out_;
   bool streams_open_ = false;
   std::array<bool, env::kPriorities> blocked_{};  // by flow control, for the rest of this turn of writing
+  bool urgent_pushed_ = false;                    // since the last turn of writing
+  Instant hurry_until_{};                         // urgent frames may follow: bulk leaves the path free
+  bool hurry_ = false;                            // in this turn
   std::array<FrameReader, env::kPriorities> in_;
   std::array<std::size_t, env::kPriorities> taken_{};  // by the frame that is still growing
   std::array<std::uint64_t, env::kPriorities> credit_{};

@@ -79,6 +79,27 @@ TEST(Endpoint, an_urgent_frame_overtakes_the_bulk_that_waits) {
   EXPECT_LT(place, 3u);
 }
 
+// 200 MB/s: a burst of 64 KiB takes 330 us, and BBR has three of them on the wire.
+TEST(Endpoint, bulk_leaves_a_quick_path_free_while_urgent_frames_are_sent) {
+  World w(3, {.latency = 20us, .bytes_per_ms = 200'000});
+  ASSERT_TRUE(w.link());
+  for (int i = 0; i < 7; ++i) ASSERT_TRUE(w.send(*w.a, w.second, Priority::kBulk, pattern(env::kFrameBytesMax, 1)));
+  const auto delay = [&] {
+    const Instant sent = w.net.now;
+    const std::size_t before = frames_of(*w.b, Priority::kUrgent).size();
+    EXPECT_TRUE(w.send(*w.a, w.second, Priority::kUrgent, pattern(64, 2)));
+    EXPECT_TRUE(w.net.run(1s, [&] { return frames_of(*w.b, Priority::kUrgent).size() > before; }));
+    return w.net.now - sent;
+  };
+  w.net.run(10ms);
+  EXPECT_GT(delay(), 400us) << "there is nothing to be better than";
+  std::vector<Duration> delays;
+  for (int i = 0; i < 9; ++i, w.net.run(500us)) delays.push_back(delay());
+  std::ranges::sort(delays);
+  EXPECT_LT(delays[4], 300us);
+  EXPECT_LT(frames_of(*w.b, Priority::kBulk).size(), 7u) << "the bulk was over already";
+}
+
 TEST(Endpoint, loss_reordering_and_duplication_change_nothing_but_time) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     World w(seed, {.latency = 5ms, .jitter = 4ms, .loss = 0.05, .duplication = 0.05});

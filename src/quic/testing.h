@@ -33,6 +33,7 @@ struct Weather {
   Duration jitter{};  // reorders
   double loss = 0;
   double duplication = 0;
+  std::size_t bytes_per_ms = 0;  // each address's way in, behind a queue without end; 0: any number
 };
 
 // One process with its endpoint, and everything that its poll() gave.
@@ -137,7 +138,13 @@ class Net {
       const auto jitter = weather.jitter.count() == 0
                               ? Duration(0)
                               : Duration(prng_.below(static_cast<std::uint64_t>(weather.jitter.count())));
-      flights_.emplace(std::pair(now + weather.latency + jitter, ++last_), Flight{from, to, to_buffer(payload)});
+      Instant begins = now;
+      if (weather.bytes_per_ms != 0) {
+        Instant& free = free_at_[to];
+        begins = std::max(free, now);
+        free = begins + Duration(1ms) * payload.size() / weather.bytes_per_ms;
+      }
+      flights_.emplace(std::pair(begins + weather.latency + jitter, ++last_), Flight{from, to, to_buffer(payload)});
     }
   }
 
@@ -185,6 +192,7 @@ class Net {
   std::vector<const Process*> dead_;
   std::map<env::Endpoint, Process*> by_address_;
   std::map<env::Endpoint, Listener> listeners_;
+  std::map<env::Endpoint, Instant> free_at_;  // when what flies to it now will have landed
   std::map<env::Endpoint, bool> refusing_;
   std::map<std::pair<Instant, std::uint64_t>, Flight> flights_;
   std::uint64_t last_ = 0;

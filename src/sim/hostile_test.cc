@@ -238,9 +238,10 @@ TEST(Hostile, asking_a_thousand_times_is_answered_a_few_times) {
   const std::uint64_t dropped = world.node(1).meter().dropped();
   const Buffer pull = wire::frame(MessageType::kStateVector, wire::StateVector{{1, 2}, 0, false, true, {}});
   const Buffer table = wire::frame(MessageType::kMemberSync, wire::MemberSync{true, ~std::uint64_t{0}, {}});
-  for (int i = 0; i < 5000; ++i) world.inject(3, 1, i % 2 == 0 ? pull : table);
+  const Buffer stale = wire::frame(MessageType::kStateStale, wire::StateStale{});
+  for (int i = 0; i < 6000; ++i) world.inject(3, 1, i % 3 == 0 ? pull : i % 3 == 1 ? table : stale);
   world.run(1s);
-  EXPECT_GT(world.node(1).meter().dropped() - dropped, 4000u);
+  EXPECT_GT(world.node(1).meter().dropped() - dropped, 5000u);
   EXPECT_LT(world.bytes_sent(1) - sent, std::uint64_t{12} << 20) << "1 GB were asked for";
   EXPECT_EQ(world.counts().too_slow, 0u);
   write(world, 0, "after", "it");
