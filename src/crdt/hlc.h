@@ -17,8 +17,8 @@
 // the greatest and the least, so that one liar has none; a plain median was rejected: where each node stands between
 // its neighbours all stay as far apart as they are, and its upper one lets the noise of measuring drive the fleet's
 // clock ahead. A newcomer repeats the word of the neighbour that it hears first. Once it hears three it counts them and
-// not itself: else a liar heard first would have two votes, and two honest neighbours would not outvote it. Sources:
-// Kulkarni et al. 2014, "Logical Physical Clocks"; Lundelius Welch, Lynch 1988; Mills, RFC 5905.
+// not itself: else a liar heard first would have two votes, and two honest neighbours would not outvote it.
+// Sources: Kulkarni et al. 2014, "Logical Physical Clocks"; Lundelius Welch, Lynch 1988; Mills, RFC 5905.
 #pragma once
 
 #include <compare>

@@ -6,8 +6,7 @@
 //                   replaced. A write replaces those of an origin up to the dot it names, and never one with a later
 //                   stamp. An element is in its set while one of its living writes is an insert: adds win.
 //
-//   newest stay     a log keeps as many of its newest entries as it was made for, those behind the newest that cleared
-//   it.
+//   newest stay     a log keeps as many of its newest entries as it was made for, of those since it was last cleared.
 //                   How many is part of the slot: where two nodes disagree there are two logs, and the newest is read.
 //
 // All are functions of the set of writes alone, so every node that has the same writes has the same values, whatever
@@ -18,9 +17,11 @@
 // or collected: somebody who knows that nobody can bring what they ended (mesh/state_sync.h) says up to which stamp
 // they may go. From then on the digest leaves them out, whether or not they are still here, so that who has collected
 // and who is about to are equal. Where a path holds several families after a conflict they stay: the newest tells which
-// one is read. Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but
-// they would have to be believed when a peer states them. Sources: Shapiro et al. 2011 (the types); Bieniusa et al.
-// 2012 (sets without tombstones a write). Bounded by Limits. Threads: none.
+// one is read.
+// Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but they would
+// have to be believed when a peer states them.
+// Sources: Shapiro et al. 2011 (the types); Bieniusa et al. 2012 (sets without tombstones a write).
+// Bounded by Limits. Threads: none.
 #pragma once
 
 #include <array>
