@@ -53,6 +53,7 @@ void StateSync::on_statement_due() {
   if (holes) fill_holes();
   if (!held_.empty()) sweep();
   if (!must_state()) return;
+  if (somebody_is_ahead()) return plan_statement(options_.round, 2 * options_.round);
   if (holes && holed_ < kHoledMax && !peers_.empty()) {
     ++holed_;
     plan_statement(options_.round, 2 * options_.round);
@@ -65,6 +66,18 @@ void StateSync::on_statement_due() {
 // A write that was lost on its way and ended before it was found leaves a hole that no difference of digests tells of.
 void StateSync::fill_holes() {
   if (!peers_.empty()) want(peers_[prng_.below(peers_.size())]);
+}
+
+// One who has collected further than we kept pace is no witness, but may be the first of many that do so at about the
+// same time: what it collected we may have missed, though it says that nothing is missing. Until the others have had
+// their turns we do not state that we kept pace; a liar keeps us for as long.
+bool StateSync::somebody_is_ahead() {
+  const std::uint64_t stated_ms = std::min(seen_.frontier_ms(1), frontier_that_can_be());
+  const bool ahead = stated_ms > std::max(pace_ms_, frontier_ms_) ||
+                     std::ranges::any_of(peers_, [this](NodeId peer) { return behind(peer); });
+  if (!ahead) return ahead_since_.reset(), false;
+  if (!ahead_since_) ahead_since_ = now_;
+  return now_ - *ahead_since_ < 2 * options_.collect_every;
 }
 
 bool StateSync::must_state() const {

@@ -450,6 +450,14 @@ class History {
   std::optional<std::size_t> away_;
 };
 
+// Found by the property below: a node was back a moment after the first of the others had collected what it had missed,
+// took that one's word that nothing was missing, and stated that it had kept pace before a second witness was there.
+TEST(Collect, who_returns_as_the_others_begin_to_collect_waits_for_a_second_witness) {
+  History history(4402);
+  history.live();
+  EXPECT_NO_THROW(history.check());
+}
+
 TEST(Collect, whatever_happens_nothing_erased_comes_back_and_nothing_else_is_lost) {
   EXPECT_TRUE(rc::check([](std::uint64_t seed) {
     History history(seed);

@@ -265,6 +265,7 @@ class StateSync {
   void plan_statement(Duration least, Duration most);
   void on_statement_due();
   void fill_holes();
+  bool somebody_is_ahead();
   bool must_state() const;
   void state_seen();
   void keep_frontier(std::uint64_t frontier_ms);
@@ -324,9 +325,10 @@ class StateSync {
   Instant round_due_ = kNever;
   std::vector<env::Send> sends_;
 
-  std::uint64_t frontier_ms_ = 0;  // what was collected: durable
-  std::uint64_t pace_ms_ = 0;      // up to here this node has kept pace: who collects further leaves it behind
-  struct Adopting {                // a frontier on its way to the disk
+  std::uint64_t frontier_ms_ = 0;       // what was collected: durable
+  std::uint64_t pace_ms_ = 0;           // up to here this node has kept pace: who collects further leaves it behind
+  std::optional<Instant> ahead_since_;  // somebody has collected further
+  struct Adopting {                     // a frontier on its way to the disk
     std::uint64_t frontier_ms = 0;
     bool drained = false;
     std::optional<env::Lsn> lsn;
