@@ -35,7 +35,7 @@ class PeerMeter {
     double lies_per_s = 1;
     double lies_burst = 64;
     double overrun_per_s = 64.0 * 1024;
-    double overrun_burst = env::kLinkQueueBytesMax / 2;
+    double overrun_burst = static_cast<double>(env::kLinkQueueBytesMax) / 2;
     Duration shun_time = 60s;
   };
   static constexpr std::size_t kShunnedMax = 4096;  // beyond: the one whose time ends first is let back
