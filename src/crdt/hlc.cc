@@ -8,9 +8,8 @@ namespace {
 
 constexpr std::uint64_t kMsMax = (std::uint64_t{1} << 42) - 1;  // 139 years: sums of two fit into nanoseconds
 
-constexpr Duration kYoung =
-    20s;  // a clock that started so lately is put right quickly: what it knows came late, or not at all
-constexpr int kYoungSlew = 2;
+// A clock that started so lately is put right at once: what it knows came late, or not at all.
+constexpr Duration kYoung = 20s;
 constexpr int kAgeShare = 2500;  // a reading that is older by a second must be quicker by 0.4 ms: two drift by 200 ppm
 
 Duration since_zero(std::uint64_t ms) { return std::chrono::milliseconds(std::min(ms, kMsMax)); }
@@ -82,8 +81,8 @@ void FleetClock::follow(Instant now) {
     middle = lowest + above / static_cast<std::int64_t>(votes.size());
   }
   const Duration wrong = middle - base_;
-  const int slew = now - started_ < kYoung ? kYoungSlew : options_.slew;
-  base_ += settled_ && std::chrono::abs(wrong) <= options_.step ? wrong / slew : wrong;
+  const bool slews = settled_ && now - started_ >= kYoung && std::chrono::abs(wrong) <= options_.step;
+  base_ += slews ? wrong / options_.slew : wrong;
   settled_ = true;
 }
 
