@@ -476,7 +476,9 @@ TEST(Collect, whatever_happens_nothing_erased_comes_back_and_nothing_else_is_los
 
 // Not mended yet (docs/adr/0013, "Open"); run them with --gtest_also_run_disabled_tests.
 TEST(Collect, DISABLED_a_removal_made_before_anybody_waits_for_its_writer) { live_through(61495, false); }
-TEST(Collect, DISABLED_a_reset_that_drops_nothing_though_all_had_collected) { live_through(1083123381970249, true); }
+TEST(Collect, DISABLED_a_witness_that_crashed_before_it_had_the_write_cannot_say_that_it_is_over) {
+  live_through(1083123381970249, true);
+}
 
 // ---- statements -----------------------------------------------------------------------------------------------------
 
