@@ -142,6 +142,7 @@ Result<Flood> Meter::flood(From from) {
     from_ = from;
     acked_ = {};
     refused_ = {};
+    held_up_ = false;
   }
   sent_ = 0;
   const auto begun = Clock::now();
@@ -185,10 +186,11 @@ void Meter::fill_window() {
     Status sent =
         channel_.stream(encode({.kind = Words::kFlood, .run = run_, .number = sent_, .total = load_.messages}));
     if (sent) continue;
-    if (sent.error().code == Code::kResourceExhausted) break;  // the next acknowledgement goes on
     const std::lock_guard lock(mutex_);
-    refused_ = std::move(sent);
-    return changed_.notify_one();
+    held_up_ = sent.error().code == Code::kResourceExhausted;
+    if (!held_up_) refused_ = std::move(sent);
+    changed_.notify_one();
+    break;
   }
   channel_.flush();
 }
@@ -234,6 +236,15 @@ void Meter::on_ack(const Words& ack) {
   if (from == From::kCallbacks) fill_window();
 }
 
+// A carrier was full when a callback published: what is under way may be too little for another acknowledgement, so that
+// callback is asked for once more.
+void Meter::kick() {
+  std::this_thread::sleep_for(1ms);
+  if (channel_.send(encode({.kind = Words::kPing, .run = kKickRun, .number = run_}))) return;
+  const std::lock_guard lock(mutex_);
+  held_up_ = true;
+}
+
 // Errors: DeadlineExceeded when nothing moves any more.
 Status Meter::await_acked(std::uint64_t number) {
   std::unique_lock lock(mutex_);
@@ -241,14 +252,20 @@ Status Meter::await_acked(std::uint64_t number) {
   lock.unlock();
   channel_.flush();  // what is held back would not be acknowledged
   lock.lock();
-  while (acked_.number < number) {
-    const std::uint64_t before = acked_.number;
-    if (changed_.wait_for(lock, kPatience, [&] { return acked_.number != before || !refused_; })) {
-      SEDGE_CHECK(refused_);
-      continue;
+  std::uint64_t before = acked_.number;
+  for (auto moved = Clock::now(); acked_.number < number;) {
+    const auto news = [&] { return acked_.number != before || held_up_ || !refused_; };
+    if (!changed_.wait_until(lock, moved + kPatience, news)) {
+      return fail(Code::kDeadlineExceeded, "{} messages were acknowledged, then nothing for {} s", before,
+                  kPatience.count());
     }
-    return fail(Code::kDeadlineExceeded, "{} messages were acknowledged, then nothing for {} s", before,
-                kPatience.count());
+    SEDGE_CHECK(refused_);
+    if (acked_.number != before) moved = Clock::now();
+    before = acked_.number;
+    if (!std::exchange(held_up_, false)) continue;
+    lock.unlock();
+    kick();
+    lock.lock();
   }
   return {};
 }

@@ -120,6 +120,7 @@ class Meter {
   Status publish_from_thread();
   Status publish_from_callbacks();
   void fill_window();
+  void kick();
   void on_message(std::string_view payload);
   void on_pong(const Words& pong);
   void on_rally(std::uint64_t number);
@@ -128,7 +129,7 @@ class Meter {
 
   Channel& channel_;
   const Load load_;
-  std::mutex mutex_;  // of the next eleven
+  std::mutex mutex_;  // of the next twelve
   std::condition_variable changed_;
   Words pong_;
   Clock::time_point pong_at_;
@@ -138,6 +139,7 @@ class Meter {
   Words acked_;
   Clock::time_point acked_at_;
   Status refused_;
+  bool held_up_ = false;       // a callback could not publish all that it might
   std::uint64_t run_ = 0;      // this and the next are written between floods only
   From from_ = From::kThread;  // who publishes, and so who owns sent_
   std::uint64_t sent_ = 0;
