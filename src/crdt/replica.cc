@@ -174,6 +174,10 @@ Result<MergeResult> Replica::apply(Op op) {
   return result;
 }
 
+bool Replica::ends_something(const Op& op) const {
+  return std::ranges::any_of(plan(op).ended, [this](const Dot& dot) { return !is_tombstone(living_.at(dot)); });
+}
+
 bool Replica::withdraw(const Dot& dot) {
   if (!living_.contains(dot)) return false;
   erase(dot);

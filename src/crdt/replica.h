@@ -85,6 +85,8 @@ class Replica {
   Result<MergeResult> apply(Op op);
   // Whether apply() would find room for it.
   Status check_room(const Op& op) const;
+  // Whether it would end anything but tombstones.
+  bool ends_something(const Op& op) const;
   // Takes back a living write (revocation, collection). False if it does not live.
   bool withdraw(const Dot& dot);
 

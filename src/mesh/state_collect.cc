@@ -152,13 +152,19 @@ void StateSync::sweep() {
   sweep_due_ = over.size() == kSweptAtOnce ? now_ + kSweepPause : kNever;
 }
 
-// Tombstones before the frontier that others may not have seen: they go when the frontier is where the clock is now, or
-// a day later.
+// A tombstone that comes with an older stamp than this may not have reached others before they collect: what is past the
+// frontier, and what soon will be a day old by its stamp. A node that was off has no clock and stamps on from where it
+// was, so that what it erases now may have the stamp of yesterday.
+std::uint64_t StateSync::late_ms() const {
+  const std::uint64_t frontier = std::max(frontier_ms_, adopting_ ? adopting_->frontier_ms : 0);
+  return std::max(frontier, less(clock_.ms(now_), ms_of(options_.collect_after / 2)));
+}
+
+// They go when the frontier is where the clock is now, or a day later.
 void StateSync::hold_tombstones() {
   const auto all = [](const Dot&) { return false; };
   const std::uint64_t now_ms = clock_.ms(now_);
-  const std::uint64_t upto = std::max(frontier_ms_, adopting_ ? adopting_->frontier_ms : 0);
-  for (const Dot& dot : replica_.collectable(Hlc::at_ms(upto), replica_.tombstones(), all)) held_[dot] = now_ms;
+  for (const Dot& dot : replica_.collectable(Hlc::at_ms(late_ms()), replica_.tombstones(), all)) held_[dot] = now_ms;
 }
 
 // ---- a node that was away -------------------------------------------------------------------------------------------
@@ -200,17 +206,22 @@ void StateSync::reset_step() {
   if (ask_what_is_over()) return;
   const bool alone_with_it = peers_.size() == 1 && now_ - reset_->since() >= options_.collect_every;
   const std::size_t needed = alone_with_it ? 1 : witnesses_needed();
-  if (reset_->heard() >= needed) finish_reset(needed);
+  if (reset_->heard() < needed) return;
+  // Who is not as far yet may say it in a while.
+  const bool heard_all = std::ranges::all_of(peers_, [this](NodeId peer) { return reset_->heard(peer); });
+  const bool patience = !heard_all && now_ - reset_->since() < options_.collect_every;
+  if (!patience || !reset_->undecided(needed)) finish_reset(needed);
 }
 
 // Whoever comes after the one asked last: one that does not answer holds up nobody.
 bool StateSync::ask_what_is_over() {
-  if (reset_->heard() >= witnesses_needed()) return false;
+  const std::size_t needed = witnesses_needed();
+  if (reset_->heard() >= needed && !reset_->undecided(needed)) return false;
   std::vector<NodeId> order = peers_;
   std::ranges::rotate(order, std::ranges::upper_bound(order, reset_asked_));
   for (const NodeId peer : order) {
     if (!behind(peer) || reset_->heard(peer)) continue;
-    const auto page = reset_->page(peer, replica_, std::min(frontiers_.at(peer), frontier_that_can_be()));
+    const auto page = reset_->page(peer, replica_, std::min(frontiers_.at(peer), frontier_that_can_be()), needed);
     if (!page) continue;  // it has answered for all
     reset_asks_ = reset_asked_ = peer;
     reset_until_ = now_ + options_.pull_timeout;
@@ -251,20 +262,23 @@ Status StateSync::on_stale(NodeId from, const wire::StateStale& message) {
   SEDGE_TRY(const DotSet asked, dots_from_wire(message.living));
   SEDGE_TRY(const std::vector<Dot> dots, dots_of(asked, wire::kStaleDotsMax));
   DotSet gone;
+  DotSet unseen;
   for (const Dot& dot : dots) {
-    if (!known_.contains(dot) || replica_.living().contains(dot)) continue;
-    gone[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
+    if (replica_.living().contains(dot)) continue;
+    DotSet& set = known_.contains(dot) ? gone : unseen;
+    set[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
   }
-  sends_.push_back({from, env::Priority::kState, false,
-                    wire::frame(wire::MessageType::kStateGone, wire::StateGone{frontier_ms_, dots_to_wire(gone)})});
+  const wire::StateGone answer{frontier_ms_, dots_to_wire(gone), dots_to_wire(unseen)};
+  sends_.push_back({from, env::Priority::kState, false, wire::frame(wire::MessageType::kStateGone, answer)});
   return {};
 }
 
 Status StateSync::on_gone(NodeId from, const wire::StateGone& message) {
   if (!reset_ || reset_asks_ != from) return {};  // too late
   SEDGE_TRY(const DotSet gone, dots_from_wire(message.gone));
+  SEDGE_TRY(const DotSet unseen, dots_from_wire(message.unseen));
   reset_until_ = now_;
-  SEDGE_CHECK(reset_->answer(from, gone, message.frontier_ms));
+  SEDGE_CHECK(reset_->answer(from, gone, unseen, message.frontier_ms));
   reset_step();
   return {};
 }

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <string>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -291,22 +294,30 @@ TEST(Collect, one_liar_takes_nothing_from_who_comes_back) {
   const NodeId liar = world.node(1).identity.id;
   const NodeId honest = world.node(2).identity.id;
   const auto& replica = world.at(3).replica();
-  const auto asked = reset.page(liar, replica, ~std::uint64_t{0} >> 16);
+  const auto asked = reset.page(liar, replica, ~std::uint64_t{0} >> 16, 2);
   ASSERT_TRUE(asked);
-  ASSERT_TRUE(reset.answer(liar, *asked, ~std::uint64_t{0} >> 16));
-  EXPECT_FALSE(reset.page(liar, replica, ~std::uint64_t{0} >> 16));
-  ASSERT_TRUE(reset.page(honest, replica, ~std::uint64_t{0} >> 16));
+  ASSERT_TRUE(reset.answer(liar, *asked, {}, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.page(liar, replica, ~std::uint64_t{0} >> 16, 2));
+  ASSERT_TRUE(reset.page(honest, replica, ~std::uint64_t{0} >> 16, 2));
   DotSet nonsense;
   nonsense[{liar, {9}}].add(1, 5);
-  EXPECT_FALSE(reset.answer(honest, nonsense, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.answer(honest, {}, nonsense, ~std::uint64_t{0} >> 16));
   DotSet endless;
   endless[{liar, {1}}].add(1, ~std::uint64_t{0});
-  EXPECT_FALSE(reset.answer(honest, endless, ~std::uint64_t{0} >> 16));
-  ASSERT_TRUE(reset.answer(honest, {}, ~std::uint64_t{0} >> 16));
-  EXPECT_FALSE(reset.page(honest, replica, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.answer(honest, endless, {}, ~std::uint64_t{0} >> 16));
+  ASSERT_TRUE(reset.answer(honest, {}, *asked, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.page(honest, replica, ~std::uint64_t{0} >> 16, 2));
   EXPECT_EQ(reset.heard(), 2u);
   EXPECT_TRUE(reset.over(2).empty());
-  EXPECT_EQ(reset.over(1).size(), 20u);
+  EXPECT_TRUE(reset.undecided(2));
+  // A third is asked about what is undecided; that it lives there ends the matter.
+  const NodeId third = world.node(0).identity.id;
+  const auto open = reset.page(third, replica, ~std::uint64_t{0} >> 16, 2);
+  ASSERT_TRUE(open);
+  EXPECT_EQ(dots_to_wire(*open), dots_to_wire(*asked));
+  ASSERT_TRUE(reset.answer(third, {}, {}, ~std::uint64_t{0} >> 16));
+  EXPECT_FALSE(reset.undecided(2));
+  EXPECT_TRUE(reset.over(1).empty());
 }
 
 TEST(Collect, a_frontier_that_cannot_be_moves_nobody) {
@@ -352,7 +363,7 @@ class History {
     }
     come_back();
     world_.loss = 0;
-    world_.run(50s);
+    world_.run(100s);
   }
 
   void check() {
@@ -458,7 +469,7 @@ class History {
 };
 
 void live_through(std::uint64_t seed, bool formed) {
-  SCOPED_TRACE(fmt::format("history {}", seed));
+  SCOPED_TRACE(fmt::format("history {}, {}", seed, formed ? "formed" : "not formed"));
   History history(seed);
   if (formed) history.form();
   history.live();
@@ -469,16 +480,34 @@ void live_through(std::uint64_t seed, bool formed) {
 // nothing was missing, and stated that it had kept pace before a second witness was there.
 TEST(Collect, who_returns_as_the_others_begin_to_collect_waits_for_a_second_witness) { live_through(4402, false); }
 
-// Fixed seeds: of histories drawn at random about one in some hundreds still goes wrong, as those below do.
-TEST(Collect, whatever_happens_nothing_erased_comes_back_and_nothing_else_is_lost) {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) live_through(seed, true);
+// A removal was made by a member before anybody waited for it, and collected past; a node took it for one that it had had.
+TEST(Collect, a_removal_made_before_anybody_waits_for_its_writer_still_ends_what_it_ended) {
+  live_through(61495, false);
 }
-
-// Not mended yet (docs/adr/0013, "Open"); run them with --gtest_also_run_disabled_tests.
-TEST(Collect, DISABLED_a_removal_made_before_anybody_waits_for_its_writer) { live_through(61495, false); }
-TEST(Collect, DISABLED_a_witness_that_crashed_before_it_had_the_write_cannot_say_that_it_is_over) {
+TEST(Collect, a_witness_that_crashed_before_it_had_the_write_does_not_keep_it_alive) {
   live_through(1083123381970249, true);
 }
+
+// Who was off has no clock and stamps on from its last write: to those who heard of its removal at last it was a day old,
+// and they collected it before all had heard.
+TEST(Collect, what_is_erased_without_a_clock_is_not_a_day_old_to_those_who_hear_of_it_now) {
+  live_through(17510217667289152230U, true);
+  live_through(9370539730501535850, true);
+}
+
+// The same ones in every run, and with SEDGE_HISTORIES=N so many at random: about one in ten thousand meets what
+// docs/adr/0013 names under "Open", which must not turn a build red that did nothing to it.
+TEST(Collect, whatever_happens_nothing_erased_comes_back_and_nothing_else_is_lost) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) live_through(seed, seed % 2 == 0);
+  const char* const more = std::getenv("SEDGE_HISTORIES");
+  std::random_device random;
+  for (std::uint64_t left = more ? std::stoull(more) : 0; left > 0; --left) {
+    live_through(std::uint64_t{random()} << 32 | random(), left % 2 == 0);
+  }
+}
+
+// Known and open: a write that one node only had seen when it was erased.
+TEST(Collect, DISABLED_what_one_node_alone_knows_to_be_over) { live_through(3691078047913889270, true); }
 
 // ---- statements -----------------------------------------------------------------------------------------------------
 

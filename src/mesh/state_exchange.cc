@@ -106,7 +106,15 @@ void StateSync::on_link_down(NodeId peer, Instant now) {
 void StateSync::on_clock_sample(NodeId peer, const crdt::FleetClock::Exact& reading, Instant now) {
   now_ = now;
   if (!linked(peer)) return;
+  const std::uint64_t before_ms = clock_.ms(now);
   clock_.sample(peer, reading, now);
+  on_clock(before_ms);
+}
+
+// Who gets its clock back may see that what it erased without one is old.
+void StateSync::on_clock(std::uint64_t before_ms) {
+  const auto leap_ms = static_cast<std::uint64_t>(options_.collect_after / 8 / 1ms);
+  if (clock_.ms(now_) > before_ms + leap_ms) hold_tombstones();
   release_quarantine();
 }
 
@@ -151,8 +159,9 @@ void StateSync::send_brief(NodeId peer) {
 
 Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
   if (!linked(from)) return {};  // its link fell meanwhile
+  const std::uint64_t before_ms = clock_.ms(now_);
   clock_.hear(from, message.clock_ms, message.settled, now_);
-  release_quarantine();
+  on_clock(before_ms);
   frontiers_[from] = std::min(message.digest.frontier_ms, kStampMsMax);
   if (message.digest.at_ms < frontier_ms_) send_brief(from);
   if (message.pull) {

@@ -14,7 +14,13 @@ bool asked_about(const crdt::Op& op, crdt::Hlc upto) {
 
 }  // namespace
 
-std::optional<DotSet> StateReset::page(NodeId peer, const crdt::Replica& replica, std::uint64_t frontier_ms) {
+std::optional<DotSet> StateReset::page(NodeId peer, const crdt::Replica& replica, std::uint64_t frontier_ms,
+                                       std::size_t enough) {
+  const bool all = heard() < enough;
+  const auto open = [&](const crdt::Dot& dot) {
+    const auto at = votes_.find(dot);
+    return at != votes_.end() && at->second.undecided(enough);
+  };
   Witness& witness = witnesses_[peer];
   if (witness.done) return std::nullopt;
   if (witness.frontier_ms == 0) witness.frontier_ms = frontier_ms;
@@ -23,7 +29,7 @@ std::optional<DotSet> StateReset::page(NodeId peer, const crdt::Replica& replica
   const auto& living = replica.living();
   for (auto at = living.upper_bound(witness.upto); at != living.end() && listed < wire::kStaleDotsMax; ++at) {
     const auto& [dot, op] = *at;
-    if (!asked_about(op, crdt::Hlc::at_ms(witness.frontier_ms))) continue;
+    if (!asked_about(op, crdt::Hlc::at_ms(witness.frontier_ms)) || !(all || open(dot))) continue;
     witness.asked[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
     ++listed;
   }
@@ -32,19 +38,26 @@ std::optional<DotSet> StateReset::page(NodeId peer, const crdt::Replica& replica
   return witness.asked;
 }
 
-Status StateReset::answer(NodeId peer, const DotSet& gone, std::uint64_t frontier_ms) {
+Status StateReset::answer(NodeId peer, const DotSet& gone, const DotSet& unseen, std::uint64_t frontier_ms) {
   const auto found = witnesses_.find(peer);
   if (found == witnesses_.end() || found->second.asked.empty())
     return {};  // late: asked again meanwhile, or not at all
   Witness& witness = found->second;
-  SEDGE_TRY(const std::vector<crdt::Dot> dots, dots_of(gone, wire::kStaleDotsMax));
-  const auto was_asked = [&](const crdt::Dot& dot) { return contains(witness.asked, dot); };
-  if (frontier_ms < witness.frontier_ms || !std::ranges::all_of(dots, was_asked)) {
+  const auto in_question = [&](const DotSet& dots) -> Result<bool> {
+    SEDGE_TRY(const std::vector<crdt::Dot> named, dots_of(dots, wire::kStaleDotsMax));
+    return std::ranges::all_of(named, [&](const crdt::Dot& dot) { return contains(witness.asked, dot); });
+  };
+  SEDGE_TRY(const bool gone_asked, in_question(gone));
+  SEDGE_TRY(const bool unseen_asked, in_question(unseen));
+  if (frontier_ms < witness.frontier_ms || !gone_asked || !unseen_asked) {
     return fail(Code::kDataLoss, "an answer about other writes than were asked about");
   }
-  for (const crdt::Dot& dot : dots) votes_[dot].insert(peer);
-  const auto& [of, set] = *witness.asked.rbegin();
-  witness.upto = {of.first, of.second, {set.max()}};
+  SEDGE_TRY(const std::vector<crdt::Dot> asked, dots_of(witness.asked, wire::kStaleDotsMax));
+  for (const crdt::Dot& dot : asked) {
+    Votes& votes = votes_[dot];
+    ++(contains(gone, dot) ? votes.gone : contains(unseen, dot) ? votes.unseen : votes.lives);
+  }
+  witness.upto = asked.back();
   witness.asked.clear();
   return {};
 }
@@ -69,11 +82,14 @@ std::uint64_t StateReset::frontier_ms() const {
 
 std::vector<crdt::Dot> StateReset::over(std::size_t witnesses) const {
   std::vector<crdt::Dot> dots;
-  for (const auto& [dot, voters] : votes_) {
-    const auto counted = std::ranges::count_if(voters, [&](NodeId voter) { return heard(voter); });
-    if (static_cast<std::size_t>(counted) >= witnesses) dots.push_back(dot);
+  for (const auto& [dot, votes] : votes_) {
+    if (votes.over(witnesses)) dots.push_back(dot);
   }
   return dots;
+}
+
+bool StateReset::undecided(std::size_t witnesses) const {
+  return std::ranges::any_of(votes_, [&](const auto& vote) { return vote.second.undecided(witnesses); });
 }
 
 }  // namespace sedge::mesh

@@ -327,8 +327,9 @@ StateVerdict StateSync::judge(Bytes encoded, Dot& dot, std::uint64_t their_front
   const auto living = replica_.living().find(dot);
   if (living != replica_.living().end() && living->second == *op) return Verdict::kDuplicate;
   if (before_frontier(*op)) {
-    // What would end it may be gone. Who has come as far as we must know; a tombstone that we had does not come twice.
-    const bool again = crdt::is_tombstone(*op) && known_.contains(dot);
+    // What would end it may be gone. Who has come as far as we must know. A tombstone that we had does not come twice,
+    // but we may only think that we had it: a cover says no more than that it does not live with whom we asked.
+    const bool again = crdt::is_tombstone(*op) && known_.contains(dot) && !replica_.ends_something(*op);
     if (their_frontier_ms < frontier_ms_ || again) return Verdict::kCollected;
   }
   const Verdict verdict = check_origin(*op, encoded);
@@ -358,8 +359,8 @@ StateVerdict StateSync::merge(Op op, Bytes encoded) {
     keep(dot, encoded);
     on_changed(path, dot.origin);
   }
+  if (tombstone && stamp.ms() < late_ms() && result->outcome == crdt::Merge::kMerged) held_[dot] = clock_.ms(now_);
   if (late && result->outcome == crdt::Merge::kMerged) {
-    if (tombstone) held_[dot] = clock_.ms(now_);
     if (collected) {
       ++stats_.revived;
       if (hooks.report && stats_.revived <= kRevivedReported) {

@@ -260,6 +260,7 @@ class StateSync {
   wire::StateDigest wire_digest(NodeId to) const;
   bool same(const wire::StateDigest& theirs) const;
   void on_round();
+  void on_clock(std::uint64_t before_ms);
 
   // Collection (state_collect.cc).
   void plan_statement(Duration least, Duration most);
@@ -281,6 +282,7 @@ class StateSync {
   void reset_step();
   bool ask_what_is_over();
   void finish_reset(std::size_t witnesses);
+  std::uint64_t late_ms() const;
   void hold_tombstones();
   Status on_stale(NodeId from, const wire::StateStale& message);
   Status on_gone(NodeId from, const wire::StateGone& message);

@@ -143,16 +143,18 @@ struct StateStale {
 };
 inline constexpr std::size_t kStaleDotsMax = 16'384;
 
-// Those of a StateStale that the sender has dealt with and that do not live with it.
+// Of a StateStale: what the sender has dealt with and does not live with it, and what it has never seen. The rest lives.
 struct StateGone {
   std::uint64_t frontier_ms = 0;
   std::vector<StateRow> gone;
+  std::vector<StateRow> unseen;
   friend bool operator==(const StateGone&, const StateGone&) = default;
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("frontier_ms", frontier_ms);
     visit("gone", gone);
+    visit("unseen", unseen);
   }
 };
 

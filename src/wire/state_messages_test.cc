@@ -39,7 +39,7 @@ TEST(StateMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(
         StateOps{some(any_bytes), some(any_bytes), some(any_cover), any_digest(), static_cast<OpsPart>(any() % 4)}));
     RC_ASSERT(comes_back(StateStale{some(any_row)}));
-    RC_ASSERT(comes_back(StateGone{any(), some(any_row)}));
+    RC_ASSERT(comes_back(StateGone{any(), some(any_row), some(any_row)}));
     RC_ASSERT(comes_back(StateSeen{any(), any(), some(any_life)}));
     RC_ASSERT(comes_back(StateFrontier{any(), any()}));
   }));
