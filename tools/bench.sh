@@ -5,7 +5,7 @@ build=${1:?usage: bench.sh BUILD_DIR [NAME]}
 name=${2:-}
 
 # NAME and the target that measures it.
-targets=(messages:sedge-bench kernels:kernels_bench quic:quic_bench tokenizer:model_bench)
+targets=(messages:sedge-bench kernels:kernels_bench quic:quic_bench tokenizer:model_bench merges:crdt_bench packing:mesh_bench)
 
 known=
 for row in "${targets[@]}"; do

@@ -19,6 +19,7 @@ BUILD = WORK / "build"
 # What must notice, the quickest first: name, command.
 HUNTERS = [
     ("consensus", [str(BUILD / "consensus_test"), "--gtest_brief=1", "--gtest_fail_fast"]),
+    ("state", [str(BUILD / "mesh_test"), "--gtest_filter=Collect.*", "--gtest_brief=1", "--gtest_fail_fast"]),
     ("tests", [str(BUILD / "sim_test"), "--gtest_brief=1", "--gtest_fail_fast"]),
     ("radio", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/radio.toml"), "--json"]),
     ("stalls", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/stalls.toml"), "--json"]),
@@ -37,7 +38,8 @@ def run(command, **options):
 
 
 def build():
-    done = run(["cmake", "--build", str(BUILD), "--target", "consensus_test", "sim_test", "sedge"])
+    done = run(["cmake", "--build", str(BUILD), "--target", "consensus_test", "mesh_test", "sim_test",
+                "sedge"])
     return done.returncode == 0, done.stdout
 
 

@@ -69,6 +69,10 @@ void add_transport(Families& out, const platform::TransportStats& stats) {
   out.gauge("sedge_links", "Open links to other nodes.").sample(stats.links);
 }
 
+std::array<std::pair<std::string, mesh::PackStats>, 2> packed_by(const node::Node& node) {
+  return {{{"batches", node.broadcast().pack_stats()}, {"state", node.state().pack_stats()}}};
+}
+
 void add_mesh(Families& out, const node::Node& node) {
   std::size_t states[4] = {};
   for (const mesh::Member& member : node.membership().members()) {
@@ -87,6 +91,14 @@ void add_mesh(Families& out, const node::Node& node) {
       .sample(broadcast.grafts, {{"event", "graft"}})
       .sample(broadcast.refused, {{"event", "refused"}})
       .sample(broadcast.given_up, {{"event", "given_up"}});
+
+  out.counter("sedge_packed_payloads_total", "Payloads that were packed before they were sent.");
+  for (const auto& [of, stats] : packed_by(node)) out.sample(stats.packed, {{"of", of}});
+  out.counter("sedge_packed_bytes_total", "Bytes of these payloads, before and after.");
+  for (const auto& [of, stats] : packed_by(node)) {
+    out.sample(stats.bytes_plain, {{"of", of}, {"size", "plain"}});
+    out.sample(stats.bytes_packed, {{"of", of}, {"size", "packed"}});
+  }
 }
 
 void add_state(Families& out, const node::Node& node) {

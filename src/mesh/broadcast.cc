@@ -8,6 +8,7 @@ namespace sedge::mesh {
 namespace {
 
 constexpr std::string_view kDomain = "sedge.batch.1";
+constexpr std::string_view kPackedDomain = "sedge.packed.1";
 constexpr std::size_t kMissingMax = 4096;   // announced and not yet here; more are left to chance
 constexpr std::size_t kNotedMax = 1024;     // of them, first announced by one neighbour: four liars fill the table
 constexpr std::size_t kAnnouncersMax = 8;   // of one batch
@@ -47,6 +48,10 @@ struct Mark {
     visit("top", top);
   }
 };
+
+std::string_view domain_of(wire::MessageType type) {
+  return type == wire::MessageType::kBroadcastPacked ? kPackedDomain : kDomain;
+}
 
 std::uint64_t age_ms(Instant born, Instant now) { return static_cast<std::uint64_t>((now - born) / 1ms); }
 
@@ -100,13 +105,17 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
     return fail(Code::kInvalidArgument, "a batch has at most {} bytes, this has {}", kBatchBytesMax, payload.size());
   }
   ++sequence_;
+  const auto packed =
+      options_.pack && payload.size() >= kPackBytesMin && some_link_is_slow() ? packer_.pack(payload) : std::nullopt;
+  if (packed) payload = *packed;
+  const auto type = packed ? wire::MessageType::kBroadcastPacked : wire::MessageType::kBroadcast;
   const wire::BatchView batch{
       {options_.self, options_.epoch, sequence_},     kind,   reliable, static_cast<std::uint8_t>(priority), direct(),
       options_.fleet_ms ? options_.fleet_ms(now) : 0, payload};
   const Buffer encoded = wire::encode(batch);
-  const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, kDomain, encoded).bytes};
+  const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, domain_of(type), encoded).bytes};
   ++stats_.sent;
-  pass_on(batch, message, options_.self, {.frame = {}, .born = now, .priority = priority}, now);
+  pass_on(type, batch, message, options_.self, {.frame = {}, .born = now, .priority = priority}, now);
   return sequence_;
 }
 
@@ -143,8 +152,9 @@ bool Broadcast::seen(const wire::BatchId& id) const {
 
 Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   switch (type) {
-    case wire::MessageType::kBroadcast: {
-      Status status = on_batch(from, body, now);
+    case wire::MessageType::kBroadcast:
+    case wire::MessageType::kBroadcastPacked: {
+      Status status = on_batch(from, type, body, now);
       if (!status) ++stats_.refused;
       return status;
     }
@@ -176,7 +186,7 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
   }
 }
 
-Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
+Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   SEDGE_TRY(auto message, wire::decode<wire::SignedBatchView>(body));
   SEDGE_TRY(const auto batch, wire::decode<wire::BatchView>(message.batch));
   if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
@@ -189,11 +199,17 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   SEDGE_CHECK(check_age(from, batch, now));
   if (from_origin) SEDGE_CHECK(check_room(batch, now));
   if (!from_origin) {
-    const Status good = check(batch, message);
+    const Status good = check(type, batch, message);
     if (!good && good.error().code == Code::kNotFound && batch.reliable) {
       note_missing(batch.id, from, now, now);  // its certificate is on the way with the membership's news: ask again
     }
     SEDGE_CHECK(good);
+  }
+  Buffer unpacked;
+  Bytes payload = batch.payload;
+  if (type == wire::MessageType::kBroadcastPacked) {
+    SEDGE_TRY(unpacked, unpack(batch.payload, kBatchBytesMax));
+    payload = unpacked;
   }
   const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
   if (goes_on && batch.reliable && batch.kind == BatchKind::kPubSub) slow_down(from, now);
@@ -203,10 +219,10 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   mark_seen(batch, now);
   ++stats_.delivered;
   stats_.reliable += batch.reliable ? 1 : 0;
-  if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, batch.payload, now);
-  if (from_origin && !batch.direct) SEDGE_CHECK(check(batch, message));  // it goes on now, under its signature
+  if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, payload, now);
+  if (from_origin && !batch.direct) SEDGE_CHECK(check(type, batch, message));  // it goes on now, under its signature
   message.hops = static_cast<std::uint8_t>(std::min(message.hops + 1, kHopsMax));
-  pass_on(batch, message, from,
+  pass_on(type, batch, message, from,
           {.frame = {},
            .born = born,
            .priority = static_cast<env::Priority>(batch.priority),
@@ -215,16 +231,18 @@ Status Broadcast::on_batch(NodeId from, Bytes body, Instant now) {
   return {};
 }
 
-Status Broadcast::check(const wire::BatchView& batch, const wire::SignedBatchView& message) const {
-  return directory_.verify(batch.id.origin, kDomain, message.batch, trust::Signature{message.signature});
+Status Broadcast::check(wire::MessageType type, const wire::BatchView& batch,
+                        const wire::SignedBatchView& message) const {
+  return directory_.verify(batch.id.origin, domain_of(type), message.batch, trust::Signature{message.signature});
 }
 
 bool Broadcast::check(Cached& cached) {
   if (cached.checked) return true;
   // It was decoded when it came.
+  const auto type = static_cast<wire::MessageType>(cached.frame[0]);
   const auto message = wire::decode<wire::SignedBatchView>(Bytes(cached.frame).subspan(1));
   const auto batch = message ? wire::decode<wire::BatchView>(message->batch) : std::unexpected(message.error());
-  cached.checked = batch && check(*batch, *message);
+  cached.checked = batch && check(type, *batch, *message);
   return cached.checked;
 }
 
@@ -266,12 +284,25 @@ Broadcast::MissingAt Broadcast::forget(MissingAt missing) {
   return missing_.erase(missing);
 }
 
+// By the least that was ever measured: what waits in a full link's queues makes no cable a radio.
+bool Broadcast::slow(NodeId peer) {
+  const auto link = links_.find(peer);
+  if (link == links_.end() || !options_.round_trip) return false;
+  Duration& least = link->second.least;
+  if (const Duration now = options_.round_trip(peer); now > Duration::zero()) least = std::min(least, now);
+  return least >= kCableRoundTrip && least < Duration::max();
+}
+
+bool Broadcast::some_link_is_slow() {
+  return std::ranges::any_of(links_, [this](const auto& link) { return slow(link.first); });
+}
+
 std::size_t Broadcast::members() const { return options_.members ? options_.members() : links_.size() + 1; }
 
 // Along the tree, and to the other links by name.
-void Broadcast::pass_on(const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from, Cached cached,
-                        Instant now) {
-  cached.frame = wire::frame(wire::MessageType::kBroadcast, message);
+void Broadcast::pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message,
+                        NodeId from, Cached cached, Instant now) {
+  cached.frame = wire::frame(type, message);
   const bool datagram = !batch.reliable && cached.frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
   const bool own = batch.id.origin == options_.self;

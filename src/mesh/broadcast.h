@@ -16,8 +16,9 @@
 // never here has none: against who sends an old order again, a batch says when it was sent, and what was sent before a
 // node started is not for it. Nothing is promised about order. A member may lie: what it announces is bounded for each
 // announcer, an age that it tells counts only for what is then asked for, and where a link is full, the origins that
-// send most are announced instead of sent. Rejected: a tree a source (state grows with the fleet squared); gossip to
-// random nodes (log N copies of everything).
+// send most are announced instead of sent. A large payload is packed by its origin where a link of it is no cable
+// (mesh/packing.h); it is signed and passed on as it is packed. Rejected: a tree a source (state grows with the fleet
+// squared); gossip to random nodes (log N copies of everything).
 #pragma once
 
 #include <bitset>
@@ -35,6 +36,7 @@
 #include "base/time.h"
 #include "env/link.h"
 #include "env/outbox.h"
+#include "mesh/packing.h"
 #include "mesh/tree.h"
 #include "trust/directory.h"
 #include "trust/keys.h"
@@ -78,6 +80,7 @@ class Broadcast {
     std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
     // Living members, this node included. Not set: just the neighbours.
     std::function<std::size_t()> members;
+    bool pack = true;  // large payloads, where it pays
     // As Tree::Options has them.
     std::function<std::optional<wire::MemberState>(NodeId)> state_of;
     std::function<Duration(NodeId)> round_trip;
@@ -111,9 +114,12 @@ class Broadcast {
   Instant next_deadline() const;
   void drain(env::Outbox& out);
 
+  // Whether a byte to this neighbour costs more than the time to pack it.
+  bool slow(NodeId peer);
   // Every member has a link to us: nobody needs to pass our batches on.
   bool direct() const { return links_.size() + 1 == members(); }
   const BroadcastStats& stats() const { return stats_; }
+  const PackStats& pack_stats() const { return packer_.stats(); }
   const Tree& tree() const { return tree_; }
 
  private:
@@ -137,7 +143,8 @@ class Broadcast {
     Instant grafted_until{};  // it carries batches whatever the tree says
     std::vector<wire::HeldBatch> announce;
     Instant slowdown_said{};
-    std::size_t noted = 0;  // of missing_: it was the first to announce them
+    std::size_t noted = 0;             // of missing_: it was the first to announce them
+    Duration least = Duration::max();  // round trip
   };
   struct Missing {
     std::deque<NodeId> announcers;
@@ -154,14 +161,15 @@ class Broadcast {
   Status check_room(const wire::BatchView& batch, Instant now);
   MissingAt forget(MissingAt missing);
   bool seen(const wire::BatchId& id) const;
-  Status on_batch(NodeId from, Bytes frame_body, Instant now);
+  Status on_batch(NodeId from, wire::MessageType type, Bytes body, Instant now);
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
-  Status check(const wire::BatchView& batch, const wire::SignedBatchView& message) const;
+  Status check(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message) const;
   bool check(Cached& cached);
-  void pass_on(const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from, Cached cached,
-               Instant now);
+  void pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from,
+               Cached cached, Instant now);
+  bool some_link_is_slow();
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::BatchView& batch, Instant now);
   void slow_down(NodeId neighbour, Instant now);
@@ -177,6 +185,7 @@ class Broadcast {
   Instant started_{};
   Sequence sequence_;
   Tree tree_;
+  Packer packer_;
   std::map<NodeId, Link> links_;
   std::unordered_map<NodeId, Window> windows_;
   std::map<wire::BatchId, Cached> cache_;

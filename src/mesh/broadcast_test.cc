@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/prng.h"
 #include "mesh/test_world.h"
 
 namespace sedge::mesh {
@@ -105,10 +106,28 @@ TEST(Broadcast, best_effort_goes_as_datagrams_where_it_fits) {
   for (int m = 0; m < 100; ++m) publish(world, 0, "pose/" + std::to_string(m), std::string(200, 'x'), false);
   world.run(5ms);
   EXPECT_GE(world.datagrams - datagrams, 4u * 100 / 5);
-  publish(world, 0, "image", std::string(5000, 'x'), false);
+  std::string image(5000, ' ');  // that cannot be packed
+  Prng prng(1);
+  for (char& byte : image) byte = static_cast<char>(prng.next());
+  publish(world, 0, "image", image, false);
   world.run(100ms);
   EXPECT_GE(world.frames - frames, 4u);
   for (std::size_t i = 1; i < 5; ++i) EXPECT_EQ(world.nodes[i].got.size(), 101u);
+}
+
+TEST(Broadcast, a_large_payload_is_packed_where_links_are_no_cable_and_passed_on_as_it_is) {
+  World world(30, 7);
+  settle(world);
+  const std::string said(20'000, 'x');
+  publish(world, 3, "map", said);
+  world.run(3s);
+  expect_everywhere_once(world, 1);
+  for (std::size_t i = 0; i < 30; ++i) {
+    ASSERT_EQ(world.nodes[i].got.size(), 1u);
+    EXPECT_EQ(world.nodes[i].got[0], "map=" + said);
+    EXPECT_EQ(world.nodes[i].broadcast->pack_stats().packed, i == 3 ? 1u : 0u);
+  }
+  EXPECT_LT(world.nodes[3].broadcast->pack_stats().bytes_packed, 500u);
 }
 
 // A batch as node 0 signs it, and a receiver that knows its certificate.
@@ -117,6 +136,7 @@ struct Pair {
   trust::Directory directory = fleet.directory();
   std::size_t delivered = 0;
   std::size_t members = 3;
+  Duration round_trip{};
   Broadcast sender, receiver;
   Pair()
       : sender(options(0), fleet.nodes[0].keys.secret, directory),
@@ -132,18 +152,19 @@ struct Pair {
     made.epoch = BootEpoch{1};
     made.deliver = [this](BatchKind, NodeId, Bytes, Instant) { ++delivered; };
     made.members = [this] { return members; };
+    made.round_trip = [this](NodeId) { return round_trip; };
     return made;
   }
-  Buffer next_frame(bool direct = false) {
+  Buffer next_frame(bool direct = false, const std::string& payload = "x") {
     members = direct ? 2 : 3;
-    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes("x"), true, env::Priority::kNormal, Instant{}));
+    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes(payload), true, env::Priority::kNormal, Instant{}));
     env::Outbox out;
     sender.drain(out);
     return out.sends.at(0).frame;
   }
   // From node 2, who passes it on; or from node 0, whose own it is.
   Status receive(const Buffer& frame, Broadcast& by, std::size_t from = 2, Instant now = {}) {
-    return by.on_message(fleet.nodes[from].id, wire::MessageType::kBroadcast, Bytes(frame).subspan(1), now);
+    return by.on_message(fleet.nodes[from].id, static_cast<wire::MessageType>(frame[0]), Bytes(frame).subspan(1), now);
   }
   static Buffer with_bad_signature(Buffer frame) {
     frame[frame.size() - 2] ^= 1;  // before the last byte, which is `hops`
@@ -157,6 +178,37 @@ TEST(Broadcast, a_forged_batch_is_refused_and_does_not_shadow_the_real_one) {
   Buffer forged = real;
   forged[40] ^= 1;
   EXPECT_FALSE(pair.receive(forged, pair.receiver));
+  EXPECT_TRUE(pair.receive(real, pair.receiver));
+  EXPECT_EQ(pair.delivered, 1u);
+}
+
+TEST(Broadcast, cables_carry_payloads_as_they_are_and_a_full_one_is_still_a_cable) {
+  Pair pair;
+  const std::string said(2000, 'x');
+  const auto packed = [&](Duration round_trip) {
+    pair.round_trip = round_trip;
+    return pair.next_frame(false, said)[0] == static_cast<std::uint8_t>(wire::MessageType::kBroadcastPacked);
+  };
+  EXPECT_FALSE(packed(Duration::zero()));  // not measured
+  EXPECT_TRUE(packed(3ms));
+  EXPECT_FALSE(packed(200us));
+  EXPECT_FALSE(packed(3ms));
+}
+
+TEST(Broadcast, a_packed_batch_counts_for_nothing_else_and_what_does_not_unpack_is_refused_and_not_passed_on) {
+  Pair pair;
+  pair.round_trip = 3ms;
+  const Buffer real = pair.next_frame(false, std::string(2000, 'x'));
+  Buffer as_plain = real;
+  as_plain[0] = static_cast<std::uint8_t>(wire::MessageType::kBroadcast);
+  EXPECT_FALSE(pair.receive(as_plain, pair.receiver));
+  pair.round_trip = {};
+  Pair plain;
+  Buffer as_packed = plain.next_frame(false, std::string(2000, 'x'));
+  as_packed[0] = static_cast<std::uint8_t>(wire::MessageType::kBroadcastPacked);
+  EXPECT_FALSE(plain.receive(as_packed, plain.receiver, 0));  // from its origin, whose signature nobody needs to check
+  EXPECT_FALSE(plain.receive(as_packed, plain.receiver, 2));
+  EXPECT_EQ(plain.delivered, 0u);
   EXPECT_TRUE(pair.receive(real, pair.receiver));
   EXPECT_EQ(pair.delivered, 1u);
 }

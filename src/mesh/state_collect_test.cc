@@ -480,7 +480,8 @@ void live_through(std::uint64_t seed, bool formed) {
 // nothing was missing, and stated that it had kept pace before a second witness was there.
 TEST(Collect, who_returns_as_the_others_begin_to_collect_waits_for_a_second_witness) { live_through(4402, false); }
 
-// A removal was made by a member before anybody waited for it, and collected past; a node took it for one that it had had.
+// A removal was made by a member before anybody waited for it, and collected past; a node took it for one that it had
+// had.
 TEST(Collect, a_removal_made_before_anybody_waits_for_its_writer_still_ends_what_it_ended) {
   live_through(61495, false);
 }
@@ -488,11 +489,11 @@ TEST(Collect, a_witness_that_crashed_before_it_had_the_write_does_not_keep_it_al
   live_through(1083123381970249, true);
 }
 
-// Who was off has no clock and stamps on from its last write: to those who heard of its removal at last it was a day old,
-// and they collected it before all had heard.
+// Who was off has no clock and stamps on from its last write: to those who heard of its removal at last it was a day
+// old, and they collected it before all had heard.
 TEST(Collect, what_is_erased_without_a_clock_is_not_a_day_old_to_those_who_hear_of_it_now) {
   live_through(17510217667289152230U, true);
-  live_through(9370539730501535850, true);
+  live_through(9370539730501535850U, true);
 }
 
 // The same ones in every run, and with SEDGE_HISTORIES=N so many at random: about one in ten thousand meets what

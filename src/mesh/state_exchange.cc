@@ -68,6 +68,11 @@ Status StateSync::on_message(NodeId from, wire::MessageType type, Bytes body, In
       SEDGE_TRY(const auto message, wire::decode<wire::StateOps>(body));
       return on_ops(from, message);
     }
+    case wire::MessageType::kStatePacked: {
+      SEDGE_TRY(const Buffer plain, unpack(body, env::kFrameBytesMax));
+      SEDGE_TRY(const auto message, wire::decode<wire::StateOps>(plain));
+      return on_ops(from, message);
+    }
     case wire::MessageType::kStateSketch:
     case wire::MessageType::kStateRanges:
     case wire::MessageType::kStateWant:
@@ -322,7 +327,14 @@ void StateSync::answer(NodeId peer, wire::StateOps message, const std::set<NodeI
   }
   message.digest = wire_digest(peer);
   stats_.ops_sent += message.ops.size();
-  sends_.push_back({peer, env::Priority::kState, false, wire::frame(wire::MessageType::kStateOps, message)});
+  Buffer frame = wire::frame(wire::MessageType::kStateOps, message);
+  if (hooks.packs && frame.size() >= kPackBytesMin && hooks.packs(peer)) {
+    if (const auto packed = packer_.pack(Bytes(frame).subspan(1))) {
+      frame = {static_cast<std::uint8_t>(wire::MessageType::kStatePacked)};
+      frame.insert(frame.end(), packed->begin(), packed->end());
+    }
+  }
+  sends_.push_back({peer, env::Priority::kState, false, std::move(frame)});
 }
 
 // ---- sessions -------------------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@
 #include "crdt/replica.h"
 #include "crdt/version_vector.h"
 #include "env/outbox.h"
+#include "mesh/packing.h"
 #include "mesh/reconciler.h"
 #include "mesh/state_reset.h"
 #include "mesh/state_seen.h"
@@ -135,7 +136,9 @@ class StateSync {
     std::function<void(const std::string& path, NodeId writer)> changed;  // read it from replica()
     std::function<Status(Bytes chain)> learn_chain;  // a certificate chain that came along: for the directory
     std::function<void(const std::string&)> report;  // what a person should know, once an origin and kind
-    std::function<std::size_t()> enrolled;           // members that are known and not revoked, beside this node
+    std::function<bool(NodeId peer)>
+        packs;                              // whether bytes to it are dearer than the time to pack them. Not set: never
+    std::function<std::size_t()> enrolled;  // members that are known and not revoked, beside this node
     std::function<void(NodeId origin, const std::string& path)> forbidden;  // a signed write that it has no grant for
   };
 
@@ -198,6 +201,7 @@ class StateSync {
   // How far a neighbour's fleet clock is ahead of ours.
   std::optional<Duration> clock_offset(NodeId peer) const { return clock_.offset(peer); }
   const StateStats& stats() const { return stats_; }
+  const PackStats& pack_stats() const { return packer_.stats(); }
   std::size_t unacknowledged() const { return staged_.size(); }
 
  private:
@@ -305,6 +309,7 @@ class StateSync {
   crdt::HybridClock hybrid_;
   crdt::FleetClock clock_;
   StateStats stats_;
+  Packer packer_;
   std::set<std::pair<Verdict, NodeId>> reported_;
 
   Sequence sequence_;

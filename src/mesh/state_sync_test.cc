@@ -291,6 +291,25 @@ TEST(StateSync, much_state_arrives_in_bounded_chunks) {
   EXPECT_EQ(world.at(1).replica().living().size(), 1000u);
 }
 
+TEST(StateSync, what_anti_entropy_sends_is_packed_for_those_it_pays_for) {
+  World world(2);
+  world.unlink(0, 1);
+  for (int i = 0; i < 500; ++i) {
+    ASSERT_TRUE(world.at(0).set(fmt::format("robot/rover-7/sensor/{}", i), text(std::string(300, 'x')), world.now));
+    world.run(1ms);
+  }
+  world.run(100ms);
+  world.at(0).hooks.packs = [&](NodeId peer) { return peer == world.node(1).identity.id; };
+  world.cut.clear();
+  world.link_all(0);
+  world.run(3s);
+  EXPECT_TRUE(world.converged());
+  EXPECT_EQ(world.at(1).replica().living().size(), world.at(0).replica().living().size());
+  EXPECT_GT(world.at(0).pack_stats().packed, 0u);
+  EXPECT_LT(world.at(0).pack_stats().bytes_packed, world.at(0).pack_stats().bytes_plain / 2);
+  EXPECT_EQ(world.at(1).pack_stats().packed, 0u);
+}
+
 TEST(StateSync, a_value_too_large_for_a_broadcast_is_pulled_at_once) {
   World world(3);
   world.run(3s);

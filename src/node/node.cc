@@ -91,6 +91,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   broadcast.deliver = [this](mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now) {
     on_batch(kind, origin, payload, now);
   };
+  broadcast.pack = options_.pack;
   broadcast.members = [this] { return membership_->alive(); };
   broadcast.state_of = [this](NodeId id) { return membership_->state_of(id); };
   broadcast.round_trip = [this](NodeId peer) { return membership_->rtt(peer); };
@@ -116,6 +117,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   };
   state_->hooks.changed = [this](const std::string& path, NodeId writer) { on_entry(path, writer); };
   state_->hooks.learn_chain = learn;
+  if (options_.pack) state_->hooks.packs = [this](NodeId peer) { return broadcast_->slow(peer); };
   state_->hooks.enrolled = [this] {
     return static_cast<std::size_t>(std::ranges::count_if(membership_->members(), [this](const mesh::Member& one) {
       return one.id != id_ && !directory_.revoked(one.id);

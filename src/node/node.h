@@ -58,6 +58,7 @@ struct NodeOptions {
   bool may_found = false;               // the fleet's consensus group, where none is known (consensus/group.h)
   PeerMeter::Options meter;
   std::uint64_t audit_kept = trust::kAuditKept;
+  bool pack = true;  // large payloads on links that are no cable
 };
 
 // What the running node counts, for status and metrics.

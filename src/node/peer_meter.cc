@@ -40,7 +40,7 @@ bool PeerMeter::takes(NodeId from, wire::MessageType type, Instant now) {
   Link& link = links_[from];
   bool takes = true;
   if (is_ask(type)) takes = link.asks.spend(options_.asks_per_s, options_.asks_burst, now);
-  if (type == wire::MessageType::kBroadcast) {
+  if (type == wire::MessageType::kBroadcast || type == wire::MessageType::kBroadcastPacked) {
     takes = link.batches.spend(options_.batches_per_s, options_.batches_burst, now);
   }
   dropped_ += takes ? 0 : 1;

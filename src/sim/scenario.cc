@@ -240,6 +240,7 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     at.time("collect_after_s", 1, scenario.world.collect_after);
     if (scenario.world.collect_every < 1s) at.complain("collect_every_s", "1 or more");
     at.flag("multicast", scenario.world.multicast);
+    at.flag("pack", scenario.world.pack);
     at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
     at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
     at.time("clock_skew_s", 1, scenario.world.clock_skew);

@@ -69,6 +69,7 @@ struct WorldOptions {
   std::function<void(Instant at, const std::string& node, const std::string& what)> tell;
   Duration collect_every = 10min;  // of node::NodeOptions
   Duration collect_after = 24h;
+  bool pack = false;  // of node::NodeOptions; what packed bytes are depends on the zstd at hand, and so the trace hash
   bool consensus = false;        // node 0 founds the fleet's consensus group
   double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
   Duration clock_skew{};         // some clocks are wrong by this, in one direction or the other:

@@ -68,7 +68,7 @@ using BatchView = BasicBatch<Bytes>;
 template <class Blob>
 struct BasicSignedBatch {
   Blob batch;                // an encoded Batch
-  RawSignature signature{};  // by its origin, domain "sedge.batch.1"
+  RawSignature signature{};  // by its origin, domain "sedge.batch.1", or "sedge.packed.1" of a kBroadcastPacked
   std::uint8_t hops = 0;     // of who sends this: 0 its origin. Not signed; it only says how widely to pass it on
   friend bool operator==(const BasicSignedBatch&, const BasicSignedBatch&)
     requires std::equality_comparable<Blob>

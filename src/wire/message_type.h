@@ -25,6 +25,7 @@ enum class MessageType : std::uint8_t {
   kBroadcastGraft = 18,
   kBroadcastPosition = 20,  // where in the tree the sender is; 19 was a prune
   kBroadcastSlowdown = 21,  // the sender's links are full: publish no more for a while
+  kBroadcastPacked = 22,    // a signed batch whose payload is packed
   // state (wire/state_messages.h)
   kStateVector = 32,  // what I have
   kStateOps = 33,     // signed operations
@@ -32,7 +33,8 @@ enum class MessageType : std::uint8_t {
   kStateRanges = 36,  // the same by fingerprints of ranges
   kStateWant = 37,    // more symbols, or the writes of these names
   kStateStale = 38,   // is this over? Asked by who was away
-  kStateGone = 39,
+  kStateGone = 40,    // 39 did not say what it had never seen
+  kStatePacked = 41,  // signed operations, packed
   // tasks (wire/task_messages.h)
   kTaskAssign = 48,
   kTaskAnswer = 49,  // accepted or refused
