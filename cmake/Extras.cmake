@@ -77,6 +77,9 @@ foreach(file ${scenarios})
 endforeach()
 add_test(NAME scenario.thousand_smaller COMMAND sedge sim ${CMAKE_SOURCE_DIR}/tests/scenarios/thousand.toml --nodes 100)
 set_tests_properties(scenario.thousand_smaller PROPERTIES LABELS whole TIMEOUT 300)
+add_test(NAME scenario.radio_over_quic
+  COMMAND sedge sim ${CMAKE_SOURCE_DIR}/tests/scenarios/radio.toml --nodes 20 --quic)
+set_tests_properties(scenario.radio_over_quic PROPERTIES LABELS whole TIMEOUT 300)
 add_test(NAME whole.interfaces COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/interfaces.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.interfaces PROPERTIES LABELS whole TIMEOUT 300 SKIP_RETURN_CODE 77)
 

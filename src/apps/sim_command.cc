@@ -26,6 +26,7 @@ struct SimArguments {
   std::optional<double> seconds, loss, latency_ms;
   std::optional<std::uint64_t> random;
   double minutes = 0;
+  bool quic = false;
   bool json = false;
   bool trace = false;
 };
@@ -61,6 +62,7 @@ Result<sim::Scenario> read_scenario(const SimArguments& arguments) {
 Status overrule(const SimArguments& arguments, sim::Scenario& scenario) {
   if (arguments.nodes) scenario.nodes = *arguments.nodes;
   if (arguments.seed) scenario.seed = *arguments.seed;
+  if (arguments.quic) scenario.world.quic = true;
   if (arguments.loss) scenario.world.link.loss = *arguments.loss;
   if (arguments.latency_ms) scenario.world.link.latency = from_seconds(*arguments.latency_ms / 1e3);
   return sim::check_scenario(scenario);
@@ -75,9 +77,10 @@ void print_report(const sim::Report& report, double wall_seconds) {
 }
 
 std::string again(const SimArguments& arguments, const sim::Scenario& scenario) {
-  if (arguments.random) return fmt::format("sedge sim --random {}", scenario.seed);
-  return fmt::format("sedge sim{}{} --nodes {} --seed {}", arguments.file.empty() ? "" : " ", arguments.file,
-                     scenario.nodes, scenario.seed);
+  const std::string_view quic = arguments.quic ? " --quic" : "";
+  if (arguments.random) return fmt::format("sedge sim --random {}{}", scenario.seed, quic);
+  return fmt::format("sedge sim{}{} --nodes {} --seed {}{}", arguments.file.empty() ? "" : " ", arguments.file,
+                     scenario.nodes, scenario.seed, quic);
 }
 
 Status judge(const SimArguments& arguments, const sim::Scenario& scenario, const sim::Report& report) {
@@ -95,7 +98,8 @@ Status explore(const SimArguments& arguments) {
   };
   std::uint64_t number = *arguments.random;
   for (; minutes() < arguments.minutes; ++number) {
-    const sim::Scenario scenario = sim::random_scenario(number);
+    sim::Scenario scenario = sim::random_scenario(number);
+    scenario.world.quic = arguments.quic;
     SEDGE_TRY(const sim::Report report, sim::play(scenario));
     fmt::print("{:>6}  {:>2} nodes  {:>4.0f} s  {:016x}  {}\n", number, scenario.nodes, *report.metric("sim_seconds"),
                report.trace, report.good() ? "good" : "BROKEN");
@@ -155,6 +159,7 @@ void add_sim(Commands& commands) {
       ->check(CLI::Range(20.0, 1e6));
   command->add_option("--loss", arguments->loss, "Part of the packets lost")->check(CLI::Range(0.0, 0.9));
   command->add_option("--latency-ms", arguments->latency_ms, "One way, of each link")->check(CLI::Range(0.0, 10000.0));
+  command->add_flag("--quic", arguments->quic, "Links are real QUIC over simulated datagrams; at most 50 nodes");
   command->add_option("--random", arguments->random, "Play the random scenario of this number");
   command->add_option("--minutes", arguments->minutes, "With --random: that one and those after it, for so long")
       ->check(CLI::Range(0.0, 1e5));

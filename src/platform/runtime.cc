@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "base/overloaded.h"
 #include "mesh/pubsub.h"
 #include "node/boot.h"
 #include "platform/beacon_socket.h"
@@ -37,11 +38,6 @@ constexpr int kLooks = 8;                     // at the socket, before timers an
 constexpr Duration kHeldBackInterval = 2ms;   // after which the node is offered again what it had no room for
 constexpr Duration kInterfacesInterval = 2s;  // how often interfaces that came or went are looked for
 constexpr Duration kLeaveTime = 2s;           // for a graceful end; a peer that does not answer does not hold us longer
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 // Where others can dial us: the address we listen on, or those of the interfaces when that is "any".
 std::vector<env::Endpoint> advertised(const env::Endpoint& local) {

@@ -240,6 +240,7 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     at.time("collect_after_s", 1, scenario.world.collect_after);
     if (scenario.world.collect_every < 1s) at.complain("collect_every_s", "1 or more");
     at.flag("multicast", scenario.world.multicast);
+    at.flag("quic", scenario.world.quic);
     at.flag("pack", scenario.world.pack);
     at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
     at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
@@ -319,6 +320,10 @@ Result<Scenario> standard_story(std::size_t nodes, std::uint64_t seed, Duration 
 Status check_scenario(const Scenario& scenario) {
   if (scenario.nodes < 2 || scenario.nodes > kNodesMax) {
     return fail(Code::kInvalidArgument, "nodes {}: a simulated fleet has 2 to {}", scenario.nodes, kNodesMax);
+  }
+  if (scenario.world.quic && scenario.nodes > kQuicNodesMax) {
+    return fail(Code::kInvalidArgument, "quic with {} nodes: at most {} hold real connections in one process",
+                scenario.nodes, kQuicNodesMax);
   }
   if (scenario.length < 1s) {
     return fail(Code::kInvalidArgument, "length {} s: a scenario has at least 1", to_seconds(scenario.length));

@@ -17,6 +17,7 @@
 namespace sedge::sim {
 
 inline constexpr std::size_t kNodesMax = 4096;
+inline constexpr std::size_t kQuicNodesMax = 50;
 
 // Something done again and again, by one node drawn each time, or by each node at its own moments.
 enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite, kEphemeral };

@@ -1,4 +1,4 @@
-#include "sim/world.h"
+#include "sim/world_host.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,39 +10,9 @@ namespace sedge::sim {
 
 namespace {
 
-constexpr Duration kIdleTimeout = 3s;  // as quic/ has it
-constexpr Duration kSweepInterval = 100ms;
-constexpr Duration kDialTimeout = 5s;
-constexpr Duration kMoveInterval = 200ms;
-constexpr Duration kRetransmit = 30ms;  // on top of a round trip: a lost packet is noticed
-constexpr std::uint64_t kPacketOverhead = 60;
-constexpr std::uint64_t kInitialBytes = 1200 + kPacketOverhead;  // QUIC pads the first packet of a dial
-
-class SimEntropy final : public env::Entropy {
- public:
-  explicit SimEntropy(std::uint64_t seed) : prng_(seed) {}
-  void fill(MutableBytes out) override {
-    for (auto& byte : out) byte = static_cast<std::uint8_t>(prng_.next() >> 56);
-  }
-
- private:
-  Prng prng_;
-};
-
-env::Endpoint address_of(std::size_t i) {
-  return env::Endpoint::v4(10, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8),
-                           static_cast<std::uint8_t>(i), 7334);
-}
-
 __extension__ using Int128 = __int128;
 
-// Which host has this address, if one of `count` does.
-std::optional<std::size_t> host_at(const env::Endpoint& address, std::size_t count) {
-  const std::uint8_t* const v4 = address.address.data() + 12;
-  const std::size_t i = std::size_t{v4[1]} << 16 | std::size_t{v4[2]} << 8 | v4[3];
-  if (i >= count || address != address_of(i)) return std::nullopt;
-  return i;
-}
+constexpr Duration kMoveInterval = 200ms;
 
 // A fleet for play: root, one issuer, and one certificate a node, all from the seed.
 struct Certificates {
@@ -70,57 +40,6 @@ struct Certificates {
 };
 
 }  // namespace
-
-struct World::Host {
-  std::string name;
-  trust::KeyPair key;
-  NodeId id;
-  Buffer chain;
-  trust::PublicKey root;
-  Duration clock{};            // its monotonic clock minus the world's, at the beginning
-  std::int64_t drift_ppb = 0;  // and what it gains since, of 10^9
-  std::uint64_t entropy_seed = 0;
-
-  Disk disk;
-  bool machine = true;  // the machine runs, whether or not the process does
-  std::uint64_t life = 0;
-  Instant stalled_until{};
-  std::optional<Instant> timer;
-  std::vector<env::Record> records;  // waiting for the disk
-  env::Lsn lsn;
-  bool committing = false;
-  std::uint64_t bytes_sent = 0;
-  std::uint64_t discovery_bytes = 0;
-  bool found = false;                                         // somebody, in this life
-  std::function<bool(std::size_t, const env::Send&)> passes;  // of a member that lies
-  double x = 0, y = 0;                                        // its place, in a square that is 1 from corner to corner
-  std::map<std::size_t, std::uint64_t> links;                 // by peer: the link that this end uses
-  Instant busy_until{};  // of its links, the longest; or longer, where one has gone since
-
-  std::unique_ptr<store::Store> store;
-  std::unique_ptr<trust::Directory> directory;
-  std::unique_ptr<SimEntropy> entropy;
-  std::unique_ptr<SimCompute> compute;
-  std::unique_ptr<node::Node> node;
-};
-
-struct World::Pipe {
-  bool up = true;                                // the end that sends
-  env::LinkDown told = env::LinkDown::kClosed;   // by this end, once it is down: what QUIC answers whoever still sends
-  Instant heard{};                               // by the end that sends, of the other
-  std::array<Instant, env::kPriorities> free{};  // when the wire is free for a priority
-  std::array<Instant, env::kPriorities> arrived{};  // frames of a priority arrive in order
-  std::vector<env::Send> blocked;                   // frames sent into a cut
-  bool bad = false;                                 // in a burst of losses
-  Instant bad_changes{};
-};
-
-struct World::Link {
-  std::array<std::size_t, 2> ends{};
-  std::array<Pipe, 2> pipes;
-  Pipe& from(std::size_t end) { return pipes[end == ends[0] ? 0 : 1]; }
-  std::size_t other(std::size_t end) const { return end == ends[0] ? ends[1] : ends[0]; }
-};
 
 World::World(WorldOptions options) : options_(std::move(options)), prng_(options_.seed) {
   Certificates fleet(prng_.next());
@@ -163,7 +82,10 @@ void World::draw_clocks() {
 }
 
 void World::inject(std::size_t from, std::size_t to, Buffer frame) {
-  transmit(from, {hosts_[to]->id, env::Priority::kNormal, false, std::move(frame)});
+  env::Send send{hosts_[to]->id, env::Priority::kNormal, false, std::move(frame)};
+  if (!hosts_[from]->endpoint) return transmit(from, std::move(send));
+  send_by_quic(from, std::move(send));
+  pump(from);
 }
 
 void World::tamper(std::size_t i, std::function<bool(std::size_t, const env::Send&)> passes) {
@@ -217,6 +139,14 @@ std::optional<std::uint64_t> World::fleet_us(std::size_t i) const {
 
 std::vector<std::pair<std::size_t, std::size_t>> World::links() const {
   std::vector<std::pair<std::size_t, std::size_t>> all;
+  const auto linked = [this](std::size_t a, std::size_t b) {
+    return hosts_[a]->endpoint && hosts_[a]->endpoint->linked(hosts_[b]->id);
+  };
+  for (std::size_t a = 0; options_.quic && a < hosts_.size(); ++a) {
+    for (std::size_t b = a + 1; b < hosts_.size(); ++b) {
+      if (linked(a, b) && linked(b, a)) all.emplace_back(a, b);
+    }
+  }
   for (const std::uint64_t number : in_use_) {
     const Link& link = links_[number];
     if (link.pipes[0].up && link.pipes[1].up) all.push_back(std::minmax(link.ends[0], link.ends[1]));
@@ -298,6 +228,7 @@ Status World::boot(std::size_t i) {
   host.directory->share_verdicts(verdicts_);
   SEDGE_CHECK(host.directory->add(host.chain));
   host.entropy = std::make_unique<SimEntropy>(host.entropy_seed + life);
+  if (options_.quic) SEDGE_CHECK(open_endpoint(i, epoch));
   const auto later = [this, i, life](Duration busy, std::uint64_t job, env::SliceReport report) {
     at(now_ + busy, [this, i, life, job, report = std::move(report)] { finish_slice(i, life, job, report); });
   };
@@ -356,6 +287,7 @@ void World::break_disk(std::size_t i, std::uint64_t changes) { hosts_[i]->disk.b
 void World::stop(std::size_t i, bool power) {
   Host& host = *hosts_[i];
   ++host.life;
+  host.endpoint.reset();
   host.node.reset();
   host.compute.reset();
   host.store.reset();
@@ -384,15 +316,33 @@ void World::act(std::size_t i, const std::function<void(node::Node&, Instant)>& 
 
 // Carries out what a node wants, and asks when it wants to be called again.
 void World::pump(std::size_t i) {
+  constexpr int kRounds = 16;  // as platform/ has it
   Host& host = *hosts_[i];
-  if (!host.node) return;
+  if (!host.endpoint) {
+    carry_out(i);
+  } else {
+    for (int round = 0; round < kRounds; ++round) {
+      const bool heard = hear(i);
+      if (!carry_out(i) && !heard) break;
+    }
+    send_packets(i);
+  }
+  if (host.node) host.node->on_backlog(backlog(i));
+  arm(i);
+}
+
+bool World::carry_out(std::size_t i) {
+  Host& host = *hosts_[i];
+  if (!host.node) return false;
   env::Outbox out;
   host.node->drain(out, local(host));
+  const bool any = !out.empty();
   for (env::Send& send : out.sends) {
     const auto to = host.passes ? index_of(send.to) : std::nullopt;
-    if (!to || host.passes(*to, send)) transmit(i, std::move(send));
+    if (to && !host.passes(*to, send)) continue;
+    host.endpoint ? send_by_quic(i, std::move(send)) : transmit(i, std::move(send));
   }
-  for (const env::Dial& dial : out.dials) connect(i, dial);
+  for (const env::Dial& dial : out.dials) host.endpoint ? dial_by_quic(i, dial) : connect(i, dial);
   for (const Buffer& bytes : out.beacons) beacon(i, bytes);
   if (!out.records.empty()) {
     std::ranges::move(out.records, std::back_inserter(host.records));
@@ -405,6 +355,10 @@ void World::pump(std::size_t i) {
     }
   }
   for (const env::Hangup& hangup : out.hangups) {
+    if (host.endpoint) {
+      host.endpoint->hangup(hangup.peer, hangup.reason, local(host));
+      continue;
+    }
     const auto peer = index_of(hangup.peer);
     const auto link = peer ? host.links.find(*peer) : host.links.end();
     if (link == host.links.end()) continue;
@@ -413,14 +367,14 @@ void World::pump(std::size_t i) {
     at(now_ + flight(i, *peer), [this, number, end = *peer, told] { link_down(number, end, told); });
     link_down(number, i, hangup.reason);
   }
-  if (host.node) host.node->on_backlog(backlog(i));
-  arm(i);
+  return any;
 }
 
 // Bytes that wait on the fullest of its links.
 std::size_t World::backlog(std::size_t i) {
   double most = 0;
   Host& host = *hosts_[i];
+  if (host.endpoint) return host.endpoint->queued_bytes_max();
   if (host.busy_until <= now_) return 0;
   for (const auto& [peer, number] : host.links) {
     const Pipe& pipe = links_[number].from(i);
@@ -432,7 +386,8 @@ std::size_t World::backlog(std::size_t i) {
 void World::arm(std::size_t i) {
   Host& host = *hosts_[i];
   if (!host.node) return;
-  const Instant due = host.node->next_deadline();
+  Instant due = host.node->next_deadline();
+  if (host.endpoint) due = std::min(due, host.endpoint->next_deadline());
   if (due == kNever) return;
   const Instant world_due = std::max(world_time(host, due), now_);
   if (host.timer && *host.timer <= world_due) return;
@@ -445,8 +400,10 @@ void World::tick(std::size_t i, std::uint64_t life, Instant due) {
   if (host.life != life || !host.node || host.timer != due) return;  // another timer has replaced this one
   if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { tick(i, life, due); });
   host.timer.reset();
+  const Instant shown = local(host);
   host.node->on_backlog(backlog(i));
-  host.node->on_timer(local(host));
+  if (host.endpoint && host.endpoint->next_deadline() <= shown) host.endpoint->on_timer(shown);
+  if (!host.endpoint || host.node->next_deadline() <= shown) host.node->on_timer(shown);
   pump(i);
 }
 
@@ -477,203 +434,7 @@ void World::commit(std::size_t i, std::uint64_t life) {
   pump(i);
 }
 
-// --- links -------------------------------------------------------------------------------------------------------
-
-void World::transmit(std::size_t from, env::Send send) {
-  const auto to = index_of(send.to);
-  const auto found = to ? hosts_[from]->links.find(*to) : hosts_[from]->links.end();
-  if (found == hosts_[from]->links.end()) return;
-  const std::uint64_t link = found->second;
-  (send.datagram ? counts_.datagrams : counts_.frames) += 1;
-  counts_.bytes += send.frame.size() + kPacketOverhead;
-  hosts_[from]->bytes_sent += send.frame.size() + kPacketOverhead;
-  Pipe& pipe = links_[link].from(from);
-  if (send.datagram) {
-    if (!reaches(from, *to) || lost(pipe)) return;
-    const LinkModel& model = options_.link;
-    Duration late{};
-    if (model.reorder > 0 && prng_.chance(model.reorder)) {
-      late = Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(model.reorder_by.count()) + 1)));
-    }
-    if (model.duplicate > 0 && prng_.chance(model.duplicate)) carry(link, from, *to, send, {});
-    carry(link, from, *to, std::move(send), late);
-    return;
-  }
-  if (!reaches(from, *to) || !pipe.blocked.empty()) {
-    pipe.blocked.push_back(std::move(send));
-    return;
-  }
-  Duration again{};
-  while (again < kIdleTimeout && lost(pipe)) again += 2 * way(from, *to) + kRetransmit;
-  carry(link, from, *to, std::move(send), again);
-}
-
-// Puts bytes on the wire. More urgent frames go before less urgent ones that wait; what is on the wire already is
-// not called back, so that the model lets a little more through than a real link at the moment of overtaking.
-void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Send send, Duration extra) {
-  Pipe& pipe = links_[link].from(from);
-  const auto priority = static_cast<std::size_t>(send.priority);
-  Instant start = now_;
-  for (std::size_t p = 0; p <= priority; ++p) start = std::max(start, pipe.free[p]);
-  const double seconds = static_cast<double>(send.frame.size() + kPacketOverhead) / options_.link.bytes_per_s;
-  const Duration time(static_cast<std::int64_t>(seconds * 1e9));
-  if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(env::kLinkQueueBytesMax)) {
-    ++counts_.too_slow;
-    at(now_ + flight(from, to), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
-    at(now_, [this, link, from] { link_down(link, from, env::LinkDown::kTooSlow); });
-    return;
-  }
-  pipe.free[priority] = start + time;
-  hosts_[from]->busy_until = std::max(hosts_[from]->busy_until, start + time);
-  Instant arrival = start + time + flight(from, to) + extra;
-  if (!send.datagram) {
-    arrival = std::max(arrival, pipe.arrived[priority]);
-    pipe.arrived[priority] = arrival;
-  }
-  at(arrival, [this, link, from, to, frame = std::move(send.frame)] { arrive(link, from, to, frame); });
-}
-
-void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const Buffer& frame) {
-  Host& host = *hosts_[to];
-  const auto mine = host.links.find(from);
-  if (mine == host.links.end() || mine->second != link) {
-    // Nobody is there for it, and the sender's end of the link falls: a process that runs says that the link is closed,
-    // a machine without one that nobody listens.
-    if (host.machine && reaches(to, from)) {
-      const env::LinkDown reason = host.node ? links_[link].from(to).told : env::LinkDown::kRefused;
-      at(now_ + flight(to, from), [this, link, from, reason] { link_down(link, from, reason); });
-    }
-    return;
-  }
-  if (now_ < host.stalled_until) {
-    return at(host.stalled_until, [this, link, from, to, frame] { arrive(link, from, to, frame); });
-  }
-  trace_.add(now_);
-  trace_.add(from << 32 | to);
-  trace_.add(Bytes(frame));
-  host.node->on_frame(hosts_[from]->id, frame, local(host));
-  pump(to);
-}
-
-void World::connect(std::size_t from, const env::Dial& dial) {
-  ++counts_.dials;
-  const std::optional<std::size_t> to = host_at(dial.address, hosts_.size());
-  if (to == from) return fail_dial(from, dial.address, 1ms, "that is ourselves");
-  count_discovery(hosts_[from]->found && to ? *to : from, kInitialBytes);  // of the two, who is alone
-  if (!to || !reaches(from, *to) || !reaches(*to, from) || !hosts_[*to]->machine) {
-    return fail_dial(from, dial.address, kDialTimeout, "no answer");
-  }
-  if (!hosts_[*to]->node) return fail_dial(from, dial.address, 2 * flight(from, *to), "nobody listens there");
-  Duration handshake = 4 * flight(from, *to);  // two round trips until both have confirmed
-  while (prng_.chance(options_.link.loss)) handshake += 2 * way(from, *to) + kRetransmit;
-  at(now_ + handshake,
-     [this, from, life = hosts_[from]->life, to = *to, address = dial.address] { meet(from, life, to, address); });
-}
-
-void World::fail_dial(std::size_t from, const env::Endpoint& address, Duration after, const std::string& reason) {
-  at(now_ + after, [this, from, life = hosts_[from]->life, address, reason] {
-    Host& host = *hosts_[from];
-    if (host.life != life || !host.node) return;
-    host.node->on_dial_failed({address, reason}, local(host));
-    pump(from);
-  });
-}
-
-void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env::Endpoint& address) {
-  Host& dialler = *hosts_[from];
-  Host& other = *hosts_[to];
-  if (dialler.life != life || !dialler.node) return;
-  const Instant awake = std::max(dialler.stalled_until, other.stalled_until);
-  if (now_ < awake) return at(awake, [=, this] { meet(from, life, to, address); });
-  if (!other.node || !reaches(from, to) || !reaches(to, from)) {
-    return fail_dial(from, address, kDialTimeout, "no answer");
-  }
-  // As the handshake would say (quic/): here every certificate is good, and some were withdrawn.
-  if (dialler.directory->revoked(other.id) || other.directory->revoked(dialler.id)) {
-    return fail_dial(from, address, {}, "its certificate was revoked");
-  }
-  const auto known = dialler.links.find(to);
-  const auto back = other.links.find(from);
-  const bool both = known != dialler.links.end() && back != other.links.end() && known->second == back->second;
-  if (both) return fail_dial(from, address, {}, "linked already");
-  // An end that still held on to an older link (its peer has restarted) gives it up for this one.
-  if (known != dialler.links.end()) link_down(known->second, from, env::LinkDown::kReplaced);
-  if (back != other.links.end()) link_down(back->second, to, env::LinkDown::kReplaced);
-  const std::uint64_t number = links_.size();
-  Link& link = links_.emplace_back();
-  in_use_.push_back(number);
-  link.ends = {from, to};
-  for (Pipe& pipe : link.pipes) pipe.heard = now_;
-  dialler.links[to] = other.links[from] = number;
-  dialler.found = other.found = true;
-  for (const auto& [one, peer] : {std::pair(from, to), std::pair(to, from)}) {
-    trace_.add(now_);
-    trace_.add(one << 32 | peer);
-    Host& host = *hosts_[one];
-    if (options_.tell) options_.tell(now_, host.name, fmt::format("link to {}", hosts_[peer]->name));
-    host.node->on_link_up({hosts_[peer]->id, address_of(peer), one == from, hosts_[peer]->chain}, local(host));
-  }
-  pump(from);
-  pump(to);
-}
-
-void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reason) {
-  Link& link = links_[number];
-  if (!link.from(end).up) return;
-  if (const Instant awake = hosts_[end]->stalled_until; now_ < awake) {
-    return at(awake, [=, this] { link_down(number, end, reason); });
-  }
-  const std::size_t peer = link.other(end);
-  link.from(end).up = false;
-  link.from(end).blocked.clear();
-  Host& host = *hosts_[end];
-  if (const auto mine = host.links.find(peer); mine != host.links.end() && mine->second == number)
-    host.links.erase(mine);
-  if (!host.node) return;
-  trace_.add(now_);
-  trace_.add(static_cast<std::uint64_t>(reason));
-  if (options_.tell) {
-    options_.tell(now_, host.name,
-                  fmt::format("lost its link to {}: {}", hosts_[peer]->name, env::reason_name(reason)));
-  }
-  host.node->on_link_down(hosts_[peer]->id, reason, local(host));
-  pump(end);
-}
-
-// Keep-alives and idle timeouts, for all links at once: a packet a second on each would only fill the queue.
-void World::sweep() {
-  std::vector<std::tuple<std::uint64_t, std::size_t>> silent;
-  for (const std::uint64_t number : in_use_) {
-    Link& link = links_[number];
-    for (const std::size_t end : link.ends) {
-      const std::size_t peer = link.other(end);
-      Pipe& pipe = link.from(end);
-      const bool speaks = link.from(peer).up && now_ >= hosts_[peer]->stalled_until && reaches(peer, end);
-      if (!pipe.up) continue;
-      if (speaks || now_ < hosts_[end]->stalled_until) pipe.heard = now_;
-      if (now_ - pipe.heard >= kIdleTimeout) silent.emplace_back(number, end);
-    }
-  }
-  for (const auto& [number, end] : silent) link_down(number, end, env::LinkDown::kTimeout);
-  std::erase_if(in_use_, [this](std::uint64_t number) {
-    const Link& link = links_[number];
-    return !link.pipes[0].up && !link.pipes[1].up;
-  });
-  at(now_ + kSweepInterval, [this] { sweep(); });
-}
-
-void World::beacon(std::size_t from, const Buffer& bytes) {
-  count_discovery(from, bytes.size() + kPacketOverhead);
-  for (std::size_t to = 0; to < hosts_.size(); ++to) {
-    if (to == from || !reaches(from, to) || prng_.chance(options_.link.loss)) continue;
-    at(now_ + flight(from, to), [this, from, to, bytes] {
-      Host& host = *hosts_[to];
-      if (!host.node || now_ < host.stalled_until) return;
-      host.node->on_beacon(address_of(from), bytes, local(host));
-      pump(to);
-    });
-  }
-}
+// --- cuts and ways --------------------------------------------------------------------------------------------------
 
 void World::cut(std::size_t from, std::size_t to) { cuts_.insert({from, to}); }
 
@@ -718,19 +479,6 @@ void World::meet_as_recorded() {
   contacts_->move(now_);
   release();
   if (const Instant next = contacts_->next(); next != kNever) at(next, [this] { meet_as_recorded(); });
-}
-
-// Frames that wait for whoever can be reached again.
-void World::release() {
-  for (const std::uint64_t number : in_use_) {
-    Link& link = links_[number];
-    for (const std::size_t end : link.ends) {
-      if (!link.from(end).up || !reaches(end, link.other(end))) continue;
-      for (env::Send& send : std::exchange(link.from(end).blocked, {})) {
-        carry(number, end, link.other(end), std::move(send), 2 * way(end, link.other(end)) + kRetransmit);
-      }
-    }
-  }
 }
 
 // --- time --------------------------------------------------------------------------------------------------------
