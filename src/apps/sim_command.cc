@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include <malloc.h>
+
 #include "apps/command.h"
 #include "sim/explore.h"
 #include "sim/picture.h"
@@ -110,7 +112,16 @@ Status explore(const SimArguments& arguments) {
   return {};
 }
 
+// A thousand nodes take and give back what the allocator would each time give to the kernel and fetch again: with 400
+// of them a seventh of the time.
+void keep_memory() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
 Status simulate(const SimArguments& arguments) {
+  keep_memory();
   SEDGE_TRY(sim::Scenario scenario, read_scenario(arguments));
   SEDGE_CHECK(overrule(arguments, scenario));
   sim::PlayOptions options;
