@@ -55,17 +55,17 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf)
   set_tests_properties(whole.heron_answers_a_chat PROPERTIES LABELS whole
     PASS_REGULAR_EXPRESSION "^{\"do\":\"hold\",\"who\":\"scout-2\"}")
   add_test(NAME whole.demo COMMAND sedge-demo ${CMAKE_BINARY_DIR}/demo)
-  set_tests_properties(whole.demo PROPERTIES LABELS whole RUN_SERIAL ON TIMEOUT 180)
+  set_tests_properties(whole.demo PROPERTIES LABELS whole RUN_SERIAL ON TIMEOUT ${SEDGE_TEST_TIMEOUT})
   add_test(NAME whole.heron_understands_the_demo_sentences
     COMMAND heron-eval ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf ${CMAKE_SOURCE_DIR}/models/heron/eval/demo.jsonl
       --mistakes 5 --at-least 0.95)
 endif()
 foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is out of reach
   add_test(NAME interop.${peer} COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/${peer}.sh $<TARGET_FILE:sedge>)
-  set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT 600)
+  set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
 endforeach()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
-set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT 300)
+set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 # Every scenario of up to a hundred nodes; thousand.toml and day.toml take minutes and are played by hand, the former
 # here with fewer.
 file(GLOB scenarios CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/scenarios/*.toml)
@@ -73,15 +73,15 @@ list(FILTER scenarios EXCLUDE REGEX "/(thousand|day)\\.toml$")
 foreach(file ${scenarios})
   get_filename_component(scenario ${file} NAME_WE)
   add_test(NAME scenario.${scenario} COMMAND sedge sim ${file})
-  set_tests_properties(scenario.${scenario} PROPERTIES LABELS whole TIMEOUT 300)
+  set_tests_properties(scenario.${scenario} PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 endforeach()
 add_test(NAME scenario.thousand_smaller COMMAND sedge sim ${CMAKE_SOURCE_DIR}/tests/scenarios/thousand.toml --nodes 100)
-set_tests_properties(scenario.thousand_smaller PROPERTIES LABELS whole TIMEOUT 300)
+set_tests_properties(scenario.thousand_smaller PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME scenario.radio_over_quic
   COMMAND sedge sim ${CMAKE_SOURCE_DIR}/tests/scenarios/radio.toml --nodes 20 --quic)
-set_tests_properties(scenario.radio_over_quic PROPERTIES LABELS whole TIMEOUT 300)
+set_tests_properties(scenario.radio_over_quic PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.interfaces COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/interfaces.sh $<TARGET_FILE:sedge>)
-set_tests_properties(whole.interfaces PROPERTIES LABELS whole TIMEOUT 300 SKIP_RETURN_CODE 77)
+set_tests_properties(whole.interfaces PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
 
 # The C++ library: include/sedge/ and nothing of src/ is seen by who links it. The name `sedge` is the program's.
 add_library(sedge_lib INTERFACE)
@@ -93,7 +93,7 @@ set_target_properties(example-robot PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_
 target_link_libraries(example-robot PRIVATE sedge::sedge)
 add_test(NAME whole.robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/robot_test.sh
   $<TARGET_FILE:sedge> $<TARGET_FILE:example-robot>)
-set_tests_properties(whole.robot PROPERTIES LABELS whole TIMEOUT 120 SKIP_RETURN_CODE 77)
+set_tests_properties(whole.robot PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
 
 # Messages between two processes: through the library, and through other systems. `./dev bench messages` and
 # `./dev bench peers` build and run them.
