@@ -192,7 +192,10 @@ class Fleet {
   // OutOfRange: a counter's end; ResourceExhausted: too many writes wait for the disk.
   Status set(std::string_view path, std::string_view value);
   Status set_multi(std::string_view path, std::string_view value);
-  Status erase(std::string_view path);  // a register, a multi or a log; FailedPrecondition: a counter or a set
+  // What is at a path, or at all paths that a filter chooses ("robot/7/#"): as it is seen here, so that what another
+  // node adds meanwhile stays. Counters stay too. NotFound: a filter that chooses nothing. FailedPrecondition: counters
+  // only.
+  Status erase(std::string_view path);
   Status add(std::string_view path, std::int64_t change);
   Status insert(std::string_view path, std::string_view element);
   Status remove(std::string_view path, std::string_view element);

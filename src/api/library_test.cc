@@ -126,6 +126,19 @@ TEST_F(Library, a_log_keeps_its_newest_entries_and_is_erased_as_a_whole) {
   EXPECT_EQ(fleet->erase("done").error().code, Code::kFailedPrecondition);
 }
 
+TEST_F(Library, a_filter_erases_a_whole_subtree) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  ASSERT_TRUE(fleet->set("robot/7/pose", "1 2"));
+  ASSERT_TRUE(fleet->insert("robot/7/tasks", "dig"));
+  ASSERT_TRUE(fleet->set("robot/8/pose", "3 4"));
+  ASSERT_TRUE(fleet->erase("robot/7/#"));
+  EXPECT_EQ(fleet->get("robot/7/pose").error().code, Code::kNotFound);
+  EXPECT_TRUE(fleet->get("robot/7/tasks")->values.empty());
+  EXPECT_TRUE(fleet->get("robot/8/pose"));
+  EXPECT_EQ(fleet->erase("robot/9/#").error().code, Code::kNotFound);
+}
+
 TEST_F(Library, a_watch_gives_what_is_there_and_then_what_changes) {
   auto fleet = open();
   ASSERT_TRUE(fleet) << fleet.error().message;

@@ -110,7 +110,7 @@ void add_set(Commands& commands) {
   auto options = std::make_shared<StateOptions>();
   CLI::App* app = command(commands, *options, "set", "Write a replicated entry; returns when it is durable",
                           "sedge set field/north dry\n  sedge set mission/log 'row 7 done' --append --keep 50\n  sedge "
-                          "set base/leader rover-7 --linearizable",
+                          "set 'robot/7/#' --erase\n  sedge set base/leader rover-7 --linearizable",
                           "path", "where");
   app->add_option("value", options->value, "what");
   app->add_flag_callback("--multi", [options] { options->kind = "multi"; }, "keep concurrent writes side by side");
@@ -120,7 +120,9 @@ void add_set(Commands& commands) {
   app->add_option("--keep", options->keep, "entries that the log keeps, the newest (--append)")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app->add_flag_callback("--erase", [options] { options->kind = "erase"; }, "erase the entry, or all of a log");
+  app->add_flag_callback(
+      "--erase", [options] { options->kind = "erase"; },
+      "erase what is there; where may be a filter: 'robot/7/#' is a whole subtree");
   app->add_option("--add", options->by, "change a counter by this much");
   add_linearizable(app, *options);
   app->add_option("--if-version", options->if_version,

@@ -140,22 +140,6 @@ Result<Ticket> StateSync::append(std::string_view path, Buffer entry, std::uint6
   return write(OpKind::kAppend, path, std::move(entry), static_cast<std::int64_t>(keep), now);
 }
 
-Result<Ticket> StateSync::erase(std::string_view path, Instant now) {
-  const auto staged = std::find_if(staged_.rbegin(), staged_.rend(), [&](const auto& s) { return s.op.path == path; });
-  const auto value = replica_.read(path);
-  const Family family = staged != staged_.rend() ? crdt::family_of(staged->op.kind)
-                        : value                  ? value->family
-                                                 : Family::kRegister;
-  if (family == Family::kMulti) return write(OpKind::kMulti, path, std::nullopt, 0, now);
-  if (family == Family::kRegister) return write(OpKind::kRegister, path, std::nullopt, 0, now);
-  if (family == Family::kLog) {
-    const std::uint64_t keep = staged != staged_.rend() ? staged->op.plus : value->keep;
-    return write(OpKind::kAppend, path, std::nullopt, static_cast<std::int64_t>(keep), now);
-  }
-  return fail(Code::kFailedPrecondition, "'{}' is a {}: {}", path, crdt::family_name(family),
-              family == Family::kSet ? "remove its elements one by one" : "it is never erased; add what takes it to 0");
-}
-
 Result<Ticket> StateSync::write(OpKind kind, std::string_view path, std::optional<Buffer> value, std::int64_t change,
                                 Instant now) {
   now_ = now;

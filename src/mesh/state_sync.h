@@ -161,8 +161,11 @@ class StateSync {
   Result<Ticket> remove(std::string_view path, Buffer element, Instant now);
   // To a log of the newest `keep` entries. FailedPrecondition: the log there keeps another number.
   Result<Ticket> append(std::string_view path, Buffer entry, std::uint64_t keep, Instant now);
-  // A register of either kind, or a log with all its entries. FailedPrecondition: a counter or a set lives there.
-  Result<Ticket> erase(std::string_view path, Instant now);
+  // Everything at a path, or at all that a filter chooses outside "sys/" (mesh/topic.h): all that is seen here, so what
+  // another node adds meanwhile lives. Counters stay. The ticket is of the last write.
+  // NotFound: the filter chooses nothing. FailedPrecondition: counters only. ResourceExhausted: more writes than may
+  // wait for the disk at once.
+  Result<Ticket> erase(std::string_view where, Instant now);
 
   // The node numbers what drain() gave: records drained so far are durable with `lsn`.
   void on_persisting(env::Lsn lsn);
@@ -228,6 +231,11 @@ class StateSync {
   Result<Ticket> write(crdt::OpKind kind, std::string_view path, std::optional<Buffer> value, std::int64_t change,
                        Instant now);
   Status check_write(const crdt::Op& op) const;
+  struct Erasing;  // state_erase.cc
+  static Erasing erasing(const std::string& path, crdt::Family family, const crdt::Value* value, std::uint64_t keep);
+  Erasing erasing_one(const std::string& path) const;
+  std::vector<Erasing> erasing_all(std::string_view filter) const;
+  Status check_erasing(std::string_view where, const std::vector<Erasing>& all) const;
   Status complete(crdt::Op& op, std::int64_t change) const;
   Status may_write(NodeId origin, const crdt::Op& op) const;
   const crdt::Op* last_staged(const crdt::Op& like) const;

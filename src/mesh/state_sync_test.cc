@@ -291,6 +291,62 @@ TEST(StateSync, much_state_arrives_in_bounded_chunks) {
   EXPECT_EQ(world.at(1).replica().living().size(), 1000u);
 }
 
+TEST(StateSync, a_subtree_is_erased_as_it_is_seen_and_what_others_add_meanwhile_lives) {
+  World world(2);
+  const auto put = [&](std::size_t i, const char* path) { ASSERT_TRUE(world.at(i).set(path, text("x"), world.now)); };
+  put(0, "robot/7/pose");
+  put(0, "robot/7/arm/left");
+  put(0, "robot/70/pose");
+  ASSERT_TRUE(world.at(0).set_multi("robot/7/plan", text("a"), world.now));
+  ASSERT_TRUE(world.at(0).insert("robot/7/tasks", text("dig"), world.now));
+  ASSERT_TRUE(world.at(0).insert("robot/7/tasks", text("haul"), world.now));
+  ASSERT_TRUE(world.at(0).append("robot/7/log", text("hello"), 5, world.now));
+  ASSERT_TRUE(world.at(0).add("robot/7/km", 12, world.now));
+  world.run(2s);
+  ASSERT_TRUE(world.converged());
+  world.unlink(0, 1);
+  put(1, "robot/7/arm/right");
+  ASSERT_TRUE(world.at(1).insert("robot/7/tasks", text("dig"), world.now));  // again, without having seen the erasing
+  world.run(100ms);
+  const auto last = world.at(0).erase("robot/7/#", world.now);
+  ASSERT_TRUE(last) << last.error().message;
+  world.run(100ms);
+  EXPECT_EQ(world.node(0).done.at(last->value), std::vector<bool>{true});
+  world.cut.clear();
+  world.link_all(0);
+  world.run(3s);
+  EXPECT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto& replica = world.at(i).replica();
+    for (const char* gone : {"robot/7/pose", "robot/7/arm/left", "robot/7/plan", "robot/7/log"}) {
+      EXPECT_FALSE(replica.read(gone)) << gone;
+    }
+    EXPECT_EQ(values(world.at(i), "robot/7/tasks"), Values{text("dig")});
+    EXPECT_TRUE(replica.read("robot/7/arm/right"));
+    EXPECT_TRUE(replica.read("robot/70/pose"));
+    EXPECT_EQ(replica.read("robot/7/km")->total, 12);
+  }
+}
+
+TEST(StateSync, an_erasing_that_cannot_be_is_refused_whole_with_the_reason) {
+  World world(1);
+  EXPECT_EQ(world.at(0).erase("robot/#", world.now).error().code, Code::kNotFound);
+  EXPECT_EQ(world.at(0).erase("robot/#/x", world.now).error().code, Code::kInvalidArgument);
+  ASSERT_TRUE(world.at(0).add("robot/km", 1, world.now));
+  world.run(100ms);
+  EXPECT_EQ(world.at(0).erase("robot/#", world.now).error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(world.at(0).erase("robot/km", world.now).error().code, Code::kFailedPrecondition);
+  for (int i = 0; i < 5000; ++i) {
+    ASSERT_TRUE(world.at(0).insert("many", text(std::to_string(i)), world.now));
+    if (i % 100 == 0) world.run(10ms);
+  }
+  world.run(100ms);
+  EXPECT_EQ(world.at(0).erase("many", world.now).error().code, Code::kResourceExhausted);
+  EXPECT_EQ(values(world.at(0), "many").size(), 5000u);
+  EXPECT_EQ(world.at(0).erase("#", world.now).error().code, Code::kResourceExhausted);
+  EXPECT_EQ(world.at(0).unacknowledged(), 0u);
+}
+
 TEST(StateSync, what_anti_entropy_sends_is_packed_for_those_it_pays_for) {
   World world(2);
   world.unlink(0, 1);
