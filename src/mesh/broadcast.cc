@@ -58,25 +58,15 @@ std::uint64_t age_ms(Instant born, Instant now) { return static_cast<std::uint64
 }  // namespace
 
 bool Broadcast::Window::contains(const wire::BatchId& id) const {
-  if (id.epoch != epoch) return id.epoch < epoch;
-  if (id.sequence.value > top) return false;
-  return top - id.sequence.value >= kWindow || bits[id.sequence.value % kWindow];
+  return id.epoch == epoch ? seen.contains(id.sequence.value) : id.epoch < epoch;
 }
 
 void Broadcast::Window::add(const wire::BatchId& id) {
   if (id.epoch > epoch) {
     epoch = id.epoch;
-    top = 0;
-    bits.reset();
+    seen = SeenWindow();
   }
-  const std::uint64_t sequence = id.sequence.value;
-  if (sequence > top) {
-    if (sequence - top >= kWindow) bits.reset();
-    // What the window slides over has not been seen yet.
-    for (std::uint64_t s = top + 1; s < sequence && sequence - top < kWindow; ++s) bits[s % kWindow] = false;
-    top = sequence;
-  }
-  bits[sequence % kWindow] = true;
+  seen.add(id.sequence.value);
 }
 
 Broadcast::Broadcast(Options options, const trust::SecretKey& key, const trust::Directory& directory)
@@ -88,7 +78,7 @@ Broadcast::Broadcast(Options options, const trust::SecretKey& key, const trust::
 Status Broadcast::load(Bytes key, Bytes value) {
   SEDGE_TRY(const NodeId id, id_from_bytes<NodeId>(key));
   SEDGE_TRY(const auto mark, wire::decode<Mark>(value));
-  windows_[id] = {.epoch = mark.epoch, .top = mark.top, .bits = std::bitset<kWindow>().set()};
+  windows_[id] = {.epoch = mark.epoch, .seen = SeenWindow(mark.top)};
   return {};
 }
 
@@ -449,7 +439,8 @@ void Broadcast::persist_marks() {
   for (const NodeId origin : std::exchange(unmarked_, {})) {
     Window& window = windows_[origin];
     window.marked = true;
-    out_.records.push_back({kBucket, to_buffer(origin.view()), wire::encode(Mark{window.epoch, window.top}), false});
+    out_.records.push_back(
+        {kBucket, to_buffer(origin.view()), wire::encode(Mark{window.epoch, window.seen.top()}), false});
   }
 }
 

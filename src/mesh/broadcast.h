@@ -21,7 +21,6 @@
 // squared); gossip to random nodes (log N copies of everything).
 #pragma once
 
-#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -37,6 +36,7 @@
 #include "env/link.h"
 #include "env/outbox.h"
 #include "mesh/packing.h"
+#include "mesh/seen_window.h"
 #include "mesh/tree.h"
 #include "trust/directory.h"
 #include "trust/keys.h"
@@ -123,12 +123,10 @@ class Broadcast {
   const Tree& tree() const { return tree_; }
 
  private:
-  // Which sequences of one origin were seen: all up to top - kWindow, and those whose bit is set above that.
-  static constexpr std::size_t kWindow = 4096;
+  // Which batches of one origin were seen: all of earlier lives, and of this one these sequences.
   struct Window {
     BootEpoch epoch;
-    std::uint64_t top = 0;
-    std::bitset<kWindow> bits;  // bit (sequence % kWindow)
+    SeenWindow seen;
     bool marked = true;         // on disk, or needs not be
     bool contains(const wire::BatchId& id) const;
     void add(const wire::BatchId& id);
