@@ -1,5 +1,5 @@
-// A home that belongs to a fleet of one, which was created there, for tests that run a whole node. Gone with the
-// object.
+// A home that belongs to a fleet which was created for it, for tests that run a whole node; all of them are of one
+// fleet. Gone with the object.
 #pragma once
 
 #include <filesystem>
@@ -17,9 +17,11 @@ namespace sedge::api::testing {
 class Home {
  public:
   // `issuer`: the node where the fleet was created, which may invite and founds the consensus group.
-  explicit Home(const std::string& name = "rover", bool issuer = false) {
+  // `place`: of this node among several that a test runs, from 0; keys come from it.
+  explicit Home(const std::string& name = "rover", bool issuer = false, int place = 0) {
     using enum trust::HomeFile;
     trust::testing::Fleet fleet(7);
+    for (int i = 0; i < place; ++i) (void)fleet.enrol("another");
     const auto member = fleet.enrol(name);
     std::vector<std::pair<trust::HomeFile, std::string>> files = {
         {kNodeKey, trust::encode_key(kNodeKey, member.keys.secret)},
