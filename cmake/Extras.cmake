@@ -94,6 +94,13 @@ target_link_libraries(example-robot PRIVATE sedge::sedge)
 add_test(NAME whole.robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/robot_test.sh
   $<TARGET_FILE:sedge> $<TARGET_FILE:example-robot>)
 set_tests_properties(whole.robot PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
+add_executable(example-typed-robot examples/typed_robot.cc)
+set_target_properties(example-typed-robot PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples
+  OUTPUT_NAME typed_robot)
+target_link_libraries(example-typed-robot PRIVATE sedge::sedge)
+add_test(NAME whole.typed_robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/typed_robot_test.sh
+  $<TARGET_FILE:sedge> $<TARGET_FILE:example-typed-robot>)
+set_tests_properties(whole.typed_robot PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 
 # Messages between two processes: through the library, and through other systems. `./dev bench messages` and
 # `./dev bench peers` build and run them.

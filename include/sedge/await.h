@@ -1,6 +1,6 @@
 // Coroutines over a Fleet: a mission as one function that waits, instead of a state machine in callbacks.
 //
-//   Task<> drive(Fleet& fleet, Stream<Order> orders) {
+//   Coroutine<> drive(Fleet& fleet, Stream<Order> orders) {
 //     while (const auto order = co_await orders.next()) {
 //       const Question question{.model = "heron", .prompt = order->value.text, .deadline = 800ms};
 //       const auto plan = co_await ask(fleet, question);
@@ -10,10 +10,10 @@
 //   auto orders = Stream<Order>::open(*fleet, "robot/rover-7/orders", {.capacity = 8});
 //   const Job mission = spawn(drive(*fleet, *std::move(orders)));
 //
-// Task is a coroutine that runs when it is awaited or spawned. In it, co_await takes other Tasks, Stream::next() and
-// ask(). Parameters are copied into a coroutine, what a lambda captured is not: give a coroutine its things as
-// parameters, and what those refer to has to outlive the Job. Where g++ 12 is to build it, a struct in braces
-// (`co_await go({.x_m = 3})`) stays out of co_await expressions: it destroys such a temporary twice. Name it first.
+// A Coroutine runs when it is awaited or spawned. In it, co_await takes other Coroutines, Stream::next() and ask().
+// Parameters are copied into it, what a lambda captured is not: give it its things as parameters, and what those refer
+// to has to outlive the Job. Where g++ 12 is to build it, a struct in braces (`co_await go({.x_m = 3})`) stays out of
+// co_await expressions: it destroys such a temporary twice. Name it first.
 //
 // Threads: a spawned coroutine runs on the thread that spawns it until it first has to wait; from then on always on
 // the loop, as a callback does and with a callback's duties: short steps, nothing that waits for the fleet (Fleet::ask
@@ -23,9 +23,10 @@
 // Lifetime: a Job owns its coroutine. Destroyed, it destroys the coroutine where that waits: it is never resumed, its
 // question is cancelled, its subscriptions end. A step that is under way elsewhere is waited for; one that destroys its
 // own Job is gone when it waits next. A Fleet that closes resumes all that wait, on the loop, with Unavailable. Such an
-// error is final: leave the loop that awaits. What leaves a Task as an exception ends the program, as in a callback.
+// error is final: leave the loop that awaits. What leaves a Coroutine as an exception ends the program, as in a
+// callback.
 //
-// Rejected (docs/adr/0021): Asio's coroutines, which would put Boost into every robot's build; a timer to sleep by,
+// Rejected (docs/adr/0023): Asio's coroutines, which would put Boost into every robot's build; a timer to sleep by,
 // which the Fleet does not have: a deadline of the subscription or the question says how long is waited.
 #pragma once
 
@@ -54,11 +55,11 @@
 namespace sedge::robot {
 
 template <class T = void>
-class Task;
+class Coroutine;
 
 namespace detail {
 
-struct Awaitable {};  // what a Task may await
+struct Awaitable {};  // what a Coroutine may await
 
 inline thread_local int steps_here = 0;  // of coroutines, on this thread
 
@@ -205,7 +206,7 @@ struct PromiseBase {
   template <class Awaited>
   Awaiting<std::remove_reference_t<Awaited>> await_transform(Awaited&& awaited) const noexcept {
     static_assert(std::derived_from<std::remove_cvref_t<Awaited>, Awaitable>,
-                  "Sedge: a Task awaits Tasks, Stream::next() and ask(): other awaitables would resume it anywhere");
+                  "Sedge: a Coroutine awaits Coroutines, Stream::next() and ask(): others would resume it anywhere");
     static_assert(!std::is_lvalue_reference_v<Awaited>,
                   "Sedge: await it where it is made, or std::move it: it is awaited once");
     return {awaited};
@@ -217,7 +218,7 @@ struct PromiseBase {
 
 template <class T>
 struct Promise : PromiseBase {
-  Task<T> get_return_object() noexcept;
+  Coroutine<T> get_return_object() noexcept;
   template <class From = T>
     requires std::constructible_from<T, From>
   void return_value(From&& from) {
@@ -229,7 +230,7 @@ struct Promise : PromiseBase {
 
 template <>
 struct Promise<void> : PromiseBase {
-  Task<void> get_return_object() noexcept;
+  Coroutine<void> get_return_object() noexcept;
   void return_void() const noexcept {}
   void take() const noexcept {}
 };
@@ -240,16 +241,16 @@ class Job;
 
 // A coroutine that gives a T. Nothing of it runs before it is awaited or spawned, which is done once.
 template <class T>
-class [[nodiscard]] Task : public detail::Awaitable {
+class [[nodiscard]] Coroutine : public detail::Awaitable {
  public:
   using promise_type = detail::Promise<T>;
 
-  Task(Task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  Task& operator=(Task&& other) noexcept {
+  Coroutine(Coroutine&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Coroutine& operator=(Coroutine&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
   }
-  ~Task() {
+  ~Coroutine() {
     if (handle_) handle_.destroy();
   }
 
@@ -266,24 +267,24 @@ class [[nodiscard]] Task : public detail::Awaitable {
     promise.run->go_on(handle_);
   }
   T await_resume() {
-    const Task ended = std::move(*this);
+    const Coroutine ended = std::move(*this);
     return ended.handle_.promise().take();
   }
 
  private:
   friend promise_type;
-  friend Job spawn(Task<void> task);
-  explicit Task(std::coroutine_handle<promise_type> handle) noexcept : handle_(handle) {}
+  friend Job spawn(Coroutine<void> task);
+  explicit Coroutine(std::coroutine_handle<promise_type> handle) noexcept : handle_(handle) {}
 
   std::coroutine_handle<promise_type> handle_;
 };
 
 template <class T>
-Task<T> detail::Promise<T>::get_return_object() noexcept {
-  return Task<T>(std::coroutine_handle<Promise>::from_promise(*this));
+Coroutine<T> detail::Promise<T>::get_return_object() noexcept {
+  return Coroutine<T>(std::coroutine_handle<Promise>::from_promise(*this));
 }
-inline Task<void> detail::Promise<void>::get_return_object() noexcept {
-  return Task<void>(std::coroutine_handle<Promise>::from_promise(*this));
+inline Coroutine<void> detail::Promise<void>::get_return_object() noexcept {
+  return Coroutine<void>(std::coroutine_handle<Promise>::from_promise(*this));
 }
 
 // Owns a coroutine that was spawned; destroyed, assigned or cancelled it ends it. Threads: any, one at a time; done()
@@ -308,21 +309,21 @@ class [[nodiscard]] Job {
   Status wait(std::optional<std::chrono::milliseconds> patience = std::nullopt) const {
     if (detail::steps_here > 0) {
       return std::unexpected(
-          Error{Code::kFailedPrecondition, "a coroutine awaits another's Task, it does not wait for its Job"});
+          Error{Code::kFailedPrecondition, "a coroutine awaits another, it does not wait for its Job"});
     }
     if (!run_ || run_->wait_done(patience)) return {};
     return std::unexpected(Error{Code::kDeadlineExceeded, "the coroutine is still under way"});
   }
 
  private:
-  friend Job spawn(Task<void> task);
+  friend Job spawn(Coroutine<void> task);
   explicit Job(std::shared_ptr<detail::Run> run) : run_(std::move(run)) {}
 
   std::shared_ptr<detail::Run> run_;
 };
 
 // Runs it on this thread until it has to wait. What it finds goes where its parameters say: a Job has no result.
-inline Job spawn(Task<void> task) {
+inline Job spawn(Coroutine<void> task) {
   const auto handle = std::exchange(task.handle_, nullptr);
   if (!handle) return {};
   auto run = std::make_shared<detail::Run>(handle);

@@ -64,7 +64,7 @@ class Await : public testing::Test {
   std::optional<Fleet> fleet_;
 };
 
-Task<> sum_up(Stream<int> numbers, int count, std::promise<int> sum) {
+Coroutine<> sum_up(Stream<int> numbers, int count, std::promise<int> sum) {
   int total = 0;
   for (int i = 0; i < count; ++i) {
     const auto number = co_await numbers.next();
@@ -76,7 +76,7 @@ Task<> sum_up(Stream<int> numbers, int count, std::promise<int> sum) {
 
 TEST_F(Await, a_coroutine_takes_messages_in_their_order_and_goes_on_on_the_loop) {
   struct Walk {
-    static Task<> run(Stream<int> numbers, Notes& notes, std::promise<std::thread::id> loop) {
+    static Coroutine<> run(Stream<int> numbers, Notes& notes, std::promise<std::thread::id> loop) {
       for (int i = 0; i < 3; ++i) {
         const auto number = co_await numbers.next();
         if (number) notes.add(number->topic + "=" + std::to_string(number->value));
@@ -133,7 +133,7 @@ TEST_F(Await, a_malformed_message_is_counted_and_not_given) {
   EXPECT_FALSE(stream.poll());
 }
 
-Task<> note_end(Stream<int> numbers, Notes& notes, Token) {
+Coroutine<> note_end(Stream<int> numbers, Notes& notes, Token) {
   const auto number = co_await numbers.next();
   notes.add(number ? "number" : std::to_string(static_cast<int>(number.error().code)));
   const auto again = co_await numbers.next();
@@ -182,9 +182,8 @@ TEST_F(Await, a_coroutine_that_is_destroyed_while_it_waits_is_not_resumed) {
 TEST_F(Await, messages_and_the_end_of_a_job_race_without_harm) {
   std::atomic<bool> over = false;
   std::thread publisher([&] {
-    while (!over) (void)Publisher<int>(*fleet_, "n/a").publish(1);
+    for (; !over; std::this_thread::sleep_for(20us)) (void)Publisher<int>(*fleet_, "n/a").publish(1);
   });
-  std::atomic<int> gone = 0;
   for (int i = 1; i <= 300; ++i) {
     std::promise<int> sum;
     auto total = sum.get_future();
@@ -198,7 +197,7 @@ TEST_F(Await, messages_and_the_end_of_a_job_race_without_harm) {
   publisher.join();
 }
 
-Task<> end_itself(Stream<int> numbers, Job& own, Notes& notes, Token) {
+Coroutine<> end_itself(Stream<int> numbers, Job& own, Notes& notes, Token) {
   (void)co_await numbers.next();
   own.cancel();
   notes.add("still here");
@@ -218,7 +217,7 @@ TEST_F(Await, a_coroutine_that_ends_its_own_job_is_gone_where_it_waits_next) {
   EXPECT_EQ(notes.all(), std::vector<std::string>{"still here"});
 }
 
-Task<> borrow(Stream<int>& numbers, Notes& notes) {
+Coroutine<> borrow(Stream<int>& numbers, Notes& notes) {
   const auto number = co_await numbers.next();
   notes.add(number ? std::to_string(number->value) : std::to_string(static_cast<int>(number.error().code)));
 }
@@ -248,16 +247,16 @@ TEST_F(Await, a_deadline_of_the_subscription_ends_the_waiting) {
   ASSERT_TRUE(fleet_->close());
 }
 
-Task<Result<int>> count_down(int from) {
+Coroutine<Result<int>> count_down(int from) {
   if (from == 0) co_return std::unexpected(Error{Code::kOutOfRange, "zero"});
   co_return from - 1;
 }
-Task<int> next_sum(Stream<int>& numbers, int depth) {
+Coroutine<int> next_sum(Stream<int>& numbers, int depth) {
   if (depth > 0) co_return co_await next_sum(numbers, depth - 1) + co_await next_sum(numbers, depth - 1);
   const auto number = co_await numbers.next();
   co_return number ? number->value : -1;
 }
-Task<> add_by_tasks(Stream<int> numbers, std::promise<int> sum) {
+Coroutine<> add_by_tasks(Stream<int> numbers, std::promise<int> sum) {
   int steps = 0;
   while (co_await count_down(200'000 - steps)) ++steps;  // without taking stack
   sum.set_value(steps + co_await next_sum(numbers, 3));
@@ -270,7 +269,7 @@ TEST_F(Await, tasks_await_tasks) {
   for (int i = 0; i < 8; ++i) publish(1000);
   EXPECT_EQ(total.get(), 200'000 + 8000);
   {
-    const Task<int> never_awaited = next_sum(*std::make_unique<Stream<int>>(numbers()), 1);
+    const Coroutine<int> never_awaited = next_sum(*std::make_unique<Stream<int>>(numbers()), 1);
   }
 }
 
@@ -285,7 +284,7 @@ TEST_F(Await, a_task_within_tasks_goes_with_the_job) {
   EXPECT_THROW(total.get(), std::future_error);
 }
 
-Task<> ask_once(Fleet& fleet, Question question, Notes& notes, Token) {
+Coroutine<> ask_once(Fleet& fleet, Question question, Notes& notes, Token) {
   std::string text;
   const auto answer = co_await ask(fleet, question, [&text](std::string_view more) { text += more; });
   notes.add(answer ? answer->text : std::to_string(static_cast<int>(answer.error().code)));
@@ -308,7 +307,7 @@ TEST_F(Await, an_answer_its_fallback_or_its_error_is_awaited) {
 }
 
 // On the loop, where ask() refuses and ask waits.
-Task<> ask_on_order(Fleet& fleet, Stream<int> orders, Notes& notes) {
+Coroutine<> ask_on_order(Fleet& fleet, Stream<int> orders, Notes& notes) {
   while (const auto order = co_await orders.next()) {
     notes.add(std::to_string(static_cast<int>(fleet.ask({.model = "heron"}).error().code)));
     const Question question{.model = "heron", .prompt = order->topic, .fallback = "hold"};
@@ -330,7 +329,7 @@ TEST_F(Await, a_coroutine_on_the_loop_may_call_what_a_callback_may) {
 
 TEST_F(Await, a_step_does_not_wait_for_a_job) {
   struct Impatient {
-    static Task<> run(Job other, Notes& notes) {
+    static Coroutine<> run(Job other, Notes& notes) {
       notes.add(std::to_string(static_cast<int>(other.wait().error().code)));
       co_return;
     }
@@ -344,9 +343,53 @@ TEST_F(Await, a_step_does_not_wait_for_a_job) {
   EXPECT_EQ(gone, 1) << "the other Job was its parameter";
 }
 
+// Waits for whoever holds the waiter.
+struct ByHand : detail::Awaitable {
+  ByHand(detail::Waiter& keep, bool woken) : waiter(&keep), early(woken) {}
+  bool await_ready() const { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> handle) {
+    detail::Run& run = *handle.promise().run;
+    *waiter = {run.shared_from_this(), handle};
+    if (early) waiter->wake();
+    run.wait(handle);
+  }
+  void await_resume() const {}
+  detail::Waiter* waiter;
+  bool early;
+};
+
+Coroutine<> wait_by_hand(detail::Waiter& waiter, bool early, Notes& notes) {
+  co_await ByHand(waiter, early);
+  notes.add("resumed");
+}
+
+TEST(AwaitByHand, who_is_woken_just_before_it_waits_goes_on) {
+  detail::Waiter waiter;
+  Notes notes;
+  EXPECT_TRUE(spawn(wait_by_hand(waiter, true, notes)).done());
+  EXPECT_EQ(notes.all(), std::vector<std::string>{"resumed"});
+}
+
+TEST(AwaitByHand, a_wake_that_comes_after_the_end_finds_nobody) {
+  detail::Waiter waiter;
+  Notes notes;
+  {
+    const Job job = spawn(wait_by_hand(waiter, false, notes));
+    EXPECT_FALSE(job.done());
+  }
+  waiter.wake();  // a message was on its way to it
+  EXPECT_TRUE(notes.all().empty());
+  const Job job = spawn(wait_by_hand(waiter, false, notes));
+  waiter.wake();
+  EXPECT_TRUE(job.done());
+  waiter.wake();
+  EXPECT_EQ(notes.all(), std::vector<std::string>{"resumed"});
+}
+
 class AwaitOfTwo : public api::testing::TwoFleets {};
 
-Task<> answer_orders(Fleet& fleet, Stream<std::string> orders, Publisher<std::string> told) {
+Coroutine<> answer_orders(Fleet& fleet, Stream<std::string> orders, Publisher<std::string> told) {
   while (const auto order = co_await orders.next()) {
     const Question question{.model = "heron", .prompt = order->value, .fallback = "hold"};
     const auto plan = co_await ask(fleet, question);
