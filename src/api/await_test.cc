@@ -1,6 +1,7 @@
 #include "sedge/await.h"
 
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <limits>
 #include <thread>
@@ -341,6 +342,41 @@ TEST_F(Await, a_step_does_not_wait_for_a_job) {
   EXPECT_TRUE(spawn(Impatient::run(std::move(waiting), notes)).done());
   EXPECT_EQ(notes.all(), std::vector<std::string>{"9"}) << "FailedPrecondition";
   EXPECT_EQ(gone, 1) << "the other Job was its parameter";
+}
+
+Coroutine<> ask_at_length(Fleet& fleet, Fleet::OnText on_text, Token) {
+  const Question question{.model = "heron", .prompt = "scout two, hold position\n", .chat = false, .tokens_max = 400};
+  (void)co_await ask(fleet, question, std::move(on_text));
+}
+
+TEST(AwaitOfAModel, who_is_destroyed_while_it_asks_cancels_its_question_and_hears_no_more_of_it) {
+  const std::string model = std::string(SEDGE_SOURCE_DIR) + "/models/heron/heron.gguf";
+  if (!std::filesystem::exists(model)) GTEST_SKIP() << "needs " << model;
+  const api::testing::Home home;
+  auto fleet = Fleet::open(
+      {.home = home.path.string(), .listen = "127.0.0.1:0", .models = {model}, .engine_threads = 1, .beacons = false});
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  ASSERT_TRUE(fleet->await_model("heron", kPatience));
+  std::atomic<int> gone = 0;
+  std::atomic<int> too_late = 0;
+  std::atomic<bool> speaks = false;
+  {
+    const Job job = spawn(ask_at_length(
+        *fleet,
+        [&](std::string_view) {
+          speaks = true;
+          if (gone > 0) ++too_late;
+        },
+        Token(gone)));
+    EXPECT_TRUE(eventually([&] { return speaks || job.done(); }));
+  }
+  EXPECT_EQ(gone, 1);
+  std::promise<void> answered;  // one that comes after it
+  EXPECT_TRUE(fleet->start({.model = "heron", .prompt = "rover one, stop\n", .chat = false, .tokens_max = 8}, {},
+                           [&](const Result<Answer>&) { answered.set_value(); }));
+  answered.get_future().wait();
+  ASSERT_TRUE(fleet->close());
+  EXPECT_EQ(too_late, 0);
 }
 
 // Waits for whoever holds the waiter.
