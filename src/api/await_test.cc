@@ -423,7 +423,13 @@ TEST(AwaitByHand, a_wake_that_comes_after_the_end_finds_nobody) {
   EXPECT_EQ(notes.all(), std::vector<std::string>{"resumed"});
 }
 
-class AwaitOfTwo : public api::testing::TwoFleets {};
+class AwaitOfTwo : public testing::Test, protected api::testing::TwoFleets {
+ protected:
+  void SetUp() override {
+    const Status started = start();
+    ASSERT_TRUE(started) << started.error().message;
+  }
+};
 
 Coroutine<> answer_orders(Fleet& fleet, Stream<std::string> orders, Publisher<std::string> told) {
   while (const auto order = co_await orders.next()) {
@@ -434,16 +440,16 @@ Coroutine<> answer_orders(Fleet& fleet, Stream<std::string> orders, Publisher<st
 }
 
 TEST_F(AwaitOfTwo, an_order_of_one_node_is_awaited_in_another) {
-  auto orders = Stream<std::string>::open(*rover_, "orders");
-  auto reports = Stream<std::string>::open(*base_, "reports");
+  auto orders = Stream<std::string>::open(*rover, "orders");
+  auto reports = Stream<std::string>::open(*base, "reports");
   ASSERT_TRUE(orders && reports);
   const Job mission =
-      spawn(answer_orders(*rover_, *std::move(orders), Publisher<std::string>(*rover_, "reports", {.retain = true})));
-  ASSERT_TRUE(base_->publish("orders", "north", {.retain = true}));
+      spawn(answer_orders(*rover, *std::move(orders), Publisher<std::string>(*rover, "reports", {.retain = true})));
+  ASSERT_TRUE(base->publish("orders", "north", {.retain = true}));
   std::optional<Received<std::string>> report;
   ASSERT_TRUE(eventually([&] { return (report = reports->poll()).has_value(); }));
   EXPECT_EQ(report->value, "north: hold");
-  EXPECT_EQ(report->origin, rover_->id());
+  EXPECT_EQ(report->origin, rover->id());
 }
 
 }  // namespace

@@ -8,8 +8,6 @@
 #include <thread>
 #include <utility>
 
-#include <gtest/gtest.h>
-
 #include "api/testing.h"
 #include "sedge/sedge.h"
 
@@ -26,16 +24,16 @@ inline bool eventually(const std::function<bool()>& is_so) {
   return true;
 }
 
-class TwoFleets : public ::testing::Test {
- protected:
-  void SetUp() override {
-    auto first = open(rover_home_, {});
-    ASSERT_TRUE(first) << first.error().message;
-    rover_.emplace(*std::move(first));
-    auto second = open(base_home_, {rover_->address()});
-    ASSERT_TRUE(second) << second.error().message;
-    base_.emplace(*std::move(second));
-    ASSERT_TRUE(eventually([&] { return linked(*rover_) && linked(*base_); }));
+struct TwoFleets {
+  robot::Status start() {
+    auto first = open(rover_home, {});
+    if (!first) return std::unexpected(first.error());
+    rover.emplace(*std::move(first));
+    auto second = open(base_home, {rover->address()});
+    if (!second) return std::unexpected(second.error());
+    base.emplace(*std::move(second));
+    if (eventually([&] { return linked(*rover) && linked(*base); })) return {};
+    return std::unexpected(robot::Error{robot::Code::kUnavailable, "the two have no link"});
   }
 
   static robot::Result<robot::Fleet> open(const Home& home, std::vector<std::string> seeds) {
@@ -47,10 +45,10 @@ class TwoFleets : public ::testing::Test {
     return members && std::ranges::any_of(*members, &robot::Member::linked);
   }
 
-  const Home rover_home_{"rover"};
-  const Home base_home_{"base", false, 1};
-  std::optional<robot::Fleet> rover_;
-  std::optional<robot::Fleet> base_;
+  const Home rover_home{"rover"};
+  const Home base_home{"base", false, 1};
+  std::optional<robot::Fleet> rover;
+  std::optional<robot::Fleet> base;
 };
 
 }  // namespace sedge::api::testing

@@ -308,21 +308,27 @@ TEST(Evolution, a_field_that_was_always_there_is_never_made_up) {
   EXPECT_FALSE(decode<Version3>(half));
 }
 
-class Typed : public api::testing::TwoFleets {};
+class Typed : public testing::Test, protected api::testing::TwoFleets {
+ protected:
+  void SetUp() override {
+    const Status started = start();
+    ASSERT_TRUE(started) << started.error().message;
+  }
+};
 
 TEST_F(Typed, a_message_of_one_fleet_node_is_a_value_in_another) {
   std::promise<Everything> heard;
   std::string topic;
   std::string origin;
   auto value = heard.get_future();
-  ASSERT_TRUE(subscribe<Everything>(*base_, "robot/+/all",
+  ASSERT_TRUE(subscribe<Everything>(*base, "robot/+/all",
                                     [&, open = true](const Everything& all, const Message& message) mutable {
                                       if (!std::exchange(open, false)) return;
                                       topic = message.topic;
                                       origin = message.origin;
                                       heard.set_value(all);
                                     }));
-  const Publisher<Everything> publisher(*rover_, "robot/rover/all", {.retain = true});
+  const Publisher<Everything> publisher(*rover, "robot/rover/all", {.retain = true});
   Everything all;
   all.text = "dry";
   all.gait = Gait::kTrot;
@@ -330,19 +336,19 @@ TEST_F(Typed, a_message_of_one_fleet_node_is_a_value_in_another) {
   all.heading = {90};
   ASSERT_TRUE(publisher.publish(all));
   EXPECT_EQ(value.get(), all);
-  ASSERT_TRUE(base_->close());
+  ASSERT_TRUE(base->close());
   EXPECT_EQ(topic, publisher.topic());
-  EXPECT_EQ(origin, rover_->id());
-  EXPECT_EQ(Publisher<bool>(*rover_, "robot/#").publish(true).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(origin, rover->id());
+  EXPECT_EQ(Publisher<bool>(*rover, "robot/#").publish(true).error().code, Code::kInvalidArgument);
 }
 
 TEST_F(Typed, a_live_message_comes_too) {
   std::atomic<int> sum = 0;
-  ASSERT_TRUE(subscribe<std::int32_t>(*base_, "n", [&](std::int32_t n, const Message&) { sum += n; }));
-  const Publisher<std::int32_t> numbers(*rover_, "n");
+  ASSERT_TRUE(subscribe<std::int32_t>(*base, "n", [&](std::int32_t n, const Message&) { sum += n; }));
+  const Publisher<std::int32_t> numbers(*rover, "n");
   // The subscription may be on its way to the publisher still.
   EXPECT_TRUE(eventually([&] { return numbers.publish(5).has_value() && sum >= 5; }));
-  ASSERT_TRUE(base_->close());
+  ASSERT_TRUE(base->close());
 }
 
 TEST_F(Typed, what_is_no_value_is_told_and_never_heard) {
@@ -351,29 +357,29 @@ TEST_F(Typed, what_is_no_value_is_told_and_never_heard) {
   auto came = last.get_future();
   const auto on_malformed = [&](const Malformed& malformed) {
     seen.push_back(std::string(malformed.where) + " " + std::to_string(malformed.bytes.size()) + " " +
-                   malformed.error.message + (malformed.origin == rover_->id() ? "" : " of somebody else"));
+                   malformed.error.message + (malformed.origin == rover->id() ? "" : " of somebody else"));
   };
-  ASSERT_TRUE(subscribe<Gait>(*base_, "robot/+/gait",
+  ASSERT_TRUE(subscribe<Gait>(*base, "robot/+/gait",
                               [&](Gait gait, const Message& message) {
                                 seen.push_back(std::string(message.topic) + " is " +
                                                std::to_string(static_cast<int>(gait)));
                                 last.set_value();
                               },
                               {.on_malformed = on_malformed}));
-  ASSERT_TRUE(subscribe<Gait>(*base_, "robot/+/gait", [](Gait, const Message&) {})) << "nobody to tell: dropped";
+  ASSERT_TRUE(subscribe<Gait>(*base, "robot/+/gait", [](Gait, const Message&) {})) << "nobody to tell: dropped";
   const Publish kept{.retain = true, .depth = 3};
-  ASSERT_TRUE(rover_->publish("robot/a/gait", "x", kept));
-  ASSERT_TRUE(rover_->publish("robot/a/gait", "", kept));
-  ASSERT_TRUE(Publisher<Gait>(*rover_, "robot/a/gait", kept).publish(Gait::kWalk));
+  ASSERT_TRUE(rover->publish("robot/a/gait", "x", kept));
+  ASSERT_TRUE(rover->publish("robot/a/gait", "", kept));
+  ASSERT_TRUE(Publisher<Gait>(*rover, "robot/a/gait", kept).publish(Gait::kWalk));
   came.wait();
-  ASSERT_TRUE(base_->close());
+  ASSERT_TRUE(base->close());
   EXPECT_EQ(seen, (std::vector<std::string>{"robot/a/gait 1 field 'value' at byte 1: unknown value",
                                             "robot/a/gait 0 field 'value' at byte 0: cut short", "robot/a/gait is 1"}));
 }
 
 TEST_F(Typed, a_register_holds_a_value_for_the_whole_fleet) {
-  const Register<Point> here(*rover_, "mission/goal");
-  const Register<Point> there(*base_, "mission/goal");
+  const Register<Point> here(*rover, "mission/goal");
+  const Register<Point> there(*base, "mission/goal");
   EXPECT_EQ(there.get().error().code, Code::kNotFound);
   std::mutex mutex;
   std::vector<std::optional<Point>> changes;
@@ -396,15 +402,15 @@ TEST_F(Typed, a_register_holds_a_value_for_the_whole_fleet) {
   ASSERT_TRUE(here.set({3, 4}));
   ASSERT_TRUE(heard(1, 0));
   EXPECT_EQ(there.get(), (Point{3, 4}));
-  ASSERT_TRUE(rover_->set("mission/goal", "nowhere"));
+  ASSERT_TRUE(rover->set("mission/goal", "nowhere"));
   ASSERT_TRUE(heard(1, 1));
   EXPECT_EQ(there.get().error().code, Code::kDataLoss);
-  ASSERT_TRUE(rover_->erase("mission/goal"));
+  ASSERT_TRUE(rover->erase("mission/goal"));
   ASSERT_TRUE(heard(2, 1));
-  ASSERT_TRUE(base_->close());
+  ASSERT_TRUE(base->close());
   EXPECT_EQ(changes, (std::vector<std::optional<Point>>{Point{3, 4}, std::nullopt}));
-  ASSERT_TRUE(rover_->add("mission/count", 1));
-  EXPECT_EQ(Register<Point>(*rover_, "mission/count").get().error().code, Code::kFailedPrecondition);
+  ASSERT_TRUE(rover->add("mission/count", 1));
+  EXPECT_EQ(Register<Point>(*rover, "mission/count").get().error().code, Code::kFailedPrecondition);
 }
 
 }  // namespace
