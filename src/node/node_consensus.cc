@@ -44,6 +44,13 @@ std::vector<consensus::Candidate> Node::candidates(Instant now) const {
                    .able = directory_.allows(member.id, trust::Verb::kWrite, kPower),
                    .in_state = now - member.since});
   }
+  // Membership forgets whom the fleet has put out; the group must hear of it, or its vote is missed for ever.
+  const consensus::Configuration& parts = group_->raft().configuration();
+  for (const auto& ids : {parts.voters, parts.learners}) {
+    for (const NodeId id : ids) {
+      if (directory_.revoked(id) && !membership_->state_of(id)) all.push_back({.id = id, .revoked = true});
+    }
+  }
   return all;
 }
 

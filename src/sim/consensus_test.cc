@@ -76,6 +76,23 @@ TEST(Consensus, the_death_of_the_leader_is_survived) {
   ASSERT_TRUE(agree(world, old, wire::AgreedOp::kSet, "x", "after"));
 }
 
+TEST(Consensus, a_voter_that_was_revoked_is_put_out_of_the_group) {
+  World world(fleet_of(5, 12));
+  ASSERT_TRUE(formed(world, 5));
+  const std::size_t gone = (*leader(world) + 1) % 5, issuer = (gone + 1) % 5;
+  world.act(issuer, [&](node::Node& node, Instant now) {
+    const std::string path = std::string(trust::kRevocationPath) + world.id(gone).hex();
+    EXPECT_TRUE(node.state().insert(path, world.revocation(gone, {}), now));
+  });
+  const auto put_out = [&] {
+    const auto at = leader(world);
+    if (!at || *at == gone) return false;
+    const auto& parts = world.node(*at).group().raft().configuration();
+    return !std::ranges::binary_search(parts.voters, world.id(gone));
+  };
+  EXPECT_TRUE(world.run_until(put_out, 20s)) << "its vote would be missed for ever";
+}
+
 TEST(Consensus, a_minority_is_told_what_is_missing) {
   World world(fleet_of(5, 3));
   ASSERT_TRUE(formed(world, 5));
