@@ -76,6 +76,22 @@ void Raft::start(Instant now) {
   started_ = true;
   heard_ = now;  // we may have followed a leader until a moment ago, and it may count on us
   election_at_ = patience(now);
+  inherit(now);
+}
+
+// A node with a new id takes part as a newcomer, and its former id, which is revoked, is removed by the others. But
+// where that was the only voter nobody is left to do either; what the log says was its to decide alone, and it was us.
+// In a term of its own, because in its last one the former id may have told learners more than this disk has.
+void Raft::inherit(Instant now) {
+  if (options_.former.is_zero() || configuration_.voters != std::vector{options_.former}) return;
+  Configuration next = configuration_;
+  next.voters = {options_.self};
+  remove(next.learners, options_.self);
+  ++term_;
+  vote_ = options_.self;
+  persist_hard();
+  append_own(wire::LogKind::kConfiguration, wire::encode(next));
+  election_at_ = now;  // nobody else can lead it
 }
 
 // What is held waits for the records before it.

@@ -54,6 +54,7 @@ using wire::Term;
 
 struct RaftOptions {
   NodeId self;
+  NodeId former;                   // whose log is on our disk, before we took another id; zero: ours
   std::uint64_t seed = 0;          // of election timeouts
   Duration heartbeat = 250ms;      // 4 a second to each of four followers: 85 bytes with headers, 1.4 KB/s
   Duration election_min = 1s;      // a leader silent for so long, and up to twice as long, is replaced
@@ -199,6 +200,7 @@ class Raft {
   void hold(Held what);
   void settle(const Held& done, Instant now);
   void adopt_group(GroupId group);
+  void inherit(Instant now);
   Instant patience(Instant now);
   void step_down(Term term, NodeId leader, Instant now);
   void ask_votes(bool pre, bool told, Instant now);

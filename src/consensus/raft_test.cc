@@ -287,6 +287,54 @@ TEST(Raft, an_entry_of_an_older_term_is_not_committed_by_count) {
   EXPECT_EQ(host.raft->committed(), 3u);
 }
 
+// What is left of a group's only voter when its machine takes a new id: its disk. Nobody else could put it right.
+TEST(Raft, the_only_voter_stays_it_under_another_id_and_a_voter_of_three_does_not) {
+  const NodeId former = node_id(8);
+  for (const auto& voters : {std::vector{former}, std::vector{node_id(1), node_id(2), former}}) {
+    RaftOptions options;
+    options.self = node_id(0);
+    options.former = former;
+    auto host = std::make_unique<Host>(options);
+    const wire::LogEntry begun{Term{3}, wire::LogKind::kConfiguration,
+                               wire::encode(Configuration{voters, {node_id(5)}})};
+    struct Hard {
+      GroupId group;
+      Term term;
+      NodeId vote;
+      void fields(wire::Encoder& visit) {
+        visit("group", group);
+        visit("term", term);
+        visit("vote", vote);
+      }
+    };
+    std::map<Buffer, Buffer> disk = {{{'e', 0, 0, 0, 0, 0, 0, 0, 1}, wire::encode(begun)},
+                                     {{'h'}, wire::encode(Hard{GroupId{7}, Term{3}, former})}};
+    const bool only = voters.size() == 1;
+    Term led;
+    for (int life = 0; life < 2; ++life) {  // the second: as any other start
+      host = std::make_unique<Host>(options);
+      for (const auto& [key, value] : disk) ASSERT_TRUE(host->load(key, value));
+      Instant now{};
+      host->start(now);
+      for (std::uint64_t lsn = 1; lsn < 8; ++lsn) {
+        now = std::max(now + 1ms, only ? host->next_deadline() : now + 1s);
+        host->on_timer(now);
+        env::Outbox out;
+        host->drain(out);
+        for (const env::Record& record : out.records) disk[record.key] = record.value;
+        if (!out.records.empty()) host->on_persisting({lsn});
+        host->on_durable({lsn}, now);
+      }
+      EXPECT_EQ(host->raft->leads_settled(), only);
+      EXPECT_EQ(host->raft->configuration(), (Configuration{only ? std::vector{node_id(0)} : voters, {node_id(5)}}));
+      if (!only) continue;
+      EXPECT_GT(host->raft->log().at(2).term, Term{3}) << "its former id may have told learners another second entry";
+      EXPECT_GT(host->raft->term(), led);
+      led = host->raft->term();
+    }
+  }
+}
+
 // A follower on its own, told by hand.
 struct Follower {
   Follower()
