@@ -41,6 +41,15 @@ Status AuditCollector::load(std::string_view bucket, Bytes key, Bytes value) {
   return {};
 }
 
+Status AuditCollector::load_former(Bytes key, Bytes value) {
+  if (key.size() != sizeof(std::uint64_t)) {
+    SEDGE_TRY(const trust::AuditHead head, trust::decode_head(value));
+    return views_.try_emplace(head.node, options_.kept).first->second.add(head);
+  }
+  SEDGE_TRY(const trust::AuditEntry entry, trust::decode_entry(value));
+  return views_.try_emplace(entry.node, options_.kept).first->second.add(entry);
+}
+
 Status AuditCollector::see(Bytes encoded) {
   SEDGE_TRY(const trust::AuditHead head, trust::decode_head(encoded));
   return see(head);

@@ -49,6 +49,9 @@ class AuditCollector {
 
   Status load(std::string_view bucket, Bytes key, Bytes value);  // before the first message
 
+  // A record of AuditLog's that a former id of this node left: its chain is shown like those that were fetched.
+  Status load_former(Bytes key, Bytes value);
+
   // A head that came from anywhere. Errors: DataLoss, Unauthenticated, NotFound (no certificate yet): not remembered.
   Status see(const trust::AuditHead& head);
   Status see(Bytes encoded);

@@ -26,15 +26,25 @@ trust::AuditEntry decoded(const Buffer& bytes) { return *trust::decode_entry(byt
 
 }  // namespace
 
-Status AuditLog::load(Bytes key, Bytes value) {
+Result<bool> AuditLog::load(Bytes key, Bytes value) {
   if (as_text(key) == kCheckpointKey) {
-    SEDGE_TRY(checkpoint_, trust::decode_head(value));
-    return {};
+    SEDGE_TRY(const trust::AuditHead head, trust::decode_head(value));
+    if (head.node != options_.self) return move_away(head.node, key, value), false;
+    checkpoint_ = head;
+    return true;
   }
   SEDGE_TRY(const trust::AuditEntry entry, trust::decode_entry(value));
   if (key_of(entry.index) != to_buffer(key)) return fail(Code::kDataLoss, "audit {}: another entry", to_hex(key));
+  if (entry.node != options_.self) return move_away(entry.node, key, value), false;
   loaded_[entry.index] = to_buffer(value);
-  return {};
+  return true;
+}
+
+void AuditLog::move_away(NodeId former, Bytes key, Bytes value) {
+  Buffer kept = to_buffer(former.view());
+  kept.insert(kept.end(), key.begin(), key.end());
+  former_.push_back({kFormerBucket, std::move(kept), to_buffer(value), false});
+  former_.push_back({kBucket, to_buffer(key), {}, true});
 }
 
 // A chain with a hole (somebody was at the file) goes on behind its last entry: to begin again would be to contradict
@@ -77,6 +87,8 @@ void AuditLog::append(trust::AuditKind kind, Buffer body, std::uint64_t fleet_ms
 
 void AuditLog::drain(env::Outbox& out, Instant now) {
   if (drained_ == end_ || (out.records.empty() && now < flush_at_)) return;
+  std::ranges::move(former_, std::back_inserter(out.records));  // before what takes their places
+  former_.clear();
   for (; drained_ < end_; ++drained_) {
     const Buffer& entry = entries_[static_cast<std::size_t>(drained_ + 1 - first())];
     out.records.push_back({kBucket, key_of(drained_ + 1), entry, false});

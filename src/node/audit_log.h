@@ -7,6 +7,8 @@
 // Bounded: `kept` entries and an eighth; then the oldest eighth is erased, and a signed checkpoint with the hash of its
 // last entry stands for all before. At most kStagedMax entries wait for the disk; beyond that they are dropped and
 // counted (a disk that does not answer must not stop a robot).
+// A node that took a new key (trust/rotation.h) begins a new chain; what the former id wrote moves to a bucket of its
+// own, in the commit that writes the new chain's first entry, so that neither is ever taken for the other.
 // Threads: none.
 #pragma once
 
@@ -14,6 +16,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/id.h"
@@ -35,14 +38,15 @@ class AuditLog {
     Duration lazy_flush = 500ms;
   };
   static constexpr const char* kBucket = "audit";  // number, 8 bytes big-endian -> entry; "checkpoint" -> head
+  static constexpr const char* kFormerBucket = "audit.former";  // id of the former node, then a key as above
   static constexpr std::size_t kStagedMax = 4096;
   static constexpr std::size_t kChunkBytesMax = 128u << 10;
 
   // `key` outlives this.
   AuditLog(Options options, const trust::SecretKey& key) : options_(options), key_(key) {}
 
-  Status load(Bytes key, Bytes value);  // before start()
-  void start();                         // all records are loaded
+  Result<bool> load(Bytes key, Bytes value);  // before start(); false: of a former id
+  void start();                               // all records are loaded
 
   template <class Body>
   void append(trust::AuditKind kind, const Body& body, std::uint64_t fleet_ms, Instant now) {
@@ -68,12 +72,14 @@ class AuditLog {
  private:
   void append(trust::AuditKind kind, Buffer body, std::uint64_t fleet_ms, Instant now);
   void roll();
+  void move_away(NodeId former, Bytes key, Bytes value);
   std::uint64_t first() const { return end_ - entries_.size() + 1; }
 
   Options options_;
   const trust::SecretKey& key_;
   std::map<std::uint64_t, Buffer> loaded_;
-  std::deque<Buffer> entries_;  // encoded; the last one has number end_
+  std::vector<env::Record> former_;  // what to move
+  std::deque<Buffer> entries_;       // encoded; the last one has number end_
   std::uint64_t end_ = 0;
   trust::Digest end_hash_{};
   std::uint64_t drained_ = 0;  // handed out as records,

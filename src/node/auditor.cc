@@ -31,11 +31,16 @@ Auditor::Auditor(Options options, const trust::SecretKey& key, const trust::Dire
       prng_(options_.seed) {}
 
 std::vector<std::string> Auditor::buckets() {
-  return {AuditLog::kBucket, AuditCollector::kSeenBucket, AuditCollector::kProofBucket};
+  return {AuditLog::kBucket, AuditLog::kFormerBucket, AuditCollector::kSeenBucket, AuditCollector::kProofBucket};
 }
 
 Status Auditor::load(std::string_view bucket, Bytes key, Bytes value) {
-  return bucket == AuditLog::kBucket ? log_.load(key, value) : others_.load(bucket, key, value);
+  if (bucket == AuditLog::kFormerBucket) {
+    return others_.load_former(key.subspan(std::min(key.size(), NodeId{}.bytes.size())), value);
+  }
+  if (bucket != AuditLog::kBucket) return others_.load(bucket, key, value);
+  SEDGE_TRY(const bool own, log_.load(key, value));
+  return own ? Status() : others_.load_former(key, value);
 }
 
 void Auditor::start(Instant now) {
