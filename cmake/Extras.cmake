@@ -66,6 +66,8 @@ foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is o
 endforeach()
 add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_test(NAME whole.rotation COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/rotation.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.rotation PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 # Every scenario of up to a hundred nodes; thousand.toml and day.toml take minutes and are played by hand, the former
 # here with fewer.
 file(GLOB scenarios CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/scenarios/*.toml)

@@ -390,13 +390,21 @@ Status op_invite(platform::Runtime& runtime, const json::Object& request, const 
     }
     if (!parsed.empty()) grants = trust::Grants(std::move(parsed));
   }
-  enroller->invite(name.empty() ? std::nullopt : std::optional(name), std::move(grants),
-                   [session](const Result<std::string>& text) {
-                     if (!text) return session->fail(text.error());
-                     session->answer({{"invitation", *text}});
-                     session->end();
-                   });
-  return {};
+  const auto shown = [session](const Result<std::string>& text) {
+    if (!text) return session->fail(text.error());
+    session->answer({{"invitation", *text}});
+    session->end();
+  };
+  SEDGE_TRY(const std::string replace, text_field(request, "replace", ""));
+  if (replace.empty()) {
+    enroller->invite(name.empty() ? std::nullopt : std::optional(name), std::move(grants), shown);
+    return {};
+  }
+  if (!name.empty() || grants) {
+    return fail(Code::kInvalidArgument,
+                "an invitation for the next key of '{}' has its name and its grants: give no others", replace);
+  }
+  return runtime.node().invite_successor(replace, shown);
 }
 
 Status op_revoke(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {

@@ -1,5 +1,6 @@
-// sedge fleet create | invite | join | revoke: who belongs to the fleet.
+// sedge fleet create | invite | join | revoke | rotate-node: who belongs to the fleet, and by which key.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "platform/file_storage.h"
 #include "platform/home.h"
 #include "platform/join_client.h"
+#include "platform/rotation.h"
 #include "platform/system.h"
 
 namespace sedge::apps {
@@ -20,6 +22,7 @@ struct FleetOptions {
   std::string name;
   std::string root_key;  // where the root's key goes
   std::string subject;   // invitation, or node
+  std::string replace;   // the member that an invitation is for
   std::vector<std::string> seeds;
   std::vector<std::string> grants;
   double patience_s = 30;
@@ -99,11 +102,17 @@ Status create(const FleetOptions& options) {
 Status invite(const FleetOptions& options) {
   json::Object request{{"op", "invite"}, {"name", options.name}};
   if (!options.grants.empty()) request["grants"] = json::Array(options.grants.begin(), options.grants.end());
+  if (!options.replace.empty()) request["replace"] = options.replace;
   SEDGE_TRY(const json::Object answer, ask_once(options.home, request));
   SEDGE_TRY(const std::string text, json::get_string(answer, "invitation"));
   print(options, answer, text);
-  if (!options.json && on_terminal())
-    fmt::print(stderr, "good for one machine, once: sedge fleet join {}...\n", text.substr(0, 16));
+  if (!options.json && on_terminal()) {
+    if (options.replace.empty())
+      fmt::print(stderr, "good for one machine, once: sedge fleet join {}...\n", text.substr(0, 16));
+    else
+      fmt::print(stderr, "on {}, with its node stopped: sedge fleet rotate-node {}...\n", options.replace,
+                 text.substr(0, 16));
+  }
   return {};
 }
 
@@ -124,6 +133,21 @@ Status join(const FleetOptions& options) {
          {"seeds", seed_list}},
         fmt::format("joined fleet {} as '{}'\nnext: sedge up{}", to_hex(chain.node.fleet).substr(0, 16),
                     chain.node.name, seeds));
+  return {};
+}
+
+Status rotate_node(const FleetOptions& options) {
+  std::optional<trust::Invitation> invitation;
+  if (!options.subject.empty()) {
+    SEDGE_TRY(invitation, trust::parse_invitation(options.subject));
+  }
+  const auto patience = Duration(static_cast<std::int64_t>(options.patience_s * 1e9));
+  SEDGE_TRY(const platform::Rotated rotated, platform::rotate_node(options.home, invitation, options.seeds, patience));
+  const std::string id = trust::node_id_of(rotated.chain.node.subject).hex();
+  print(options, {{"name", rotated.chain.node.name}, {"node", id}, {"former", rotated.former.hex()}},
+        fmt::format("'{}' has a new key and is now {}; what it wrote as {} stays\n"
+                    "next: sedge up, as before; {} is revoked when the issuer sees the new one",
+                    rotated.chain.node.name, id.substr(0, 8), rotated.former.short_hex(), rotated.former.short_hex()));
   return {};
 }
 
@@ -161,12 +185,23 @@ void add_fleet(Commands& commands) {
   invite_app->add_option("--name", invite_options->name, "that the new node shall have; else it chooses");
   invite_app->add_option("--grant", invite_options->grants,
                          "such as pub:telemetry/#; several allowed; default: everything a node may do");
+  invite_app->add_option("--replace", invite_options->replace,
+                         "a member's name, or the beginning of its id: for its next key, with its name and grants "
+                         "(see rotate-node)");
   const auto [join_app, join_options] =
       subcommand("join", "Join a fleet with an invitation", "sedge fleet join sedge1:... --name rover-7", join);
   join_app->add_option("invitation", join_options->subject, "the text that `sedge fleet invite` printed")->required();
   join_app->add_option("--name", join_options->name, "of this node; the host's name by default");
   join_app->add_option("--seed", join_options->seeds, "address of the issuer, instead of those in the invitation");
   join_app->add_option("--patience", join_options->patience_s, "seconds to keep trying")->capture_default_str();
+  const auto [rotate_app, rotate_options] =
+      subcommand("rotate-node", "Give this machine's node a new key, with its name, grants and state",
+                 "sedge fleet rotate-node sedge1:...", rotate_node);
+  rotate_app->add_option("invitation", rotate_options->subject,
+                         "the text that `sedge fleet invite --replace NAME` printed; none where this home holds the "
+                         "issuer's key");
+  rotate_app->add_option("--seed", rotate_options->seeds, "address of the issuer, instead of those in the invitation");
+  rotate_app->add_option("--patience", rotate_options->patience_s, "seconds to keep trying")->capture_default_str();
   const auto [revoke_app, revoke_options] =
       subcommand("revoke", "Withdraw a node's certificate, everywhere", "sedge fleet revoke rover-7", revoke);
   revoke_app->add_option("node", revoke_options->subject, "its name, or the beginning of its id")->required();

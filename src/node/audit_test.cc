@@ -387,7 +387,7 @@ TEST(Enroller, an_invitation_is_good_for_one_machine_and_a_copied_issuer_that_us
   for (const bool copy : {false, true}) {  // the two sides of the partition
     Disk disk = copied;
     Enroller enroller(issuer, fleet.secret, {}, entropy);
-    for (const auto& [key, value] : disk) ASSERT_TRUE(enroller.load(key.second, value));
+    for (const auto& [key, value] : disk) ASSERT_TRUE(enroller.load(key.first, key.second, value));
     Disk chain;
     Life life(fleet, chain, 1);
     enroller.on_enrolled([&](const trust::AuditEnrolled& enrolled) {
@@ -396,7 +396,7 @@ TEST(Enroller, an_invitation_is_good_for_one_machine_and_a_copied_issuer_that_us
     EXPECT_TRUE(joins(enroller, disk, copy ? "two" : "one"));
     EXPECT_FALSE(joins(enroller, disk, "three")) << "spent on this side";
     Enroller restarted(issuer, fleet.secret, {}, entropy);
-    for (const auto& [key, value] : disk) ASSERT_TRUE(restarted.load(key.second, value));
+    for (const auto& [key, value] : disk) ASSERT_TRUE(restarted.load(key.first, key.second, value));
     EXPECT_FALSE(joins(restarted, disk, "four")) << "and stays spent";
     life.commit();
     std::ranges::copy(life.log.entries(), std::back_inserter(entries));

@@ -1,6 +1,8 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "mesh/topic.h"
@@ -174,8 +176,8 @@ const std::vector<std::string>& Node::buckets() {
                                         std::string(mesh::kStateOpBucket),
                                         std::string(mesh::kStateVectorBucket),
                                         std::string(mesh::kStateFrontierBucket),
-                                        std::string(trust::InvitationBook::kBucket),
                                         consensus::Group::kBucket};
+    std::ranges::copy(Enroller::buckets(), std::back_inserter(buckets));
     std::ranges::copy(Auditor::buckets(), std::back_inserter(buckets));
     return buckets;
   }();
@@ -186,7 +188,9 @@ Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
   if (bucket == mesh::Membership::kBucket) return membership_->load(key, value);
   if (bucket == mesh::Broadcast::kBucket) return broadcast_->load(key, value);
   if (bucket == consensus::Group::kBucket) return group_->load(key, value);
-  if (bucket == trust::InvitationBook::kBucket) return enroller_ ? enroller_->load(key, value) : Status();
+  if (bucket == trust::InvitationBook::kBucket || bucket == trust::Replacement::kBucket) {
+    return enroller_ ? enroller_->load(bucket, key, value) : Status();
+  }
   if (bucket.starts_with(AuditLog::kBucket)) return auditor_->load(bucket, key, value);
   return state_->load(bucket, key, value);
 }
@@ -391,6 +395,7 @@ void Node::settle(Instant now) {
   for (int round = 0; round < kSelfRoundsMax; ++round) {
     while (const auto event = membership_->poll()) on_event(*event, now);
     if (std::exchange(revocations_stale_, false)) on_revocations(now);
+    if (std::exchange(rotations_stale_, false)) finish_rotations(now);
     if (views_stale_) refresh_views();
     tell_hint(now);
     broadcast_gathered(now);
@@ -465,6 +470,7 @@ void Node::drain(env::Outbox& out, Instant now) {
 void Node::on_event(const mesh::MemberEvent& event, Instant now) {
   using Kind = mesh::MemberEvent::Kind;
   broadcast_->on_member_changed(event.id, now);
+  rotations_stale_ = true;
   switch (event.kind) {
     case Kind::kRestarted:
     case Kind::kDown:
@@ -541,7 +547,39 @@ void Node::forget_certificate(NodeId id) {
   const auto& living = state_->replica().living();
   const auto first = living.lower_bound(crdt::Dot{id, {}, {}});
   const bool has_written = first != living.end() && first->first.origin == id;
-  if (!has_written && !enroller_) directory_.forget(id);
+  if (!has_written && !enroller_ && !directory_.revoked(id)) directory_.forget(id);
+}
+
+// A successor is a member: nobody needs its former id any more, and whoever has the former key shall not be it.
+void Node::finish_rotations(Instant now) {
+  if (!enroller_) return;
+  std::map<NodeId, const trust::Replacement*> due;  // of several tries the latest: a home goes on until its key is new
+  std::set<NodeId> over;
+  for (const auto& [serial, replacement] : enroller_->replacements()) {
+    const NodeId former = trust::node_id_of(replacement.former.node.subject);
+    if (directory_.revoked(former)) {
+      over.insert(former);
+    } else if (replacement.successor) {
+      const NodeId successor = trust::node_id_of(*replacement.successor);
+      if (successor != id_ && !membership_->state_of(successor)) continue;
+      const trust::Replacement*& latest = due[former];
+      if (latest == nullptr || latest->last < replacement.last) latest = &replacement;
+    }
+  }
+  for (const auto& [former, replacement] : due) {
+    if (!revoking_.insert(former).second) continue;
+    when_durable(
+        withdraw(replacement->former, replacement->last, now),
+        [this, former, name = replacement->former.node.name](const Status& status) {
+          if (!report_) return;
+          report_(status
+                      ? fmt::format("'{}' has a new key; its former id {} is revoked", name, former.short_hex())
+                      : fmt::format("'{}' has a new key, but its former id {} could not be revoked: {}; `sedge fleet "
+                                    "revoke {}` does it by hand",
+                                    name, former.hex(), status.error().message, former.hex()));
+        });
+  }
+  for (const NodeId former : over) enroller_->forget_replacements(former);
 }
 
 void Node::on_revocations(Instant now) {
@@ -549,10 +587,19 @@ void Node::on_revocations(Instant now) {
   state_->replica().for_each(trust::kRevocationPath, [this](const std::string&, const crdt::Value& value) {
     for (const Buffer& element : value.values) {
       const auto revocation = trust::decode_revocation(element);
-      if (!revocation || !directory_.revoke(*revocation)) ++stats_.frames_refused;
+      if (!revocation || !directory_.revoke(*revocation)) {
+        ++stats_.frames_refused;
+        continue;
+      }
+      // What the subject wrote before stays, and whoever gets it later must be able to check it: no member is left to
+      // bring the certificate.
+      if (revocation->by && directory_.find(revocation->subject) == nullptr) {
+        static_cast<void>(directory_.add(trust::encode_chain(revocation->by->subject)));
+      }
     }
   });
   if (directory_.generation() == before) return;
+  rotations_stale_ = true;
   for (const mesh::Member& member : membership_->members()) {
     if (member.id == id_ || !directory_.revoked(member.id)) continue;
     membership_->on_revoked(member.id, now);
@@ -655,12 +702,30 @@ Result<std::string> Node::revoke(std::string_view who, Done done, Instant now) {
   for (const auto& [dot, op] : state_->replica().living()) {
     if (dot.origin == subject.id) cut = std::max(cut, trust::Cut{dot.epoch, dot.sequence});
   }
-  SEDGE_TRY(Buffer revocation, enroller_->revoke(chain, cut));
-  auto ticket =
-      state_->insert(fmt::format("{}{}", trust::kRevocationPath, subject.id.hex()), std::move(revocation), now);
-  if (ticket) auditor_->revoked({subject.id, enroller_->issuer(), cut}, now);
-  when_durable(std::move(ticket), std::move(done));
+  SEDGE_TRY(const mesh::Ticket ticket, withdraw(chain, cut, now));
+  when_durable(ticket, std::move(done));
   return fmt::format("{} ({})", subject.name, subject.id.short_hex());
+}
+
+Result<mesh::Ticket> Node::withdraw(const trust::CertificateChain& chain, trust::Cut cut, Instant now) {
+  SEDGE_TRY(Buffer revocation, enroller_->revoke(chain, cut));
+  const NodeId id = trust::node_id_of(chain.node.subject);
+  SEDGE_TRY(const mesh::Ticket ticket,
+            state_->insert(fmt::format("{}{}", trust::kRevocationPath, id.hex()), std::move(revocation), now));
+  auditor_->revoked({id, enroller_->issuer(), cut}, now);
+  return ticket;
+}
+
+Status Node::invite_successor(std::string_view who, Enroller::Shown shown) {
+  if (!enroller_) return fail(Code::kPermissionDenied, "this node is no issuer: invite where the fleet was created");
+  SEDGE_TRY(const auto subject, member_called(who));
+  if (subject.id == id_) {
+    return fail(Code::kInvalidArgument,
+                "this node holds the issuer's key and needs no invitation: stop it, and `sedge fleet rotate-node`");
+  }
+  SEDGE_TRY(const auto chain, trust::decode_chain(directory_.chain_of(subject.id)));
+  enroller_->invite_successor(chain, std::move(shown));
+  return {};
 }
 
 // By name or the beginning of an id.

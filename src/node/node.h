@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,7 @@ struct NodeOptions {
   TaskOwnerOptions owner;
   std::optional<IssuerOptions> issuer;  // this node may invite others
   bool may_found = false;               // the fleet's consensus group, where none is known (consensus/group.h)
+  NodeId former;                        // whose state this is, before a rotation; zero: nobody's
   PeerMeter::Options meter;
   std::uint64_t audit_kept = trust::kAuditKept;
   bool pack = true;  // large payloads on links that are no cable
@@ -148,6 +150,10 @@ class Node {
   // Fetches a member's audit chain from it; `done` runs once. A node that is not linked is dialled.
   void audit_pull(NodeId subject, Auditor::Done done, Instant now);
 
+  // Makes an invitation for a member's next key (trust/rotation.h), by name or id as above. Errors, some through
+  // `shown`: those of revoke(), and of Enroller::invite_successor.
+  Status invite_successor(std::string_view who, Enroller::Shown shown);
+
   // Withdraws a member's certificate, by name or id (or the beginning of one). What it wrote so far stays.
   // Returns whom. Errors: PermissionDenied: no issuer; NotFound; InvalidArgument: several match.
   Result<std::string> revoke(std::string_view who, Done done, Instant now);
@@ -202,6 +208,8 @@ class Node {
   void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
   void on_entry(const std::string& path, NodeId writer);
   void on_revocations(Instant now);
+  void finish_rotations(Instant now);
+  Result<mesh::Ticket> withdraw(const trust::CertificateChain& chain, trust::Cut cut, Instant now);
   void forget_certificate(NodeId id);
   void lose(NodeId peer, Instant now);
   void settle(Instant now);
@@ -262,6 +270,8 @@ class Node {
   bool views_stale_ = true;
   Instant views_at_{};
   bool revocations_stale_ = false;
+  bool rotations_stale_ = true;
+  std::set<NodeId> revoking_;  // former ids whose revocation was asked for in this life
   bool leaving_ = false;
 };
 

@@ -18,6 +18,7 @@ std::string hint_path(NodeId id) { return fmt::format("sys/node/{}/consensus", i
 consensus::GroupOptions Node::group_options() {
   consensus::GroupOptions group;
   group.self = id_;
+  group.raft.former = options_.former;
   group.seed = entropy_.u64();
   group.may_found = options_.may_found;
   group.members = [this](Instant now) { return candidates(now); };

@@ -63,6 +63,10 @@ Result<Identity> read_identity(const std::filesystem::path& home) {
     SEDGE_TRY(const std::string issuer, read_home_file(home, HomeFile::kIssuerCertificate));
     SEDGE_TRY(identity.issuer, trust::decode_issuer_certificate(issuer));
   }
+  if (has_home_file(home, HomeFile::kFormerCertificate)) {
+    SEDGE_TRY(const std::string former, read_home_file(home, HomeFile::kFormerCertificate));
+    SEDGE_TRY(identity.former, trust::decode_node_certificate(former, HomeFile::kFormerCertificate));
+  }
   return identity;
 }
 

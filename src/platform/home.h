@@ -22,6 +22,7 @@ struct Identity {
   trust::FleetSecret fleet_secret{};
   std::optional<trust::SecretKey> issuer_key;  // this node may invite
   std::optional<trust::Certificate> issuer;
+  std::optional<trust::CertificateChain> former;  // whose state this was before the last rotation
 };
 
 // Errors: FailedPrecondition: nobody enrolled this home yet; says how.

@@ -54,7 +54,8 @@ Result<trust::SecretKey> own_key(const std::filesystem::path& home) {
 }  // namespace
 
 Result<trust::JoinGrant> join(const trust::Invitation& invitation, const trust::SecretKey& key, const std::string& name,
-                              const std::vector<std::string>& seeds, Duration patience) {
+                              const std::vector<std::string>& seeds, Duration patience,
+                              const std::optional<trust::Rotation>& rotation) {
   const Instant until = now() + patience;
   std::string tried;
   for (const std::string& seed : seeds.empty() ? invitation.seeds : seeds) {
@@ -70,7 +71,7 @@ Result<trust::JoinGrant> join(const trust::Invitation& invitation, const trust::
       options.key = key.clone();
       options.entropy = &entropy;
       SEDGE_TRY(auto endpoint, quic::Endpoint::create(std::move(options)));
-      SEDGE_CHECK(endpoint->dial_join(address, invitation, name, now()));
+      SEDGE_CHECK(endpoint->dial_join(address, invitation, name, now(), rotation));
       auto grant = exchange(*endpoint, udp, std::min(until, now() + 5s));
       if (grant) return grant;
       tried += "\n  " + grant.error().message;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,13 +13,16 @@
 #include "trust/invitation.h"
 #include "trust/join.h"
 #include "trust/keys.h"
+#include "trust/rotation.h"
 
 namespace sedge::platform {
 
 // Tries the invitation's seeds (or `seeds`, when given) in turn until one grants or `patience` is over.
+// `rotation`: of a member that wants its certificate for a new key.
 // Errors: Unavailable: nobody answered, with what each address said; PermissionDenied/Unauthenticated: refused.
 Result<trust::JoinGrant> join(const trust::Invitation& invitation, const trust::SecretKey& key, const std::string& name,
-                              const std::vector<std::string>& seeds, Duration patience);
+                              const std::vector<std::string>& seeds, Duration patience,
+                              const std::optional<trust::Rotation>& rotation = std::nullopt);
 
 struct Enrolment {
   trust::CertificateChain chain;

@@ -19,6 +19,7 @@
 #include "platform/file_storage.h"
 #include "platform/home.h"
 #include "platform/publish_queue.h"
+#include "platform/rotation.h"
 #include "platform/storage_worker.h"
 #include "platform/system.h"
 #include "platform/udp_socket.h"
@@ -65,6 +66,8 @@ class Runtime::Loop {
 
   Status open() {
     SEDGE_TRY(lock_, HomeLock::take(options_.home));
+    SEDGE_TRY(const auto rotated, finish_rotation(options_.home));
+    if (rotated) say("a rotation that broke off is finished: this node has its new key");
     SEDGE_TRY(Identity identity, read_identity(options_.home));
     files_ = std::make_unique<FileStorage>(options_.home);
     SEDGE_TRY(auto store, store::Store::open(*files_, "state.db"));
@@ -76,6 +79,8 @@ class Runtime::Loop {
     directory_.emplace(identity.root);
     const Buffer chain = trust::encode_chain(identity.chain);
     SEDGE_CHECK(directory_->add(chain));
+    // What it wrote under its former id and nobody else has yet must be handed on with the certificate.
+    if (identity.former) SEDGE_CHECK(directory_->add(trust::encode_chain(*identity.former)));
     directory_->set_wall_time(wall_seconds());
     quic::Options quic;
     quic.key = identity.key.clone();
@@ -204,6 +209,7 @@ class Runtime::Loop {
       options.seeds.insert(options.seeds.end(), endpoints.begin(), endpoints.end());
     }
     options.fleet_secret = identity.fleet_secret;
+    if (identity.former) options.former = trust::node_id_of(identity.former->node.subject);
     options.beacons = options_.beacons;
     options.worker.scheduler.workers = compute_->workers();
     if (identity.issuer_key && identity.issuer) {
@@ -359,7 +365,7 @@ class Runtime::Loop {
               },
               [&](const quic::JoinRequestIn& join) {
                 if (node_->enroller() != nullptr)
-                  node_->enroller()->on_request(join.handle, join.request, join.exporter);
+                  node_->enroller()->on_request(join.handle, join.request, join.exporter, join.rotation);
               },
               [&](const quic::JoinGranted&) {},  // only a joiner's endpoint says this (platform/join_client.h)
           },

@@ -30,6 +30,7 @@
 #include "quic/streams.h"
 #include "quic/tls.h"
 #include "trust/invitation.h"
+#include "trust/rotation.h"
 
 namespace sedge::quic {
 
@@ -94,6 +95,7 @@ class Connection : private PeerCheck {
     Protocol protocol = Protocol::kLink;
     std::optional<trust::Invitation> invitation;
     std::string join_name;
+    std::optional<trust::Rotation> rotation;  // of a joiner that has a former id
   };
   static Result<std::unique_ptr<Connection>> dial(Shared& shared, std::uint64_t number, DialOptions options,
                                                   Admission admission, Instant now);

@@ -467,11 +467,11 @@ Result<std::unique_ptr<Endpoint>> Endpoint::create(Options options) {
 
 NodeId Endpoint::self() const { return core_->self; }
 Status Endpoint::dial(const env::Dial& dial, Instant now) {
-  return core_->dial({dial.address, dial.expected, Protocol::kLink, std::nullopt, {}}, now);
+  return core_->dial({dial.address, dial.expected, Protocol::kLink, std::nullopt, {}, std::nullopt}, now);
 }
 Status Endpoint::dial_join(const env::Endpoint& address, const trust::Invitation& invitation, std::string_view name,
-                           Instant now) {
-  return core_->dial({address, {}, Protocol::kJoin, invitation, std::string(name)}, now);
+                           Instant now, std::optional<trust::Rotation> rotation) {
+  return core_->dial({address, {}, Protocol::kJoin, invitation, std::string(name), rotation}, now);
 }
 Status Endpoint::answer_join(JoinHandle handle, const std::variant<trust::JoinGrant, trust::JoinRefusal>& answer,
                              Instant now) {

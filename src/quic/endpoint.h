@@ -36,6 +36,7 @@
 #include "trust/invitation.h"
 #include "trust/join.h"
 #include "trust/keys.h"
+#include "trust/rotation.h"
 
 namespace sedge::quic {
 
@@ -96,6 +97,7 @@ struct JoinRequestIn {
   JoinHandle handle;
   trust::JoinRequest request;
   trust::Exporter exporter;
+  std::optional<trust::Rotation> rotation;  // it is a member already, and wants a new key
 };
 // On the joiner: the grant is checked; write the home and start. Otherwise DialFailed says why.
 struct JoinGranted {
@@ -129,9 +131,9 @@ class Endpoint {
   // Ends in LinkUp or DialFailed. Errors: AlreadyExists: linked to `expected`, or dialling that address, already.
   // FailedPrecondition: no certificate, or closing. ResourceExhausted: too many links.
   Status dial(const env::Dial& dial, Instant now);
-  // Ends in JoinGranted or DialFailed.
+  // Ends in JoinGranted or DialFailed. `rotation`: of a member that wants its certificate for a new key.
   Status dial_join(const env::Endpoint& address, const trust::Invitation& invitation, std::string_view name,
-                   Instant now);
+                   Instant now, std::optional<trust::Rotation> rotation = std::nullopt);
   // Errors: NotFound: the joiner went away; its retry will come on a new connection.
   Status answer_join(JoinHandle handle, const std::variant<trust::JoinGrant, trust::JoinRefusal>& answer, Instant now);
 

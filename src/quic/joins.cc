@@ -1,18 +1,33 @@
 // The join exchange on its own connection (trust/join.h): one frame each way, on the control stream, and nothing else.
 // A byte in front says which message it is. Whatever does not belong here ends the connection.
+#include <optional>
+#include <utility>
+
 #include "quic/endpoint_core.h"
 #include "wire/codec.h"
 
 namespace sedge::quic {
 namespace {
 
-enum class JoinFrame : std::uint8_t { kRequest = 1, kGrant = 2, kRefusal = 3 };
+enum class JoinFrame : std::uint8_t { kRequest = 1, kGrant = 2, kRefusal = 3, kRotation = 4 };
 
 template <class T>
 Buffer join_frame(JoinFrame type, const T& message) {
   Buffer frame = wire::encode(message);
   frame.insert(frame.begin(), static_cast<std::uint8_t>(type));
   return frame;
+}
+
+// A machine's first request, or that of one which has a former id.
+std::optional<std::pair<trust::JoinRequest, std::optional<trust::Rotation>>> open_request(JoinFrame type, Bytes body) {
+  if (type == JoinFrame::kRotation) {
+    auto rotation = wire::decode<trust::RotationRequest>(body);
+    if (!rotation) return std::nullopt;
+    return std::pair(std::move(rotation->join), std::optional(rotation->rotation));
+  }
+  auto request = wire::decode<trust::JoinRequest>(body);
+  if (type != JoinFrame::kRequest || !request) return std::nullopt;
+  return std::pair(std::move(*request), std::nullopt);
 }
 
 }  // namespace
@@ -25,9 +40,10 @@ void Endpoint::Core::start_join(Connection& c, Instant now) {
     return c.close(kCloseRefused, {}, now);
   }
   const auto& dial = c.dial_options();
+  const auto request = trust::make_request(*dial.invitation, options.key.public_key(), dial.join_name, *exporter);
   c.push(env::Priority::kControl,
-         join_frame(JoinFrame::kRequest,
-                    trust::make_request(*dial.invitation, options.key.public_key(), dial.join_name, *exporter)));
+         dial.rotation ? join_frame(JoinFrame::kRotation, trust::RotationRequest{request, *dial.rotation})
+                       : join_frame(JoinFrame::kRequest, request));
 }
 
 void Endpoint::Core::on_join_frames(Connection& c, Instant now) {
@@ -48,10 +64,10 @@ bool Endpoint::Core::on_join_frame(Connection& c, Bytes frame, Instant now) {
   const auto exporter = c.join_exporter();
   if (!exporter) return false;
   if (!c.dialled()) {
-    auto request = wire::decode<trust::JoinRequest>(body);
-    if (type != JoinFrame::kRequest || c.asked || !request || request->key != c.proof()->key) return false;
+    auto request = open_request(type, body);
+    if (c.asked || !request || request->first.key != c.proof()->key) return false;
     c.asked = true;
-    emit(JoinRequestIn{c.number(), std::move(*request), *exporter});
+    emit(JoinRequestIn{c.number(), std::move(request->first), *exporter, request->second});
     return true;
   }
   if (type == JoinFrame::kRefusal) {

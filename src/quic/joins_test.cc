@@ -96,6 +96,23 @@ TEST(Join, a_wrong_secret_is_refused_with_a_reason_for_people) {
   EXPECT_NE(joiner.last<DialFailed>()->failure.reason.find("ask for a new one"), std::string::npos);
 }
 
+TEST(Join, a_member_that_wants_a_new_key_says_whom_it_was) {
+  JoinWorld w;
+  const auto next = trust::KeyPair::generate(w.fleet.source);
+  const trust::Rotation rotation = trust::sign_rotation(w.first.keys.secret, next.public_key, {{3}, {14}});
+  Options bare;
+  bare.key = next.secret.clone();
+  Process& joiner = w.net.start(std::move(bare), at(30));
+  ASSERT_TRUE(joiner.endpoint->dial_join(w.issuer->address, w.invite(), "it", w.net.now, rotation));
+  ASSERT_TRUE(w.net.run(5s, [&] {
+    w.answer();
+    return joiner.last<JoinGranted>() != nullptr;
+  }));
+  ASSERT_EQ(w.issuer->all<JoinRequestIn>().size(), 1u);
+  EXPECT_EQ(w.issuer->last<JoinRequestIn>()->rotation, rotation);
+  EXPECT_EQ(w.issuer->last<JoinRequestIn>()->request.key, next.public_key);
+}
+
 TEST(Join, a_spent_secret_serves_only_the_machine_that_spent_it) {
   JoinWorld w;
   const trust::Invitation invitation = w.invite();

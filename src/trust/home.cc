@@ -15,6 +15,9 @@ constexpr std::array<HomeFileInfo, kHomeFiles> kFiles = {{
     {"fleet.secret", "sedge fleet secret 1", true},
     {"issuer.key", "sedge issuer key 1", true},
     {"issuer.cert", "sedge issuer certificate 1", false},
+    {"next.key", "sedge next node key 1", true},
+    {"next.cert", "sedge next node certificate 1", false},
+    {"former.cert", "sedge former node certificate 1", false},
 }};
 constexpr std::size_t kChecksumBytes = 4;
 
@@ -81,11 +84,11 @@ Result<SecretKey> decode_key(HomeFile file, std::string_view text) {
   return key;
 }
 
-std::string encode_node_certificate(const CertificateChain& chain) {
-  return seal_home_file(HomeFile::kNodeCertificate, encode_chain(chain));
+std::string encode_node_certificate(const CertificateChain& chain, HomeFile file) {
+  return seal_home_file(file, encode_chain(chain));
 }
-Result<CertificateChain> decode_node_certificate(std::string_view text) {
-  return message<CertificateChain>(HomeFile::kNodeCertificate, text);
+Result<CertificateChain> decode_node_certificate(std::string_view text, HomeFile file) {
+  return message<CertificateChain>(file, text);
 }
 
 std::string encode_issuer_certificate(const Certificate& certificate) {

@@ -29,8 +29,11 @@ enum class HomeFile : std::uint8_t {
   kFleetSecret,        // keys the beacons
   kIssuerKey,          // issuers only
   kIssuerCertificate,  // issuers only: its own Certificate
+  kNextKey,            // of a rotation under way (platform/rotation.h): the seed that replaces node.key,
+  kNextCertificate,    // and the chain that replaces node.cert
+  kFormerCertificate,  // after a rotation: the chain of the id before
 };
-inline constexpr std::size_t kHomeFiles = 7;
+inline constexpr std::size_t kHomeFiles = 10;
 inline constexpr std::size_t kHomeFileBytesMax = 16384;
 
 struct HomeFileInfo {
@@ -47,8 +50,9 @@ Result<Buffer> open_home_file(HomeFile file, std::string_view text);
 
 std::string encode_key(HomeFile file, const SecretKey& key);
 Result<SecretKey> decode_key(HomeFile file, std::string_view text);
-std::string encode_node_certificate(const CertificateChain& chain);
-Result<CertificateChain> decode_node_certificate(std::string_view text);
+// Of a node: kNodeCertificate, kNextCertificate, kFormerCertificate.
+std::string encode_node_certificate(const CertificateChain& chain, HomeFile file = HomeFile::kNodeCertificate);
+Result<CertificateChain> decode_node_certificate(std::string_view text, HomeFile file = HomeFile::kNodeCertificate);
 std::string encode_issuer_certificate(const Certificate& certificate);
 Result<Certificate> decode_issuer_certificate(std::string_view text);
 std::string encode_root(const PublicKey& root);

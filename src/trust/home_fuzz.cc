@@ -6,6 +6,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text = sedge::as_text({data, size});
   static_cast<void>(decode_key(HomeFile::kNodeKey, text));
   static_cast<void>(decode_node_certificate(text));
+  static_cast<void>(decode_node_certificate(text, HomeFile::kFormerCertificate));
   static_cast<void>(decode_issuer_certificate(text));
   static_cast<void>(decode_root(text));
   static_cast<void>(decode_fleet_secret(text));

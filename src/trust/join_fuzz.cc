@@ -1,8 +1,9 @@
-// The three messages of the join exchange on any bytes.
+// The messages of the join exchange on any bytes, and what an issuer's disk keeps of a rotation.
 #include <algorithm>
 #include <cstdlib>
 
 #include "trust/join.h"
+#include "trust/rotation.h"
 #include "wire/codec.h"
 
 namespace {
@@ -21,6 +22,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   round_trip<JoinRequest>(bytes);
   round_trip<JoinGrant>(bytes);
   round_trip<JoinRefusal>(bytes);
+  round_trip<RotationRequest>(bytes);
+  round_trip<Replacement>(bytes);
+  if (const auto asked = sedge::wire::decode<RotationRequest>(bytes)) {
+    if (check_rotation(PublicKey{}, asked->join.key, asked->rotation)) std::abort();
+  }
   if (const auto grant = sedge::wire::decode<JoinGrant>(bytes)) {
     if (check_grant({}, {}, {}, *grant)) std::abort();
   }

@@ -1,0 +1,46 @@
+// A new key for a home that stays the same node: its name, grants and state, under another id (trust/rotation.h).
+//
+// At no moment may the home be without an identity that the fleet takes, wherever the power goes. So the key in use is
+// not touched until the certificate for the next one is here:
+//
+//   next.key    made and kept before anybody is asked: a try that broke off goes on with it, so that the invitation it
+//               spent is still good; until then the home runs as before
+//   next.cert   from here on the rotation is decided, and whoever opens the home finishes it:
+//               former.cert := node.cert, node.key := next.key, node.cert := next.cert, then next.key and next.cert go
+//
+// Each step replaces one file whole and may be done twice. One file for both key and certificate would need one rename,
+// and every home that exists to be rewritten.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "trust/certificate.h"
+#include "trust/invitation.h"
+
+namespace sedge::platform {
+
+struct Rotated {
+  trust::CertificateChain chain;
+  NodeId former;
+};
+
+// Finishes a rotation that was decided; none: there is none. The caller holds the home's lock.
+// Errors: DataLoss: a file of it is damaged or belongs to another; those of the file system.
+Result<std::optional<Rotated>> finish_rotation(const std::filesystem::path& home);
+
+// Takes a new key for the home, which nobody may be running. Where it holds an issuer's key and no invitation is given,
+// it signs its own certificate; else the invitation is one for its next key. A rotation that was decided before is
+// finished, and nothing else is done.
+// Errors: FailedPrecondition: the home is in use, belongs to no fleet, has not run under the key that it took last, or
+// is one of two voters; InvalidArgument: an invitation is needed, or is of another fleet; PermissionDenied: this issuer
+// may not revoke that name; those of join(), of the store and of the file system.
+Result<Rotated> rotate_node(const std::filesystem::path& home, const std::optional<trust::Invitation>& invitation,
+                            const std::vector<std::string>& seeds, Duration patience);
+
+}  // namespace sedge::platform

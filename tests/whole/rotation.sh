@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Real processes on loopback: a member and the issuer itself take new keys while the rest of the fleet runs on. What they
+# wrote before stays, sent or not; the former keys are put out; a rotation that breaks off leaves a home that runs.
+# Usage: rotation.sh SEDGE
+sedge=$1
+# shellcheck source=tests/whole/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+# up NAME [OPTION...]: starts a node and leaves its pid in $pid.
+up() {
+  local name=$1
+  shift
+  "$sedge" up --home "$name" --http off --threads 1 --no-beacon "$@" >>"$name.log" 2>&1 &
+  pid=$!
+  pids+=("$pid")
+  until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
+}
+down() {
+  kill -TERM "$1"
+  wait "$1" || failed "process $1 did not end cleanly"
+}
+alive_is() { [ "$(field "$1" alive)" = "$2" ]; }
+refused() { # refused FILE TEXT COMMAND...: fails, and says TEXT
+  local log=$1 text=$2
+  shift 2
+  if "$@" >"$log" 2>&1; then failed "not refused: $*"; fi
+  grep -q -- "$text" "$log" || failed "it does not say '$text': $(cat "$log")"
+}
+
+echo "== a fleet of three"
+"$sedge" fleet create --home alpha --name alpha >/dev/null
+up alpha --listen 127.0.0.1:0
+alpha=$pid
+seed=$(field alpha listening)
+for name in beta gamma; do
+  "$sedge" fleet join "$("$sedge" fleet invite --home alpha --name "$name" --grant 'write:#' --grant 'sub:#')" --home "$name" >/dev/null
+  up "$name" --listen 127.0.0.1:0 --seed "$seed"
+  declare "$name=$pid"
+done
+until_true 10 alive_is alpha 3 || failed "alpha does not see both"
+"$sedge" set --home beta by/beta before
+"$sedge" set --home alpha --linearizable charger alpha
+until_true 10 value_is gamma by/beta before || failed "gamma did not get by/beta"
+beta_id=$(field beta id)
+epoch=$(field beta epoch)
+
+echo "== what cannot be is refused, with the way out"
+invitation=$("$sedge" fleet invite --home alpha --replace beta)
+refused running.log 'stop it' "$sedge" fleet rotate-node "$invitation" --home beta
+refused stranger.log 'fleet rotate-node' "$sedge" fleet join "$invitation" --home thief --patience 5
+refused twice.log 'needs no invitation' "$sedge" fleet invite --home alpha --replace alpha
+refused name.log 'give no others' "$sedge" fleet invite --home alpha --replace beta --name other
+down "$gamma"
+refused other.log 'asks' "$sedge" fleet rotate-node "$invitation" --home gamma --patience 5
+refused plain.log 'invite --replace' "$sedge" fleet rotate-node "$("$sedge" fleet invite --home alpha)" --home gamma --patience 5
+refused none.log 'invite --replace gamma' "$sedge" fleet rotate-node --home gamma
+up gamma --listen 127.0.0.1:0 --seed "$seed"
+gamma=$pid
+until_true 10 alive_is alpha 3 || failed "gamma is not back under its own key"
+
+echo "== a member takes a new key; its last write was never sent"
+down "$beta"
+until_true 15 alive_is alpha 2 || failed "alpha did not notice that beta left"
+up beta --listen 127.0.0.1:0
+"$sedge" set --home beta unsent kept
+down "$pid"
+cp -r beta stolen
+rm -f stolen/control.sock
+"$sedge" fleet rotate-node "$invitation" --home beta >/dev/null
+up beta --listen 127.0.0.1:0 --seed "$seed"
+beta=$pid
+until_true 10 alive_is alpha 3 || failed "beta is not a member under its new key"
+[ "$(field beta id)" != "$beta_id" ] || failed "beta has its old id"
+[ "$(field beta name)" = beta ] || failed "beta has another name"
+[ "$(field beta epoch)" -gt "$epoch" ] || failed "beta counts its starts anew"
+until_true 15 value_is gamma unsent kept || failed "gamma lacks what beta wrote under its former key and never sent"
+until_true 10 grep -q "former id .* is revoked" alpha.log || failed "alpha did not revoke the former id"
+value_is gamma by/beta before || failed "what beta wrote under its former key is gone"
+"$sedge" set --home beta by/beta after
+until_true 10 value_is alpha by/beta after || failed "beta's new key may not write what its old one could"
+refused grants.log 'grant' "$sedge" pub --home beta orders/1 go
+"$sedge" audit verify --home beta >audit.log || failed "beta's audit chains do not hold"
+grep -q "${beta_id:0:8}" audit.log || failed "beta does not show the chain of its former id"
+
+echo "== who has the former key is out"
+"$sedge" set --home stolen by/beta stolen 2>/dev/null || true
+up stolen --listen 127.0.0.1:0 --seed "$seed"
+"$sedge" set --home stolen by/thief here
+sleep 2
+alive_is alpha 3 || failed "the former key is a member"
+[ -z "$("$sedge" get --home alpha by/thief 2>/dev/null || true)" ] || failed "a write with the former key was taken"
+kill -9 "$pid"
+
+echo "== a rotation that was decided and broke off is finished by the next start"
+down "$beta"
+cp -r beta half
+rm -f half/control.sock
+"$sedge" fleet rotate-node "$("$sedge" fleet invite --home alpha --replace beta)" --home half >/dev/null
+for cut in key cert; do # the power went before the key was replaced, and after it but before the certificate was
+  cp -r half "home-$cut"
+  sed 's/^sedge node certificate 1/sedge next node certificate 1/' half/node.cert >"home-$cut/next.cert"
+  cp beta/node.cert "home-$cut/node.cert"
+  rm -f "home-$cut/former.cert"
+done
+sed 's/^sedge node key 1/sedge next node key 1/' half/node.key >home-key/next.key
+cp beta/node.key home-key/node.key
+sed 's/^sedge node key 1/sedge next node key 1/' half/node.key >home-cert/next.key
+"$sedge" fleet rotate-node --home home-cert >/dev/null
+cmp home-cert/node.key half/node.key && cmp home-cert/node.cert half/node.cert || failed "rotate-node did not finish the swap"
+up home-key --listen 127.0.0.1:0 --seed "$seed"
+beta=$pid
+cmp home-key/node.key half/node.key && cmp home-key/node.cert half/node.cert || failed "up did not finish the swap"
+[ ! -e home-key/next.key ] && [ ! -e home-key/next.cert ] || failed "something of the rotation is left"
+until_true 10 alive_is alpha 3 || failed "the finished home is no member"
+value_is home-key by/beta after || failed "its state is gone"
+
+echo "== the issuer takes a new key itself; the agreed values stay"
+down "$alpha"
+alpha_id=$("$sedge" status --home gamma --json | grep -o '"id":"[0-9a-f]*","name":"alpha"' | head -n 1 | cut -d'"' -f4)
+"$sedge" fleet rotate-node --home alpha >/dev/null
+refused again.log 'run `sedge up` once' "$sedge" fleet rotate-node --home alpha
+up alpha --listen "$seed"
+alpha=$pid
+until_true 15 alive_is gamma 3 || failed "alpha is not back under its new key"
+[ "$(field alpha id)" != "$alpha_id" ] || failed "alpha has its old id"
+charged() { [ "$("$sedge" get --home "$1" --linearizable charger 2>/dev/null)" = "charger = alpha" ]; }
+until_true 20 charged gamma || failed "the agreed values went with alpha's former id"
+invitation=$("$sedge" fleet invite --home alpha --name delta)
+"$sedge" fleet join "$invitation" --home delta >/dev/null || failed "alpha lets nobody in any more"
+down "$alpha"
+echo "all held"
