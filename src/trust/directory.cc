@@ -2,8 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace sedge::trust {
+namespace {
+
+std::pair<std::uint64_t, Signature> rank(const Certificate& certificate) {
+  return {certificate.serial, certificate.signature};
+}
+
+}  // namespace
 
 Directory::Directory(const PublicKey& root) : root_(root), fleet_(fingerprint(root)) {}
 
@@ -22,30 +30,53 @@ Result<NodeId> Directory::add(Bytes bytes) {
   const NodeId id = node_id_of(chain.node.subject);
   const auto known = nodes_.find(id);
   // Gossip brings the same chain again and again: equal bytes were verified when they first came.
-  if (known != nodes_.end() && std::ranges::equal(known->second.chain, bytes)) return id;
+  const auto same = [&](const Entry& entry) { return std::ranges::equal(entry.chain, bytes); };
+  if (known != nodes_.end() && std::ranges::any_of(known->second, same)) return id;
   const auto whole = [&] { return verify_chain(root_, chain, wall_time_); };
   const bool timeless = !chain.node.not_after && !chain.issuer.not_after;
   SEDGE_CHECK(timeless ? remembered(bytes, whole) : whole());
   if (known == nodes_.end() && nodes_.size() >= kCertificatesMax) {
     return fail(Code::kResourceExhausted, "this build knows at most {} nodes of a fleet", kCertificatesMax);
   }
-  const auto rank = [](const Certificate& c) { return std::pair(c.serial, c.signature); };
-  if (known != nodes_.end() && rank(chain.node) < rank(known->second.certificate)) return id;
+  std::vector<Entry>& entries = nodes_[id];
   const NodeId issuer = node_id_of(chain.issuer.subject);
-  nodes_[id] = Entry{std::move(chain.node), issuer, to_buffer(bytes)};
+  const auto by_it = std::ranges::find(entries, issuer, &Entry::issuer);
+  if (by_it != entries.end() && rank(chain.node) < rank(by_it->certificate)) return id;
+  Entry entry{std::move(chain.node), issuer, to_buffer(bytes)};
+  if (by_it != entries.end()) {
+    *by_it = std::move(entry);
+  } else if (entries.size() < kIssuersMax) {
+    entries.push_back(std::move(entry));
+  } else {
+    return fail(Code::kResourceExhausted, "{} issuers signed {}: this build keeps no more", kIssuersMax,
+                id.short_hex());
+  }
+  choose(entries);
   ++generation_;
   return id;
+}
+
+void Directory::choose(std::vector<Entry>& entries) const {
+  const auto best = std::ranges::max_element(
+      entries, {}, [this](const Entry& entry) { return std::pair(!retired(entry.issuer), rank(entry.certificate)); });
+  std::iter_swap(entries.begin(), best);
+}
+
+const Directory::Entry* Directory::counting(NodeId id) const {
+  const auto entries = nodes_.find(id);
+  return entries == nodes_.end() ? nullptr : &entries->second.front();
 }
 
 Result<CertificateChain> Directory::admit(Bytes bytes) const {
   SEDGE_TRY(CertificateChain chain, decode_chain(bytes));
   const NodeId id = node_id_of(chain.node.subject);
-  if (revoked_.contains(id) || revoked_.contains(node_id_of(chain.issuer.subject))) {
+  const Entry* known = counting(id);
+  // Whoever shows a certificate that was replaced is judged by the one that counts.
+  const NodeId shown = node_id_of(chain.issuer.subject);
+  if (cut_of(id, known != nullptr && !retired(known->issuer) ? known->issuer : shown)) {
     return fail(Code::kPermissionDenied, "the certificate of '{}' ({}) was revoked", chain.node.name, id.short_hex());
   }
-  const auto known = nodes_.find(id);
-  if (known == nodes_.end() || !std::ranges::equal(known->second.chain, bytes) || chain.node.not_after ||
-      chain.issuer.not_after) {
+  if (known == nullptr || !std::ranges::equal(known->chain, bytes) || chain.node.not_after || chain.issuer.not_after) {
     SEDGE_CHECK(verify_chain(root_, chain, wall_time_));
   }
   return chain;
@@ -56,44 +87,72 @@ void Directory::forget(NodeId id) {
 }
 
 const Certificate* Directory::find(NodeId id) const {
-  const auto entry = nodes_.find(id);
-  return entry == nodes_.end() ? nullptr : &entry->second.certificate;
+  const Entry* entry = counting(id);
+  return entry == nullptr ? nullptr : &entry->certificate;
 }
 
 Bytes Directory::chain_of(NodeId id) const {
-  const auto entry = nodes_.find(id);
-  return entry == nodes_.end() ? Bytes{} : Bytes(entry->second.chain);
+  const Entry* entry = counting(id);
+  return entry == nullptr ? Bytes{} : Bytes(entry->chain);
 }
 
-const Cut* Directory::cut_of(const Entry* entry, NodeId id) const {
-  const auto own = revoked_.find(id);
-  const auto issuers = entry == nullptr ? revoked_.end() : revoked_.find(entry->issuer);
-  if (own == revoked_.end()) return issuers == revoked_.end() ? nullptr : &issuers->second;
-  if (issuers == revoked_.end()) return &own->second;
-  return &std::min(own->second, issuers->second);
+bool Directory::retired(NodeId issuer) const {
+  const auto found = revoked_.find(issuer);
+  return found != revoked_.end() && found->second.by_root;
 }
 
-bool Directory::revoked(NodeId id) const {
-  const auto entry = nodes_.find(id);
-  return cut_of(entry == nodes_.end() ? nullptr : &entry->second, id) != nullptr;
+std::optional<Cut> Directory::cut_of(NodeId id, NodeId issuer) const {
+  std::optional<Cut> cut;
+  const auto take = [&cut](Cut other) { cut = cut ? std::min(*cut, other) : other; };
+  if (const auto found = revoked_.find(id); found != revoked_.end()) {
+    if (found->second.by_root) take(*found->second.by_root);
+    for (const auto& [signer, by_it] : found->second.by_issuers) {
+      if (issuer.is_zero() || issuer == signer || !retired(signer)) take(by_it);
+    }
+  }
+  if (retired(issuer)) take(*revoked_.at(issuer).by_root);
+  return cut;
 }
+
+std::optional<Cut> Directory::cut_of(NodeId id) const {
+  const Entry* entry = counting(id);
+  return cut_of(id, entry == nullptr ? NodeId{} : entry->issuer);
+}
+
+bool Directory::revoked(NodeId id) const { return cut_of(id).has_value(); }
 
 Status Directory::revoke(const Revocation& revocation) {
+  const NodeId signer = revocation.by ? node_id_of(revocation.by->issuer.subject) : NodeId{};
   const auto known = revoked_.find(revocation.subject);
-  if (known != revoked_.end() && known->second <= revocation.cut) return {};
+  if (known != revoked_.end()) {
+    const auto& [by_root, by_issuers] = known->second;
+    const auto by_it = by_issuers.find(signer);
+    if (!revocation.by && by_root && *by_root <= revocation.cut) return {};
+    if (revocation.by && by_it != by_issuers.end() && by_it->second <= revocation.cut) return {};
+  }
   SEDGE_CHECK(verify_revocation(root_, revocation));
   if (known == revoked_.end() && revoked_.size() >= kCertificatesMax) {
     return fail(Code::kResourceExhausted, "this build knows at most {} revocations", kCertificatesMax);
   }
-  revoked_.insert_or_assign(revocation.subject, revocation.cut);
+  Withdrawn& withdrawn = revoked_[revocation.subject];
+  if (revocation.by) {
+    if (!withdrawn.by_issuers.contains(signer) && withdrawn.by_issuers.size() >= kIssuersMax) {
+      return fail(Code::kResourceExhausted, "{} issuers revoked {}: this build keeps no more", kIssuersMax,
+                  revocation.subject.short_hex());
+    }
+    withdrawn.by_issuers.insert_or_assign(signer, revocation.cut);
+    ++generation_;
+    return {};
+  }
+  withdrawn.by_root = revocation.cut;
+  for (auto& [id, entries] : nodes_) choose(entries);  // it may be an issuer's
   ++generation_;
   return {};
 }
 
 bool Directory::allows(NodeId id, Verb verb, std::string_view path) const {
-  const auto entry = nodes_.find(id);
-  return entry != nodes_.end() && cut_of(&entry->second, id) == nullptr &&
-         entry->second.certificate.grants.allows(verb, path);
+  const Entry* entry = counting(id);
+  return entry != nullptr && !cut_of(id, entry->issuer) && entry->certificate.grants.allows(verb, path);
 }
 
 Status Directory::verify(NodeId origin, std::string_view domain, Bytes message, const Signature& signature) const {
@@ -115,10 +174,10 @@ Status Directory::verify(NodeId origin, std::string_view domain, Bytes message, 
 }
 
 Status Directory::accepts_write(NodeId origin, BootEpoch epoch, Sequence sequence) const {
-  const auto entry = nodes_.find(origin);
-  if (entry == nodes_.end()) return fail(Code::kNotFound, "no certificate of {} is known", origin.short_hex());
-  const Cut* cut = cut_of(&entry->second, origin);
-  if (cut != nullptr && Cut{epoch, sequence} > *cut) {
+  const Entry* entry = counting(origin);
+  if (entry == nullptr) return fail(Code::kNotFound, "no certificate of {} is known", origin.short_hex());
+  const std::optional<Cut> cut = cut_of(origin, entry->issuer);
+  if (cut && Cut{epoch, sequence} > *cut) {
     return fail(Code::kPermissionDenied, "{} was revoked after its write {}.{}", origin.short_hex(), cut->epoch.value,
                 cut->sequence.value);
   }

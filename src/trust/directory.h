@@ -1,7 +1,10 @@
 // All certificates and revocations of one fleet that this node has seen, and the questions that the other cores ask
 // of them. What it answers is a pure function of the sets that were added: order and repetition do not matter.
-//   - of two certificates of one subject, the higher serial counts (equal ones: the greater signature);
-//   - of two revocations of one subject, the smaller cut.
+//   - of two certificates of one subject, the higher serial counts (equal ones: the greater signature), but one by an
+//     issuer that is not revoked before any by one that is: who has the key of a retired issuer cannot bring a member
+//     down by signing it once more. So the best one by each issuer is kept;
+//   - of two revocations of one subject, the smaller cut. One by an issuer that is itself revoked counts only for whom
+//     it has enrolled and nobody has signed since; only the root's count for issuers.
 // Bounded: at most kCertificatesMax of each; only what the fleet's own keys signed is ever remembered.
 // Threads: none; whoever reads it does so between two changes.
 #pragma once
@@ -10,10 +13,12 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/id.h"
@@ -26,6 +31,7 @@
 namespace sedge::trust {
 
 inline constexpr std::size_t kCertificatesMax = 65536;
+inline constexpr std::size_t kIssuersMax = 16;  // of one subject; a fleet has one or two, and only the root makes more
 
 class Directory {
  public:
@@ -52,7 +58,8 @@ class Directory {
   // Errors: DataLoss, Unauthenticated: refuse the peer. ResourceExhausted: the fleet is larger than this build allows.
   Result<NodeId> add(Bytes chain);
 
-  // Verifies without remembering; a revoked subject or issuer is refused as well. What admits a peer (quic).
+  // Verifies without remembering; a revoked subject or issuer is refused as well, but not a peer that shows an older
+  // certificate than the one that counts. What admits a peer (quic).
   // Errors: DataLoss, Unauthenticated (a stranger, another fleet), PermissionDenied (revoked).
   Result<CertificateChain> admit(Bytes chain) const;
 
@@ -91,16 +98,27 @@ class Directory {
     Buffer chain;
   };
 
+  // Smallest cuts, by who signed.
+  struct Withdrawn {
+    std::optional<Cut> by_root;
+    std::map<NodeId, Cut> by_issuers;
+  };
+
   // Runs `check` unless an equal question was answered before with yes.
   template <class Check>
   Status remembered(Bytes question, Check check) const;
-  const Cut* cut_of(const Entry* entry, NodeId id) const;
+  // `issuer`: whose certificate counts for the node; zero: none is known.
+  std::optional<Cut> cut_of(NodeId id, NodeId issuer) const;
+  std::optional<Cut> cut_of(NodeId id) const;
+  bool retired(NodeId issuer) const;
+  const Entry* counting(NodeId id) const;
+  void choose(std::vector<Entry>& entries) const;
 
   PublicKey root_;
   Fingerprint fleet_;
   WallTime wall_time_;
-  std::unordered_map<NodeId, Entry> nodes_;
-  std::map<NodeId, Cut> revoked_;
+  std::unordered_map<NodeId, std::vector<Entry>> nodes_;  // one by each issuer, the one that counts in front
+  std::map<NodeId, Withdrawn> revoked_;
   std::uint64_t generation_ = 0;
   std::shared_ptr<Verdicts> verdicts_;
 };

@@ -1,5 +1,8 @@
 #include "trust/directory.h"
 
+#include <algorithm>
+#include <array>
+
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -87,6 +90,86 @@ TEST(Directory, with_an_issuer_all_its_nodes_fall) {
   EXPECT_FALSE(directory.admit(scout.encoded));
   EXPECT_TRUE(directory.accepts_write(scout.id, {1}, {5}));
   EXPECT_FALSE(directory.accepts_write(scout.id, {2}, {1}));
+}
+
+// An issuer that the root made beside the first.
+struct SecondIssuer {
+  explicit SecondIssuer(Fleet& fleet) : keys(KeyPair::generate(fleet.source)), certificate(fleet.issuer_certificate) {
+    certificate.subject = keys.public_key;
+    certificate.name = "second";
+    sign_certificate(certificate, fleet.root.secret);
+  }
+  Buffer sign(const Member& member, std::uint64_t serial) const {
+    CertificateChain chain{certificate, member.chain.node};
+    chain.node.serial = serial;
+    sign_certificate(chain.node, keys.secret);
+    return encode_chain(chain);
+  }
+  KeyPair keys;
+  Certificate certificate;
+};
+
+TEST(Directory, who_was_signed_anew_stays_when_its_first_issuer_falls_whatever_that_one_signs_then) {
+  Fleet fleet(1);
+  const Member scout = fleet.enrol("scout"), tank = fleet.enrol("tank");
+  const SecondIssuer second(fleet);
+  const Buffer renewed = second.sign(scout, 50);
+  fleet.serial = 999;  // with the first issuer's key, by who took it
+  const Member stolen = fleet.enrol("scout", KeyPair{scout.keys.public_key, scout.keys.secret.clone()}, {});
+  Revocation of_first{node_id_of(fleet.issuer.public_key), {{~0ull}, {~0ull}}, std::nullopt, {}};
+  sign_revocation(of_first, fleet.root.secret);
+  const std::vector<Buffer> chains = {scout.encoded, renewed, stolen.encoded, tank.encoded};
+  EXPECT_TRUE(rc::check([&] {
+    Directory directory(fleet.root.public_key);
+    std::vector<int> steps = {0, 1, 2, 3, 4};
+    for (int i = *rc::gen::inRange(0, 4); i > 0; --i) steps.push_back(*rc::gen::inRange(0, 5));
+    Prng(*rc::gen::arbitrary<std::uint64_t>()).shuffle(steps);
+    for (const int step : steps) {
+      const auto at = static_cast<std::size_t>(step);
+      const bool taken = step < 4 ? directory.add(chains[at]).has_value() : directory.revoke(of_first).has_value();
+      RC_ASSERT(taken);
+    }
+    RC_ASSERT(!directory.revoked(scout.id));
+    RC_ASSERT(to_buffer(directory.chain_of(scout.id)) == renewed);
+    RC_ASSERT(directory.allows(scout.id, Verb::kWrite, "x"));
+    RC_ASSERT(directory.admit(renewed).has_value());
+    RC_ASSERT(directory.admit(scout.encoded).has_value());  // it has not heard of its new one
+    RC_ASSERT(directory.revoked(tank.id));
+    RC_ASSERT(directory.admit(tank.encoded).error().code == Code::kPermissionDenied);
+    RC_ASSERT(directory.accepts_write(tank.id, {7}, {7}).has_value());  // all that was written stays
+  }));
+}
+
+TEST(Directory, a_retired_issuer_revokes_nobody_that_another_has_signed_and_no_issuer_ever_revokes_another) {
+  Fleet fleet(1);
+  const Member scout = fleet.enrol("scout"), tank = fleet.enrol("tank");
+  const SecondIssuer second(fleet);
+  const Buffer renewed = second.sign(scout, 50);
+  Revocation of_first{node_id_of(fleet.issuer.public_key), {{~0ull}, {~0ull}}, std::nullopt, {}};
+  sign_revocation(of_first, fleet.root.secret);
+  // The first issuer calls the second one's key a node, and revokes that.
+  const Member posing = fleet.enrol("posing", KeyPair{second.keys.public_key, second.keys.secret.clone()}, {});
+  EXPECT_TRUE(rc::check([&] {
+    Directory directory(fleet.root.public_key);
+    std::vector<int> steps = {0, 1, 2, 3, 4, 5, 6};
+    Prng(*rc::gen::arbitrary<std::uint64_t>()).shuffle(steps);
+    for (const int step : steps) {
+      const std::array<Status, 7> taken = {
+          step == 0 ? directory.revoke(fleet.revoke(scout, cut(1, 1))) : Status(),
+          step == 1 ? directory.revoke(fleet.revoke(tank, cut(2, 2))) : Status(),
+          step == 2 ? directory.revoke(fleet.revoke(posing)) : Status(),
+          step == 3 ? directory.revoke(of_first) : Status(),
+          step == 4 && !directory.add(renewed) ? fail(Code::kInternal, "renewed") : Status(),
+          step == 5 && !directory.add(tank.encoded) ? fail(Code::kInternal, "tank") : Status(),
+          step == 6 && !directory.add(scout.encoded) ? fail(Code::kInternal, "scout") : Status()};
+      RC_ASSERT(std::ranges::all_of(taken, [](const Status& status) { return status.has_value(); }));
+    }
+    RC_ASSERT(!directory.revoked(scout.id));
+    RC_ASSERT(directory.admit(renewed).has_value());
+    RC_ASSERT(directory.accepts_write(scout.id, {9}, {9}).has_value());
+    RC_ASSERT(directory.revoked(tank.id));  // what it withdrew of its own stays withdrawn
+    RC_ASSERT(!directory.accepts_write(tank.id, {2}, {3}).has_value());
+  }));
 }
 
 // The law behind "all nodes converge": any order and any repetition of the same set give the same answers.

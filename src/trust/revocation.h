@@ -2,11 +2,13 @@
 // them is replicated: what is valid is a pure function of that set, so all nodes come to the same answer in any
 // order of arrival. It carries a cut: what the subject wrote up to (epoch, sequence) stays, everything later is
 // withdrawn everywhere, however it arrives. Of several revocations of one subject the smallest cut counts.
-// There is no un-revoking: a node comes back with a new key and a new invitation. Revoked issuers' own revocations
-// stay in force, because dropping them would let withdrawn nodes back in with the fall of whoever withdrew them.
-// An issuer with the grant `revoke` for the subject's name may revoke a node, and shows the subject's chain to prove
-// the name; only the root may revoke an issuer, and every node below a revoked issuer counts as revoked with its cut.
-// Travels as an entry under kRevocationPath + hex of the subject's id. Grammar: docs/formats/certificate.md.
+// There is no un-revoking: a node comes back with a new key and a new invitation. A revoked issuer's own revocations
+// stay in force for those whose certificate counts by it, because dropping them would let withdrawn nodes back in with
+// the fall of whoever withdrew them; for those that another issuer has signed since they are void, because its key may
+// be a thief's. An issuer with the grant `revoke` for the subject's name may revoke a node, and shows the subject's
+// chain to prove the name; only the root may revoke an issuer, and every node whose certificate counts by a revoked
+// issuer is revoked with its cut (trust/directory.h says which counts). Travels as an entry under kRevocationPath + hex
+// of the subject's id. Grammar: docs/formats/certificate.md.
 #pragma once
 
 #include <optional>
