@@ -414,6 +414,14 @@ Status op_revoke(platform::Runtime& runtime, const json::Object& request, const 
   return {};
 }
 
+Status op_retire_issuer(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string text, json::get_string(request, "revocation"));
+  const auto revocation = from_base64url(text);
+  if (!revocation) return fail(Code::kInvalidArgument, "'revocation' is not base64url");
+  SEDGE_TRY(const bool leave_behind, optional_field(request, "leave_behind", false, json::get_bool));
+  return runtime.node().retire_issuer(*revocation, leave_behind, acknowledge(session), platform::now());
+}
+
 Status op_leader(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
   session->answer(lead_object(runtime.node()));
   session->end();
@@ -428,19 +436,13 @@ Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef
 }
 
 constexpr std::pair<std::string_view, Operation> kOperations[] = {
-    {"status", op_status},
-    {"set", op_set},
-    {"get", op_get},
-    {"watch", op_watch},
-    {"pub", op_pub},
-    {"sub", op_sub},
-    {"run", op_run},
-    {"invite", op_invite},
-    {"revoke", op_revoke},
-    {"stop", op_stop},
-    {"leader", op_leader},
-    {"audit_log", audit_log},
-    {"audit_verify", audit_verify},
+    {"status", op_status},    {"set", op_set},
+    {"get", op_get},          {"watch", op_watch},
+    {"pub", op_pub},          {"sub", op_sub},
+    {"run", op_run},          {"invite", op_invite},
+    {"revoke", op_revoke},    {"retire_issuer", op_retire_issuer},
+    {"stop", op_stop},        {"leader", op_leader},
+    {"audit_log", audit_log}, {"audit_verify", audit_verify},
 };
 
 std::string_view state_name(mesh::MemberState state) {

@@ -1,4 +1,5 @@
-// sedge fleet create | invite | join | revoke | rotate-node: who belongs to the fleet, and by which key.
+// sedge fleet create | invite | join | revoke | rotate-node | rotate-issuer | retire-issuer: who belongs to the fleet,
+// and by which key.
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@ struct FleetOptions {
   std::string replace;   // the member that an invitation is for
   std::vector<std::string> seeds;
   std::vector<std::string> grants;
+  bool leave_behind = false;  // members of a retired issuer
   double patience_s = 30;
   bool json = false;
 };
@@ -151,6 +153,34 @@ Status rotate_node(const FleetOptions& options) {
   return {};
 }
 
+std::filesystem::path root_key_of(const FleetOptions& options) {
+  if (!options.root_key.empty()) return options.root_key;
+  return std::filesystem::path(options.home) / trust::home_file(trust::HomeFile::kRootKey).name;
+}
+
+Status rotate_issuer(const FleetOptions& options) {
+  SEDGE_TRY(const platform::RotatedIssuer rotated, platform::rotate_issuer(options.home, root_key_of(options)));
+  const std::string id = trust::node_id_of(rotated.issuer.subject).hex();
+  print(options, {{"issuer", id}, {"former", rotated.former.hex()}},
+        fmt::format("this machine lets others in with a new key, {}; invitations that are still open are void\n"
+                    "next: sedge up; for each member `sedge fleet invite --replace NAME` and rotate-node there;\n"
+                    "then sedge fleet retire-issuer, and what {} signs is worth nothing any more",
+                    id.substr(0, 8), rotated.former.short_hex()));
+  return {};
+}
+
+Status retire_issuer(const FleetOptions& options) {
+  SEDGE_TRY(const trust::Revocation revocation, platform::retire_issuer(options.home, root_key_of(options)));
+  const json::Object request{{"op", "retire_issuer"},
+                             {"revocation", to_base64url(trust::encode_revocation(revocation))},
+                             {"leave_behind", options.leave_behind}};
+  SEDGE_CHECK(ask(options.home, request, [](const json::Object&) { return true; }));
+  SEDGE_CHECK(platform::remove_home_file(options.home, trust::HomeFile::kFormerIssuerCertificate));
+  print(options, {{"retired", revocation.subject.hex()}},
+        fmt::format("issuer {} is retired: what it signs is worth nothing any more", revocation.subject.short_hex()));
+  return {};
+}
+
 Status revoke(const FleetOptions& options) {
   std::string whom;
   SEDGE_CHECK(ask(options.home, {{"op", "revoke"}, {"node", options.subject}}, [&whom](const json::Object& line) {
@@ -202,6 +232,18 @@ void add_fleet(Commands& commands) {
                          "issuer's key");
   rotate_app->add_option("--seed", rotate_options->seeds, "address of the issuer, instead of those in the invitation");
   rotate_app->add_option("--patience", rotate_options->patience_s, "seconds to keep trying")->capture_default_str();
+  const auto [issuer_app, issuer_options] =
+      subcommand("rotate-issuer", "Give this machine a new key to let others in with, signed by the root",
+                 "sedge fleet rotate-issuer --root-key /media/stick/root.key", rotate_issuer);
+  issuer_app->add_option("--root-key", issuer_options->root_key,
+                         "file of the root key; root.key in the home by default");
+  const auto [retire_app, retire_options] =
+      subcommand("retire-issuer", "Withdraw the issuer's key before the last rotate-issuer, everywhere",
+                 "sedge fleet retire-issuer --root-key /media/stick/root.key", retire_issuer);
+  retire_app->add_option("--root-key", retire_options->root_key,
+                         "file of the root key; root.key in the home by default");
+  retire_app->add_flag("--leave-behind", retire_options->leave_behind,
+                       "though members have their certificates of it: they are put out");
   const auto [revoke_app, revoke_options] =
       subcommand("revoke", "Withdraw a node's certificate, everywhere", "sedge fleet revoke rover-7", revoke);
   revoke_app->add_option("node", revoke_options->subject, "its name, or the beginning of its id")->required();

@@ -728,6 +728,35 @@ Status Node::invite_successor(std::string_view who, Enroller::Shown shown) {
   return {};
 }
 
+Status Node::retire_issuer(Bytes bytes, bool leave_behind, Done done, Instant now) {
+  now_ = now;
+  SEDGE_TRY(const trust::Revocation revocation, trust::decode_revocation(bytes));
+  SEDGE_CHECK(trust::verify_revocation(directory_.root(), revocation));
+  if (revocation.by || (enroller_ && revocation.subject == enroller_->issuer())) {
+    return fail(Code::kInvalidArgument, "that revokes no issuer of a former time");
+  }
+  std::string below;
+  for (const mesh::Member& member : membership_->members()) {
+    const auto chain = trust::decode_chain(directory_.chain_of(member.id));
+    if (!chain || trust::node_id_of(chain->issuer.subject) != revocation.subject) continue;
+    below += fmt::format("{}'{}' ({})", below.empty() ? "" : ", ", chain->node.name, member.id.short_hex());
+  }
+  if (!below.empty() && !leave_behind) {
+    return fail(
+        Code::kFailedPrecondition,
+        "these members have their certificates of that issuer and would be put out with it: {}. Give each a new "
+        "key first (`sedge fleet invite --replace NAME`, then rotate-node there), or leave them behind with "
+        "--leave-behind",
+        below);
+  }
+  SEDGE_TRY(
+      const mesh::Ticket ticket,
+      state_->insert(fmt::format("{}{}", trust::kRevocationPath, revocation.subject.hex()), to_buffer(bytes), now));
+  auditor_->revoked({revocation.subject, trust::node_id_of(directory_.root()), revocation.cut}, now);
+  when_durable(ticket, std::move(done));
+  return {};
+}
+
 // By name or the beginning of an id.
 Result<mesh::Member> Node::member_called(std::string_view who) const {
   std::optional<mesh::Member> found;

@@ -154,6 +154,11 @@ class Node {
   // `shown`: those of revoke(), and of Enroller::invite_successor.
   Status invite_successor(std::string_view who, Enroller::Shown shown);
 
+  // Spreads the root's revocation of an issuer. Errors: InvalidArgument: it is none, or of the issuer in use here;
+  // Unauthenticated; FailedPrecondition: members are still below that issuer, whom it would put out (it names them),
+  // unless `leave_behind`; those of the state.
+  Status retire_issuer(Bytes revocation, bool leave_behind, Done done, Instant now);
+
   // Withdraws a member's certificate, by name or id (or the beginning of one). What it wrote so far stays.
   // Returns whom. Errors: PermissionDenied: no issuer; NotFound; InvalidArgument: several match.
   Result<std::string> revoke(std::string_view who, Done done, Instant now);

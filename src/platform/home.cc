@@ -32,6 +32,10 @@ Status write_home_file(const std::filesystem::path& home, HomeFile file, const s
   return {};
 }
 
+Status remove_home_file(const std::filesystem::path& home, HomeFile file) {
+  return FileStorage(home).remove(trust::home_file(file).name, true);
+}
+
 Status make_home(const std::filesystem::path& home) {
   std::error_code error;
   std::filesystem::create_directories(home, error);

@@ -30,6 +30,7 @@ Result<Identity> read_identity(const std::filesystem::path& home);
 Status write_home_file(const std::filesystem::path& home, trust::HomeFile file, const std::string& content);
 Result<std::string> read_home_file(const std::filesystem::path& home, trust::HomeFile file);
 bool has_home_file(const std::filesystem::path& home, trust::HomeFile file);
+Status remove_home_file(const std::filesystem::path& home, trust::HomeFile file);  // durably
 // Makes the folder, mode 0700. Fine if it exists.
 Status make_home(const std::filesystem::path& home);
 

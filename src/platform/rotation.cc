@@ -1,6 +1,7 @@
 #include "platform/rotation.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <span>
 #include <utility>
@@ -20,10 +21,6 @@ namespace {
 
 using trust::HomeFile;
 
-Status remove_home_file(const std::filesystem::path& home, HomeFile file) {
-  return FileStorage(home).remove(trust::home_file(file).name, true);
-}
-
 Result<trust::SecretKey> read_key(const std::filesystem::path& home, HomeFile file) {
   SEDGE_TRY(const std::string text, read_home_file(home, file));
   return trust::decode_key(file, text);
@@ -34,12 +31,29 @@ Result<trust::CertificateChain> read_chain(const std::filesystem::path& home, Ho
   return trust::decode_node_certificate(text, file);
 }
 
-Result<trust::SecretKey> next_key(const std::filesystem::path& home) {
-  if (has_home_file(home, HomeFile::kNextKey)) return read_key(home, HomeFile::kNextKey);
+Result<trust::Certificate> read_issuer(const std::filesystem::path& home, HomeFile file) {
+  SEDGE_TRY(const std::string text, read_home_file(home, file));
+  return trust::decode_issuer_certificate(text, file);
+}
+
+Result<trust::SecretKey> next_key(const std::filesystem::path& home, HomeFile file) {
+  if (has_home_file(home, file)) return read_key(home, file);
   SystemEntropy entropy;
   auto pair = trust::KeyPair::generate(entropy);
-  SEDGE_CHECK(write_home_file(home, HomeFile::kNextKey, trust::encode_key(HomeFile::kNextKey, pair.secret)));
+  SEDGE_CHECK(write_home_file(home, file, trust::encode_key(file, pair.secret)));
   return std::move(pair.secret);
+}
+
+// Greater than any before, even where the clock stands in 1970.
+std::uint64_t serial_after(std::uint64_t before) {
+  return std::max(before + 1, static_cast<std::uint64_t>(wall_seconds()) * 1'000'000);
+}
+
+Result<trust::SecretKey> read_root_key(const std::filesystem::path& file, const trust::PublicKey& root) {
+  SEDGE_TRY(const Buffer text, read_file(file, trust::kHomeFileBytesMax));
+  SEDGE_TRY(trust::SecretKey key, trust::decode_key(HomeFile::kRootKey, as_text(text)));
+  if (key.public_key() == root) return key;
+  return fail(Code::kInvalidArgument, "{} is the root key of another fleet than this home's", file.string());
 }
 
 // Two rotations without a start between them would leave the first former id unrevoked: nobody ever saw its successor.
@@ -72,7 +86,7 @@ Result<trust::CertificateChain> sign_own(store::Store& store, const Identity& id
   const trust::Certificate& issuer = *identity.issuer;
   trust::Certificate node = identity.chain.node;
   node.subject = next;
-  node.serial = static_cast<std::uint64_t>(wall_seconds()) * 1'000'000;
+  node.serial = serial_after(node.serial);
   trust::sign_certificate(node, *identity.issuer_key);
   const trust::CertificateChain chain{issuer, std::move(node)};
   SEDGE_CHECK(trust::verify_chain(identity.root, chain));
@@ -137,6 +151,7 @@ Result<Rotated> rotate_node(const std::filesystem::path& home, const std::option
   SEDGE_TRY(const HomeLock lock, HomeLock::take(home));
   SEDGE_TRY(auto finished, finish_rotation(home));
   if (finished) return *std::move(finished);
+  SEDGE_CHECK(finish_issuer_rotation(home));
   SEDGE_TRY(const Identity identity, read_identity(home));
   if (!invitation && !identity.issuer_key) {
     return fail(Code::kInvalidArgument,
@@ -149,7 +164,7 @@ Result<Rotated> rotate_node(const std::filesystem::path& home, const std::option
   const NodeId self = trust::node_id_of(identity.chain.node.subject);
   SEDGE_CHECK(check_settled(*store, identity));
   SEDGE_CHECK(check_voters(*store, self));
-  SEDGE_TRY(const trust::SecretKey next, next_key(home));
+  SEDGE_TRY(const trust::SecretKey next, next_key(home, HomeFile::kNextKey));
   SEDGE_TRY(const trust::Cut last, node::last_write(*store, self));
   auto chain = invitation ? ask_issuer(identity, *invitation, next, last, seeds, patience)
                           : sign_own(*store, identity, next.public_key(), last);
@@ -158,6 +173,83 @@ Result<Rotated> rotate_node(const std::filesystem::path& home, const std::option
                               trust::encode_node_certificate(*chain, HomeFile::kNextCertificate)));
   SEDGE_TRY(finished, finish_rotation(home));
   return *std::move(finished);
+}
+
+Result<std::optional<RotatedIssuer>> finish_issuer_rotation(const std::filesystem::path& home) {
+  if (!has_home_file(home, HomeFile::kNextIssuerCertificate)) return std::nullopt;
+  SEDGE_TRY(trust::Certificate next, read_issuer(home, HomeFile::kNextIssuerCertificate));
+  if (has_home_file(home, HomeFile::kNextIssuerKey)) {
+    SEDGE_TRY(const trust::SecretKey key, read_key(home, HomeFile::kNextIssuerKey));
+    if (key.public_key() != next.subject) {
+      return fail(Code::kDataLoss,
+                  "{}: next-issuer.cert is not the certificate of next-issuer.key: remove next-issuer.cert, and rotate "
+                  "again",
+                  home.string());
+    }
+    SEDGE_TRY(const trust::Certificate current, read_issuer(home, HomeFile::kIssuerCertificate));
+    if (current != next) {
+      SEDGE_CHECK(write_home_file(home, HomeFile::kFormerIssuerCertificate,
+                                  trust::encode_issuer_certificate(current, HomeFile::kFormerIssuerCertificate)));
+    }
+    SEDGE_CHECK(write_home_file(home, HomeFile::kIssuerKey, trust::encode_key(HomeFile::kIssuerKey, key)));
+    SEDGE_CHECK(write_home_file(home, HomeFile::kIssuerCertificate, trust::encode_issuer_certificate(next)));
+    SEDGE_TRY(trust::CertificateChain own, read_chain(home, HomeFile::kNodeCertificate));
+    if (own.issuer != next) {
+      own.issuer = next;
+      own.node.serial = serial_after(own.node.serial);
+      trust::sign_certificate(own.node, key);
+      SEDGE_CHECK(write_home_file(home, HomeFile::kNodeCertificate, trust::encode_node_certificate(own)));
+    }
+    SEDGE_CHECK(remove_home_file(home, HomeFile::kNextIssuerKey));  // first, as above
+  }
+  SEDGE_CHECK(remove_home_file(home, HomeFile::kNextIssuerCertificate));
+  SEDGE_TRY(const trust::Certificate former, read_issuer(home, HomeFile::kFormerIssuerCertificate));
+  return RotatedIssuer{std::move(next), trust::node_id_of(former.subject)};
+}
+
+Result<RotatedIssuer> rotate_issuer(const std::filesystem::path& home, const std::filesystem::path& root_key) {
+  if (!has_home_file(home, HomeFile::kNodeCertificate)) return std::unexpected(read_identity(home).error());
+  SEDGE_TRY(const HomeLock lock, HomeLock::take(home));
+  SEDGE_CHECK(finish_rotation(home));
+  SEDGE_TRY(auto finished, finish_issuer_rotation(home));
+  if (finished) return *std::move(finished);
+  SEDGE_TRY(const Identity identity, read_identity(home));
+  if (!identity.issuer_key) {
+    return fail(Code::kFailedPrecondition, "{} holds no issuer's key: rotate it where the fleet was created",
+                home.string());
+  }
+  if (has_home_file(home, HomeFile::kFormerIssuerCertificate)) {
+    return fail(Code::kFailedPrecondition,
+                "the issuer before this one is not retired yet: run `sedge up`, then `sedge fleet retire-issuer`");
+  }
+  SEDGE_TRY(const trust::SecretKey root, read_root_key(root_key, identity.root));
+  SEDGE_TRY(const trust::SecretKey next, next_key(home, HomeFile::kNextIssuerKey));
+  trust::Certificate issuer = *identity.issuer;
+  issuer.subject = next.public_key();
+  issuer.serial = serial_after(issuer.serial);
+  trust::sign_certificate(issuer, root);
+  SEDGE_CHECK(trust::verify_issuer(identity.root, issuer));
+  SEDGE_CHECK(write_home_file(home, HomeFile::kNextIssuerCertificate,
+                              trust::encode_issuer_certificate(issuer, HomeFile::kNextIssuerCertificate)));
+  SEDGE_TRY(finished, finish_issuer_rotation(home));
+  return *std::move(finished);
+}
+
+Result<trust::Revocation> retire_issuer(const std::filesystem::path& home, const std::filesystem::path& root_key) {
+  SEDGE_TRY(const Identity identity, read_identity(home));
+  if (!has_home_file(home, HomeFile::kFormerIssuerCertificate)) {
+    return fail(Code::kFailedPrecondition, "{} has no former issuer to retire: `sedge fleet rotate-issuer` comes first",
+                home.string());
+  }
+  SEDGE_TRY(const trust::SecretKey root, read_root_key(root_key, identity.root));
+  SEDGE_TRY(const trust::Certificate former, read_issuer(home, HomeFile::kFormerIssuerCertificate));
+  trust::Revocation revocation;
+  revocation.subject = trust::node_id_of(former.subject);
+  // Whoever is still below it is out; what it wrote was written by a member, and stays.
+  constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
+  revocation.cut = {{kAll}, {kAll}};
+  trust::sign_revocation(revocation, root);
+  return revocation;
 }
 
 }  // namespace sedge::platform

@@ -10,6 +10,10 @@
 //
 // Each step replaces one file whole and may be done twice. One file for both key and certificate would need one rename,
 // and every home that exists to be rewritten.
+//
+// An issuer's key is replaced in the same way: next-issuer.key, next-issuer.cert (signed by the root: it decides), then
+// former-issuer.cert, issuer.key, issuer.cert, and node.cert, which the new key signs for the node key that there is.
+// The members of the former issuer stay what they are until the root retires it (docs/adr/0021).
 #pragma once
 
 #include <filesystem>
@@ -22,6 +26,7 @@
 #include "base/time.h"
 #include "trust/certificate.h"
 #include "trust/invitation.h"
+#include "trust/revocation.h"
 
 namespace sedge::platform {
 
@@ -42,5 +47,22 @@ Result<std::optional<Rotated>> finish_rotation(const std::filesystem::path& home
 // may not revoke that name; those of join(), of the store and of the file system.
 Result<Rotated> rotate_node(const std::filesystem::path& home, const std::optional<trust::Invitation>& invitation,
                             const std::vector<std::string>& seeds, Duration patience);
+
+struct RotatedIssuer {
+  trust::Certificate issuer;
+  NodeId former;
+};
+
+// As above, of an issuer's key.
+Result<std::optional<RotatedIssuer>> finish_issuer_rotation(const std::filesystem::path& home);
+
+// Takes a new issuer's key for the home, which nobody may be running, signed by the root's key in the file `root_key`.
+// Errors: FailedPrecondition: the home is in use, holds no issuer's key, or its former issuer is not retired yet;
+// InvalidArgument: the root key is of another fleet; those of the file system.
+Result<RotatedIssuer> rotate_issuer(const std::filesystem::path& home, const std::filesystem::path& root_key);
+
+// The root's revocation of the home's former issuer; what was written by nodes below it stays. For the running node to
+// spread. Errors: FailedPrecondition: there is no former issuer; InvalidArgument: the root key is of another fleet.
+Result<trust::Revocation> retire_issuer(const std::filesystem::path& home, const std::filesystem::path& root_key);
 
 }  // namespace sedge::platform

@@ -68,6 +68,8 @@ class Runtime::Loop {
     SEDGE_TRY(lock_, HomeLock::take(options_.home));
     SEDGE_TRY(const auto rotated, finish_rotation(options_.home));
     if (rotated) say("a rotation that broke off is finished: this node has its new key");
+    SEDGE_TRY(const auto issuer, finish_issuer_rotation(options_.home));
+    if (issuer) say("a rotation that broke off is finished: this node has its new issuer's key");
     SEDGE_TRY(Identity identity, read_identity(options_.home));
     files_ = std::make_unique<FileStorage>(options_.home);
     SEDGE_TRY(auto store, store::Store::open(*files_, "state.db"));

@@ -18,6 +18,9 @@ constexpr std::array<HomeFileInfo, kHomeFiles> kFiles = {{
     {"next.key", "sedge next node key 1", true},
     {"next.cert", "sedge next node certificate 1", false},
     {"former.cert", "sedge former node certificate 1", false},
+    {"next-issuer.key", "sedge next issuer key 1", true},
+    {"next-issuer.cert", "sedge next issuer certificate 1", false},
+    {"former-issuer.cert", "sedge former issuer certificate 1", false},
 }};
 constexpr std::size_t kChecksumBytes = 4;
 
@@ -91,11 +94,11 @@ Result<CertificateChain> decode_node_certificate(std::string_view text, HomeFile
   return message<CertificateChain>(file, text);
 }
 
-std::string encode_issuer_certificate(const Certificate& certificate) {
-  return seal_home_file(HomeFile::kIssuerCertificate, wire::encode(certificate));
+std::string encode_issuer_certificate(const Certificate& certificate, HomeFile file) {
+  return seal_home_file(file, wire::encode(certificate));
 }
-Result<Certificate> decode_issuer_certificate(std::string_view text) {
-  return message<Certificate>(HomeFile::kIssuerCertificate, text);
+Result<Certificate> decode_issuer_certificate(std::string_view text, HomeFile file) {
+  return message<Certificate>(file, text);
 }
 
 std::string encode_root(const PublicKey& root) { return seal_home_file(HomeFile::kFleetRoot, root.bytes); }

@@ -22,18 +22,21 @@
 namespace sedge::trust {
 
 enum class HomeFile : std::uint8_t {
-  kNodeKey,            // 32-byte seed
-  kNodeCertificate,    // CertificateChain
-  kRootKey,            // the root's 32-byte seed: leaves the machine after `sedge fleet create`
-  kFleetRoot,          // the root's public key
-  kFleetSecret,        // keys the beacons
-  kIssuerKey,          // issuers only
-  kIssuerCertificate,  // issuers only: its own Certificate
-  kNextKey,            // of a rotation under way (platform/rotation.h): the seed that replaces node.key,
-  kNextCertificate,    // and the chain that replaces node.cert
-  kFormerCertificate,  // after a rotation: the chain of the id before
+  kNodeKey,                  // 32-byte seed
+  kNodeCertificate,          // CertificateChain
+  kRootKey,                  // the root's 32-byte seed: leaves the machine after `sedge fleet create`
+  kFleetRoot,                // the root's public key
+  kFleetSecret,              // keys the beacons
+  kIssuerKey,                // issuers only
+  kIssuerCertificate,        // issuers only: its own Certificate
+  kNextKey,                  // of a rotation under way (platform/rotation.h): the seed that replaces node.key,
+  kNextCertificate,          // and the chain that replaces node.cert
+  kFormerCertificate,        // after a rotation: the chain of the id before
+  kNextIssuerKey,            // the same of an issuer's key,
+  kNextIssuerCertificate,    // which the root has signed
+  kFormerIssuerCertificate,  // until that issuer is retired
 };
-inline constexpr std::size_t kHomeFiles = 10;
+inline constexpr std::size_t kHomeFiles = 13;
 inline constexpr std::size_t kHomeFileBytesMax = 16384;
 
 struct HomeFileInfo {
@@ -53,8 +56,9 @@ Result<SecretKey> decode_key(HomeFile file, std::string_view text);
 // Of a node: kNodeCertificate, kNextCertificate, kFormerCertificate.
 std::string encode_node_certificate(const CertificateChain& chain, HomeFile file = HomeFile::kNodeCertificate);
 Result<CertificateChain> decode_node_certificate(std::string_view text, HomeFile file = HomeFile::kNodeCertificate);
-std::string encode_issuer_certificate(const Certificate& certificate);
-Result<Certificate> decode_issuer_certificate(std::string_view text);
+// Of an issuer: kIssuerCertificate, kNextIssuerCertificate, kFormerIssuerCertificate.
+std::string encode_issuer_certificate(const Certificate& certificate, HomeFile file = HomeFile::kIssuerCertificate);
+Result<Certificate> decode_issuer_certificate(std::string_view text, HomeFile file = HomeFile::kIssuerCertificate);
 std::string encode_root(const PublicKey& root);
 Result<PublicKey> decode_root(std::string_view text);
 std::string encode_fleet_secret(const FleetSecret& secret);

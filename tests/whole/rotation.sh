@@ -127,5 +127,43 @@ charged() { [ "$("$sedge" get --home "$1" --linearizable charger 2>/dev/null)" =
 until_true 20 charged gamma || failed "the agreed values went with alpha's former id"
 invitation=$("$sedge" fleet invite --home alpha --name delta)
 "$sedge" fleet join "$invitation" --home delta >/dev/null || failed "alpha lets nobody in any more"
+
+echo "== the issuer's own key is replaced: members stay, are renewed one by one, and what the old key signs is then refused"
+cp -r alpha taken
+down "$alpha"
+refused noissuer.log 'no issuer' "$sedge" fleet rotate-issuer --home delta
+"$sedge" fleet create --home stranger --name stranger >/dev/null
+refused root.log 'another fleet' "$sedge" fleet rotate-issuer --home alpha --root-key stranger/root.key
+mv alpha/root.key stick.key
+"$sedge" fleet rotate-issuer --home alpha --root-key stick.key >/dev/null
+refused early.log 'not retired yet' "$sedge" fleet rotate-issuer --home alpha --root-key stick.key
+up alpha --listen "$seed"
+alpha=$pid
+until_true 15 alive_is alpha 3 || failed "the members of the former issuer are out"
+refused below.log "'gamma'" "$sedge" fleet retire-issuer --home alpha --root-key stick.key
+renew() { # renew NAME HOME PID: leaves its pid in $pid
+  local invitation
+  invitation=$("$sedge" fleet invite --home alpha --replace "$1")
+  down "$3"
+  "$sedge" fleet rotate-node "$invitation" --home "$2" >/dev/null
+  up "$2" --listen 127.0.0.1:0 --seed "$seed"
+  until_true 15 alive_is alpha 3 || failed "$1 is not back"
+}
+renew gamma gamma "$gamma"
+until_true 10 charged alpha || failed "the agreed values are gone while gamma is renewed"
+renew beta home-key "$beta"
+retired() { "$sedge" fleet retire-issuer --home alpha --root-key stick.key; }
+until_true 15 retired || failed "the former issuer is not retired: $(retired 2>&1)"
+refused done.log 'no former issuer' "$sedge" fleet retire-issuer --home alpha --root-key stick.key
+sleep 2
+alive_is alpha 3 && alive_is gamma 3 || failed "somebody went with the former issuer"
+value_is gamma by/beta after || failed "what was written below the former issuer is gone"
+rm -f taken/control.sock
+up taken --listen 127.0.0.1:0
+"$sedge" fleet join "$("$sedge" fleet invite --home taken)" --home intruder --name intruder >/dev/null
+kill -9 "$pid"
+up intruder --listen 127.0.0.1:0 --seed "$seed"
+sleep 2
+alive_is intruder 1 && alive_is alpha 3 || failed "the former issuer's key still lets machines in"
 down "$alpha"
 echo "all held"
