@@ -135,7 +135,21 @@ refused noissuer.log 'no issuer' "$sedge" fleet rotate-issuer --home delta
 "$sedge" fleet create --home stranger --name stranger >/dev/null
 refused root.log 'another fleet' "$sedge" fleet rotate-issuer --home alpha --root-key stranger/root.key
 mv alpha/root.key stick.key
+cp -r alpha before
 "$sedge" fleet rotate-issuer --home alpha --root-key stick.key >/dev/null
+as() { sed "s/^sedge issuer/sedge next issuer/" "alpha/issuer.$1"; }
+for cut in 0 1 2 3; do # the power went when so many files were replaced
+  cp -r before "half-$cut"
+  as key >"half-$cut/next-issuer.key"
+  as cert >"half-$cut/next-issuer.cert"
+  [ "$cut" -lt 1 ] || cp alpha/issuer.key "half-$cut"
+  [ "$cut" -lt 2 ] || cp alpha/issuer.cert alpha/former-issuer.cert "half-$cut"
+  [ "$cut" -lt 3 ] || { cp alpha/node.cert "half-$cut" && rm "half-$cut/next-issuer.key"; }
+  "$sedge" fleet rotate-issuer --home "half-$cut" --root-key stick.key >/dev/null || failed "half-$cut is not finished"
+  for file in issuer.key issuer.cert former-issuer.cert node.key; do cmp "half-$cut/$file" "alpha/$file" || failed "half-$cut: $file"; done
+  [ ! -e "half-$cut/next-issuer.key" ] && [ ! -e "half-$cut/next-issuer.cert" ] || failed "half-$cut: something is left"
+  cmp -s "half-$cut/node.cert" before/node.cert && failed "half-$cut: its node's certificate is of the former issuer"
+done
 refused early.log 'not retired yet' "$sedge" fleet rotate-issuer --home alpha --root-key stick.key
 up alpha --listen "$seed"
 alpha=$pid
