@@ -32,8 +32,8 @@ struct StateOptions {
   double patience_s = 10;
   bool best_effort = false;
   std::string urgency = "normal";
-  double lifespan_ms = 0;  // 0: for ever
-  double deadline_ms = 0;  // 0: none
+  std::string lifespan;  // as written; empty: for ever
+  std::string deadline;  // empty: none
   bool liveliness = false;
   bool json = false;
 };
@@ -176,10 +176,7 @@ void add_pub(Commands& commands) {
   app->add_option("--urgency", options->urgency, "the more urgent goes first on every link")
       ->check(CLI::IsMember(kUrgencies))
       ->capture_default_str();
-  app->add_option_function<std::string>(
-         "--lifespan", [options](const std::string& text) { options->lifespan_ms = parse_ms(text); },
-         "nobody gets it later, such as 500ms or 2s")
-      ->check(check_ms);
+  app->add_option("--lifespan", options->lifespan, "nobody gets it later, such as 500ms or 2s")->check(check_ms);
   app->add_option("--once", options->once, "an id of 32 hex digits: published again with it, it is not heard again");
   commands.on(app, [options] {
     json::Object request{{"op", "pub"},
@@ -189,7 +186,7 @@ void add_pub(Commands& commands) {
                          {"depth", options->depth},
                          {"reliable", !options->best_effort}};
     request["priority"] = kUrgencies.at(options->urgency);
-    if (options->lifespan_ms > 0) request["lifespan_ms"] = options->lifespan_ms;
+    if (!options->lifespan.empty()) request["lifespan_ms"] = parse_ms(options->lifespan);
     if (!options->once.empty()) request["once"] = options->once;
     return stream(*options, request);
   });
@@ -200,14 +197,13 @@ void add_sub(Commands& commands) {
   CLI::App* app = command(commands, *options, "sub", "Follow messages", "sedge sub 'robot/+/telemetry' --deadline 2s",
                           "filter", "topic or filter");
   app->add_option("--count", options->count, "end after this many; 0: never");
-  app->add_option_function<std::string>(
-         "--deadline", [options](const std::string& text) { options->deadline_ms = parse_ms(text); },
-         "say when a topic that was heard is not heard again within this, such as 500ms or 2s")
+  app->add_option("--deadline", options->deadline,
+                  "say when a topic that was heard is not heard again within this, such as 500ms or 2s")
       ->check(check_ms);
   app->add_flag("--liveliness", options->liveliness, "say when a publisher comes or goes");
   commands.on(app, [options] {
     json::Object request{{"op", "sub"}, {"filter", options->place}, {"liveliness", options->liveliness}};
-    if (options->deadline_ms > 0) request["deadline_ms"] = options->deadline_ms;
+    if (!options->deadline.empty()) request["deadline_ms"] = parse_ms(options->deadline);
     return stream(*options, request);
   });
 }
