@@ -236,8 +236,8 @@ void Meter::on_ack(const Words& ack) {
   if (from == From::kCallbacks) fill_window();
 }
 
-// A carrier was full when a callback published: what is under way may be too little for another acknowledgement, so that
-// callback is asked for once more.
+// A carrier was full when a callback published: what is under way may be too little for another acknowledgement, so
+// that callback is asked for once more.
 void Meter::kick() {
   std::this_thread::sleep_for(1ms);
   if (channel_.send(encode({.kind = Words::kPing, .run = kKickRun, .number = run_}))) return;
