@@ -189,8 +189,9 @@ struct Awaiting {
 struct PromiseBase {
   struct Final {
     bool await_ready() const noexcept { return false; }
+    // A mutex that cannot be locked ends the program, here and in ~Job: nothing could go on.
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {
+    void await_suspend(std::coroutine_handle<Promise> ended) const noexcept {  // NOLINT(bugprone-exception-escape)
       PromiseBase& promise = ended.promise();
       if (promise.then)
         promise.run->go_on(promise.then);
@@ -298,7 +299,7 @@ class [[nodiscard]] Job {
     run_ = std::move(other.run_);
     return *this;
   }
-  ~Job() { cancel(); }
+  ~Job() { cancel(); }  // NOLINT(bugprone-exception-escape)
 
   void cancel() {
     if (const auto run = std::exchange(run_, nullptr)) run->abandon();

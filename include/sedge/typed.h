@@ -72,7 +72,7 @@ class Publisher {
 
  public:
   Publisher(Fleet& fleet, std::string topic, Publish options = {})
-      : fleet_(&fleet), topic_(std::move(topic)), options_(std::move(options)) {}
+      : fleet_(&fleet), topic_(std::move(topic)), options_(options) {}
 
   // As Fleet::publish, with its errors: those of a topic that is malformed or not granted come here too.
   Status publish(const T& value) const { return fleet_->publish(topic_, encode(value), options_); }
