@@ -42,7 +42,7 @@ void Enroller::invite(std::optional<std::string> name, std::optional<trust::Gran
   trust::InvitationBook::Issue issue{
       .issuer = key_.public_key(), .root = trust::fingerprint(root_), .seeds = seeds_, .name = std::move(name)};
   if (grants) issue.grants = std::move(*grants);
-  invite_for(std::move(issue), std::nullopt, std::move(shown));
+  invite_for(issue, std::nullopt, std::move(shown));
 }
 
 void Enroller::invite_successor(const trust::CertificateChain& former, Shown shown) {
@@ -58,10 +58,10 @@ void Enroller::invite_successor(const trust::CertificateChain& former, Shown sho
                                      .seeds = seeds_,
                                      .name = former.node.name,
                                      .grants = former.node.grants};
-  invite_for(std::move(issue), former, std::move(shown));
+  invite_for(issue, former, std::move(shown));
 }
 
-void Enroller::invite_for(trust::InvitationBook::Issue issue, std::optional<trust::CertificateChain> former,
+void Enroller::invite_for(const trust::InvitationBook::Issue& issue, std::optional<trust::CertificateChain> former,
                           Shown shown) {
   auto issued = book_.invite(issue, entropy_);
   if (!issued) return shown(std::unexpected(issued.error()));

@@ -84,7 +84,8 @@ class Enroller {
   void persist(std::string_view bucket, Buffer key, Buffer value);
   Status check_former(const trust::Invited& invited, const trust::JoinRequest& request,
                       const std::optional<trust::Rotation>& rotation) const;
-  void invite_for(trust::InvitationBook::Issue issue, std::optional<trust::CertificateChain> former, Shown shown);
+  void invite_for(const trust::InvitationBook::Issue& issue, std::optional<trust::CertificateChain> former,
+                  Shown shown);
 
   trust::SecretKey key_;
   trust::Certificate certificate_;

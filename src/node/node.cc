@@ -375,7 +375,7 @@ void Node::on_timer(Instant now) {
   group_->on_timer(now);
   auditor_->on_timer(now);
   if (const auto head = auditor_->take_head(now)) {
-    when_durable(state_->set(fmt::format("{}{}{}", kNodePrefix, id_.hex(), Auditor::kHeadSuffix), *head, now),
+    when_durable(state_->set(fmt::format("{}{}{}", kNodePrefix, id_.hex(), Auditor::kHeadSuffix), head, now),
                  [](const Status&) {});
   }
   std::erase_if(unlinked_, [now](const auto& held) { return held.second.until <= now; });
@@ -572,11 +572,13 @@ void Node::finish_rotations(Instant now) {
         withdraw(replacement->former, replacement->last, now),
         [this, former, name = replacement->former.node.name](const Status& status) {
           if (!report_) return;
-          report_(status
-                      ? fmt::format("'{}' has a new key; its former id {} is revoked", name, former.short_hex())
-                      : fmt::format("'{}' has a new key, but its former id {} could not be revoked: {}; `sedge fleet "
-                                    "revoke {}` does it by hand",
-                                    name, former.hex(), status.error().message, former.hex()));
+          if (status) {
+            return report_(fmt::format("'{}' has a new key; its former id {} is revoked", name, former.short_hex()));
+          }
+          report_(
+              fmt::format("'{}' has a new key, but its former id {} could not be revoked: {}; `sedge fleet revoke "
+                          "{}` does it by hand",
+                          name, former.hex(), status.error().message, former.hex()));
         });
   }
   for (const NodeId former : over) enroller_->forget_replacements(former);

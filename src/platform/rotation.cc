@@ -88,7 +88,7 @@ Result<trust::CertificateChain> sign_own(store::Store& store, const Identity& id
   node.subject = next;
   node.serial = serial_after(node.serial);
   trust::sign_certificate(node, *identity.issuer_key);
-  const trust::CertificateChain chain{issuer, std::move(node)};
+  trust::CertificateChain chain{issuer, std::move(node)};
   SEDGE_CHECK(trust::verify_chain(identity.root, chain));
   if (!issuer.grants.allows(trust::Verb::kRevoke, chain.node.name)) {
     return fail(Code::kPermissionDenied, "the issuer of this home may not revoke '{0}': it lacks revoke:{0}",
