@@ -57,7 +57,7 @@ std::string_view verdict_name(StateVerdict verdict) {
 }
 
 StateSync::StateSync(Options options, const trust::SecretKey& key, const trust::Directory& directory)
-    : options_(std::move(options)),
+    : options_(options),
       key_(key),
       directory_(directory),
       prng_(options_.seed),

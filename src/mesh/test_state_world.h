@@ -106,7 +106,7 @@ struct Node {
 class World {
  public:
   explicit World(std::size_t count, std::uint64_t seed = 1, StateSync::Options options = {})
-      : base(std::move(options)), prng(seed) {
+      : base(options), prng(seed) {
     for (std::size_t i = 0; i < count; ++i) add(authority.enrol(i));
     for (auto& node : nodes) boot(*node);
     for (std::size_t i = 0; i < count; ++i) link_all(i);
