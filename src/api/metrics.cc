@@ -93,9 +93,10 @@ void add_mesh(Families& out, const node::Node& node) {
       .sample(broadcast.given_up, {{"event", "given_up"}});
 
   out.counter("sedge_packed_payloads_total", "Payloads that were packed before they were sent.");
-  for (const auto& [of, stats] : packed_by(node)) out.sample(stats.packed, {{"of", of}});
+  const auto packed = packed_by(node);
+  for (const auto& [of, stats] : packed) out.sample(stats.packed, {{"of", of}});
   out.counter("sedge_packed_bytes_total", "Bytes of these payloads, before and after.");
-  for (const auto& [of, stats] : packed_by(node)) {
+  for (const auto& [of, stats] : packed) {
     out.sample(stats.bytes_plain, {{"of", of}, {"size", "plain"}});
     out.sample(stats.bytes_packed, {{"of", of}, {"size", "packed"}});
   }

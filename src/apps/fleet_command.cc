@@ -164,7 +164,7 @@ Status rotate_issuer(const FleetOptions& options) {
   print(options, {{"issuer", id}, {"former", rotated.former.hex()}},
         fmt::format("this machine lets others in with a new key, {}; invitations that are still open are void\n"
                     "next: sedge up; for each member `sedge fleet invite --replace NAME` and rotate-node there;\n"
-                    "then sedge fleet retire-issuer, and what {} signs is worth nothing any more",
+                    "then sedge fleet retire-issuer, and nobody is let in by what {} signs any more",
                     id.substr(0, 8), rotated.former.short_hex()));
   return {};
 }
@@ -176,8 +176,9 @@ Status retire_issuer(const FleetOptions& options) {
                              {"leave_behind", options.leave_behind}};
   SEDGE_CHECK(ask(options.home, request, [](const json::Object&) { return true; }));
   SEDGE_CHECK(platform::remove_home_file(options.home, trust::HomeFile::kFormerIssuerCertificate));
-  print(options, {{"retired", revocation.subject.hex()}},
-        fmt::format("issuer {} is retired: what it signs is worth nothing any more", revocation.subject.short_hex()));
+  print(
+      options, {{"retired", revocation.subject.hex()}},
+      fmt::format("issuer {} is retired: nobody is let in by what it signs any more", revocation.subject.short_hex()));
   return {};
 }
 

@@ -328,7 +328,7 @@ void StateSync::answer(NodeId peer, wire::StateOps message, const std::set<NodeI
   message.digest = wire_digest(peer);
   stats_.ops_sent += message.ops.size();
   Buffer frame = wire::frame(wire::MessageType::kStateOps, message);
-  if (hooks.packs && frame.size() >= kPackBytesMin && hooks.packs(peer)) {
+  if (hooks.packs && hooks.packs(peer)) {
     if (const auto packed = packer_.pack(Bytes(frame).subspan(1))) {
       frame = {static_cast<std::uint8_t>(wire::MessageType::kStatePacked)};
       frame.insert(frame.end(), packed->begin(), packed->end());

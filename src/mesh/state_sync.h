@@ -136,8 +136,8 @@ class StateSync {
     std::function<void(const std::string& path, NodeId writer)> changed;  // read it from replica()
     std::function<Status(Bytes chain)> learn_chain;  // a certificate chain that came along: for the directory
     std::function<void(const std::string&)> report;  // what a person should know, once an origin and kind
-    std::function<bool(NodeId peer)>
-        packs;                              // whether bytes to it are dearer than the time to pack them. Not set: never
+    // Whether bytes to it are dearer than the time to pack them. Not set: never.
+    std::function<bool(NodeId peer)> packs;
     std::function<std::size_t()> enrolled;  // members that are known and not revoked, beside this node
     std::function<void(NodeId origin, const std::string& path)> forbidden;  // a signed write that it has no grant for
   };

@@ -7,6 +7,7 @@
 #include "node/auditor.h"
 #include "node/enroller.h"
 #include "node/peer_meter.h"
+#include "node/test_disk.h"
 #include "trust/audit_view.h"
 #include "trust/testing.h"
 #include "wire/message_type.h"
@@ -15,7 +16,8 @@ namespace sedge::node {
 namespace {
 
 using Kind = trust::AuditFinding::Kind;
-using Disk = std::map<std::pair<std::string, Buffer>, Buffer>;
+using testing::Disk;
+using testing::put_down;
 
 constexpr Instant kStart{};
 
@@ -26,15 +28,6 @@ struct Fleet : trust::testing::Fleet {
   trust::testing::Member rover = enrol("rover"), drone = enrol("drone"), gateway = enrol("gateway");
   trust::Directory directory{root.public_key};
 };
-
-void put_down(Disk& disk, const env::Outbox& out) {
-  for (const env::Record& record : out.records) {
-    if (record.erase)
-      disk.erase({record.bucket, record.key});
-    else
-      disk[{record.bucket, record.key}] = record.value;
-  }
-}
 
 // One life of a node's log; the disk outlives it.
 struct Life {

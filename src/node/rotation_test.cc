@@ -12,24 +12,17 @@
 #include "node/boot.h"
 #include "node/enroller.h"
 #include "node/node.h"
+#include "node/test_disk.h"
 #include "trust/testing.h"
 
 namespace sedge::node {
 namespace {
 
-using Disk = std::map<std::pair<std::string, Buffer>, Buffer>;
+using testing::Disk;
+using testing::put_down;
 
 constexpr Instant kStart{};
 const trust::Exporter kExporter{1};
-
-void put_down(Disk& disk, const env::Outbox& out) {
-  for (const env::Record& record : out.records) {
-    if (record.erase)
-      disk.erase({record.bucket, record.key});
-    else
-      disk[{record.bucket, record.key}] = record.value;
-  }
-}
 
 struct TestEntropy final : env::Entropy {
   void fill(MutableBytes out) override { source.fill(out); }

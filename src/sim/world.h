@@ -12,8 +12,8 @@
 //   time      every node's monotonic clock starts elsewhere, some hours off, and drifts; there is no other clock
 //   compute   sim/compute.h
 //   quic      where asked, every link is a real connection: handshakes, retransmissions, congestion control, over
-//             datagrams with the same latency, jitter, loss and bandwidth, and a queue of 100 ms before each. A hundred
-//             times the work, so for small fleets; else QUIC's bytes and congestion are not modelled
+//             datagrams with the same latency, jitter, loss and bandwidth, and a queue of 100 ms before each. For
+//             small fleets: all of them hold real connections. Else QUIC's bytes and congestion are not modelled
 #pragma once
 
 #include <array>

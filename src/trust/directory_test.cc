@@ -16,6 +16,14 @@ using testing::Member;
 
 Cut cut(std::uint64_t epoch, std::uint64_t sequence) { return {{epoch}, {sequence}}; }
 
+// Each of five things once at least, some again, in any order.
+std::vector<int> five_steps() {
+  std::vector<int> steps = {0, 1, 2, 3, 4};
+  for (int i = *rc::gen::inRange(0, 4); i > 0; --i) steps.push_back(*rc::gen::inRange(0, 5));
+  Prng(*rc::gen::arbitrary<std::uint64_t>()).shuffle(steps);
+  return steps;
+}
+
 TEST(Directory, it_knows_whom_it_was_shown_and_what_they_may) {
   Fleet fleet(1);
   Directory directory(fleet.root.public_key);
@@ -121,10 +129,7 @@ TEST(Directory, who_was_signed_anew_stays_when_its_first_issuer_falls_whatever_t
   const std::vector<Buffer> chains = {scout.encoded, renewed, stolen.encoded, tank.encoded};
   EXPECT_TRUE(rc::check([&] {
     Directory directory(fleet.root.public_key);
-    std::vector<int> steps = {0, 1, 2, 3, 4};
-    for (int i = *rc::gen::inRange(0, 4); i > 0; --i) steps.push_back(*rc::gen::inRange(0, 5));
-    Prng(*rc::gen::arbitrary<std::uint64_t>()).shuffle(steps);
-    for (const int step : steps) {
+    for (const int step : five_steps()) {
       const auto at = static_cast<std::size_t>(step);
       const bool taken = step < 4 ? directory.add(chains[at]).has_value() : directory.revoke(of_first).has_value();
       RC_ASSERT(taken);
@@ -186,10 +191,7 @@ TEST(Directory, its_answers_do_not_depend_on_the_order_of_arrival) {
                                                of_issuer};
   EXPECT_TRUE(rc::check([&] {
     Directory directory(fleet.root.public_key);
-    std::vector<int> steps = {0, 1, 2, 3, 4};
-    for (int i = *rc::gen::inRange(0, 4); i > 0; --i) steps.push_back(*rc::gen::inRange(0, 5));
-    Prng(*rc::gen::arbitrary<std::uint64_t>()).shuffle(steps);
-    for (const int step : steps) {
+    for (const int step : five_steps()) {
       if (step < 2) {
         RC_ASSERT(directory.add(chains[static_cast<std::size_t>(step)]).has_value());
       } else {
