@@ -59,16 +59,16 @@ using Result = std::expected<T, Error>;
 using Status = Result<void>;
 
 struct Options {
-  std::string home;                  // folder of this node's identity and state, made when missing
-  std::string invitation;            // text of `sedge fleet invite`; only used while the home belongs to no fleet
-  std::string name;                  // wanted when joining; empty: the invitation's, else the host's
-  std::string listen = "0.0.0.0:0";  // HOST:PORT for other nodes; port 0: any free one
-  std::vector<std::string> seeds;    // HOST:PORT of nodes to dial, besides the invitation's and those known before
-  std::vector<std::string> models;   // GGUF files to load and offer to the fleet
-  unsigned engine_threads = 0;       // 0: all cores
-  bool beacons = true;               // find and be found by multicast
-  std::chrono::milliseconds patience{30'000};        // to join
-  std::function<void(const std::string& line)> log;  // what a person may want to know; may come from any thread
+  std::string home{};                 // folder of this node's identity and state, made when missing
+  std::string invitation{};           // text of `sedge fleet invite`; only used while the home belongs to no fleet
+  std::string name{};                 // wanted when joining; empty: the invitation's, else the host's
+  std::string listen = "0.0.0.0:0";   // HOST:PORT for other nodes; port 0: any free one
+  std::vector<std::string> seeds{};   // HOST:PORT of nodes to dial, besides the invitation's and those known before
+  std::vector<std::string> models{};  // GGUF files to load and offer to the fleet
+  unsigned engine_threads = 0;        // 0: all cores
+  bool beacons = true;                // find and be found by multicast
+  std::chrono::milliseconds patience{30'000};          // to join
+  std::function<void(const std::string& line)> log{};  // what a person may want to know; may come from any thread
 };
 
 struct Message {

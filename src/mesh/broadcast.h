@@ -127,7 +127,7 @@ class Broadcast {
   struct Window {
     BootEpoch epoch;
     SeenWindow seen;
-    bool marked = true;         // on disk, or needs not be
+    bool marked = true;  // on disk, or needs not be
     bool contains(const wire::BatchId& id) const;
     void add(const wire::BatchId& id);
   };

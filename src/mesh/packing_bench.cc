@@ -47,7 +47,8 @@ void unpack_one(benchmark::State& state) {
 BENCHMARK(unpack_one)->Arg(512)->Arg(2 << 10)->Arg(8 << 10)->Arg(64 << 10);
 
 // What a map entry weighs on the wire to a newcomer when 1,500 nodes wrote one each, and signatures are counted apart:
-// anti-entropy's message of all of them, packed. Half of what is left are the writers' ids, which nothing makes shorter.
+// anti-entropy's message of all of them, packed. Half of what is left are the writers' ids, which nothing makes
+// shorter.
 void entries_of_many(benchmark::State& state) {
   constexpr std::size_t kWriters = 1500;
   wire::StateOps message;

@@ -55,7 +55,7 @@ bool SeenTable::complete(const Row& row, const crdt::VersionVector& known) {
 
 std::optional<std::uint64_t> SeenTable::seen_ms(const crdt::VersionVector& known, std::size_t enrolled,
                                                 std::uint64_t now_ms) const {
-  if (enrolled > 0 && others() == 0) return std::nullopt;
+  if (others() < enrolled) return std::nullopt;
   for (const auto& [origin, row] : known.rows()) {
     if (origin != self_ && counts(origin) && !stated(origin)) return std::nullopt;
   }

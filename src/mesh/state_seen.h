@@ -46,8 +46,8 @@ class SeenTable {
   // The frontier that `witnesses` others say, or more: the word of one moves nobody.
   std::uint64_t frontier_ms(std::size_t witnesses) const;
 
-  // What this node may state. None: something of a member is still to come, or a member that wrote something has not
-  // stated anything yet, or nobody has of those that are `enrolled` beside this node.
+  // What this node may state. None: something of a member is still to come, or somebody has not stated anything yet of
+  // those that wrote something or are `enrolled` beside this node.
   std::optional<std::uint64_t> seen_ms(const crdt::VersionVector& known, std::size_t enrolled,
                                        std::uint64_t now_ms) const;
   // The same of those alone who have stated anything within `silence` of the newest statement of another: up to when

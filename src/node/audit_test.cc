@@ -224,7 +224,7 @@ TEST(AuditCollector, a_chain_cut_off_at_its_end_is_behind_the_head_that_was_seen
   Life life(fleet, disk, 1);
   for (int i = 0; i < 5; ++i) life.append("x");
   life.commit();
-  const wire::AuditChunk old = life.log.chunk(0);
+  wire::AuditChunk old = life.log.chunk(0);
   life.append("what it would rather not have done");
   life.commit();
   Auditing auditing(fleet);

@@ -143,7 +143,8 @@ struct StateStale {
 };
 inline constexpr std::size_t kStaleDotsMax = 16'384;
 
-// Of a StateStale: what the sender has dealt with and does not live with it, and what it has never seen. The rest lives.
+// Of a StateStale: what the sender has dealt with and does not live with it, and what it has never seen. The rest
+// lives.
 struct StateGone {
   std::uint64_t frontier_ms = 0;
   std::vector<StateRow> gone;
