@@ -118,6 +118,7 @@ void StateSync::on_clock_sample(NodeId peer, const crdt::FleetClock::Exact& read
 
 // Who gets its clock back may see that what it erased without one is old.
 void StateSync::on_clock(std::uint64_t before_ms) {
+  leaps_.note(before_ms, clock_.ms(now_));
   const auto leap_ms = static_cast<std::uint64_t>(options_.collect_after / 8 / 1ms);
   if (clock_.ms(now_) > before_ms + leap_ms) hold_tombstones();
   release_quarantine();

@@ -263,6 +263,8 @@ void StateSync::on_durable(env::Lsn upto, Instant now) {
 void StateSync::commit(Staged staged) {
   const Dot dot = staged.op.dot;
   const std::string path = staged.op.path;
+  std::optional<Op> early;
+  if (leaps_.truly_ms(staged.op.stamp.ms()) > staged.op.stamp.ms()) early = staged.op;
   known_.add(dot);
   dirty_rows_.insert(dot.origin);
   auto result = replica_.apply(std::move(staged.op));
@@ -278,8 +280,28 @@ void StateSync::commit(Staged staged) {
     on_changed(path, dot.origin);
   } else {
     erase(dot);  // a newer one arrived while it was written
+    const Op* const winner = early && early->kind == OpKind::kRegister ? replica_.register_at(path) : nullptr;
+    if (winner && is_older(*winner, *early)) write_again(*std::move(early));
   }
   if (hooks.done) hooks.done(staged.ticket, {});
+}
+
+// By when they were truly made, though by their stamps it is the other way round.
+bool StateSync::is_older(const Op& theirs, const Op& ours) const {
+  return theirs.dot.origin != options_.self && ours.dot.origin == options_.self && ours.dot.epoch == options_.epoch &&
+         ours.stamp < theirs.stamp && theirs.stamp.ms() < leaps_.truly_ms(ours.stamp.ms());
+}
+
+std::optional<Op> StateSync::ours_ended_by(const Op& older) const {
+  if (older.kind != OpKind::kRegister) return std::nullopt;
+  const Op* const ours = replica_.register_at(older.path);
+  return ours && is_older(older, *ours) ? std::optional(*ours) : std::nullopt;
+}
+
+// Refused, it is lost to the other one, as any that is written at the same time.
+void StateSync::write_again(Op ours) {
+  if (last_staged(ours)) return;  // a newer one of ours is on its way
+  if (write(OpKind::kRegister, ours.path, std::move(ours.value), 0, now_)) ++stats_.written_again;
 }
 
 void StateSync::abandon(const Error& why) {
@@ -332,6 +354,7 @@ StateVerdict StateSync::merge(Op op, Bytes encoded) {
   const bool late = before_frontier(op);
   const bool tombstone = crdt::is_tombstone(op);
   const bool collected = late && known_.contains(dot);
+  auto ours = ours_ended_by(op);
   const auto result = replica_.apply(std::move(op));
   if (!result) return Verdict::kFull;
   hybrid_.observe(stamp);
@@ -354,6 +377,7 @@ StateVerdict StateSync::merge(Op op, Bytes encoded) {
       }
     }
   }
+  if (ours && result->outcome == crdt::Merge::kMerged) write_again(*std::move(ours));
   constexpr std::array kVerdicts = {Verdict::kMerged, Verdict::kDuplicate, Verdict::kReplaced, Verdict::kConflict};
   return kVerdicts.at(static_cast<std::size_t>(result->outcome));
 }

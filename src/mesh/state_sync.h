@@ -22,7 +22,8 @@
 // member can bring back what was erased, which is reported as well, but make nobody drop what lives.
 //
 // Every write is judged on its own: signature, certificate, revocation's cut, grant, owner of a sys/ path, time stamp.
-// One stamped over 500 ms ahead of the fleet clock waits in quarantine until the clock gets there.
+// One stamped over 500 ms ahead of the fleet clock waits in quarantine until the clock gets there. A register that this
+// node wrote before it had a clock (mesh/clock_leaps.h) and that an older write ends is written again.
 // Paths: "sys/node/<hex id>/..." is written by that node only; "sys/revoked/<hex id>" is a set of signed revocations,
 // to which anybody may add; the rest of "sys/" is nobody's.
 // Formats: docs/formats/state_sync.md. Threads: none.
@@ -49,6 +50,7 @@
 #include "crdt/replica.h"
 #include "crdt/version_vector.h"
 #include "env/outbox.h"
+#include "mesh/clock_leaps.h"
 #include "mesh/packing.h"
 #include "mesh/reconciler.h"
 #include "mesh/state_reset.h"
@@ -89,6 +91,7 @@ std::string_view verdict_name(StateVerdict verdict);
 struct StateStats {
   std::array<std::uint64_t, kStateVerdicts> verdicts{};
   std::uint64_t written = 0;
+  std::uint64_t written_again = 0;  // made before this node had a clock, and ended by what was older
   std::uint64_t withdrawn = 0;
   std::uint64_t pulls = 0;
   std::uint64_t sessions = 0;     // opened for what vectors could not settle
@@ -240,6 +243,9 @@ class StateSync {
   Status may_write(NodeId origin, const crdt::Op& op) const;
   const crdt::Op* last_staged(const crdt::Op& like) const;
   void commit(Staged staged);
+  std::optional<crdt::Op> ours_ended_by(const crdt::Op& older) const;
+  bool is_older(const crdt::Op& theirs, const crdt::Op& ours) const;
+  void write_again(crdt::Op ours);
 
   // Others' writes.
   Verdict judge(Bytes encoded, crdt::Dot& dot, std::uint64_t their_frontier_ms);
@@ -316,6 +322,7 @@ class StateSync {
   crdt::VersionVector known_;
   crdt::HybridClock hybrid_;
   crdt::FleetClock clock_;
+  ClockLeaps leaps_;
   StateStats stats_;
   Packer packer_;
   std::set<std::pair<Verdict, NodeId>> reported_;

@@ -431,6 +431,75 @@ TEST(StateSync, a_newcomer_to_an_old_fleet_follows_its_clock_and_merges_at_once)
   EXPECT_EQ(world.at(3).stats().in_quarantine, 0u);
 }
 
+// A fleet of hours, and a newcomer that writes before it hears anybody: "p" older than what the fleet has by its stamp.
+struct Early : World {
+  Early() : World(3) {
+    now += 10h;
+    SEDGE_ASSERT(at(0).set("p", text("of yesterday"), now));
+    run(3s);
+    boot(add(authority.enrol(3)));
+  }
+  void expect_all(std::string_view value) {
+    run(3s);
+    EXPECT_TRUE(converged());
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(values(at(i), "p"), Values(1, text(value))) << i;
+  }
+};
+
+TEST(StateSync, what_a_newcomer_wrote_before_it_had_a_clock_beats_what_is_older) {
+  Early world;
+  ASSERT_TRUE(world.at(3).set("p", text("of now"), world.now));
+  world.run(1s);
+  world.link_all(3);
+  world.expect_all("of now");
+  EXPECT_EQ(world.at(3).stats().written_again, 1u);
+}
+
+TEST(StateSync, what_a_newcomer_wrote_alone_beats_what_is_older_though_it_trusted_itself_by_then) {
+  Early world;
+  ASSERT_TRUE(world.at(3).set("p", std::nullopt, world.now));
+  world.run(10min);
+  ASSERT_TRUE(world.at(3).set("p", text("of now"), world.now));
+  world.run(1s);
+  world.link_all(3);
+  world.expect_all("of now");
+}
+
+TEST(StateSync, what_the_fleet_wrote_after_a_newcomer_without_a_clock_stays) {
+  Early world;
+  ASSERT_TRUE(world.at(3).set("p", text("of now"), world.now));
+  world.run(1s);
+  ASSERT_TRUE(world.at(1).set("p", text("later"), world.now));
+  world.run(1s);
+  world.link_all(3);
+  world.expect_all("later");
+  EXPECT_EQ(world.at(3).stats().written_again, 0u);
+}
+
+TEST(StateSync, what_is_still_on_its_way_to_the_disk_when_the_clock_comes_is_written_again_too) {
+  Early world;
+  world.link_all(3);
+  ASSERT_TRUE(world.at(3).set("p", text("of now"), world.now));
+  world.expect_all("of now");
+  EXPECT_EQ(world.at(3).stats().written_again, 1u);
+}
+
+TEST(StateSync, two_newcomers_without_clocks_do_not_write_again_for_ever) {
+  Early world;
+  world.boot(world.add(world.authority.enrol(4)));
+  ASSERT_TRUE(world.at(3).set("p", text("of 3"), world.now));
+  world.run(1s);
+  ASSERT_TRUE(world.at(4).set("p", text("of 4"), world.now));
+  world.run(1s);
+  world.link_all(3);
+  world.run(3s);
+  world.link_all(4);
+  world.run(5s);
+  EXPECT_TRUE(world.converged());
+  EXPECT_NE(values(world.at(0), "p"), Values(1, text("of yesterday")));
+  EXPECT_LE(world.at(3).stats().written_again + world.at(4).stats().written_again, 2u);
+}
+
 TEST(StateSync, a_write_from_the_future_waits_and_is_reported_and_merges_when_the_clock_is_there) {
   World world(2);
   world.run(3s);
