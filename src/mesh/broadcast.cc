@@ -202,7 +202,7 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
     payload = unpacked;
   }
   const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
-  if (goes_on && batch.reliable && batch.kind == BatchKind::kPubSub) slow_down(from, now);
+  if (goes_on && batch.reliable && batch.kind == BatchKind::kPubSub && strained(now)) slow_down(from, now);
   const auto announced = missing_.find(batch.id);
   // An age that somebody told ahead of the batch would silence it: only what we asked for can be a repair.
   const Instant born = announced == missing_.end() || !announced->second.asked ? now : announced->second.born;
@@ -267,6 +267,20 @@ Status Broadcast::check_room(const wire::BatchView& batch, Instant now) {
   ++stats_.shed;
   if (batch.reliable) note_missing(batch.id, batch.id.origin, now, now);
   return fail(Code::kResourceExhausted, "{} publishes though it was asked to wait", batch.id.origin.short_hex());
+}
+
+bool Broadcast::is_straight(NodeId from, Bytes body) {
+  const auto message = wire::decode<wire::SignedBatchView>(body);
+  const auto batch = message ? wire::decode<wire::BatchView>(message->batch) : std::unexpected(message.error());
+  return batch && batch->id.origin == from && batch->direct;
+}
+
+void Broadcast::put_off(NodeId from, Bytes body, Instant now) {
+  const auto message = wire::decode<wire::SignedBatchView>(body);
+  const auto batch = message ? wire::decode<wire::BatchView>(message->batch) : std::unexpected(message.error());
+  if (batch && batch->reliable && batch->id.origin != options_.self && !seen(batch->id)) {
+    note_missing(batch->id, from, now, now);
+  }
 }
 
 Broadcast::MissingAt Broadcast::forget(MissingAt missing) {
@@ -382,8 +396,9 @@ void Broadcast::on_timer(Instant now) {
   tree_.on_timer(now);
 }
 
+bool Broadcast::strained(Instant now) const { return backlog_ > kSlowdownBacklog || slowed_until_ > now; }
+
 void Broadcast::slow_down(NodeId neighbour, Instant now) {
-  if (backlog_ <= kSlowdownBacklog && slowed_until_ <= now) return;
   const auto link = links_.find(neighbour);
   if (link == links_.end() || now - link->second.slowdown_said < kSlowdownInterval) return;
   link->second.slowdown_said = now;

@@ -114,6 +114,13 @@ class Broadcast {
   Instant next_deadline() const;
   void drain(env::Outbox& out);
 
+  // Whether it is of its origin itself, and for everybody by itself: nobody checks or passes on such a one.
+  static bool is_straight(NodeId from, Bytes body);
+  // A batch that there is no time for now: a reliable one is asked for later.
+  void put_off(NodeId from, Bytes body, Instant now);
+  // Asks the neighbour to publish less for a while, now and then.
+  void slow_down(NodeId neighbour, Instant now);
+
   // Whether a byte to this neighbour costs more than the time to pack it.
   bool slow(NodeId peer);
   // Every member has a link to us: nobody needs to pass our batches on.
@@ -167,10 +174,10 @@ class Broadcast {
   bool check(Cached& cached);
   void pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from,
                Cached cached, Instant now);
+  bool strained(Instant now) const;
   bool some_link_is_slow();
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::BatchView& batch, Instant now);
-  void slow_down(NodeId neighbour, Instant now);
   void flush_announcements(Instant now);
   void ask_for_missing(Instant now);
   void persist_marks();

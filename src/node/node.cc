@@ -268,11 +268,19 @@ void Node::on_frame(NodeId from, Bytes frame, Instant now) {
   if (meter_.shunned(from, now)) return;  // what was on its way when we hung up
   membership_->on_heard(from, now);
   const auto opened = wire::open_frame(frame);
-  if (opened && !meter_.takes(from, opened->type, now)) return settle(now);
+  if (opened && !within_budget(from, *opened, now)) return settle(now);
   const Status handled =
       opened ? dispatch(from, opened->type, opened->body, now) : Status(std::unexpected(opened.error()));
   if (!handled) refuse(from, handled.error(), frame.size(), now);
   settle(now);
+}
+
+bool Node::within_budget(NodeId from, const wire::Frame& frame, Instant now) {
+  const bool batch = wire::is_batch(frame.type);
+  const bool takes = meter_.takes(from, frame.type, batch && mesh::Broadcast::is_straight(from, frame.body), now);
+  if (batch && meter_.presses(from)) broadcast_->slow_down(from, now);
+  if (batch && !takes) broadcast_->put_off(from, frame.body, now);
+  return takes;
 }
 
 // What it lacks a grant for is written down; what no honest peer sends counts against the link.

@@ -226,6 +226,7 @@ class Node {
   void send_beacon(Instant now);
   void count(const TaskResult& result);
   void make_auditor();
+  bool within_budget(NodeId from, const wire::Frame& frame, Instant now);
   void refuse(NodeId from, const Error& error, std::size_t bytes, Instant now);
   void audit_own(const TaskResult& result, const wire::TaskSpec& spec);
 

@@ -5,6 +5,8 @@
 namespace sedge::node {
 namespace {
 
+constexpr double kStraightCost = 0.125;
+
 bool is_ask(wire::MessageType type) {
   using enum wire::MessageType;
   switch (type) {
@@ -36,15 +38,20 @@ bool PeerMeter::Bucket::spend(double per_s, double burst, Instant now, double am
   return true;
 }
 
-bool PeerMeter::takes(NodeId from, wire::MessageType type, Instant now) {
+bool PeerMeter::takes(NodeId from, wire::MessageType type, bool straight, Instant now) {
   Link& link = links_[from];
   bool takes = true;
   if (is_ask(type)) takes = link.asks.spend(options_.asks_per_s, options_.asks_burst, now);
-  if (type == wire::MessageType::kBroadcast || type == wire::MessageType::kBroadcastPacked) {
-    takes = link.batches.spend(options_.batches_per_s, options_.batches_burst, now);
+  if (wire::is_batch(type)) {
+    takes = link.batches.spend(options_.batches_per_s, options_.batches_burst, now, straight ? kStraightCost : 1);
   }
   dropped_ += takes ? 0 : 1;
   return takes;
+}
+
+bool PeerMeter::presses(NodeId from) const {
+  const auto link = links_.find(from);
+  return link != links_.end() && link->second.batches.spent > options_.batches_burst / 2;
 }
 
 bool PeerMeter::lied(NodeId from, Instant now) {

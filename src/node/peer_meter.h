@@ -4,13 +4,16 @@
 // Four budgets a link, each a token bucket, so that honest bursts pass:
 //   asks     messages that we answer with more than they are: tables, pulls, repairs, chains. A thousand of them in one
 //            packet would be a gigabyte of answers before the first is sent
-//   batches  each new one costs us a signature's check, about 60 us
+//   batches  each new one costs us a signature's check, about 60 us; what its origin sends straight to everybody is
+//            not checked and counts as an eighth
 //   lies     what no honest peer sends: malformed, or signed by nobody. What an honest node passes on it has checked
 //   overrun  bytes that a publisher goes on sending though it was asked to wait. An honest one has half a link's queue
 //   of them
-// Over the first two, frames are dropped unread and counted; the sender's own protocol asks again. Who has used up one
-// of the others is hung up on and not let back for shun_time. The numbers are several times what was ever seen of an
-// honest neighbour: a pull and a probe are tens a second, batches at most one a millisecond of each origin and class.
+// Over the first two, frames are dropped and counted. The asker's own protocol asks again; an honest publisher or relay
+// may well have more batches than we can check, so who has used half of that budget is asked to slow down, and a
+// reliable batch over it is noted as missing and fetched later. Who has used up one of the others is hung up on and not
+// let back for shun_time. The other numbers are several times what was ever seen of an honest neighbour: a pull and a
+// probe are tens a second.
 // Rejected: one budget in bytes. An honest link may be busy to its last byte; and a byte of a pull costs us a thousand.
 // Bounded: by links, and kShunnedMax. Threads: none.
 #pragma once
@@ -42,8 +45,10 @@ class PeerMeter {
   PeerMeter() : PeerMeter(Options()) {}
   explicit PeerMeter(Options options) : options_(options) {}
 
-  // False: drop this frame.
-  bool takes(NodeId from, wire::MessageType type, Instant now);
+  // False: drop this frame. `straight`: a batch that is not checked.
+  bool takes(NodeId from, wire::MessageType type, bool straight, Instant now);
+  // Whether it has used half of its budget of batches.
+  bool presses(NodeId from) const;
   // It sent what no honest peer sends. True: that was once too often, hang up.
   bool lied(NodeId from, Instant now);
   // It published so many bytes though it was asked to wait. True: as above.

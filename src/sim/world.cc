@@ -244,6 +244,7 @@ Status World::boot(std::size_t i) {
   options.collect_every = options_.collect_every;
   options.collect_after = options_.collect_after;
   options.pack = options_.pack;
+  options.meter = options_.meter;
   host.node = std::make_unique<node::Node>(std::move(options), host.key.secret.clone(), *host.directory, *host.entropy,
                                            *host.compute);
   host.node->on_member_event([this, i](const mesh::MemberEvent& event) {

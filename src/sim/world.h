@@ -73,13 +73,14 @@ struct WorldOptions {
   Duration collect_after = 24h;
   bool quic = false;  // links are real QUIC connections over simulated datagrams (world_quic.cc)
   bool pack = false;  // of node::NodeOptions; what packed bytes are depends on the zstd at hand, and so the trace hash
-  bool consensus = false;        // node 0 founds the fleet's consensus group
-  double clock_drift_ppm = 0;    // clocks run wrong by up to this much, each its own way
-  Duration clock_skew{};         // some clocks are wrong by this, in one direction or the other:
-  double clock_skew_share = 0;   // that part of them
-  bool multicast = false;        // beacons reach everybody; else node 0 is everybody's seed
-  std::vector<SimModel> models;  // what nodes offer,
-  std::size_t models_from = 0;   // those from this one on
+  node::PeerMeter::Options meter;  // of node::NodeOptions
+  bool consensus = false;          // node 0 founds the fleet's consensus group
+  double clock_drift_ppm = 0;      // clocks run wrong by up to this much, each its own way
+  Duration clock_skew{};           // some clocks are wrong by this, in one direction or the other:
+  double clock_skew_share = 0;     // that part of them
+  bool multicast = false;          // beacons reach everybody; else node 0 is everybody's seed
+  std::vector<SimModel> models;    // what nodes offer,
+  std::size_t models_from = 0;     // those from this one on
 };
 
 struct SeenEvent {

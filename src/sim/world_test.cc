@@ -142,6 +142,56 @@ void flood(bool quic) {
 TEST(World, a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) { flood(false); }
 TEST(World, over_real_quic_a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) { flood(true); }
 
+// Two programs that answer each other as fast as they can: each message is a batch of its own.
+TEST(World, twenty_thousand_batches_a_second_between_two_lose_nothing) {
+  World world(small(2, 3));
+  ASSERT_TRUE(settle(world));
+  std::size_t came = 0;
+  world.act(1, [&](node::Node& node, Instant now) {
+    ASSERT_TRUE(node.subscribe("ping", [&](const mesh::Message&) { ++came; }, {}, now));
+  });
+  world.run(1s);
+  constexpr std::size_t kMessages = 40'000;
+  for (std::size_t i = 0; i < kMessages; ++i, world.run(50us)) {
+    world.act(0, [](node::Node& node, Instant now) {
+      node.publish("ping", Buffer(64, 1), {}, 0, [](const Status& status) { ASSERT_TRUE(status); }, now);
+    });
+  }
+  EXPECT_TRUE(world.run_until([&] { return came == kMessages; }, 5s)) << came;
+  EXPECT_EQ(world.node(1).meter().dropped(), 0u);
+}
+
+// Many publishers, and nobody may be brought to check more than a few batches a second.
+TEST(World, more_batches_than_a_node_may_be_brought_to_check_come_later_and_none_is_lost) {
+  WorldOptions options = small(16, 9);
+  options.meter.batches_per_s = 60;
+  options.meter.batches_burst = 60;
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  std::vector<std::size_t> came(world.size(), 0);
+  for (std::size_t i = 0; i < world.size(); ++i) {
+    world.act(i, [&, i](node::Node& node, Instant now) {
+      ASSERT_TRUE(node.subscribe("sensor", [&, i](const mesh::Message&) { ++came[i]; }, {}, now));
+    });
+  }
+  world.run(1s);
+  std::size_t sent = 0, refused = 0;
+  for (int step = 0; step < 1000; ++step, world.run(2ms)) {  // 500 batches a second, for two
+    const std::size_t i = static_cast<std::size_t>(step) % world.size();
+    world.act(i, [&](node::Node& node, Instant now) {
+      node.publish("sensor", Buffer(20, 1), {}, 0, [&](const Status& status) { ++(status ? sent : refused); }, now);
+    });
+  }
+  EXPECT_TRUE(world.run_until([&] { return std::ranges::all_of(came, [&](auto n) { return n == sent; }); }, 60s))
+      << *std::ranges::min_element(came) << " of " << sent;
+  EXPECT_GT(refused, 0u) << "publishers were not told";
+  EXPECT_GT(sent, 200u);
+  std::uint64_t dropped = 0;
+  for (std::size_t i = 0; i < world.size(); ++i) dropped += world.node(i).meter().dropped();
+  EXPECT_GT(dropped, 0u);
+  EXPECT_EQ(deaths(world), 0u);
+}
+
 // Each publishes what its own links carry; those in the middle are to pass on twelve times as much.
 void overrun_relays(bool quic) {
   WorldOptions options = small(20, 8);

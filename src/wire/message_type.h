@@ -56,6 +56,10 @@ enum class MessageType : std::uint8_t {
   kAuditChunk = 73,
 };
 
+constexpr bool is_batch(MessageType type) {
+  return type == MessageType::kBroadcast || type == MessageType::kBroadcastPacked;
+}
+
 // type byte, then the message.
 template <class T>
 Buffer frame(MessageType type, const T& message) {
