@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/kernels.h"
+#include "kernels/pack/pack.h"
 #include "kernels/rope/rope.h"
 
 namespace sedge::engine {
@@ -68,8 +69,11 @@ class Pass {
   std::size_t pairs() const { return config_.rope_dim / 2; }
 
   // Rows of weights a block: several blocks a thread to share unevenly, small enough to notice a cancel soon.
-  std::size_t row_block(std::size_t rows) const {
-    return std::clamp((rows / (e_.threads() * 8) + 3) / 4 * 4, std::size_t{16}, std::size_t{256});
+  // Whole groups of packed rows; matrices of other types are cut alike.
+  static constexpr std::size_t kGroup = kernels::kPackedRows;
+  static std::size_t groups_of(std::size_t rows) { return (rows + kGroup - 1) / kGroup; }
+  std::size_t group_block(std::size_t groups) const {
+    return std::clamp(groups / (e_.threads() * 8), std::size_t{1}, 256 / kGroup);
   }
 
   // One token is not worth a thread's attention.
@@ -100,17 +104,20 @@ class Pass {
   void quantize(const float* x, std::size_t cols, std::span<const Product> products) {
     if (std::ranges::none_of(products, [](const Product& p) { return kernels::is_quantized(p.weights->type); })) return;
     std::int8_t* quants = at_least(e_.quants_, n_ * cols);
-    float* scales = at_least(e_.scales_, n_ * cols / 32);
+    const std::size_t blocks = cols / 32;
+    float* scales = at_least(e_.scales_, n_ * blocks);
+    std::int32_t* sums = at_least(e_.sums_, n_ * blocks);
     for_each_token([&](std::size_t t) {
-      kernels_.quantize_q8({x + t * cols, cols, quants + t * cols, scales + t * (cols / 32)});
+      kernels_.quantize_q8({x + t * cols, cols, quants + t * cols, scales + t * blocks, sums + t * blocks});
     });
   }
 
-  // Rows [begin, end) of one product, for all tokens.
-  void multiply_rows(const Product& product, const float* x, std::size_t begin, std::size_t end) const {
+  // Groups [first, last) of one product's rows, for all tokens.
+  void multiply_groups(const Product& product, const float* x, std::size_t first, std::size_t last) const {
     const TensorView& w = *product.weights;
     const kernels::Format& format = kernels::format_of(w.type);
-    const std::size_t rows = w.rows(), cols = w.cols(), row_bytes = cols / format.block_values * format.block_bytes;
+    const std::size_t rows = w.rows(), begin = first * kGroup, end = std::min(last * kGroup, rows);
+    const std::size_t cols = w.cols(), row_bytes = cols / format.block_values * format.block_bytes;
     kernels_.matmul(w.type)(MatmulArgs{.weights = w.data.data() + begin * row_bytes,
                                        .row_bytes = row_bytes,
                                        .rows = end - begin,
@@ -118,6 +125,7 @@ class Pass {
                                        .x = x,
                                        .quants = e_.quants_.data(),
                                        .scales = e_.scales_.data(),
+                                       .sums = e_.sums_.data(),
                                        .tokens = n_,
                                        .y = product.y + begin,
                                        .y_stride = rows});
@@ -131,13 +139,13 @@ class Pass {
   bool multiply(const float* x, std::span<const Product> products) {
     quantize(x, products[0].weights->cols(), products);
     std::size_t total = 0;
-    for (const Product& product : products) total += product.weights->rows();
-    return e_.pool_.run(total, row_block(total), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+    for (const Product& product : products) total += groups_of(product.weights->rows());
+    return e_.pool_.run(total, group_block(total), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
       std::size_t first = 0;
       for (const Product& product : products) {
-        const std::size_t last = first + product.weights->rows();
+        const std::size_t last = first + groups_of(product.weights->rows());
         if (begin < last && end > first) {
-          multiply_rows(product, x, std::max(begin, first) - first, std::min(end, last) - first);
+          multiply_groups(product, x, std::max(begin, first) - first, std::min(end, last) - first);
         }
         first = last;
       }
@@ -210,12 +218,15 @@ class Pass {
     const Product gate_up[] = {{&w.gate, at_least(e_.gate_, n_ * width)}, {&w.up, at_least(e_.up_, n_ * width)}};
     const float* x = norm(w.ffn_norm, hidden);
     quantize(x, config_.dim, gate_up);
-    const bool done = e_.pool_.run(width, row_block(width), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
-      for (const Product& product : gate_up) multiply_rows(product, x, begin, end);
-      for (std::size_t t = 0; t < n_; ++t) {
-        kernels_.silu_mul({gate_up[0].y + t * width + begin, gate_up[1].y + t * width + begin, end - begin});
-      }
-    });
+    const std::size_t groups = groups_of(width);
+    const bool done =
+        e_.pool_.run(groups, group_block(groups), cancel_, [&](unsigned, std::size_t first, std::size_t last) {
+          for (const Product& product : gate_up) multiply_groups(product, x, first, last);
+          const std::size_t begin = first * kGroup, end = std::min(last * kGroup, width);
+          for (std::size_t t = 0; t < n_; ++t) {
+            kernels_.silu_mul({gate_up[0].y + t * width + begin, gate_up[1].y + t * width + begin, end - begin});
+          }
+        });
     if (!done) return false;
     const Product down{.weights = &w.down, .y = at_least(e_.added_, n_ * config_.dim), .add_to = hidden};
     return multiply(gate_up[0].y, {&down, 1});

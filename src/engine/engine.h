@@ -23,7 +23,7 @@ namespace sedge::engine {
 
 struct EngineOptions {
   unsigned threads = 1;           // the caller's included
-  std::size_t chunk_tokens = 48;  // tokens that pass a layer together: bounds scratch memory; a multiple of 3 is best
+  std::size_t chunk_tokens = 96;  // tokens that pass a layer together: bounds scratch memory; a multiple of 6 is best
 };
 
 // The next `tokens` positions of a sequence, in a batch.
@@ -68,6 +68,7 @@ class Engine {
   std::vector<float> scores_;           // [threads, heads a kv head, positions rounded up to 16]
   std::vector<std::int8_t> quants_;     // [n, widest]
   std::vector<float> scales_;           // [n, widest / 32]
+  std::vector<std::int32_t> sums_;      // [n, widest / 32]
 };
 
 }  // namespace sedge::engine

@@ -7,8 +7,8 @@
 
 namespace sedge::engine {
 
-Model::Model(model::GgufFile file, model::LlamaModel llama, model::Tokenizer tokenizer)
-    : file_(std::move(file)), llama_(std::move(llama)), tokenizer_(std::move(tokenizer)) {
+Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer)
+    : file_(std::move(file)), llama_(std::move(llama)), packed_(std::move(packed)), tokenizer_(std::move(tokenizer)) {
   const auto base = static_cast<double>(llama_.config.rope_base);
   rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, base, llama_.rope_factors);
 }
@@ -17,7 +17,9 @@ Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file) {
   SEDGE_TRY(model::LlamaModel llama, model::load_llama(file));
   SEDGE_TRY(model::Vocab vocab, model::vocab_from_gguf(file));
   SEDGE_TRY(model::Tokenizer tokenizer, model::Tokenizer::make(std::move(vocab)));
-  return std::shared_ptr<const Model>(new Model(std::move(file), std::move(llama), std::move(tokenizer)));
+  SEDGE_TRY(PackedWeights packed, PackedWeights::make(llama));
+  return std::shared_ptr<const Model>(
+      new Model(std::move(file), std::move(llama), std::move(packed), std::move(tokenizer)));
 }
 
 Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& path) {

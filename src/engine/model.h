@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/packed_weights.h"
 #include "kernels/kernels.h"
 #include "model/gguf.h"
 #include "model/llama.h"
@@ -23,6 +24,7 @@ class Model {
   static Result<std::shared_ptr<const Model>> from(model::GgufFile file);
 
   const model::LlamaConfig& config() const { return llama_.config; }
+  // Quantized matrices of the layers and the head are packed (packed_weights.h); all else is as in the file.
   const model::LlamaWeights& weights() const { return llama_.weights; }
   const model::Tokenizer& tokenizer() const { return tokenizer_; }
   const model::GgufFile& file() const { return file_; }
@@ -35,10 +37,11 @@ class Model {
   std::string_view numeric_class() const { return kernels::kNumericClass; }
 
  private:
-  Model(model::GgufFile file, model::LlamaModel llama, model::Tokenizer tokenizer);
+  Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer);
 
   model::GgufFile file_;  // what the weights' views point into
   model::LlamaModel llama_;
+  PackedWeights packed_;
   model::Tokenizer tokenizer_;
   std::vector<double> rope_frequencies_;
 };

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "kernels/kernels.h"
+#include "kernels/pack/pack.h"
 
 namespace sedge::kernels::cases {
 
@@ -44,15 +45,29 @@ struct Case<MatmulArgs> {
     weights.resize(size.rows * row_bytes);
     for (std::size_t r = 0; r < size.rows; ++r)
       f.quantize(source.data() + r * cols, weights.data() + r * row_bytes, cols);
+    if (is_quantized(format)) {
+      packed.resize(packed_bytes(size.rows, row_bytes));
+      pack(format, weights.data(), size.rows, cols, packed.data());
+    }
     x = random_floats(prng, size.tokens * cols, 8.0);
     y.resize(size.tokens * size.rows);
     if (is_quantized(format)) {
       quants.resize(x.size());
       scales.resize(x.size() / 32);
-      scalar::quantize_q8({x.data(), x.size(), quants.data(), scales.data()});
+      sums.resize(x.size() / 32);
+      scalar::quantize_q8({x.data(), x.size(), quants.data(), scales.data(), sums.data()});
     }
-    args = {weights.data(), row_bytes,     size.rows,   cols,     x.data(),
-            quants.data(),  scales.data(), size.tokens, y.data(), size.rows};
+    args = {is_quantized(format) ? packed.data() : weights.data(),
+            row_bytes,
+            size.rows,
+            cols,
+            x.data(),
+            quants.data(),
+            scales.data(),
+            sums.data(),
+            size.tokens,
+            y.data(),
+            size.rows};
   }
   Buffer run(void (*kernel)(const MatmulArgs&)) {
     std::ranges::fill(y, -1.0f);
@@ -60,8 +75,9 @@ struct Case<MatmulArgs> {
     return bits_of(y);
   }
   std::vector<float> source, x, scales, y;
-  Buffer weights;
+  Buffer weights, packed;  // packed: of quantized ones, what kernels read
   std::vector<std::int8_t> quants;
+  std::vector<std::int32_t> sums;
   MatmulArgs args{};
 };
 
@@ -70,15 +86,18 @@ struct Case<QuantizeArgs> {
   Case(Prng& prng, Size size, int) : x(random_floats(prng, (size.cols + 31) / 32 * 32, 30.0)) {
     quants.resize(x.size());
     scales.resize(x.size() / 32);
+    sums.resize(x.size() / 32);
   }
   Buffer run(void (*kernel)(const QuantizeArgs&)) {
-    kernel({x.data(), x.size(), quants.data(), scales.data()});
+    kernel({x.data(), x.size(), quants.data(), scales.data(), sums.data()});
     Buffer bits = bits_of(scales);
+    for (const std::int32_t sum : sums) bits.push_back(static_cast<std::uint8_t>(sum & 255));
     for (const std::int8_t quant : quants) bits.push_back(std::bit_cast<std::uint8_t>(quant));
     return bits;
   }
   std::vector<float> x, scales;
   std::vector<std::int8_t> quants;
+  std::vector<std::int32_t> sums;
 };
 
 template <>

@@ -11,6 +11,7 @@ namespace {
 
 #define SEDGE_SCALAR(name, Args, format) &scalar::name,
 #define SEDGE_AVX2(name, Args, format) &avx2::name,
+#define SEDGE_AVX512(name, Args, format) &avx512vnni::name,
 #define SEDGE_NEON(name, Args, format) &neon::name,
 
 std::vector<Kernels> find_kernels() {
@@ -18,6 +19,17 @@ std::vector<Kernels> find_kernels() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && __builtin_cpu_supports("f16c") != 0)
     found.push_back(Kernels{"avx2", SEDGE_KERNEL_ROWS(SEDGE_AVX2)});
+  if (found.size() == 2 && __builtin_cpu_supports("avxvnni") != 0) {
+    Kernels vnni = found.back();
+    vnni.isa = "avxvnni";
+    vnni.matmul_q8_0 = &avxvnni::matmul_q8_0;
+    vnni.matmul_q4_0 = &avxvnni::matmul_q4_0;
+    found.push_back(vnni);
+  }
+  if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+      __builtin_cpu_supports("avx512vnni") != 0)
+    found.push_back(Kernels{"avx512vnni", SEDGE_KERNEL_ROWS(SEDGE_AVX512)});
 #elif defined(__aarch64__)
   found.push_back(Kernels{"neon", SEDGE_KERNEL_ROWS(SEDGE_NEON)});
 #endif

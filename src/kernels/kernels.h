@@ -3,8 +3,9 @@
 // The problem: a text must come out the same on a laptop and on a board, with one thread or four, in one prefill or
 // token by token; otherwise a task cannot move to another node in the middle of a sentence. The idea: every
 // reduction has one order, written down once (lanes.h) and kept by every instruction set and for any number of
-// tokens or rows, so that scalar, AVX2 and NEON agree bit for bit: one numeric class for all of them. Rejected:
-// a class per instruction set (a fleet of mixed boards could never fail over), and BLAS (its order is its own).
+// tokens or rows, so that scalar, AVX2, AVX-512 and NEON agree bit for bit: one numeric class for all of them.
+// Rejected: a class per instruction set (a fleet of mixed boards could never fail over), and BLAS (its order is its
+// own).
 //
 // Source: docs/formats/numeric_class.md.
 #pragma once
@@ -19,11 +20,12 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v1-lanes16";
+inline constexpr std::string_view kNumericClass = "v2-blocks32";
 
-// y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h.
+// y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
-//           F32, F16, BF16 weights read x[t * cols + c]; Q8_0 and Q4_0 read `quants` and `scales` of quantize_q8.
+//           F32, F16, BF16 weights read x[t * cols + c]; Q8_0 and Q4_0 are packed (pack.h), beginning with a group,
+//           and read what quantize_q8 made.
 // Requires: quantized: cols % 32 == 0. y overlaps nothing.   Threads: re-entrant, as every kernel here.
 struct MatmulArgs {
   const std::uint8_t* weights;
@@ -33,6 +35,7 @@ struct MatmulArgs {
   const float* x;
   const std::int8_t* quants;  // [tokens, cols]
   const float* scales;        // [tokens, cols / 32]
+  const std::int32_t* sums;   // [tokens, cols / 32]
   std::size_t tokens;
   float* y;
   std::size_t y_stride;
@@ -46,6 +49,7 @@ struct QuantizeArgs {
   std::size_t count;
   std::int8_t* quants;  // [count]
   float* scales;        // [count / 32], each a binary16 value
+  std::int32_t* sums;   // [count / 32]: of the quants, for kernels that add a constant to every weight
 };
 
 // y = x / sqrt(mean(x²) + epsilon) · weight
@@ -109,8 +113,8 @@ struct Kernels {
 // Every implementation that this build has and this processor runs, the scalar definition first, the best last.
 std::span<const Kernels> available_kernels();
 
-// The best of them, or the one that SEDGE_ISA=scalar|avx2|neon names (an unavailable name: the best, and isa says
-// so). Decided at the first call.
+// The best of them, or the one that SEDGE_ISA=scalar|avx2|avxvnni|avx512vnni|neon names (an unavailable name: the best,
+// and isa says so). Decided at the first call.
 const Kernels& active_kernels();
 
 // Whether the format wants quantize_q8's activations.
@@ -124,9 +128,16 @@ SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
 namespace avx2 {
 SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
 }
+namespace avx512vnni {
+SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
+}
 namespace neon {
 SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
 }
 #undef SEDGE_DECLARE
+namespace avxvnni {  // what differs from avx2
+void matmul_q8_0(const MatmulArgs& args);
+void matmul_q4_0(const MatmulArgs& args);
+}  // namespace avxvnni
 
 }  // namespace sedge::kernels

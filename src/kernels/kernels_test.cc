@@ -10,6 +10,7 @@
 #include "kernels/lanes.h"
 #include "kernels/math.h"
 #include "kernels/numeric_class.h"
+#include "kernels/pack/pack.h"
 #include "kernels/rope/rope.h"
 
 namespace sedge::kernels {
@@ -37,6 +38,20 @@ Size any_size() {
 SEDGE_KERNEL_ROWS(SEDGE_SAME_BITS)
 #undef SEDGE_SAME_BITS
 
+// Tiles of every height and width, and what is left beside them.
+TEST(EveryInstructionSet, gives_the_bits_of_the_definition_for_many_rows_and_tokens) {
+  Prng prng(11);
+  for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
+    for (std::size_t tokens = 1; tokens < 15; ++tokens) {
+      Case<MatmulArgs> random(prng, {.rows = 23 + 5 * tokens, .cols = 96, .tokens = tokens}, format);
+      const Buffer expected = random.run(Kernels(available_kernels().front()).matmul(format));
+      for (const Kernels& kernels : available_kernels()) {
+        EXPECT_EQ(random.run(kernels.matmul(format)), expected) << kernels.isa << ", " << tokens << " tokens";
+      }
+    }
+  }
+}
+
 TEST(NumericClass, every_instruction_set_of_this_machine_belongs_to_it) {
   for (const Kernels& kernels : available_kernels()) {
     EXPECT_EQ(numeric_fingerprint(kernels), kNumericFingerprint) << kernels.isa << " of class " << kNumericClass;
@@ -44,24 +59,27 @@ TEST(NumericClass, every_instruction_set_of_this_machine_belongs_to_it) {
 }
 
 // One test a matmul: several tokens at once give the bits of each alone, so a prefill equals its decode steps.
-#define SEDGE_TOKENS_ALONE(name, Args, format)                                                    \
-  TEST(Matmul, several_tokens_give_the_bits_of_each_alone_##name) {                               \
-    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                                                \
-      Prng prng(seed);                                                                            \
-      Case<Args> together(prng, any_size(), format);                                              \
-      const Kernels::Matmul matmul = active_kernels().name;                                       \
-      (void)together.run(matmul);                                                                 \
-      const std::vector<float> expected = together.y;                                             \
-      for (std::size_t t = 0; t < together.args.tokens; ++t) {                                    \
-        MatmulArgs one = together.args;                                                           \
-        one.tokens = 1;                                                                           \
-        one.x += t * one.cols;                                                                    \
-        if (one.scales != nullptr) one.quants += t * one.cols, one.scales += t * (one.cols / 32); \
-        one.y += t * one.y_stride;                                                                \
-        matmul(one);                                                                              \
-      }                                                                                           \
-      RC_ASSERT(together.y == expected);                                                          \
-    }));                                                                                          \
+#define SEDGE_TOKENS_ALONE(name, Args, format)                                \
+  TEST(Matmul, several_tokens_give_the_bits_of_each_alone_##name) {           \
+    EXPECT_TRUE(rc::check([](std::uint64_t seed) {                            \
+      Prng prng(seed);                                                        \
+      Case<Args> together(prng, any_size(), format);                          \
+      const Kernels::Matmul matmul = active_kernels().name;                   \
+      (void)together.run(matmul);                                             \
+      const std::vector<float> expected = together.y;                         \
+      for (std::size_t t = 0; t < together.args.tokens; ++t) {                \
+        MatmulArgs one = together.args;                                       \
+        one.tokens = 1;                                                       \
+        one.x += t * one.cols;                                                \
+        if (one.scales != nullptr) {                                          \
+          one.quants += t * one.cols;                                         \
+          one.scales += t * (one.cols / 32), one.sums += t * (one.cols / 32); \
+        }                                                                     \
+        one.y += t * one.y_stride;                                            \
+        matmul(one);                                                          \
+      }                                                                       \
+      RC_ASSERT(together.y == expected);                                      \
+    }));                                                                      \
   }
 SEDGE_MATMUL_ROWS(SEDGE_TOKENS_ALONE)
 #undef SEDGE_TOKENS_ALONE
@@ -95,19 +113,40 @@ TEST(Matmul, the_most_negative_weights_do_not_saturate) {
   for (int i = 0; i < 32; ++i) block.quants[i] = -128, quants[i] = static_cast<std::int8_t>(i % 2 == 0 ? -127 : 127);
   quants[1] = -127;
   const float scale = 1.0f;
+  const std::int32_t sum = -2 * 127;
+  std::uint8_t packed[kPackedRows * sizeof block];
+  pack(DType::kQ8_0, reinterpret_cast<const std::uint8_t*>(&block), 1, 32, packed);
   for (const Kernels& kernels : available_kernels()) {
     float y = 0;
-    kernels.matmul_q8_0({.weights = reinterpret_cast<const std::uint8_t*>(&block),
+    kernels.matmul_q8_0({.weights = packed,
                          .row_bytes = sizeof block,
                          .rows = 1,
                          .cols = 32,
                          .x = nullptr,
                          .quants = quants,
                          .scales = &scale,
+                         .sums = &sum,
                          .tokens = 1,
                          .y = &y,
                          .y_stride = 1});
     EXPECT_EQ(y, 2.0f * 128 * 127) << kernels.isa;
+  }
+}
+
+// The largest sums of nibbles: AVX2 keeps a block's pairs in 16 bits.
+TEST(Matmul, the_largest_nibbles_do_not_saturate) {
+  BlockQ4_0 block{.scale = f32_to_f16(1.0f), .nibbles = {}};
+  std::int8_t quants[32];
+  for (std::uint8_t& nibbles : block.nibbles) nibbles = 0xFF;
+  for (std::int8_t& quant : quants) quant = 127;
+  const float scale = 1.0f;
+  const std::int32_t sum = 32 * 127;
+  std::uint8_t packed[kPackedRows * sizeof block];
+  pack(DType::kQ4_0, reinterpret_cast<const std::uint8_t*>(&block), 1, 32, packed);
+  for (const Kernels& kernels : available_kernels()) {
+    float y = 0;
+    kernels.matmul_q4_0({packed, sizeof block, 1, 32, nullptr, quants, &scale, &sum, 1, &y, 1});
+    EXPECT_EQ(y, 32.0f * 7 * 127) << kernels.isa;
   }
 }
 
@@ -118,7 +157,8 @@ TEST(Quantize, hostile_floats_give_defined_integers_everywhere) {
   for (const Kernels& kernels : available_kernels()) {
     std::int8_t quants[64];
     float scales[2];
-    kernels.quantize_q8({x.data(), x.size(), quants, scales});
+    std::int32_t sums[2];
+    kernels.quantize_q8({x.data(), x.size(), quants, scales, sums});
     EXPECT_EQ(quants[3], -127) << kernels.isa;
     EXPECT_EQ(quants[4], 127) << kernels.isa;
     EXPECT_TRUE(std::isinf(scales[1])) << kernels.isa;

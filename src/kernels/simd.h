@@ -1,10 +1,10 @@
-// The vector kernels, written once over a vector type V that an instruction set supplies (simd_avx2.h, simd_neon.h).
-// Only x_avx2.cc and x_neon.cc may include the x_simd.h files: what they instantiate is compiled for that
-// instruction set, and nothing of it may be shared with code that runs on any processor. Rejected: one hand-written
-// body for each set, which is how reduction orders drift apart.
+// The vector kernels, written once over a vector type V that an instruction set supplies (simd_avx2.h, simd_avx512.h,
+// simd_neon.h). Only x_avx2.cc, x_avx512vnni.cc and their like may include the x_simd.h files: what they instantiate is
+// compiled for that instruction set, and nothing of it may be shared with code that runs on any processor. Rejected:
+// one hand-written body for each set, which is how reduction orders drift apart.
 //
 // V has: F (a register of kWidth floats), kParts = 16 / kWidth registers to the 16 canonical lanes;
-//        I8 (32 integers of a block) and dot(I8, I8, F[kParts / 2]): the block's eight sums as floats.
+//        kTileRows, kRowsAlone: rows of a matmul's tile by three tokens and by one. How blocks multiply: packed_simd.h.
 #pragma once
 
 #include <cstddef>

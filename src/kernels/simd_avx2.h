@@ -15,8 +15,7 @@ namespace sedge::kernels::avx2 {
 
 struct V {
   using F = __m256;
-  using I8 = __m256i;
-  static constexpr std::size_t kWidth = 8, kParts = 2;
+  static constexpr std::size_t kWidth = 8, kParts = 2, kTileRows = 2, kRowsAlone = 4;
 
   SEDGE_INLINE static F zero() { return _mm256_setzero_ps(); }
   SEDGE_INLINE static F all(float v) { return _mm256_set1_ps(v); }
@@ -63,30 +62,21 @@ struct V {
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
 
-  SEDGE_INLINE static float half(const std::uint8_t* from) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, from, sizeof bits);
-    return _cvtsh_ss(bits);
-  }
   SEDGE_INLINE static float round_to_half(float v) { return _cvtsh_ss(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT)); }
 
-  SEDGE_INLINE static I8 load_i8(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
-  // Sixteen bytes of nibbles: the low ones are values 0 to 15, the high ones 16 to 31, each less 8.
-  SEDGE_INLINE static I8 load_i4(const void* from) {
-    const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(from));
-    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
-    return _mm256_sub_epi8(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
-  }
-  // maddubs wants one unsigned side: |w| (128 included) with x carrying the sign; 2 · 128 · 127 fits 16 bits.
-  SEDGE_INLINE static void dot(I8 w, I8 x, F* sums) {
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    sums[0] = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
   // Rounds to nearest, ties to even. |v| <= 127.
   SEDGE_INLINE static void store_i8(std::int8_t* to, F v) {
     const __m256i wide = _mm256_cvtps_epi32(v);
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
+  }
+  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 32
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+    const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
   }
 };
 

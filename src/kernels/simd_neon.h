@@ -15,8 +15,7 @@ namespace sedge::kernels::neon {
 
 struct V {
   using F = float32x4_t;
-  using I8 = int8x16x2_t;
-  static constexpr std::size_t kWidth = 4, kParts = 4;
+  static constexpr std::size_t kWidth = 4, kParts = 4, kTileRows = 2, kRowsAlone = 4;
 
   SEDGE_INLINE static F zero() { return vdupq_n_f32(0.0f); }
   SEDGE_INLINE static F all(float v) { return vdupq_n_f32(v); }
@@ -53,42 +52,19 @@ struct V {
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return vreinterpretq_f32_u8(vld1q_u8(from)); }
 
-  SEDGE_INLINE static float half(const std::uint8_t* from) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, from, sizeof bits);
-    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
-  }
   SEDGE_INLINE static float round_to_half(float v) {
     return vgetq_lane_f32(vcvt_f32_f16(vcvt_f16_f32(vdupq_n_f32(v))), 0);
   }
 
-  SEDGE_INLINE static I8 load_i8(const void* from) {
-    const auto* bytes = static_cast<const std::int8_t*>(from);
-    return {{vld1q_s8(bytes), vld1q_s8(bytes + 16)}};
-  }
-  // Sixteen bytes of nibbles: the low ones are values 0 to 15, the high ones 16 to 31, each less 8.
-  SEDGE_INLINE static I8 load_i4(const void* from) {
-    const uint8x16_t bytes = vld1q_u8(static_cast<const std::uint8_t*>(from));
-    const int8x16_t eight = vdupq_n_s8(8);
-    return {{vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), eight),
-             vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), eight)}};
-  }
-  // Products in 16 bits (127 · 128 fits), neighbours added twice: sums of four, as one sdot would give.
-  SEDGE_INLINE static F dot16(int8x16_t w, int8x16_t x) {
-    const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));
-    const int32x4_t high = vpaddlq_s16(vmull_high_s8(w, x));
-    return vcvtq_f32_s32(vpaddq_s32(low, high));
-  }
-  SEDGE_INLINE static void dot(I8 w, I8 x, F* sums) {
-    sums[0] = dot16(w.val[0], x.val[0]);
-    sums[1] = dot16(w.val[1], x.val[1]);
-  }
   // Rounds to nearest, ties to even. |v| <= 127.
   SEDGE_INLINE static void store_i8(std::int8_t* to, F v) {
     const int16x4_t words = vmovn_s32(vcvtnq_s32_f32(v));
     const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
     const std::uint32_t four = vget_lane_u32(vreinterpret_u32_s8(bytes), 0);
     std::memcpy(to, &four, sizeof four);
+  }
+  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 32
+    return vaddlvq_s8(vld1q_s8(from)) + vaddlvq_s8(vld1q_s8(from + 16));
   }
 };
 

@@ -45,22 +45,24 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, const float* scores, floa
 
 template <class V>
 SEDGE_INLINE inline void attend(const AttentionArgs& a) {
-  matmul<V, FloatTile, WeightF32<V>>({.weights = reinterpret_cast<const std::uint8_t*>(a.keys),
-                                      .row_bytes = a.head_dim * sizeof(float),
-                                      .rows = a.positions,
-                                      .cols = a.head_dim,
-                                      .x = a.q,
-                                      .quants = nullptr,
-                                      .scales = nullptr,
-                                      .tokens = a.group,
-                                      .y = a.scores,
-                                      .y_stride = a.score_stride});
+  matmul<V, WeightF32<V>>({.weights = reinterpret_cast<const std::uint8_t*>(a.keys),
+                           .row_bytes = a.head_dim * sizeof(float),
+                           .rows = a.positions,
+                           .cols = a.head_dim,
+                           .x = a.q,
+                           .quants = nullptr,
+                           .scales = nullptr,
+                           .sums = nullptr,
+                           .tokens = a.group,
+                           .y = a.scores,
+                           .y_stride = a.score_stride});
   for (std::size_t g = 0; g < a.group; ++g) {
     float* scores = a.scores + g * a.score_stride;
     float* out = a.out + g * a.head_dim;
     const float normalise = softmax<V>(scores, a.positions, a.scale);
     std::size_t d = 0;
     for (; d + 8 * V::kWidth <= a.head_dim; d += 8 * V::kWidth) weigh<V, 8>(a, scores, normalise, d, out);
+    for (; d + 4 * V::kWidth <= a.head_dim; d += 4 * V::kWidth) weigh<V, 4>(a, scores, normalise, d, out);
     for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, 1>(a, scores, normalise, d, out);
     for (; d < a.head_dim; ++d) {
       float sum = 0.0f;

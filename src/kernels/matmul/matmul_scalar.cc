@@ -1,10 +1,10 @@
-// The definition of every matmul: one dot product at a time, in the order of lanes.h.
-#include <algorithm>
-#include <bit>
+// The definition of every matmul: one dot product at a time, in the order of lanes.h or of dot_blocks.
+#include <cmath>
 #include <cstring>
 
 #include "kernels/kernels.h"
 #include "kernels/lanes.h"
+#include "kernels/pack/pack.h"
 
 namespace sedge::kernels::scalar {
 namespace {
@@ -38,55 +38,55 @@ float dot(const std::uint8_t* row, const float* x, std::size_t cols) {
   return lanes.sum();
 }
 
-// The integer of weight i in a block, and where its block keeps them.
+// The integer of weight i of row r in a packed block of sixteen rows (pack.h), `bytes` being what follows the scales.
 struct Q8 {
-  using Block = BlockQ8_0;
-  static int value(const Block& block, std::size_t i) { return block.quants[i]; }
+  static constexpr std::size_t kBlockBytes = sizeof(BlockQ8_0);
+  static int value(const std::uint8_t* bytes, std::size_t r, std::size_t i) {
+    return bytes[i / 4 * 64 + r * 4 + i % 4] - 128;
+  }
 };
 struct Q4 {
-  using Block = BlockQ4_0;
-  static int value(const Block& block, std::size_t i) {
-    const int byte = block.nibbles[i % 16];
+  static constexpr std::size_t kBlockBytes = sizeof(BlockQ4_0);
+  static int value(const std::uint8_t* bytes, std::size_t r, std::size_t i) {
+    const int byte = bytes[i % 16 / 4 * 64 + r * 4 + i % 4];
     return (i < 16 ? byte & 15 : byte >> 4) - 8;
   }
 };
 
-// A block of 32 integer products makes eight exact sums of four neighbours. Even blocks use lanes 0 to 7, odd ones
-// 8 to 15; each sum is scaled by the product of the two blocks' scales.
+// The 32 integer products of a block are summed exactly; the sum, scaled by the product of the two blocks' scales,
+// goes to one chain of multiply-adds, blocks in ascending order.
 template <class Weight>
-float dot_blocks(const std::uint8_t* row, const std::int8_t* quants, const float* scales, std::size_t cols) {
-  using Block = typename Weight::Block;
-  Lanes lanes;
-  const std::size_t blocks = cols / 32;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    const Block block = read<Block>(row + b * sizeof(Block));
-    const float scale = f16_to_f32(block.scale) * scales[b];
-    for (std::size_t lane = 0; lane < 8; ++lane) {
-      int sum = 0;
-      for (std::size_t i = 4 * lane; i < 4 * lane + 4; ++i) sum += Weight::value(block, i) * quants[b * 32 + i];
-      lanes.fma(b % 2 * 8 + lane, scale, static_cast<float>(sum));
-    }
+float dot_blocks(const std::uint8_t* group, std::size_t r, const std::int8_t* quants, const float* scales,
+                 std::size_t cols) {
+  float y = 0.0f;
+  for (std::size_t b = 0; b < cols / 32; ++b, group += kPackedRows * Weight::kBlockBytes) {
+    const float scale = f16_to_f32(read<std::uint16_t>(group + 2 * r)) * scales[b];
+    int sum = 0;
+    for (std::size_t i = 0; i < 32; ++i) sum += Weight::value(group + 2 * kPackedRows, r, i) * quants[b * 32 + i];
+    y = std::fma(scale, static_cast<float>(sum), y);
   }
-  return lanes.sum();
+  return y;
 }
 
 template <class Dot>
 void for_each_output(const MatmulArgs& m, const Dot& dot_of) {
   for (std::size_t r = 0; r < m.rows; ++r) {
-    for (std::size_t t = 0; t < m.tokens; ++t) m.y[t * m.y_stride + r] = dot_of(m.weights + r * m.row_bytes, t);
+    for (std::size_t t = 0; t < m.tokens; ++t) m.y[t * m.y_stride + r] = dot_of(r, t);
   }
 }
 
 template <class Weight>
 void matmul_float(const MatmulArgs& m) {
-  for_each_output(m,
-                  [&](const std::uint8_t* row, std::size_t t) { return dot<Weight>(row, m.x + t * m.cols, m.cols); });
+  for_each_output(m, [&](std::size_t r, std::size_t t) {
+    return dot<Weight>(m.weights + r * m.row_bytes, m.x + t * m.cols, m.cols);
+  });
 }
 
 template <class Weight>
 void matmul_blocks(const MatmulArgs& m) {
-  for_each_output(m, [&](const std::uint8_t* row, std::size_t t) {
-    return dot_blocks<Weight>(row, m.quants + t * m.cols, m.scales + t * (m.cols / 32), m.cols);
+  for_each_output(m, [&](std::size_t r, std::size_t t) {
+    return dot_blocks<Weight>(m.weights + r / kPackedRows * kPackedRows * m.row_bytes, r % kPackedRows,
+                              m.quants + t * m.cols, m.scales + t * (m.cols / 32), m.cols);
   });
 }
 

@@ -1,6 +1,6 @@
 // Matmul over a vector type (simd.h). The idea: a tile of R weight rows by T tokens keeps R·T sets of lanes in
-// registers. One token takes four rows at a time, for independent chains; several take two rows by three tokens, so
-// that a weight is read once for three tokens and every load feeds two multiply-adds. A tile's size
+// registers. One token takes several rows at a time, for independent chains; several take rows by three tokens, so
+// that a weight is read once for three tokens and every load feeds two or more multiply-adds. A tile's size
 // changes no sum: each output has lanes of its own.
 #pragma once
 
@@ -77,87 +77,28 @@ struct FloatTile {
   }
 };
 
-// How a quantized format's block of 32 is loaded; its scale comes first.
-template <class V>
-struct WeightQ8 {
-  static constexpr std::size_t kBytes = sizeof(BlockQ8_0);
-  SEDGE_INLINE static typename V::I8 load(const std::uint8_t* block) { return V::load_i8(block + 2); }
-};
-template <class V>
-struct WeightQ4 {
-  static constexpr std::size_t kBytes = sizeof(BlockQ4_0);
-  SEDGE_INLINE static typename V::I8 load(const std::uint8_t* block) { return V::load_i4(block + 2); }
-};
-
-template <class V, class Weight, std::size_t R, std::size_t T>
-struct BlockTile {
-  using F = typename V::F;
-  static constexpr std::size_t kHalf = V::kParts / 2;  // registers to the eight lanes of a block
-  F sums[R][T][V::kParts];
-  const std::uint8_t* w[R];
-  const std::int8_t* x[T];
-  const float* scales[T];
-
-  // `Odd` blocks add to lanes 8 to 15.
-  template <std::size_t Odd>
-  SEDGE_INLINE void block(std::size_t b) {
-    unroll<R>([&](auto r) SEDGE_INLINE {
-      const std::uint8_t* at = w[r] + b * Weight::kBytes;
-      const typename V::I8 weight = Weight::load(at);
-      const float scale = V::half(at);
-      unroll<T>([&](auto t) SEDGE_INLINE {
-        F products[kHalf];
-        V::dot(weight, V::load_i8(x[t] + b * 32), products);
-        const F factor = V::all(scale * scales[t][b]);
-        unroll<kHalf>([&](auto p) SEDGE_INLINE {
-          F& sum = sums[r][t][Odd * kHalf + p];
-          sum = V::fma(factor, products[p], sum);
-        });
-      });
-    });
-  }
-
-  SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token) {
-    BlockTile tile;
-    const std::size_t blocks = m.cols / 32;
-    unroll<R>([&](auto r) SEDGE_INLINE { tile.w[r] = m.weights + (row + r) * m.row_bytes; });
-    unroll<T>([&](auto t) SEDGE_INLINE {
-      tile.x[t] = m.quants + (token + t) * m.cols;
-      tile.scales[t] = m.scales + (token + t) * blocks;
-    });
-    unroll<R * T * V::kParts>(
-        [&](auto i) SEDGE_INLINE { tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero(); });
-    for (std::size_t b = 0; b + 1 < blocks; b += 2) {
-      tile.template block<0>(b);
-      tile.template block<1>(b + 1);
-    }
-    if (blocks % 2 != 0) tile.template block<0>(blocks - 1);
-    unroll<R * T>([&](auto i) SEDGE_INLINE {
-      m.y[(token + i % T) * m.y_stride + row + i / T] = fold<V>(tile.sums[i / T][i % T]);
-    });
-  }
-};
-
 // Weights that stay in the first-level cache while the tokens pass: half of the 32 KiB that small processors have.
 inline constexpr std::size_t kBlockBytes = std::size_t{16} << 10;
 
-// Covers [rows, tokens] with tiles: 2 by 3 while three tokens are left, a block of rows at a time, then 4 by 1.
-template <class V, template <class, class, std::size_t, std::size_t> class Tile, class Weight>
+// Covers [rows, tokens] with tiles: kTileRows by 3 while three tokens are left, a block of rows at a time, then
+// kRowsAlone by 1.
+template <class V, class Weight>
 SEDGE_INLINE inline void matmul(const MatmulArgs& m) {
+  constexpr std::size_t kRows = V::kTileRows, kAlone = V::kRowsAlone;
   const std::size_t threes = m.tokens / 3 * 3;
-  const std::size_t block = kBlockBytes / (2 * m.row_bytes) * 2 + 2;
+  const std::size_t block = kBlockBytes / (kRows * m.row_bytes) * kRows + kRows;
   for (std::size_t first = 0; threes > 0 && first < m.rows; first += block) {
     const std::size_t last = first + block < m.rows ? first + block : m.rows;
     for (std::size_t token = 0; token < threes; token += 3) {
       std::size_t row = first;
-      for (; row + 2 <= last; row += 2) Tile<V, Weight, 2, 3>::run(m, row, token);
-      if (row < last) Tile<V, Weight, 1, 3>::run(m, row, token);
+      for (; row + kRows <= last; row += kRows) FloatTile<V, Weight, kRows, 3>::run(m, row, token);
+      for (; row < last; ++row) FloatTile<V, Weight, 1, 3>::run(m, row, token);
     }
   }
   for (std::size_t token = threes; token < m.tokens; ++token) {
     std::size_t row = 0;
-    for (; row + 4 <= m.rows; row += 4) Tile<V, Weight, 4, 1>::run(m, row, token);
-    for (; row < m.rows; ++row) Tile<V, Weight, 1, 1>::run(m, row, token);
+    for (; row + kAlone <= m.rows; row += kAlone) FloatTile<V, Weight, kAlone, 1>::run(m, row, token);
+    for (; row < m.rows; ++row) FloatTile<V, Weight, 1, 1>::run(m, row, token);
   }
 }
 

@@ -25,6 +25,7 @@ SEDGE_INLINE inline void quantize_q8(const QuantizeArgs& q) {
       const F v = V::min(V::max(V::mul(values[i], to_quant), V::all(-127.0f)), V::all(127.0f));
       V::store_i8(q.quants + b * 32 + i * V::kWidth, v);
     });
+    q.sums[b] = V::sum_i8(q.quants + b * 32);
   }
 }
 

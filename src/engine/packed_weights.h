@@ -1,0 +1,35 @@
+// A model's block-quantized matrices as the kernels want them (kernels/pack/pack.h), made once when it is loaded.
+//
+// Memory: as many bytes again as those matrices have in the file, rounded up to sixteen rows each. The file's own
+// pages are read once for it and are clean: the system may drop them, but for the embedding's rows that are looked up.
+// Rejected: weaving on the fly (each decode step would pay), and weaving only what fits some allowance (two layouts
+// for every kernel, and a speed that nobody can foresee).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "model/llama.h"
+
+namespace sedge::engine {
+
+class PackedWeights {
+ public:
+  // Points the data of every quantized matrix of the layers and of the head at its packed form, which lives as long
+  // as what is returned. The embedding stays as it is in the file: its rows are read one by one.
+  // Errors: ResourceExhausted (no memory for it): use a smaller model.
+  static Result<PackedWeights> make(model::LlamaModel& llama);
+
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  struct Release {
+    void operator()(std::uint8_t* memory) const;
+  };
+  std::unique_ptr<std::uint8_t[], Release> memory_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace sedge::engine

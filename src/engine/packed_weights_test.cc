@@ -1,0 +1,30 @@
+#include "engine/packed_weights.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/random_model.h"
+#include "kernels/pack/pack.h"
+
+namespace sedge::engine {
+namespace {
+
+TEST(PackedWeights, the_matrices_are_packed_and_the_embedding_stays_as_it_is_in_the_file) {
+  const RandomModel random({.type = kernels::DType::kQ8_0});
+  const Model& model = *random.model();
+  const model::TensorView& in_file = *model.file().find_tensor("blk.1.ffn_down.weight");
+  Buffer expected(in_file.data.size());  // 64 rows: whole groups, so not a byte more
+  kernels::pack(in_file.type, in_file.data.data(), 64, 96, expected.data());
+  EXPECT_EQ(to_buffer(model.weights().layers[1].down.data), expected);
+  EXPECT_EQ(model.weights().token_embd.data.data(), model.file().find_tensor("token_embd.weight")->data.data());
+  // The head is tied: 259 rows of the embedding, packed as 272.
+  EXPECT_EQ(model.weights().output.data.size(), 272u * 68);
+}
+
+TEST(PackedWeights, matrices_of_floats_are_read_where_they_lie) {
+  const RandomModel random({.type = kernels::DType::kF16});
+  const Model& model = *random.model();
+  EXPECT_EQ(model.weights().layers[0].q.data.data(), model.file().find_tensor("blk.0.attn_q.weight")->data.data());
+}
+
+}  // namespace
+}  // namespace sedge::engine

@@ -1,0 +1,89 @@
+// AVX-512 (F, BW, VL, DQ): see simd.h. One register holds the sixteen canonical lanes. Only *_avx512vnni.cc may include
+// this.
+#pragma once
+
+#if defined(__AVX512F__)
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/kernels.h"
+#include "kernels/math.h"
+#include "kernels/simd.h"
+
+namespace sedge::kernels::avx512vnni {
+
+struct V {
+  using F = __m512;
+  static constexpr std::size_t kWidth = 16, kParts = 1, kTileRows = 4, kRowsAlone = 8;
+
+  SEDGE_INLINE static F zero() { return _mm512_setzero_ps(); }
+  SEDGE_INLINE static F all(float v) { return _mm512_set1_ps(v); }
+  SEDGE_INLINE static F load(const float* from) { return _mm512_loadu_ps(from); }
+  SEDGE_INLINE static void store(float* to, F v) { _mm512_storeu_ps(to, v); }
+  SEDGE_INLINE static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  SEDGE_INLINE static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  SEDGE_INLINE static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  SEDGE_INLINE static F div(F a, F b) { return _mm512_div_ps(a, b); }
+  SEDGE_INLINE static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  SEDGE_INLINE static F max(F a, F b) { return _mm512_max_ps(a, b); }  // a NaN in a gives b
+  SEDGE_INLINE static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  SEDGE_INLINE static F negate(F a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+  SEDGE_INLINE static F abs(F a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+
+  SEDGE_INLINE static float fma1(float a, float b, float c) {
+    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
+  }
+  SEDGE_INLINE static float sqrt1(float a) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(a))); }
+
+  // 2^n, where `shifted` is n + kRoundMagic.
+  SEDGE_INLINE static F power_of_two(F shifted) {
+    const __m512i bits = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32(0x3f800000)));
+  }
+
+  // With a mask, since g++ 12 warns of the undefined register in the plain form.
+  template <int Which>
+  SEDGE_INLINE static __m256 half(F v) {
+    return _mm512_maskz_extractf32x8_ps(0xFF, v, Which);
+  }
+  SEDGE_INLINE static float fold(F v) {
+    const __m256 eight = _mm256_add_ps(half<0>(v), half<1>(v));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  SEDGE_INLINE static float largest(F v) {
+    const __m256 eight = _mm256_max_ps(half<0>(v), half<1>(v));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+
+  SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
+  SEDGE_INLINE static float round_to_half(float v) { return _cvtsh_ss(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT)); }
+
+  // Rounds to nearest, ties to even. |v| <= 127.
+  SEDGE_INLINE static void store_i8(std::int8_t* to, F v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
+  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 32
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    const __m256i fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), bytes);
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
+  }
+};
+
+}  // namespace sedge::kernels::avx512vnni
+
+#endif  // __AVX512F__
