@@ -113,6 +113,14 @@ struct Agreed {
   std::uint64_t version = 0;  // grows with every write anywhere; 0: there is no value
 };
 
+// Of one value from each node that took part and lived.
+struct Average {
+  double mean = 0;
+  double sum = 0;
+  std::uint64_t count = 0;
+  std::uint32_t rounds = 0;  // above 1: the fleet was in motion, and it was tried again
+};
+
 struct Leader {
   std::string id;
   std::string name;
@@ -217,6 +225,14 @@ class Fleet {
   Result<Agreed> get_agreed(std::string_view path, std::chrono::milliseconds patience = std::chrono::seconds(10));
   // Who leads the fleet, as this node knows. Unavailable: nobody, or it has not heard.
   Result<Leader> leader();
+
+  // The mean of one value from each node that calls this with the same name, a topic's, within about window / 2: by
+  // gossip, with no leader and no majority, so that a part of the fleet that is cut off gets its own. Waits for the
+  // window, at most three times. Not in a callback. Errors: InvalidArgument: no finite number, or a window outside 1 s
+  // to 10 min; PermissionDenied: no grant pub:NAME; AlreadyExists: this node takes part already; ResourceExhausted: too
+  // many averagings; Unavailable: it did not settle.
+  Result<Average> average(std::string_view name, double value,
+                          std::chrono::milliseconds window = std::chrono::seconds(5));
 
   // Asks the fleet's fastest fitting node, and goes on elsewhere when that one dies. `on_text` gets the text as it
   // comes. Errors: NotFound: no node offers the model; ResourceExhausted: refused, the message says why and when to

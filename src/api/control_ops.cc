@@ -422,6 +422,23 @@ Status op_retire_issuer(platform::Runtime& runtime, const json::Object& request,
   return runtime.node().retire_issuer(*revocation, leave_behind, acknowledge(session), platform::now());
 }
 
+Status op_average(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string name, json::get_string(request, "name"));
+  SEDGE_TRY(const double value, json::get_double(request, "value"));
+  SEDGE_TRY(const auto window, optional_ms(request, "window_ms"));
+  const auto done = [session, name](const Result<consensus::Average>& result) {
+    if (!result) return session->fail(result.error());
+    session->answer({{"name", name},
+                     {"mean", result->mean},
+                     {"sum", result->sum},
+                     {"count", result->count},
+                     {"rounds", result->rounds}});
+    session->end();
+  };
+  runtime.node().average(name, value, window.value_or(consensus::kAverageWindow), done, platform::now());
+  return {};
+}
+
 Status op_leader(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
   session->answer(lead_object(runtime.node()));
   session->end();
@@ -443,6 +460,7 @@ constexpr std::pair<std::string_view, Operation> kOperations[] = {
     {"revoke", op_revoke},    {"retire_issuer", op_retire_issuer},
     {"stop", op_stop},        {"leader", op_leader},
     {"audit_log", audit_log}, {"audit_verify", audit_verify},
+    {"average", op_average},
 };
 
 std::string_view state_name(mesh::MemberState state) {

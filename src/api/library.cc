@@ -497,6 +497,29 @@ Result<Agreed> Fleet::get_agreed(std::string_view path, std::chrono::millisecond
   return agree(*impl_, {.id = {}, .op = wire::AgreedOp::kGet, .path = std::string(path)}, patience);
 }
 
+Result<Average> Fleet::average(std::string_view name, double value, std::chrono::milliseconds window) {
+  if (impl_->in_callback()) return std::unexpected(Error{Code::kFailedPrecondition, kInCallback});
+  auto promise = std::make_shared<std::promise<Result<Average>>>();
+  auto answer = promise->get_future();
+  const Status begun = impl_->on_loop(
+      [name = std::string(name), value, window, promise = std::move(promise)](node::Node& node, Instant now) -> Status {
+        const auto done = [promise](const sedge::Result<consensus::Average>& given) {
+          if (given)
+            promise->set_value(Average{given->mean, given->sum, given->count, given->rounds});
+          else
+            promise->set_value(std::unexpected(told(given.error())));
+        };
+        node.average(name, value, window, done, now);
+        return {};
+      });
+  if (!begun) return std::unexpected(begun.error());
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {
+    return std::unexpected(Error{Code::kUnavailable, "this Fleet was closed before the answer came"});
+  }
+}
+
 Result<Leader> Fleet::leader() {
   return impl_->on_loop([](node::Node& node, Instant) -> Result<Leader> {
     const consensus::Lead lead = node.group().lead();

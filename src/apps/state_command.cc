@@ -1,4 +1,5 @@
-// sedge set, get, watch, pub, sub, leader: the fleet's state and messages from a shell, through the running node.
+// sedge set, get, watch, pub, sub, leader, average: the fleet's state and messages from a shell, through the running
+// node.
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -227,11 +228,49 @@ void add_leader(Commands& commands) {
   });
 }
 
+struct AverageOptions {
+  std::string home = default_home();
+  std::string name;
+  double value = 0;
+  std::string window = "5s";
+  bool json = false;
+};
+
+void add_average(Commands& commands) {
+  auto options = std::make_shared<AverageOptions>();
+  CLI::App* app =
+      commands.add(commands.root(), "average", "The mean, sum and count of what each node that calls this says",
+                   "sedge average field/moisture 0.31");
+  app->add_option("--home", options->home, "folder of the node")->capture_default_str();
+  app->add_option("name", options->name, "of what, as a topic: the same at all who take part")->required();
+  app->add_option("value", options->value, "this node's own")->required();
+  app->add_option("--window", options->window, "it takes so long; others may join in its first half")
+      ->check(check_ms)
+      ->capture_default_str();
+  app->add_flag("--json", options->json, "one JSON object");
+  commands.on(app, [options]() -> Status {
+    SEDGE_TRY(const json::Object line, ask_once(options->home, {{"op", "average"},
+                                                                {"name", options->name},
+                                                                {"value", options->value},
+                                                                {"window_ms", parse_ms(options->window)}}));
+    if (options->json) {
+      fmt::print("{}\n", json::write(line));
+      return {};
+    }
+    SEDGE_TRY(const double mean, json::get_double(line, "mean"));
+    SEDGE_TRY(const double sum, json::get_double(line, "sum"));
+    SEDGE_TRY(const std::uint64_t count, json::get_uint(line, "count"));
+    fmt::print("mean {:.6g} of {} nodes, sum {:.6g}\n", mean, count, sum);
+    return {};
+  });
+}
+
 }  // namespace
 
 void add_state(Commands& commands) {
   add_set(commands);
   add_leader(commands);
+  add_average(commands);
   add_reader(commands, "get", "Read entries; + and # choose several", "sedge get 'field/#'", "path", "path or filter");
   add_reader(commands, "watch", "Follow entries as they change", "sedge watch 'field/#'", "filter", "path or filter");
   add_pub(commands);

@@ -7,9 +7,22 @@
 
 namespace sedge::consensus {
 
+void PushSum::move(const Share& share, double sign) {
+  for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += sign * share.sums[i];
+  weight_ += sign * share.weight;
+}
+
+PushSum::Share& PushSum::given_to(NodeId peer) {
+  Share& total = given_[peer];
+  if (total.sums.empty()) {
+    total.sums.resize(sums_.size());
+    total.session = session_;
+  }
+  return total;
+}
+
 PushSum::Share PushSum::give(NodeId to) {
-  Share& total = given_[to];
-  total.sums.resize(sums_.size());
+  Share& total = given_to(to);
   ++total.number;
   for (std::size_t i = 0; i < sums_.size(); ++i) {
     sums_[i] /= 2;
@@ -28,13 +41,31 @@ Status PushSum::take(NodeId from, const Share& share) {
   if (!std::ranges::all_of(share.sums, finite) || !finite(share.weight)) {
     return fail(Code::kDataLoss, "a share that is no finite number");
   }
-  Share& before = taken_[from];
-  if (share.number <= before.number) return {};  // doubled or overtaken
+  Share before;
+  if (const auto known = taken_.find(from); known != taken_.end()) {
+    before = known->second;
+    if (share.session < before.session) return {};  // of a time that it has taken back
+    if (share.session == before.session && share.number <= before.number) return {};  // doubled or overtaken
+  }
   before.sums.resize(sums_.size());
-  for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += share.sums[i] - before.sums[i];
-  weight_ += share.weight - before.weight;
-  before = share;
+  std::vector<double> sums = sums_;
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += share.sums[i] - before.sums[i];
+  const double weight = weight_ + (share.weight - before.weight);
+  if (!std::ranges::all_of(sums, finite) || !finite(weight)) {
+    return fail(Code::kDataLoss, "a share beyond all numbers");
+  }
+  sums_ = std::move(sums);
+  weight_ = weight;
+  taken_[from] = share;
   return {};
+}
+
+void PushSum::forget(NodeId peer) {
+  if (const auto given = given_.extract(peer)) {
+    move(given.mapped(), 1);
+    ++session_;  // whatever comes of the former one later counts no more
+  }
+  if (const auto taken = taken_.extract(peer)) move(taken.mapped(), -1);
 }
 
 void PushSum::add(const std::vector<double>& change) {

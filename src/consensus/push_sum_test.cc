@@ -92,11 +92,56 @@ TEST(PushSum, finds_the_average_with_a_third_of_all_messages_lost) {
   }
 }
 
+RC_GTEST_PROP(PushSum, the_dead_take_nothing_with_them_and_who_is_wrongly_forgotten_loses_nothing, ()) {
+  const auto count = *rc::gen::inRange<std::size_t>(3, 10);
+  std::vector<std::vector<double>> values;
+  double whole = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    values.push_back({static_cast<double>(*rc::gen::inRange(-1000, 1000))});
+    whole += values.back()[0];
+  }
+  Swarm swarm(values, 0.2, *rc::gen::arbitrary<std::uint64_t>());
+  const std::size_t dead = *rc::gen::inRange<std::size_t>(0, count);
+  for (int turn = 0; turn < 40; ++turn) {
+    swarm.turn();
+    if (swarm.prng.chance(0.2)) {  // one side alone takes the other for dead, while messages are on their way
+      swarm.nodes[swarm.prng.below(count)].forget(node_id(swarm.prng.below(count)));
+    }
+  }
+  std::erase_if(swarm.air, [&](const auto& each) { return each.from == dead || each.to == dead; });
+  for (PushSum& node : swarm.nodes) node.forget(node_id(dead));
+  // What every pair has given and not yet seen taken arrives.
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t j = 0; j < count; ++j) {
+      if (i == j || i == dead || j == dead) continue;
+      RC_ASSERT(bool(swarm.nodes[j].take(node_id(i), swarm.nodes[i].give(node_id(j)))));
+    }
+  }
+  double left = 0;
+  for (std::size_t i = 0; i < count; ++i) left += i == dead ? 0 : swarm.nodes[i].sums()[0];
+  RC_ASSERT(std::abs(left - (whole - values[dead][0])) < 1e-6);
+}
+
+TEST(PushSum, shares_of_a_former_session_are_not_taken) {
+  PushSum giver({8}, 1, 5), taker({0}, 1);
+  const PushSum::Share old = giver.give(node_id(1));
+  ASSERT_TRUE(taker.take(node_id(0), old));
+  giver.forget(node_id(1));
+  EXPECT_EQ(giver.sums()[0], 8);
+  const PushSum::Share next = giver.give(node_id(1));
+  EXPECT_GT(next.session, old.session);
+  ASSERT_TRUE(taker.take(node_id(0), next));
+  ASSERT_TRUE(taker.take(node_id(0), old));
+  EXPECT_EQ(taker.sums()[0] + giver.sums()[0], 8);
+}
+
 TEST(PushSum, takes_no_share_that_does_not_fit) {
   PushSum node({1, 2}, 1);
   EXPECT_FALSE(node.take(node_id(1), {1, {1}, 1}));
   EXPECT_FALSE(node.take(node_id(1), {1, {1, std::numeric_limits<double>::infinity()}, 1}));
   EXPECT_FALSE(node.take(node_id(1), {1, {1, 2}, std::nan("")}));
+  PushSum full({1e308, 2}, 1);
+  EXPECT_FALSE(full.take(node_id(1), {1, {1e308, 2}, 1})) << "each is a number, and their sum is none";
   EXPECT_EQ(node.estimate(), (std::vector<double>{1, 2}));
 }
 

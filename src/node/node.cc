@@ -129,6 +129,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
     if (report_) report_(text);
   };
   group_ = std::make_unique<consensus::Group>(group_options());
+  averager_ = std::make_unique<consensus::Averager>(averager_options());
   state_->hooks.forbidden = [this](NodeId origin, const std::string& path) {
     auditor_->refused(origin, fmt::format("write '{}'", path), now_);
   };
@@ -228,6 +229,7 @@ void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
   state_->on_link_up(peer.id, now);
   owner_.on_link_up(peer.id);
   group_->on_link_up(peer.id, now);
+  averager_->on_link_up(peer.id, now);
   if (auto held = unlinked_.extract(peer.id)) std::ranges::move(held.mapped().sends, std::back_inserter(remote_));
   views_stale_ = true;
   settle(now);
@@ -238,6 +240,7 @@ void Node::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   membership_->on_link_down(peer, reason, now);
   broadcast_->on_link_down(peer, now);
   state_->on_link_down(peer, now);
+  averager_->on_link_down(peer);
   meter_.on_link_down(peer);
   lose(peer, now);
   settle(now);
@@ -303,6 +306,7 @@ Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant n
   if (number < 48) return state_->on_message(from, type, body, now);
   if (number < 64) return on_task_frame(from, type, body, now);
   if (number < 72) return on_consensus_frame(from, type, body, now);
+  if (type == wire::MessageType::kAverageShare) return averager_->on_message(from, body, now);
   if (number < 80) return auditor_->on_message(from, type, body, now);
   return fail(Code::kUnimplemented, "message type {} is of a newer version", number);
 }
@@ -381,6 +385,7 @@ void Node::on_timer(Instant now) {
   owner_.on_timer(now);
   worker_.on_timer(now);
   group_->on_timer(now);
+  averager_->on_timer(now);
   auditor_->on_timer(now);
   if (const auto head = auditor_->take_head(now)) {
     when_durable(state_->set(fmt::format("{}{}{}", kNodePrefix, id_.hex(), Auditor::kHeadSuffix), head, now),
@@ -395,7 +400,7 @@ void Node::on_timer(Instant now) {
 Instant Node::next_deadline() const {
   return std::min({membership_->next_deadline(), broadcast_->next_deadline(), pubsub_->next_deadline(),
                    state_->next_deadline(), owner_.next_deadline(), worker_.next_deadline(), group_->next_deadline(),
-                   auditor_->next_deadline(), next_load_, next_beacon_});
+                   auditor_->next_deadline(), averager_->next_deadline(), next_load_, next_beacon_});
 }
 
 // After every call: passes on what the cores have for each other, until nothing moves.
@@ -459,6 +464,7 @@ void Node::drain(env::Outbox& out, Instant now) {
   group_->drain(group);
   std::ranges::move(group.records, std::back_inserter(out.records));
   send_consensus(std::move(group.sends), now);
+  std::ranges::move(averager_->take_sends(), std::back_inserter(out.sends));
   out.sends.insert(out.sends.end(), std::make_move_iterator(remote_.begin()), std::make_move_iterator(remote_.end()));
   remote_.clear();
   out.hangups.insert(out.hangups.end(), hangups_.begin(), hangups_.end());
@@ -947,6 +953,7 @@ void Node::leave(Instant now) {
   owner_.shutdown("this node is leaving the fleet", now);
   group_->leave(now);
   auditor_->abandon();
+  averager_->abandon();
   membership_->leave(now);
   next_beacon_ = kNever;
   next_load_ = kNever;

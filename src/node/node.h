@@ -7,6 +7,7 @@
 //                     Broadcast  ── batches ─> PubSub, StateSync, load reports
 //                     StateSync  ── entries ─> offers of other nodes (placement), revocations, retained values
 //                     TaskOwner <── tasks ───> TaskWorker ──> env::Compute
+//                     Averager  <── shares of what is averaged by gossip
 //                     Group     <── votes, log, requests of others ── and hints in the replicated state: who leads
 //
 // A message to ourselves (the owner serves its own task) takes the same road as one to a peer, encoded and decoded:
@@ -24,6 +25,7 @@
 
 #include "base/id.h"
 #include "base/time.h"
+#include "consensus/averager.h"
 #include "consensus/group.h"
 #include "env/compute.h"
 #include "env/entropy.h"
@@ -144,6 +146,11 @@ class Node {
   TaskId agree(wire::AgreedRequest request, Duration patience, consensus::Group::Done done, Instant now);
   const consensus::Group& group() const { return *group_; }
 
+  // The mean of one value from each node that takes part now, by gossip (consensus/averager.h). `name` is as a topic.
+  // `done` is called once, when it is over. Errors: PermissionDenied: no grant pub:NAME; those of Averager::average.
+  void average(std::string_view name, double value, Duration window, consensus::Averager::Done done, Instant now);
+  const consensus::Averager& averager() const { return *averager_; }
+
   // By name, or the beginning of an id. Errors: NotFound; InvalidArgument: several match.
   Result<mesh::Member> member_called(std::string_view who) const;
 
@@ -204,6 +211,7 @@ class Node {
   Status dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now);
   Status take_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
   Status on_consensus_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  consensus::AveragerOptions averager_options();
   consensus::GroupOptions group_options();
   std::vector<consensus::Candidate> candidates(Instant now) const;
   void send_consensus(std::vector<env::Send> sends, Instant now);
@@ -242,6 +250,7 @@ class Node {
   std::unique_ptr<mesh::StateSync> state_;
   std::unique_ptr<Enroller> enroller_;
   std::unique_ptr<consensus::Group> group_;
+  std::unique_ptr<consensus::Averager> averager_;
   std::unique_ptr<Auditor> auditor_;
   PeerMeter meter_;
   TaskOwner owner_;

@@ -1,8 +1,9 @@
-// What a node adds to its consensus group: who its members are, how its messages find a link, who may write what, and
-// the hint by which everybody learns who leads.
+// What a node adds to its consensus group, and to averaging: who its members are, how its messages find a link, who may
+// write what, and the hint by which everybody learns who leads.
 #include <algorithm>
 #include <utility>
 
+#include "mesh/topic.h"
 #include "node/node.h"
 
 namespace sedge::node {
@@ -87,6 +88,28 @@ TaskId Node::agree(wire::AgreedRequest request, Duration patience, consensus::Gr
   group_->submit(std::move(request), patience, std::move(done), now);
   settle(now);
   return id;
+}
+
+consensus::AveragerOptions Node::averager_options() {
+  consensus::AveragerOptions options;
+  options.self = id_;
+  options.epoch = options_.epoch;
+  for (std::size_t i = 0; i < 8; ++i) options.seed = options.seed << 8 | id_.bytes[i];  // whom to give to: no secret
+  options.fleet_ms = [this](Instant now) { return state_->fleet_ms(now); };
+  options.allows = [this](NodeId who, std::string_view name) {
+    return directory_.allows(who, trust::Verb::kPub, name);
+  };
+  return options;
+}
+
+void Node::average(std::string_view name, double value, Duration window, consensus::Averager::Done done, Instant now) {
+  now_ = now;
+  if (const Status valid = mesh::check_topic(name); !valid) return done(std::unexpected(valid.error()));
+  if (!directory_.allows(id_, trust::Verb::kPub, name)) {
+    return done(fail(Code::kPermissionDenied, "this node has no grant pub:{}", name));
+  }
+  averager_->average(std::string(name), value, window, std::move(done), now);
+  settle(now);
 }
 
 }  // namespace sedge::node

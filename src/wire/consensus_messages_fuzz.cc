@@ -1,4 +1,5 @@
-// Any bytes as each message of consensus, type byte first; what decodes has one encoding.
+// Any bytes as each message of consensus or averaging, type byte first; what decodes has one encoding.
+#include "wire/average_messages.h"
 #include "wire/comes_back.h"
 #include "wire/consensus_messages.h"
 #include "wire/message_type.h"
@@ -31,6 +32,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case MessageType::kAgreedAnswer:
       comes_back<AgreedAnswer>(frame->body);
+      break;
+    case MessageType::kAverageShare:
+      comes_back<AverageShare>(frame->body);
       break;
     default:
       break;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "wire/average_messages.h"
 #include "wire/codec.h"
 
 namespace sedge::wire {
@@ -52,6 +53,16 @@ RC_GTEST_PROP(ConsensusMessages, come_back_as_they_were, ()) {
                                     .version = any_count(),
                                     .value = any<Buffer>()}));
   RC_ASSERT(comes_back(GroupHint{{any_count()}, {any_count()}, {any_count()}, any_node(), {any_node()}}));
+  RC_ASSERT(comes_back(AverageShare{.name = any<std::string>(),
+                                    .round = {any_count(), any_node()},
+                                    .window = Duration(any<std::int64_t>()),
+                                    .left = Duration(any<std::int64_t>()),
+                                    .session = any_count(),
+                                    .number = any_count(),
+                                    .value = any<double>(),
+                                    .ones = any<double>(),
+                                    .unit = any<double>(),
+                                    .weight = any<double>()}));
 }
 
 }  // namespace

@@ -54,6 +54,8 @@ enum class MessageType : std::uint8_t {
   // audit (wire/audit_messages.h)
   kAuditRequest = 72,  // show me entries of this node's chain
   kAuditChunk = 73,
+  // averaging (wire/average_messages.h)
+  kAverageShare = 74,
 };
 
 constexpr bool is_batch(MessageType type) {

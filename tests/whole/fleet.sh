@@ -70,6 +70,16 @@ if "$sedge" set --home alpha --linearizable charger alpha --if-version 0 2>/dev/
 [ "$("$sedge" get --home alpha --linearizable charger)" = "charger = beta" ] || failed "alpha does not read what beta claimed"
 [ "$("$sedge" leader --home beta)" = "$("$sedge" leader --home alpha)" ] || failed "the nodes disagree on who leads"
 
+echo "== an average is one at all who take part"
+"$sedge" average --home alpha field/moisture 0.5 --window 3s >mean.alpha &
+pids+=("$!")
+average=$!
+"$sedge" average --home beta field/moisture 1 --window 3s >mean.beta
+wait "$average"
+[ "$(cat mean.alpha)" = "mean 0.75 of 2 nodes, sum 1.5" ] || failed "alpha's average is $(cat mean.alpha)"
+cmp -s mean.alpha mean.beta || failed "beta's average is $(cat mean.beta)"
+if "$sedge" average --home beta 'field/+' 1 2>/dev/null; then failed "a filter was averaged"; fi
+
 echo "== a stranger with a fleet of its own gets nothing"
 "$sedge" fleet create --home gamma --name gamma >/dev/null
 up gamma --seed "$seed"
