@@ -86,6 +86,10 @@ struct Publish {
   std::uint32_t depth = 1;  // of a retained topic: how many of its last values, the oldest first
   Urgency urgency = Urgency::kNormal;
   std::optional<std::chrono::milliseconds> lifespan = std::nullopt;  // nobody gets it later: an order that is over
+  // Delivered nowhere before the causal messages that this node's subscriptions had been given, nor before its own
+  // earlier ones: an answer never before its question. Reliable and not retained; what is lost is waited for at most
+  // 10 s.
+  bool causal = false;
 };
 
 // What a subscription tells besides its messages, by callbacks like theirs.

@@ -253,6 +253,7 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   SEDGE_TRY(const bool retain, optional_field(request, "retain", false, json::get_bool));
   SEDGE_TRY(const std::int64_t depth, optional_field(request, "depth", std::int64_t{1}, json::get_int));
   SEDGE_TRY(const bool reliable, optional_field(request, "reliable", true, json::get_bool));
+  SEDGE_TRY(const bool causal, optional_field(request, "causal", false, json::get_bool));
   SEDGE_TRY(const auto once, optional_id(request, "once"));
   SEDGE_TRY(const auto lifespan, optional_ms(request, "lifespan_ms"));
   SEDGE_TRY(const auto priority, optional_field(request, "priority", std::int64_t{4}, json::get_int));
@@ -263,8 +264,11 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   if (depth < 1 || depth > static_cast<std::int64_t>(crdt::kKeepMax))
     return fail(Code::kInvalidArgument, "'depth' is 1 to {}: how many of a topic's messages are retained",
                 crdt::kKeepMax);
-  const mesh::PublishOptions options{
-      .reliable = reliable, .priority = static_cast<env::Priority>(priority), .once = once, .lifespan = lifespan};
+  const mesh::PublishOptions options{.reliable = reliable,
+                                     .priority = static_cast<env::Priority>(priority),
+                                     .once = once,
+                                     .lifespan = lifespan,
+                                     .causal = causal};
   runtime.node().publish(topic, as_bytes(payload), options, retain ? static_cast<std::uint32_t>(depth) : 0,
                          acknowledge(session), platform::now());
   return {};
@@ -549,6 +553,9 @@ json::Object status_report(platform::Runtime& runtime) {
                                  {"digest", fmt::format("{:016x}{:016x}", digest[0], digest[1])},
                                  {"unacknowledged", node.state().unacknowledged()},
                                  {"quarantined", node.state().stats().in_quarantine}}},
+          {"messages", json::Object{{"holding", node.pubsub().causal().holding()},
+                                    {"held", node.pubsub().causal().stats().held},
+                                    {"given_up", node.pubsub().causal().stats().given_up}}},
           {"tasks", json::Object{{"open", node.owner().open()},
                                  {"answered", stats.tasks_answered},
                                  {"refused", stats.tasks_refused},

@@ -333,10 +333,14 @@ Status Fleet::publish(std::string_view topic, std::string_view payload, Publish 
     return std::unexpected(Error{Code::kInvalidArgument, fmt::format("a topic retains 1 to {} messages, not {}",
                                                                      crdt::kKeepMax, options.depth)});
   }
+  if (options.causal && (options.retain || !options.reliable)) {
+    return std::unexpected(Error{Code::kInvalidArgument, "a causal message is reliable, and not retained"});
+  }
   const mesh::PublishOptions as_node{.reliable = options.reliable,
                                      .priority = priority_of(options.urgency),
                                      .once = std::nullopt,
-                                     .lifespan = options.lifespan};
+                                     .lifespan = options.lifespan,
+                                     .causal = options.causal};
   if (!options.retain && !impl_->in_callback()) return impl_->publish(topic, as_bytes(payload), as_node);
   return impl_->when_done([topic = std::string(topic), payload = std::string(payload),
                            retain = options.retain ? options.depth : 0,

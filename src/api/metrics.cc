@@ -92,6 +92,12 @@ void add_mesh(Families& out, const node::Node& node) {
       .sample(broadcast.refused, {{"event", "refused"}})
       .sample(broadcast.given_up, {{"event", "given_up"}});
 
+  const mesh::CausalStats& causal = node.pubsub().causal().stats();
+  out.counter("sedge_causal_messages_total",
+              "Causal messages that came before a cause, and those delivered without one.")
+      .sample(causal.held, {{"event", "held"}})
+      .sample(causal.given_up, {{"event", "given_up"}});
+
   out.counter("sedge_packed_payloads_total", "Payloads that were packed before they were sent.");
   const auto packed = packed_by(node);
   for (const auto& [of, stats] : packed) out.sample(stats.packed, {{"of", of}});

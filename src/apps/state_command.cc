@@ -36,6 +36,7 @@ struct StateOptions {
   std::string lifespan;  // as written; empty: for ever
   std::string deadline;  // empty: none
   bool liveliness = false;
+  bool causal = false;
   bool json = false;
 };
 
@@ -178,6 +179,8 @@ void add_pub(Commands& commands) {
       ->check(CLI::IsMember(kUrgencies))
       ->capture_default_str();
   app->add_option("--lifespan", options->lifespan, "nobody gets it later, such as 500ms or 2s")->check(check_ms);
+  app->add_flag("--causal", options->causal,
+                "heard nowhere before the causal messages that this node's subscriptions had heard");
   app->add_option("--once", options->once, "an id of 32 hex digits: published again with it, it is not heard again");
   commands.on(app, [options] {
     json::Object request{{"op", "pub"},
@@ -186,6 +189,7 @@ void add_pub(Commands& commands) {
                          {"retain", options->retain},
                          {"depth", options->depth},
                          {"reliable", !options->best_effort}};
+    if (options->causal) request["causal"] = true;
     request["priority"] = kUrgencies.at(options->urgency);
     if (!options->lifespan.empty()) request["lifespan_ms"] = parse_ms(options->lifespan);
     if (!options->once.empty()) request["once"] = options->once;

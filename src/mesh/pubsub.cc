@@ -65,11 +65,19 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
   if (!may_publish(*way, self_, topic)) {
     return fail(Code::kPermissionDenied, "this node's certificate does not grant pub:{}", topic);
   }
+  if (options.causal && !options.reliable) {
+    return fail(Code::kInvalidArgument,
+                "who waits for a message must be able to count on it: causal ones are reliable");
+  }
   if (heard_before(topic, options.once)) return {};
   ++stats_.published;
   const Class of{options.reliable, options.priority};
   Waiting& waiting = waiting_[of];
   wire::PublicationView message{topic, payload, options.once};
+  if (options.causal) {
+    message.causal = causal_.stamp(now);
+    (void)causal_.admit(self_, *message.causal, now);  // delivered here: what it causes elsewhere comes back to us
+  }
   const std::optional<std::uint64_t> fleet_ms = options.lifespan && clock_ ? clock_(now) : std::nullopt;
   if (fleet_ms)
     message.expires_ms = *fleet_ms + static_cast<std::uint64_t>(std::max<Duration>(*options.lifespan, 1ms) / 1ms);
@@ -168,24 +176,65 @@ bool PubSub::expired(const std::optional<std::uint64_t>& expires_ms, Instant now
 Status PubSub::on_broadcast(NodeId origin, Bytes payload, Instant now) {
   SEDGE_TRY(const auto batch, wire::decode<wire::PublicationsView>(payload));
   Status first;
-  for (const auto& [topic, text, once, expires_ms] : batch.messages) {
-    const std::shared_ptr<Route> way = route(topic);
+  for (const wire::PublicationView& message : batch.messages) {
+    const std::shared_ptr<Route> way = route(message.topic);
     Status allowed = way->valid;
-    if (allowed && !may_publish(*way, origin, topic)) {
-      allowed = fail(Code::kPermissionDenied, "{} may not publish on '{}'", origin.short_hex(), topic);
+    if (allowed && !may_publish(*way, origin, message.topic)) {
+      allowed = fail(Code::kPermissionDenied, "{} may not publish on '{}'", origin.short_hex(), message.topic);
     }
-    if (!allowed) {
+    const bool in_order = message.causal.has_value();
+    if (in_order) {
+      const Status named = causal_.check(origin, *message.causal);
+      if (allowed) allowed = named;
+      // What is refused has its place all the same: others of its origin wait for it.
+      if (named && !causal_.admit(origin, *message.causal, now)) {
+        hold(origin, message, allowed.has_value(), now);
+        release_held(now);
+        if (allowed) continue;
+      }
+    }
+    if (allowed)
+      take(origin, message, *way, now);
+    else {
       ++stats_.refused;
       if (first) first = std::move(allowed);
-      continue;
     }
-    if (expired(expires_ms, now)) {
-      ++stats_.expired;
-      continue;
-    }
-    if (!heard_before(topic, once) && way->hears) deliver(*way, {topic, text, origin}, now);
+    if (in_order) release_held(now);
   }
   return first;
+}
+
+// It is its turn.
+void PubSub::take(NodeId origin, const wire::PublicationView& message, Route& way, Instant now) {
+  if (expired(message.expires_ms, now)) {
+    ++stats_.expired;
+    return;
+  }
+  if (heard_before(message.topic, message.once) || !way.hears) return;
+  if (message.causal && !way.subscriptions.empty()) causal_.heard(origin, *message.causal, now);
+  deliver(way, {message.topic, message.payload, origin}, now);
+}
+
+void PubSub::hold(NodeId origin, const wire::PublicationView& message, bool allowed, Instant now) {
+  CausalMessage held{
+      .origin = origin, .context = *message.causal, .once = message.once, .expires_ms = message.expires_ms};
+  if (allowed) {
+    held.topic = message.topic;
+    held.payload = to_buffer(message.payload);
+  }
+  causal_.hold(std::move(held), now);
+}
+
+void PubSub::release_held(Instant now) {
+  while (const std::optional<CausalMessage> held = causal_.take_ready(now)) {
+    if (held->topic.empty()) continue;
+    const std::shared_ptr<Route> way = route(held->topic);  // grants may have changed meanwhile
+    if (!way->valid || !may_publish(*way, held->origin, held->topic)) {
+      ++stats_.refused;
+      continue;
+    }
+    take(held->origin, {held->topic, held->payload, held->once, held->expires_ms, held->context}, *way, now);
+  }
 }
 
 // Remembers it, too.
@@ -233,11 +282,12 @@ void PubSub::on_timer(Instant now) {
   for (auto& [of, waiting] : waiting_) {
     if (waiting.count > 0 && waiting.due <= now) close(of, waiting, now);
   }
+  release_held(now);
   tell_late(now);
 }
 
 Instant PubSub::next_deadline() const {
-  Instant next = kNever;
+  Instant next = causal_.next_deadline();
   for (const auto& [of, waiting] : waiting_) {
     if (waiting.count > 0) next = std::min(next, waiting.due);
   }

@@ -15,6 +15,9 @@
 // A batch is accepted once, but who publishes may die and another go on: the answer of a task that was asked again, an
 // order given twice. Such a message carries an id, and a node delivers at most one message of a topic and id; it
 // remembers the latest kOnceMax of them.
+//
+// A message that is published `causal` is delivered nowhere before those that its publisher had delivered to its own
+// subscribers (mesh/causal.h). Others are not held back by anything.
 #pragma once
 
 #include <compare>
@@ -36,6 +39,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "env/link.h"
+#include "mesh/causal.h"
 #include "mesh/expectation.h"
 #include "mesh/topic.h"
 #include "trust/directory.h"
@@ -63,6 +67,7 @@ struct PublishOptions {
   env::Priority priority = env::Priority::kNormal;
   std::optional<TaskId> once = std::nullopt;
   std::optional<Duration> lifespan = std::nullopt;  // nobody delivers it later than this
+  bool causal = false;                              // after what this node had heard; reliable ones only
 };
 
 // What a subscriber wants to know besides the messages. The callbacks may do what a message's may.
@@ -96,9 +101,11 @@ class PubSub {
   using Callback = std::function<void(const Message&)>;
 
   // `directory` outlives this.
-  PubSub(NodeId self, const trust::Directory& directory) : self_(self), directory_(directory) {}
+  PubSub(NodeId self, const trust::Directory& directory, CausalOptions causal = {})
+      : self_(self), directory_(directory), causal_(causal) {}
+  void start(Instant now) { causal_.start(now); }
 
-  // Errors: InvalidArgument (topic, or payload over kPayloadBytesMax); PermissionDenied.
+  // Errors: InvalidArgument (topic, payload over kPayloadBytesMax, or causal and best-effort); PermissionDenied.
   Status publish(std::string_view topic, Bytes payload, PublishOptions options, Instant now);
 
   // Errors: InvalidArgument. The callback may subscribe, unsubscribe and publish.
@@ -129,6 +136,7 @@ class PubSub {
   std::size_t waiting_bytes() const { return waiting_bytes_; }  // published and not yet taken
 
   const PubSubStats& stats() const { return stats_; }
+  const CausalOrder& causal() const { return causal_; }
 
  private:
   struct Subscriber {
@@ -168,6 +176,9 @@ class PubSub {
   bool heard_before(std::string_view topic, const std::optional<TaskId>& once);
   bool expired(const std::optional<std::uint64_t>& expires_ms, Instant now) const;
   void deliver(const Route& route, const Message& message, Instant now);
+  void take(NodeId origin, const wire::PublicationView& message, Route& way, Instant now);
+  void hold(NodeId origin, const wire::PublicationView& message, bool allowed, Instant now);
+  void release_held(Instant now);
   void tell_late(Instant now);
   void close(const Class& of, Waiting& waiting, Instant now);
 
@@ -186,6 +197,7 @@ class PubSub {
   using Heard = std::pair<TaskId, std::string>;
   std::set<Heard> heard_;
   std::deque<Heard> heard_order_;
+  CausalOrder causal_;
   PubSubStats stats_;
 };
 

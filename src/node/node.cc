@@ -101,7 +101,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
     return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;  // an unsettled clock has no vote
   };
   broadcast_ = std::make_unique<mesh::Broadcast>(std::move(broadcast), key_, directory_);
-  pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_);
+  pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_, mesh::CausalOptions{.epoch = options_.epoch});
   pubsub_->set_clock([this](Instant now) -> std::optional<std::uint64_t> {
     if (!state_->clock_settled(now)) return std::nullopt;
     return state_->fleet_ms(now);
@@ -199,6 +199,7 @@ Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
 void Node::start(Instant now) {
   now_ = now;
   state_->start(now);
+  pubsub_->start(now);
   broadcast_->start(now);
   membership_->start(now);
   group_->start(now);
@@ -812,6 +813,9 @@ void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions o
                        "a node on the way of this node's messages has no room: retry in {} ms", slowed / 1ms + 1));
     }
     return done(pubsub_->publish(topic, payload, options, now));
+  }
+  if (options.causal) {
+    return done(fail(Code::kInvalidArgument, "a retained message is an entry, which merges: it is never causal"));
   }
   if (const Status valid = mesh::check_topic(topic); !valid) return done(valid);
   if (!directory_.allows(id_, trust::Verb::kPub, topic)) {

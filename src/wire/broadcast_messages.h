@@ -144,12 +144,48 @@ struct BroadcastSlowdown {
   }
 };
 
+// One message that another was caused by, by its place among those that its origin published with a context.
+struct CausalName {
+  NodeId origin;
+  BootEpoch epoch;
+  std::uint64_t sequence = 0;  // from 1 in each life of the origin
+  std::uint64_t age_ms = 0;    // since the publisher of the context had it: at least so old is it by now
+  friend bool operator==(const CausalName&, const CausalName&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("origin", origin);
+    visit("epoch", epoch);
+    visit("sequence", sequence);
+    visit("age_ms", age_ms);
+  }
+};
+
+// What a message waits for: the one before it from its origin, and what that origin has heard since that one. All that
+// came earlier is waited for by these.
+struct CausalContext {
+  BootEpoch epoch;
+  std::uint64_t sequence = 0;
+  std::uint64_t previous_age_ms = 0;  // of sequence - 1
+  std::vector<CausalName> causes;     // at most one of an origin
+  friend bool operator==(const CausalContext&, const CausalContext&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("epoch", epoch);
+    visit("sequence", sequence);
+    visit("previous_age_ms", previous_age_ms);
+    visit("causes", causes);
+  }
+};
+
 template <class Text, class Blob>
 struct BasicPublication {
   Text topic;
   Blob payload;
   std::optional<TaskId> once = std::nullopt;               // published again, by whomever, it is not delivered again
   std::optional<std::uint64_t> expires_ms = std::nullopt;  // of the fleet clock; after it nobody delivers it
+  std::optional<CausalContext> causal{};                   // it is delivered after its causes
   friend bool operator==(const BasicPublication&, const BasicPublication&)
     requires std::equality_comparable<Blob>
   = default;
@@ -160,6 +196,7 @@ struct BasicPublication {
     visit("payload", payload);
     visit("once", once);
     visit("expires_ms", expires_ms);
+    visit("causal", causal);
   }
 };
 

@@ -39,6 +39,10 @@ TEST(BroadcastMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(Publications{some([] {
       Publication made{*rc::gen::arbitrary<std::string>(), any_bytes(), {}, {}};
       if (*rc::gen::arbitrary<bool>()) made.expires_ms = any();
+      if (*rc::gen::arbitrary<bool>()) {
+        made.causal = CausalContext{
+            {any()}, any(), any(), some([] { return CausalName{any_id().origin, {any()}, any(), any()}; })};
+      }
       if (*rc::gen::arbitrary<bool>()) made.once = TaskId{{*rc::gen::arbitrary<std::uint8_t>()}};
       return made;
     })}));
