@@ -67,6 +67,7 @@ struct Options {
   std::vector<std::string> models{};  // GGUF files to load and offer to the fleet
   unsigned engine_threads = 0;        // 0: all cores
   bool beacons = true;                // find and be found by multicast
+  double privacy_budget = 10;         // epsilon that all private messages of one topic may spend together, for ever
   std::chrono::milliseconds patience{30'000};          // to join
   std::function<void(const std::string& line)> log{};  // what a person may want to know; may come from any thread
 };
@@ -80,6 +81,15 @@ struct Message {
 // On every link the more urgent goes first, whatever waits there already.
 enum class Urgency { kUrgent, kNormal, kLow, kBulk, kIdle };
 
+// Of a message that is a number: it is clamped to the bounds and given noise, so that what is heard is nearly as
+// likely, by a factor of e^epsilon, whatever the number was. Smaller hides more. The bounds must not depend on the
+// number.
+struct Private {
+  double epsilon = 0;  // 0.001 to 100; taken from the topic's budget, durably
+  double low = 0;
+  double high = 0;
+};
+
 struct Publish {
   bool reliable = true;     // false: may be lost, never waits behind others
   bool retain = false;      // the topic's last value: durable, and given at once to who subscribes later
@@ -90,6 +100,7 @@ struct Publish {
   // earlier ones: an answer never before its question. Reliable and not retained; what is lost is waited for at most
   // 10 s.
   bool causal = false;
+  std::optional<Private> privacy = std::nullopt;  // waits for the disk. ResourceExhausted: the topic's budget is spent
 };
 
 // What a subscription tells besides its messages, by callbacks like theirs.

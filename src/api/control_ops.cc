@@ -269,8 +269,17 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
                                      .once = once,
                                      .lifespan = lifespan,
                                      .causal = causal};
-  runtime.node().publish(topic, as_bytes(payload), options, retain ? static_cast<std::uint32_t>(depth) : 0,
-                         acknowledge(session), platform::now());
+  const std::uint32_t kept = retain ? static_cast<std::uint32_t>(depth) : 0;
+  if (!request.contains("epsilon")) {
+    runtime.node().publish(topic, as_bytes(payload), options, kept, acknowledge(session), platform::now());
+    return {};
+  }
+  node::PrivateOptions privacy;
+  SEDGE_TRY(privacy.epsilon, json::get_double(request, "epsilon"));
+  SEDGE_TRY(privacy.low, json::get_double(request, "low"));
+  SEDGE_TRY(privacy.high, json::get_double(request, "high"));
+  runtime.node().publish_private(topic, as_bytes(payload), privacy, options, kept, acknowledge(session),
+                                 platform::now());
   return {};
 }
 
@@ -472,6 +481,14 @@ std::string_view state_name(mesh::MemberState state) {
   return kNames[static_cast<std::size_t>(state)];
 }
 
+json::Array privacy_rows(const node::Node& node) {
+  json::Array rows;
+  for (const auto& [topic, spent, left] : node.privacy().rows()) {
+    rows.push_back(json::Object{{"topic", topic}, {"spent", spent}, {"left", left}});
+  }
+  return rows;
+}
+
 std::uint64_t resident_bytes() {
   std::uint64_t pages = 0;
   if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
@@ -563,6 +580,7 @@ json::Object status_report(platform::Runtime& runtime) {
                                  {"failed", stats.tasks_failed},
                                  {"resumed", stats.tasks_resumed}}},
           {"consensus", lead_object(node)},
+          {"privacy", privacy_rows(node)},
           {"transport", json::Object{{"links", transport.links},
                                      {"bytes_in", transport.bytes_in},
                                      {"bytes_out", transport.bytes_out},

@@ -314,6 +314,7 @@ Result<Fleet> Fleet::open(Options options) {
   runtime.models.assign(options.models.begin(), options.models.end());
   runtime.engine_threads = options.engine_threads;
   runtime.beacons = options.beacons;
+  runtime.privacy_budget = options.privacy_budget;
   runtime.log = std::move(options.log);
   auto opened = platform::Runtime::open(std::move(runtime));
   if (!opened) return std::unexpected(told(opened.error()));
@@ -341,10 +342,15 @@ Status Fleet::publish(std::string_view topic, std::string_view payload, Publish 
                                      .once = std::nullopt,
                                      .lifespan = options.lifespan,
                                      .causal = options.causal};
-  if (!options.retain && !impl_->in_callback()) return impl_->publish(topic, as_bytes(payload), as_node);
+  if (!options.retain && !options.privacy && !impl_->in_callback())
+    return impl_->publish(topic, as_bytes(payload), as_node);
   return impl_->when_done([topic = std::string(topic), payload = std::string(payload),
-                           retain = options.retain ? options.depth : 0,
-                           as_node](node::Node& node, Instant now, node::Node::Done done) {
+                           retain = options.retain ? options.depth : 0, as_node,
+                           privacy = options.privacy](node::Node& node, Instant now, node::Node::Done done) {
+    if (privacy) {
+      return node.publish_private(topic, as_bytes(payload), {privacy->epsilon, privacy->low, privacy->high}, as_node,
+                                  retain, std::move(done), now);
+    }
     node.publish(topic, as_bytes(payload), as_node, retain, std::move(done), now);
   });
 }

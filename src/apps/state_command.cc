@@ -1,10 +1,13 @@
 // sedge set, get, watch, pub, sub, leader, average: the fleet's state and messages from a shell, through the running
 // node.
+#include <charconv>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include <CLI/App.hpp>
@@ -37,6 +40,8 @@ struct StateOptions {
   std::string deadline;  // empty: none
   bool liveliness = false;
   bool causal = false;
+  double epsilon = 0;
+  std::string bounds;
   bool json = false;
 };
 
@@ -165,6 +170,17 @@ void add_reader(Commands& commands, const char* name, const char* help, const ch
   });
 }
 
+Result<std::pair<double, double>> parse_bounds(const std::string& text) {
+  std::pair<double, double> bounds;
+  const char* const end = text.data() + text.size();
+  const auto low = std::from_chars(text.data(), end, bounds.first);
+  if (low.ec == std::errc() && low.ptr != end && *low.ptr == ':') {
+    const auto high = std::from_chars(low.ptr + 1, end, bounds.second);
+    if (high.ec == std::errc() && high.ptr == end) return bounds;
+  }
+  return fail(Code::kInvalidArgument, "--bounds is LOW:HIGH, such as 0:100, not '{}'", text);
+}
+
 void add_pub(Commands& commands) {
   auto options = std::make_shared<StateOptions>();
   CLI::App* app = command(commands, *options, "pub", "Publish a message",
@@ -182,7 +198,11 @@ void add_pub(Commands& commands) {
   app->add_flag("--causal", options->causal,
                 "heard nowhere before the causal messages that this node's subscriptions had heard");
   app->add_option("--once", options->once, "an id of 32 hex digits: published again with it, it is not heard again");
-  commands.on(app, [options] {
+  CLI::Option* bounds = app->add_option("--bounds", options->bounds, "LOW:HIGH of the number (--private)");
+  app->add_option("--private", options->epsilon,
+                  "the message is a number: publish it with noise of this epsilon, from the topic's privacy budget")
+      ->needs(bounds);
+  commands.on(app, [options, app]() -> Status {
     json::Object request{{"op", "pub"},
                          {"topic", options->place},
                          {"payload", options->value},
@@ -193,6 +213,12 @@ void add_pub(Commands& commands) {
     request["priority"] = kUrgencies.at(options->urgency);
     if (!options->lifespan.empty()) request["lifespan_ms"] = parse_ms(options->lifespan);
     if (!options->once.empty()) request["once"] = options->once;
+    if (app->count("--private") > 0) {
+      SEDGE_TRY(const auto bounds, parse_bounds(options->bounds));
+      request["epsilon"] = options->epsilon;
+      request["low"] = bounds.first;
+      request["high"] = bounds.second;
+    }
     return stream(*options, request);
   });
 }

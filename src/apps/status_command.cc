@@ -37,6 +37,21 @@ std::string clock_text(const json::Object& member) {
   return offset ? fmt::format("{:+.2f}", *offset) : "-";
 }
 
+// Topics that private messages were published on, and what their budgets still have.
+Status print_privacy(const json::Object& report) {
+  SEDGE_TRY(const json::Value* rows, json::member(report, "privacy"));
+  if (!rows->is_array()) return fail(Code::kInternal, "the node's report has no list of privacy budgets");
+  if (!rows->get_array().empty()) fmt::print("\n{:<32} {:>14} {:>8}\n", "private topic", "epsilon spent", "left");
+  for (const json::Value& each : rows->get_array()) {
+    SEDGE_TRY(const json::Object* row, json::as_object(each, "a privacy budget"));
+    SEDGE_TRY(const std::string topic, json::get_string(*row, "topic"));
+    SEDGE_TRY(const double spent, json::get_double(*row, "spent"));
+    SEDGE_TRY(const double left, json::get_double(*row, "left"));
+    fmt::print("{:<32} {:>14g} {:>8g}\n", topic, spent, left);
+  }
+  return {};
+}
+
 Status print_people(const json::Object& report) {
   SEDGE_TRY(const std::string name, json::get_string(report, "name"));
   SEDGE_TRY(const std::string listening, json::get_string(report, "listening"));
@@ -66,7 +81,7 @@ Status print_people(const json::Object& report) {
                round_trip, clock_text(*member),
                has_address ? std::string(endpoints->get_array().front().as_string()) : "-", model_names(*member));
   }
-  return {};
+  return print_privacy(report);
 }
 
 }  // namespace

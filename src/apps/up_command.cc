@@ -6,6 +6,7 @@
 
 #include <fmt/chrono.h>
 #include <CLI/App.hpp>
+#include <CLI/Validators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 
@@ -27,6 +28,7 @@ struct UpOptions {
   std::string http_token;
   unsigned workers = 1;
   unsigned threads = 0;
+  double privacy_budget = 10;
   bool no_beacon = false;
   bool quiet = false;
 };
@@ -40,6 +42,7 @@ Status up(const UpOptions& options) {
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
   runtime_options.beacons = !options.no_beacon;
+  runtime_options.privacy_budget = options.privacy_budget;
   if (!options.quiet) {
     runtime_options.log = [](const std::string& line) {
       const std::time_t seconds = platform::wall_seconds();
@@ -83,6 +86,12 @@ void add_up(Commands& commands) {
   command->add_option("--http-token", options->http_token, "bearer token; needed where HTTP listens off loopback");
   command->add_option("--workers", options->workers, "sequences that run at once")->capture_default_str();
   command->add_option("--threads", options->threads, "engine threads a worker; 0: all cores")->capture_default_str();
+  command
+      ->add_option("--privacy-budget", options->privacy_budget,
+                   "epsilon that the private messages of one topic may spend together, for ever (`sedge pub "
+                   "--private`)")
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
   command->add_flag("--no-beacon", options->no_beacon, "do not announce this node by multicast");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");
   commands.on(command, [options] { return up(*options); });

@@ -59,6 +59,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
       entropy_(entropy),
       compute_(compute),
       meter_(options_.meter),
+      privacy_(options_.privacy),
       owner_([&] {
         TaskOwnerOptions owner = options_.owner;
         owner.self = id_;
@@ -177,7 +178,8 @@ const std::vector<std::string>& Node::buckets() {
                                         std::string(mesh::kStateOpBucket),
                                         std::string(mesh::kStateVectorBucket),
                                         std::string(mesh::kStateFrontierBucket),
-                                        consensus::Group::kBucket};
+                                        consensus::Group::kBucket,
+                                        PrivacyLedger::kBucket};
     std::ranges::copy(Enroller::buckets(), std::back_inserter(buckets));
     std::ranges::copy(Auditor::buckets(), std::back_inserter(buckets));
     return buckets;
@@ -189,6 +191,7 @@ Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
   if (bucket == mesh::Membership::kBucket) return membership_->load(key, value);
   if (bucket == mesh::Broadcast::kBucket) return broadcast_->load(key, value);
   if (bucket == consensus::Group::kBucket) return group_->load(key, value);
+  if (bucket == PrivacyLedger::kBucket) return privacy_.load(key, value);
   if (bucket == trust::InvitationBook::kBucket || bucket == trust::Replacement::kBucket) {
     return enroller_ ? enroller_->load(bucket, key, value) : Status();
   }
@@ -358,6 +361,7 @@ void Node::on_durable(env::Lsn lsn, Instant now) {
   state_->on_durable(lsn, now);
   group_->on_durable(lsn, now);
   auditor_->on_durable(lsn, now);
+  privacy_.on_durable(lsn);
   if (enroller_) enroller_->on_durable(lsn);
   settle(now);
 }
@@ -461,6 +465,7 @@ void Node::drain(env::Outbox& out, Instant now) {
   broadcast_->drain(out);
   state_->drain(out);
   if (enroller_) enroller_->drain(out);
+  privacy_.drain(out);
   env::Outbox group;
   group_->drain(group);
   std::ranges::move(group.records, std::back_inserter(out.records));
@@ -479,6 +484,7 @@ void Node::drain(env::Outbox& out, Instant now) {
   state_->on_persisting(lsn_);
   group_->on_persisting(lsn_);
   auditor_->on_persisting(lsn_);
+  privacy_.on_persisting(lsn_);
   if (enroller_) enroller_->on_persisting(lsn_);
 }
 
@@ -798,34 +804,59 @@ void Node::audit_pull(NodeId subject, Auditor::Done done, Instant now) {
   settle(now);
 }
 
+// All but the payload.
+Status Node::check_publish(std::string_view topic, const mesh::PublishOptions& options, std::uint32_t retain,
+                           Instant now) const {
+  if (retain > 0) {
+    if (options.causal) {
+      return fail(Code::kInvalidArgument, "a retained message is an entry, which merges: it is never causal");
+    }
+    SEDGE_CHECK(mesh::check_topic(topic));
+    if (directory_.allows(id_, trust::Verb::kPub, topic)) return {};
+    return fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic);
+  }
+  const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
+  if (options.reliable && waiting > env::publish_backlog_max(options.priority, !broadcast_->direct())) {
+    return fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
+                waiting >> 10);
+  }
+  const Duration slowed = broadcast_->slowed_until() - now;
+  if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero()) {
+    return fail(Code::kResourceExhausted, "a node on the way of this node's messages has no room: retry in {} ms",
+                slowed / 1ms + 1);
+  }
+  return {};
+}
+
 void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, std::uint32_t retain, Done done,
                    Instant now) {
   now_ = now;
-  if (retain == 0) {
-    const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
-    if (options.reliable && waiting > env::publish_backlog_max(options.priority, !broadcast_->direct())) {
-      return done(fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
-                       waiting >> 10));
-    }
-    const Duration slowed = broadcast_->slowed_until() - now;
-    if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero()) {
-      return done(fail(Code::kResourceExhausted,
-                       "a node on the way of this node's messages has no room: retry in {} ms", slowed / 1ms + 1));
-    }
-    return done(pubsub_->publish(topic, payload, options, now));
-  }
-  if (options.causal) {
-    return done(fail(Code::kInvalidArgument, "a retained message is an entry, which merges: it is never causal"));
-  }
-  if (const Status valid = mesh::check_topic(topic); !valid) return done(valid);
-  if (!directory_.allows(id_, trust::Verb::kPub, topic)) {
-    return done(fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic));
-  }
+  if (const Status may = check_publish(topic, options, retain, now); !may) return done(may);
+  if (retain == 0) return done(pubsub_->publish(topic, payload, options, now));
   pubsub_->note_published(topic, now);
   const std::string path = fmt::format("{}{}", kRetainedPrefix, topic);
   when_durable(
       retain == 1 ? state_->set(path, to_buffer(payload), now) : state_->append(path, to_buffer(payload), retain, now),
       std::move(done));
+}
+
+void Node::publish_private(std::string_view topic, Bytes payload, const PrivateOptions& privacy,
+                           mesh::PublishOptions options, std::uint32_t retain, Done done, Instant now) {
+  now_ = now;
+  Status may = check_private(privacy);
+  if (may) may = mesh::check_topic(topic);
+  if (may) may = check_publish(topic, options, retain, now);
+  if (may && !directory_.allows(id_, trust::Verb::kPub, topic)) {
+    may = fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic);
+  }
+  if (!may) return done(may);
+  const auto noised = with_noise(as_text(payload), privacy, [this] { return entropy_.u64(); });
+  if (!noised) return done(std::unexpected(noised.error()));
+  const Status spent =
+      privacy_.spend(topic, privacy.epsilon, [this, topic = std::string(topic), text = *noised, options, retain, done] {
+        publish(topic, as_bytes(text), options, retain, done, now_);
+      });
+  if (!spent) done(spent);
 }
 
 Result<mesh::SubscriptionId> Node::subscribe(std::string_view filter, mesh::PubSub::Callback callback,

@@ -38,6 +38,7 @@
 #include "node/auditor.h"
 #include "node/enroller.h"
 #include "node/peer_meter.h"
+#include "node/privacy.h"
 #include "node/task_owner.h"
 #include "node/task_worker.h"
 #include "trust/directory.h"
@@ -63,6 +64,7 @@ struct NodeOptions {
   PeerMeter::Options meter;
   std::uint64_t audit_kept = trust::kAuditKept;
   bool pack = true;  // large payloads on links that are no cable
+  PrivacyLedger::Options privacy;
 };
 
 // What the running node counts, for status and metrics.
@@ -176,6 +178,11 @@ class Node {
   // the link. Try again a little later.
   void publish(std::string_view topic, Bytes payload, mesh::PublishOptions options, std::uint32_t retain, Done done,
                Instant now);
+  // The same of a number, which is clamped and noised first (node/privacy.h), once it is on disk what that spends.
+  // Errors: also InvalidArgument: no number, or no bounds; ResourceExhausted: the topic's privacy budget.
+  void publish_private(std::string_view topic, Bytes payload, const PrivateOptions& privacy,
+                       mesh::PublishOptions options, std::uint32_t retain, Done done, Instant now);
+  const PrivacyLedger& privacy() const { return privacy_; }
   // Retained values that match come first, then live messages.
   Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback,
                                          mesh::SubscribeOptions options, Instant now);
@@ -208,6 +215,8 @@ class Node {
   };
 
   Status check_task(const TaskRequest& request) const;
+  Status check_publish(std::string_view topic, const mesh::PublishOptions& options, std::uint32_t retain,
+                       Instant now) const;
   Status dispatch(NodeId from, wire::MessageType type, Bytes body, Instant now);
   Status take_task_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
   Status on_consensus_frame(NodeId from, wire::MessageType type, Bytes body, Instant now);
@@ -253,6 +262,7 @@ class Node {
   std::unique_ptr<consensus::Averager> averager_;
   std::unique_ptr<Auditor> auditor_;
   PeerMeter meter_;
+  PrivacyLedger privacy_;
   TaskOwner owner_;
   TaskWorker worker_;
   NodeStats stats_;

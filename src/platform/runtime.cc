@@ -213,6 +213,7 @@ class Runtime::Loop {
     options.fleet_secret = identity.fleet_secret;
     if (identity.former) options.former = trust::node_id_of(identity.former->node.subject);
     options.beacons = options_.beacons;
+    options.privacy.budget = options_.privacy_budget;
     options.worker.scheduler.workers = compute_->workers();
     if (identity.issuer_key && identity.issuer) {
       node::IssuerOptions issuer;

@@ -37,6 +37,7 @@ struct RuntimeOptions {
   unsigned engine_workers = 1;
   unsigned engine_threads = 0;  // a worker; 0: all cores divided by the workers
   bool beacons = true;
+  double privacy_budget = 10;  // epsilon of each topic (node/privacy.h)
   // Where packets or published messages come in quick succession (within twice this), the loop stays awake for so long
   // after each: a wake-up costs 20 to 60 us, half of a message's whole way. Zero: never; nor on a single core.
   Duration spin = 200us;

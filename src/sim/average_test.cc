@@ -1,4 +1,4 @@
-// Averaging and causal messages on whole nodes: an overlay in which most have no link to each other, loss,
+// Averaging, causal and private messages on whole nodes: an overlay in which most have no link to each other, loss,
 // crashes.
 #include <algorithm>
 #include <set>
@@ -116,6 +116,40 @@ TEST(Causal, an_answer_is_never_heard_before_its_question_in_a_fleet_that_loses_
   EXPECT_EQ(given_up, 0u);
   EXPECT_EQ(early, 0u);
   EXPECT_GT(held, 0u) << "nothing was ever put in order: this test shows nothing";
+}
+
+TEST(Private, a_power_cut_gives_nothing_of_the_budget_back) {
+  World world(fleet_of(2, 6));
+  ASSERT_TRUE(world.boot_all());
+  ASSERT_TRUE(world.run_until([&] { return world.one_view(); }, 60s));
+  std::size_t heard = 0;
+  world.act(1, [&](node::Node& node, Instant now) {
+    ASSERT_TRUE(node.subscribe("soil", [&](const mesh::Message&) { ++heard; }, {}, now));
+  });
+  std::size_t taken = 0;
+  std::optional<Code> refusal;
+  for (std::size_t k = 0; k < 40; ++k) {
+    world.act(0, [&](node::Node& node, Instant now) {
+      const auto done = [&](const Status& status) {
+        taken += status ? 1 : 0;
+        if (!status) refusal = status.error().code;
+      };
+      node.publish_private("soil", as_bytes("30"), {.epsilon = 0.5, .low = 0, .high = 100}, {}, 0, done, now);
+    });
+    world.run(k % 4 == 3 ? 1ms : 20ms);  // within the commit, or after it
+    if (k % 4 != 3) continue;
+    world.cut_power(0);
+    world.run(500ms);
+    ASSERT_TRUE(world.boot(0));
+    world.run(3s);
+  }
+  EXPECT_EQ(refusal, Code::kResourceExhausted);
+  EXPECT_LE(heard, 20u) << "half an epsilon each, of ten";
+  EXPECT_LE(taken, 20u);
+  EXPECT_GE(taken, 10u);
+  const auto rows = world.node(0).privacy().rows();
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].left, 0);
 }
 
 }  // namespace

@@ -80,6 +80,19 @@ wait "$average"
 cmp -s mean.alpha mean.beta || failed "beta's average is $(cat mean.beta)"
 if "$sedge" average --home beta 'field/+' 1 2>/dev/null; then failed "a filter was averaged"; fi
 
+echo "== private numbers are noised, and told until their budget is spent, also after a restart"
+if "$sedge" pub --home beta soil/beta dry --private 1 --bounds 0:100 2>/dev/null; then failed "a text was noised"; fi
+for _ in 1 2 3; do "$sedge" pub --home beta soil/beta 30 --private 3 --bounds 0:100 --retain; done
+if "$sedge" pub --home beta soil/beta 30 --private 3 --bounds 0:100 2>refused.log; then failed "more was told than the budget allows"; fi
+grep -q "privacy budget of 'soil/beta'" refused.log || failed "the refusal does not name the budget: $(cat refused.log)"
+[ "$("$sedge" get --home beta retained/soil/beta)" != "retained/soil/beta = 30" ] || failed "the number was told as it is"
+kill -9 "$beta"
+wait "$beta" 2>/dev/null || true
+up beta --seed "$seed"
+beta=$pid
+if "$sedge" pub --home beta soil/beta 30 --private 3 --bounds 0:100 2>/dev/null; then failed "a restart gave the budget back"; fi
+"$sedge" status --home beta | grep -Eq '^soil/beta +9 +1$' || failed "status does not show the budget"
+
 echo "== a stranger with a fleet of its own gets nothing"
 "$sedge" fleet create --home gamma --name gamma >/dev/null
 up gamma --seed "$seed"
