@@ -18,13 +18,15 @@ struct Shape {
   Numbers numbers;
   bool replaces;
 };
-constexpr std::array<Shape, 6> kShapes = {{
+constexpr std::array<Shape, kOpKinds> kShapes = {{
     {Family::kRegister, 1, Numbers::kNone, false},
     {Family::kMulti, 1, Numbers::kNone, true},
     {Family::kCounter, 0, Numbers::kTotals, false},
     {Family::kSet, 2, Numbers::kNone, true},
     {Family::kSet, 2, Numbers::kNone, true},
     {Family::kLog, 1, Numbers::kKeep, false},
+    {Family::k2PSet, 2, Numbers::kNone, false},
+    {Family::k2PSet, 2, Numbers::kNone, false},
 }};
 
 const Shape& shape_of(OpKind kind) { return kShapes.at(static_cast<std::size_t>(kind)); }
@@ -65,7 +67,7 @@ bool is_tombstone(const Op& op) { return op.kind == OpKind::kRemove || (!op.valu
 
 std::string_view family_name(Family family) {
   constexpr std::array<std::string_view, kFamilies> kNames = {"register", "multi-value register", "counter", "set",
-                                                              "log"};
+                                                              "log",      "two-phase set"};
   return kNames.at(static_cast<std::size_t>(family));
 }
 

@@ -1,6 +1,6 @@
 // One replicated write: small, signed on its own, and meaningful in any order among others.
 //
-// Six kinds over three rules (crdt/replica.h). A delta is nothing but a set of these; no node ever accepts a claim
+// Eight kinds over four rules (crdt/replica.h). A delta is nothing but a set of these; no node ever accepts a claim
 // about what others wrote, only the writers' own signed words. Signing batches instead of writes was rejected: a
 // batch loses its signature as soon as one write in it is superseded.
 // Grammar: docs/formats/op.md.
@@ -32,13 +32,18 @@ enum class OpKind : std::uint8_t {
   kInsert,    // OR-set: value is the element
   kRemove,    // OR-set
   kAppend,    // bounded log: value is the entry, or nothing for "cleared"
+  kInsert2P,  // 2P-set: value is the element
+  kRemove2P,  // 2P-set: for good
 };
-constexpr OpKind wire_last(OpKind) { return OpKind::kAppend; }
+inline constexpr std::size_t kOpKinds = 8;
+constexpr OpKind wire_last(OpKind) { return OpKind::kRemove2P; }
 
 // What lives at a path. One path may hold several after a conflict; the newest write tells which one is read.
-enum class Family : std::uint8_t { kRegister, kMulti, kCounter, kSet, kLog };
-inline constexpr std::size_t kFamilies = 5;
+enum class Family : std::uint8_t { kRegister, kMulti, kCounter, kSet, kLog, k2PSet };
+inline constexpr std::size_t kFamilies = 6;
 Family family_of(OpKind kind);
+// Whether each of its elements is a slot of its own.
+constexpr bool has_elements(Family family) { return family == Family::kSet || family == Family::k2PSet; }
 std::string_view family_name(Family family);
 
 struct Op {
@@ -69,7 +74,8 @@ struct Op {
   }
 };
 
-// A write that says nothing but that others are over: a removal, an erased register or log. Never a counter.
+// A write that says nothing but that others are over: a removal, an erased register or log. Never a counter, and no
+// removal from a 2P-set: that ends what will be written too, so it is a value like any other and lives for ever.
 bool is_tombstone(const Op& op);
 
 // Levels of printable UTF-8 bytes separated by '/', at most kPathBytesMax; no wildcards.

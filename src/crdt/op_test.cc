@@ -26,10 +26,11 @@ Op any_op() {
   op.dot = any_dot();
   op.stamp.value = *rc::gen::arbitrary<std::uint64_t>();
   op.kind = *rc::gen::element(OpKind::kRegister, OpKind::kMulti, OpKind::kCounter, OpKind::kInsert, OpKind::kRemove,
-                              OpKind::kAppend);
+                              OpKind::kAppend, OpKind::kInsert2P, OpKind::kRemove2P);
   op.path = *rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::inRange<char>('a', 'z')));
   const bool set = family_of(op.kind) == Family::kSet;
-  if (set || (op.kind != OpKind::kCounter && *rc::gen::arbitrary<bool>())) op.value = *rc::gen::arbitrary<Buffer>();
+  if (has_elements(family_of(op.kind)) || (op.kind != OpKind::kCounter && *rc::gen::arbitrary<bool>()))
+    op.value = *rc::gen::arbitrary<Buffer>();
   if (op.kind == OpKind::kCounter) op.plus = *rc::gen::arbitrary<std::uint64_t>();
   if (op.kind == OpKind::kAppend) op.plus = *rc::gen::inRange<std::uint64_t>(1, kKeepMax + 1);
   if (set || op.kind == OpKind::kMulti) {
@@ -86,6 +87,8 @@ TEST(Op, what_its_kind_does_not_have_is_refused) {
   EXPECT_TRUE(refused([](Op& op) { op.plus = 1; }));
   EXPECT_TRUE(refused([](Op& op) { op.replaces.resize(1); }));
   EXPECT_TRUE(refused([](Op& op) { op.kind = OpKind::kInsert; }));  // without an element
+  EXPECT_TRUE(refused([](Op& op) { op.kind = OpKind::kRemove2P; }));
+  EXPECT_TRUE(refused([](Op& op) { op.kind = OpKind::kInsert2P, op.value = Buffer{}, op.replaces.resize(1); }));
   EXPECT_TRUE(refused([](Op& op) { op.kind = OpKind::kCounter, op.value = Buffer{}; }));
   EXPECT_TRUE(refused([](Op& op) { op.kind = OpKind::kMulti, op.replaces.resize(2); }));  // one origin twice
   EXPECT_FALSE(refused([](Op& op) { op.kind = OpKind::kAppend, op.plus = kKeepMax; }));

@@ -12,10 +12,15 @@ namespace {
 
 auto age(const Op& op) { return std::tie(op.stamp, op.dot, op.signature); }
 
+// In a 2P-set a removal comes after any insert.
+bool is_final(const Op& op) { return op.kind == OpKind::kRemove2P; }
+
 // Whether `later` ends the life of `earlier`, both of one slot.
 bool ends(const Op& later, const Op& earlier) {
   const Family family = family_of(later.kind);
   if (family == Family::kRegister || family == Family::kCounter) return age(later) > age(earlier);
+  if (family == Family::k2PSet && is_final(later) != is_final(earlier)) return is_final(later);
+  if (family == Family::k2PSet) return age(later) > age(earlier);
   if (later.stamp <= earlier.stamp) return false;
   const auto at = std::ranges::lower_bound(later.replaces, earlier.dot.origin, {}, &Dot::origin);
   return at != later.replaces.end() && at->origin == earlier.dot.origin && earlier.dot <= *at;
@@ -62,7 +67,7 @@ void merge_dots(std::vector<Dot>& all, const std::vector<Dot>& more) {
 Replica::Slot Replica::slot_of(const Op& op) {
   const Family family = family_of(op.kind);
   if (family == Family::kCounter) return {family, to_buffer(op.dot.origin.view())};
-  if (family == Family::kSet) return {family, *op.value};
+  if (has_elements(family)) return {family, *op.value};
   if (family == Family::kLog) {
     return {family, {static_cast<std::uint8_t>(op.plus >> 8), static_cast<std::uint8_t>(op.plus & 0xff)}};
   }
@@ -260,7 +265,7 @@ std::vector<Dot> Replica::collectable(Hlc upto, std::size_t max, const std::func
 
 namespace {
 
-bool may_be_erased(Family family) { return family != Family::kCounter && family != Family::kSet; }
+bool may_be_erased(Family family) { return family != Family::kCounter && !has_elements(family); }
 
 // All living writes of one family at one path.
 struct FamilyView {
@@ -289,12 +294,12 @@ std::optional<Value> value_of(FamilyView view) {
   for (const Op* op : view.ops) {
     plus += op->plus;
     minus += op->minus;
-    if (!op->value || op->kind == OpKind::kRemove) continue;
+    if (!op->value || op->kind == OpKind::kRemove || is_final(*op)) continue;
     value.values.push_back(*op->value);
     if (value.family == Family::kLog) value.dots.push_back(op->dot);
   }
   if (value.family == Family::kCounter) value.total = clamp_total(plus, minus);
-  if (value.family == Family::kSet) {
+  if (has_elements(value.family)) {
     std::ranges::sort(value.values);
     const auto again = std::ranges::unique(value.values);
     value.values.erase(again.begin(), again.end());
@@ -334,7 +339,8 @@ bool Replica::holds_other(std::string_view path, Family family) const {
   const auto entry = entries_.find(path);
   if (entry == entries_.end()) return false;
   const auto has_value = [](const Op* op) { return op->value.has_value(); };
-  for (const Family other : {Family::kRegister, Family::kMulti, Family::kCounter, Family::kSet, Family::kLog}) {
+  for (std::size_t i = 0; i < kFamilies; ++i) {
+    const auto other = static_cast<Family>(i);
     auto slot = entry->second.lower_bound({other, {}});
     for (; other != family && slot != entry->second.end() && slot->first.first == other; ++slot) {
       if (!may_be_erased(other) || std::ranges::any_of(slot->second, has_value)) return true;
@@ -366,6 +372,11 @@ std::vector<Dot> Replica::replaced_by(OpKind kind, std::string_view path, const 
     }
   }
   return dots;
+}
+
+bool Replica::removed_for_good(std::string_view path, const Buffer& element) const {
+  const auto* slot = find(path, {Family::k2PSet, element});
+  return slot && is_final(*slot->front());
 }
 
 const Op* Replica::register_at(std::string_view path) const {

@@ -1,10 +1,13 @@
-// The replicated values of a node: a set of living writes, and the three rules by which one write ends another's life.
+// The replicated values of a node: a set of living writes, and the four rules by which one write ends another's life.
 //
 //   newest wins     a register keeps its newest write, a counter the newest of each origin (its totals so far).
 //                   Newest: greater (stamp, dot).
 //   seen is gone    a multi-value register and each element of a set keep all writes that no other one names as
 //                   replaced. A write replaces those of an origin up to the dot it names, and never one with a later
 //                   stamp. An element is in its set while one of its living writes is an insert: adds win.
+//
+//   out stays out   each element of a 2P-set keeps one write: a removal before any insert, whatever their stamps, and
+//                   the newest of those. So who removes ends all inserts of the element, those to come included.
 //
 //   newest stay     a log keeps as many of its newest entries as it was made for, of those since it was last cleared.
 //                   How many is part of the slot: where two nodes disagree there are two logs, and the newest is read.
@@ -17,7 +20,8 @@
 // or collected: somebody who knows that nobody can bring what they ended (mesh/state_sync.h) says up to which stamp
 // they may go. From then on the digest leaves them out, whether or not they are still here, so that who has collected
 // and who is about to are equal. Where a path holds several families after a conflict they stay: the newest tells which
-// one is read.
+// one is read. A removal from a 2P-set is none of these: an insert made years later must still meet it. It stays, and
+// counts in what its writer may hold.
 // Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but they would
 // have to be believed when a peer states them.
 // Sources: Shapiro et al. 2011 (the types); Bieniusa et al. 2012 (sets without tombstones a write).
@@ -45,7 +49,7 @@ using Digest = std::array<std::uint64_t, 2>;
 
 struct Value {
   Family family = Family::kRegister;
-  std::vector<Buffer> values;  // register: one. multi: all concurrent ones, oldest first. set: elements in byte order.
+  std::vector<Buffer> values;  // register: one. multi: all concurrent ones, oldest first. sets: elements in byte order.
                                // log: oldest first
   std::vector<Dot> dots;       // log: the write of each value
   std::uint64_t keep = 0;      // log: how many entries it keeps
@@ -107,6 +111,8 @@ class Replica {
   std::vector<Dot> replaced_by(OpKind kind, std::string_view path, const std::optional<Buffer>& value) const;
   // How many entries the log there keeps, cleared or not. None: no log.
   std::optional<std::uint64_t> keep_of(std::string_view path) const;
+  // Whether the element is removed from the 2P-set there.
+  bool removed_for_good(std::string_view path, const Buffer& element) const;
   // A counter's own totals. None: it never counted here.
   const Op* counter_of(std::string_view path, NodeId origin) const;
 
@@ -124,8 +130,8 @@ class Replica {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  // What one write can end: the rest of its slot. Registers have one slot, counters one an origin, sets one an element,
-  // logs one for each number of entries kept.
+  // What one write can end: the rest of its slot. Registers have one slot, counters one an origin, sets (of both sorts)
+  // one an element, logs one for each number of entries kept.
   using Slot = std::pair<Family, Buffer>;
   using Slots = std::map<Slot, std::vector<const Op*>>;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -76,11 +77,11 @@ std::vector<Op> history(Prng& prng, std::size_t writes) {
       writer.merge(ops[prng.below(ops.size())]);
       continue;
     }
-    const auto kind = static_cast<OpKind>(prng.below(6));
+    const auto kind = static_cast<OpKind>(prng.below(kOpKinds));
     const std::string path = fmt::format("{}/{}", family_name(family_of(kind)), prng.below(2));
     std::optional<Buffer> value;
     if (kind != OpKind::kCounter) value = text(fmt::format("{}", prng.below(3)));
-    const bool erases = value && family_of(kind) != Family::kSet && prng.chance(0.2);
+    const bool erases = value && !has_elements(family_of(kind)) && prng.chance(0.2);
     const auto change = static_cast<std::int64_t>(prng.below(21)) - 10;
     const std::int64_t keep = prng.chance(0.1) ? 2 : 3;
     ops.push_back(writer.write(kind, prng.chance(0.1) ? "mixed" : path, erases ? std::nullopt : value,
@@ -244,6 +245,36 @@ TEST(Replica, in_a_set_adds_win_over_concurrent_removes_and_a_seen_element_stays
   EXPECT_EQ(c.replica.living().size(), 1u);  // the tombstone
 }
 
+TEST(Replica, what_is_out_of_a_2p_set_stays_out_whoever_inserts_it_before_or_after_in_any_order) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    Prng prng(seed);
+    std::vector<std::unique_ptr<Writer>> writers;
+    for (std::uint64_t i = 0; i < 3; ++i) writers.push_back(std::make_unique<Writer>(i + 1));
+    std::vector<Op> ops;
+    std::set<Buffer> inserted, removed;
+    for (std::uint64_t i = 1 + prng.below(20); i > 0; --i) {
+      const bool removes = prng.chance(0.3);
+      const Buffer element = text(fmt::format("{}", prng.below(4)));
+      (removes ? removed : inserted).insert(element);
+      const OpKind kind = removes ? OpKind::kRemove2P : OpKind::kInsert2P;
+      ops.push_back(writers[prng.below(3)]->write(kind, "s", element, 0, prng.below(50)));
+    }
+    prng.shuffle(ops);
+    Replica replica;
+    for (const Op& op : ops) RC_ASSERT(replica.apply(op).has_value());
+    Values expected;
+    std::ranges::set_difference(inserted, removed, std::back_inserter(expected));
+    RC_ASSERT(replica.read("s")->values == expected);
+    for (const Buffer& element : inserted) {
+      RC_ASSERT(replica.removed_for_good("s", element) == removed.contains(element));
+    }
+    RC_ASSERT(replica.living().size() == inserted.size() + removed.size() -
+                                             static_cast<std::size_t>(std::ranges::count_if(
+                                                 inserted, [&](const Buffer& e) { return removed.contains(e); })));
+    RC_ASSERT(replica.tombstones() == 0u);  // none of it is ever collected
+  }));
+}
+
 TEST(Replica, knowledge_of_a_replacement_survives_the_replaced_replacement) {
   Writer a(1), b(2), c(3), d(4);
   const Op first = a.write(OpKind::kMulti, "x", text("1"), 0, 1);
@@ -330,7 +361,7 @@ TEST(Replica, the_digest_without_tombstones_is_that_of_who_has_collected_them) {
     const auto values = [&replica] {
       std::string out;
       replica.for_each("", [&out](const std::string& path, const Value& value) {
-        if (value.values.empty() && value.family == Family::kSet) return;  // nothing was ever there, or all was removed
+        if (value.values.empty() && has_elements(value.family)) return;  // nothing was ever there, or all was removed
         out += fmt::format("{} {} {}", path, family_name(value.family), value.total);
         for (const Buffer& bytes : value.values) out += fmt::format(" {}", to_hex(bytes));
       });

@@ -87,6 +87,30 @@ TEST(Collect, what_all_have_seen_erased_leaves_memory_and_disk) {
   EXPECT_EQ(world.at(0).stats().written, written);
 }
 
+TEST(Collect, a_removal_from_a_2p_set_is_never_collected_and_meets_who_comes_back_after_a_day) {
+  World world(3, 1, quick());
+  ASSERT_TRUE(world.at(0).insert_2p("s", text("a"), world.now));
+  ASSERT_TRUE(world.at(0).insert_2p("s", text("b"), world.now));
+  ASSERT_TRUE(world.at(0).insert("e", text("x"), world.now));
+  world.run(4s);
+  unlink_all(world, 2);
+  world.run(1s);
+  ASSERT_TRUE(world.at(0).remove_2p("s", text("a"), world.now));
+  ASSERT_TRUE(world.at(0).remove("e", text("x"), world.now));
+  world.run(100ms);
+  ASSERT_TRUE(world.at(2).insert_2p("s", text("a"), world.now)) << "it has not heard";
+  ASSERT_TRUE(world.at(2).insert_2p("s", text("c"), world.now));
+  world.run(40s);  // a day and more
+  EXPECT_GT(world.at(0).frontier_ms(), 0u);
+  heal(world);
+  world.run(15s);
+  ASSERT_TRUE(world.converged());
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(values(world.at(i), "s"), (Values{text("b"), text("c")}));
+    EXPECT_TRUE(world.at(i).replica().removed_for_good("s", text("a")));
+  }
+}
+
 TEST(Collect, an_absent_member_is_waited_for_and_brings_nothing_back) {
   World world(4, 1, quick());
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(0).set(fmt::format("e/{}", i), text("x"), world.now));

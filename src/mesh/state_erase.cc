@@ -3,8 +3,9 @@
 // Paths are the nesting of the replicated map: robot/7/pose and robot/7/tasks are one robot. To erase robot/7/# is to
 // write what ends each thing that is seen there now: an empty write of a register or a log, a removal of each element
 // of a set. So it merges as those do: what another node writes there at the same time, without having seen this, stays
-// (observed-remove), and half of a subtree never comes back by itself. Counters are never erased.
-// Rejected: one tombstone for a prefix: it would have to carry what it had seen of every writer, for ever.
+// (observed-remove), and half of a subtree never comes back by itself. Elements of a 2P-set are out for good. Counters
+// are never erased. Rejected: one tombstone for a prefix: it would have to carry what it had seen of every writer, for
+// ever.
 #include <algorithm>
 
 #include "mesh/state_sync.h"
@@ -38,8 +39,9 @@ StateSync::Erasing StateSync::erasing(const std::string& path, Family family, co
       return {path, OpKind::kMulti, 0, {std::nullopt}};
     case Family::kLog:
       return {path, OpKind::kAppend, static_cast<std::int64_t>(keep), {std::nullopt}};
-    case Family::kSet: {
-      Erasing elements{path, OpKind::kRemove};
+    case Family::kSet:
+    case Family::k2PSet: {
+      Erasing elements{path, family == Family::kSet ? OpKind::kRemove : OpKind::kRemove2P};
       if (value) elements.writes.assign(value->values.begin(), value->values.end());
       return elements;
     }

@@ -7,9 +7,10 @@
 namespace sedge::mesh {
 namespace {
 
+// Not about what is never collected: what ends it lives and comes by itself.
 bool asked_about(const crdt::Op& op, crdt::Hlc upto) {
   return op.stamp < upto && op.kind != crdt::OpKind::kCounter && !crdt::is_tombstone(op) &&
-         !op.path.starts_with("sys/");
+         crdt::family_of(op.kind) != crdt::Family::k2PSet && !op.path.starts_with("sys/");
 }
 
 }  // namespace

@@ -133,6 +133,13 @@ Result<Ticket> StateSync::remove(std::string_view path, Buffer element, Instant 
   return write(OpKind::kRemove, path, std::move(element), 0, now);
 }
 
+Result<Ticket> StateSync::insert_2p(std::string_view path, Buffer element, Instant now) {
+  return write(OpKind::kInsert2P, path, std::move(element), 0, now);
+}
+Result<Ticket> StateSync::remove_2p(std::string_view path, Buffer element, Instant now) {
+  return write(OpKind::kRemove2P, path, std::move(element), 0, now);
+}
+
 Result<Ticket> StateSync::append(std::string_view path, Buffer entry, std::uint64_t keep, Instant now) {
   if (keep == 0 || keep > crdt::kKeepMax) {
     return fail(Code::kInvalidArgument, "a log keeps 1 to {} entries, not {}", crdt::kKeepMax, keep);
@@ -200,6 +207,11 @@ Status StateSync::complete(Op& op, std::int64_t change) const {
     return fail(Code::kFailedPrecondition, "'{}' is a log that keeps {} entries, not {}: erase it to change that",
                 op.path, *keep, op.plus);
   }
+  if (op.kind == OpKind::kInsert2P) {
+    const bool over = (staged && staged->kind == OpKind::kRemove2P) || replica_.removed_for_good(op.path, *op.value);
+    if (!over) return {};
+    return fail(Code::kFailedPrecondition, "this element was removed from the two-phase set '{}', for good", op.path);
+  }
   if (op.kind != OpKind::kCounter) return {};
   if (const Op* const before = staged ? staged : replica_.counter_of(op.path, options_.self)) {
     op.plus = before->plus;
@@ -231,7 +243,7 @@ const Op* StateSync::last_staged(const Op& like) const {
   const Family family = crdt::family_of(like.kind);
   const auto same = [&](const Staged& staged) {
     return crdt::family_of(staged.op.kind) == family && staged.op.path == like.path &&
-           (family != Family::kSet || staged.op.value == like.value);
+           (!crdt::has_elements(family) || staged.op.value == like.value);
   };
   const auto at = std::find_if(staged_.rbegin(), staged_.rend(), same);
   return at == staged_.rend() ? nullptr : &at->op;

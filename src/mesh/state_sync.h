@@ -162,6 +162,9 @@ class StateSync {
   Result<Ticket> add(std::string_view path, std::int64_t change, Instant now);
   Result<Ticket> insert(std::string_view path, Buffer element, Instant now);
   Result<Ticket> remove(std::string_view path, Buffer element, Instant now);
+  // A 2P-set: who is removed can never be inserted again, by anybody. FailedPrecondition: it was removed.
+  Result<Ticket> insert_2p(std::string_view path, Buffer element, Instant now);
+  Result<Ticket> remove_2p(std::string_view path, Buffer element, Instant now);
   // To a log of the newest `keep` entries. FailedPrecondition: the log there keeps another number.
   Result<Ticket> append(std::string_view path, Buffer entry, std::uint64_t keep, Instant now);
   // Everything at a path, or at all that a filter chooses outside "sys/" (mesh/topic.h): all that is seen here, so what

@@ -291,6 +291,23 @@ TEST(StateSync, much_state_arrives_in_bounded_chunks) {
   EXPECT_EQ(world.at(1).replica().living().size(), 1000u);
 }
 
+TEST(StateSync, what_is_out_of_a_2p_set_is_refused_at_once_though_the_removal_is_not_on_disk_yet) {
+  World world(1);
+  ASSERT_TRUE(world.at(0).insert_2p("s", text("a"), world.now));
+  ASSERT_TRUE(world.at(0).remove_2p("s", text("a"), world.now));
+  EXPECT_EQ(world.at(0).insert_2p("s", text("a"), world.now).error().code, Code::kFailedPrecondition);
+  world.run(100ms);
+  EXPECT_EQ(world.at(0).insert_2p("s", text("a"), world.now).error().code, Code::kFailedPrecondition);
+  ASSERT_TRUE(world.at(0).remove_2p("s", text("never there"), world.now));
+  ASSERT_TRUE(world.at(0).insert_2p("s", text("b"), world.now));
+  world.run(100ms);
+  EXPECT_EQ(values(world.at(0), "s"), Values{text("b")});
+  ASSERT_TRUE(world.at(0).erase("s", world.now));
+  world.run(100ms);
+  EXPECT_TRUE(values(world.at(0), "s").empty());
+  EXPECT_FALSE(world.at(0).insert_2p("s", text("b"), world.now)) << "erased is out for good";
+}
+
 TEST(StateSync, a_subtree_is_erased_as_it_is_seen_and_what_others_add_meanwhile_lives) {
   World world(2);
   const auto put = [&](std::size_t i, const char* path) { ASSERT_TRUE(world.at(i).set(path, text("x"), world.now)); };
