@@ -20,6 +20,7 @@ bool is_ask(wire::MessageType type) {
     case kStateRanges:
     case kStateWant:
     case kStateStale:
+    case kChunkQuery:
     case kTaskAssign:
     case kAuditRequest:
       return true;
@@ -42,6 +43,9 @@ bool PeerMeter::takes(NodeId from, wire::MessageType type, bool straight, Instan
   Link& link = links_[from];
   bool takes = true;
   if (is_ask(type)) takes = link.asks.spend(options_.asks_per_s, options_.asks_burst, now);
+  if (type == wire::MessageType::kChunkWant) {
+    takes = link.wants.spend(options_.wants_per_s, options_.wants_burst, now);
+  }
   if (wire::is_batch(type)) {
     takes = link.batches.spend(options_.batches_per_s, options_.batches_burst, now, straight ? kStraightCost : 1);
   }

@@ -1,15 +1,17 @@
 // What one neighbour may cost us. A member is trusted with the fleet's work, not with our time and memory: its robot
 // may be stolen, or its program wrong.
 //
-// Four budgets a link, each a token bucket, so that honest bursts pass:
+// Five budgets a link, each a token bucket, so that honest bursts pass:
 //   asks     messages that we answer with more than they are: tables, pulls, repairs, chains. A thousand of them in one
 //            packet would be a gigabyte of answers before the first is sent
+//   wants    of pieces of tensors: up to 128 KiB each in return. Enough for 512 MiB/s, and no more at once than the
+//            queue of a link holds
 //   batches  each new one costs us a signature's check, about 60 us; what its origin sends straight to everybody is
 //            not checked and counts as an eighth
 //   lies     what no honest peer sends: malformed, or signed by nobody. What an honest node passes on it has checked
 //   overrun  bytes that a publisher goes on sending though it was asked to wait. An honest one has half a link's queue
 //   of them
-// Over the first two, frames are dropped and counted. The asker's own protocol asks again; an honest publisher or relay
+// Over the first three, frames are dropped and counted. The asker's own protocol asks again; an honest publisher or relay
 // may well have more batches than we can check, so who has used half of that budget is asked to slow down, and a
 // reliable batch over it is noted as missing and fetched later. Who has used up one of the others is hung up on and not
 // let back for shun_time. The other numbers are several times what was ever seen of an honest neighbour: a pull and a
@@ -33,6 +35,8 @@ class PeerMeter {
   struct Options {
     double asks_per_s = 512;
     double asks_burst = 32;
+    double wants_per_s = 4096;
+    double wants_burst = 64;
     double batches_per_s = 8000;
     double batches_burst = 8000;
     double lies_per_s = 1;
@@ -65,7 +69,7 @@ class PeerMeter {
     bool spend(double per_s, double burst, Instant now, double amount = 1);
   };
   struct Link {
-    Bucket asks, batches, lies, overrun;
+    Bucket asks, wants, batches, lies, overrun;
   };
 
   void shun(NodeId peer, Instant now);

@@ -35,6 +35,11 @@ enum class MessageType : std::uint8_t {
   kStateStale = 38,   // is this over? Asked by who was away
   kStateGone = 40,    // 39 did not say what it had never seen
   kStatePacked = 41,  // signed operations, packed
+  // chunks of tensors (wire/chunk_messages.h)
+  kChunkQuery = 42,  // which chunks of this manifest do you have?
+  kChunkHave = 43,
+  kChunkWant = 44,  // send me these pieces
+  kChunkPiece = 45,
   // tasks (wire/task_messages.h)
   kTaskAssign = 48,
   kTaskAnswer = 49,  // accepted or refused

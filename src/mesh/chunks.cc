@@ -1,0 +1,387 @@
+#include "mesh/chunks.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "wire/codec.h"
+
+namespace sedge::mesh {
+namespace {
+
+constexpr std::size_t kLiarsMax = 256;  // remembered; beyond, the one whose pause ends first is forgotten
+
+std::uint32_t pieces_of(std::uint32_t chunk_bytes) { return (chunk_bytes + wire::kPieceBytes - 1) / wire::kPieceBytes; }
+std::uint32_t bytes_of(const ChunkName& chunk, std::uint32_t piece) {
+  return std::min(wire::kPieceBytes, chunk.bytes - piece * wire::kPieceBytes);
+}
+ChunkName chunk_of(const wire::PieceName& piece) { return {piece.chunk, piece.chunk_bytes}; }
+wire::PieceName piece_of(const ChunkName& chunk, std::uint32_t number) { return {chunk.hash, chunk.bytes, number}; }
+
+// Of a name that a peer made up: whether such a chunk and piece can be.
+bool can_be(const wire::PieceName& piece) {
+  return piece.chunk_bytes > 0 && piece.chunk_bytes <= kChunkBytesMax && piece.number < pieces_of(piece.chunk_bytes);
+}
+
+}  // namespace
+
+Duration ChunkExchange::jittered(Duration time) {
+  return time * 3 / 4 + Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(time.count()) / 2)));
+}
+
+// ---- what is wanted -------------------------------------------------------------------------------------------------
+
+void ChunkExchange::fetch(const trust::Digest& hash, const Manifest& manifest, Instant now) {
+  Want want{.hash = hash, .missing = {}, .chunks = manifest.chunks.size(), .moved = now};
+  for (std::size_t i = 0; i < manifest.chunks.size(); ++i) {
+    const ChunkName name = manifest.name(i);
+    if (!store_.has(name)) want.missing.emplace(name, static_cast<std::uint32_t>(i));
+  }
+  wants_.push_back(std::move(want));
+  on_timer(now);
+}
+
+void ChunkExchange::forget(const trust::Digest& hash) {
+  std::erase_if(wants_, [&](const Want& want) { return want.hash == hash; });
+  for (auto& [id, peer] : peers_) peer.offers.erase(hash);
+}
+
+void ChunkExchange::on_chunk(const ChunkName& name) {
+  std::vector<trust::Digest> complete;
+  for (Want& want : wants_) {
+    if (want.missing.erase(name) > 0 && want.missing.empty()) complete.push_back(want.hash);
+  }
+  for (const trust::Digest& hash : complete) {
+    forget(hash);
+    if (hooks.complete) hooks.complete(hash);
+  }
+}
+
+// One whose sources are away holds up nobody.
+void ChunkExchange::rotate(Instant now) {
+  for (std::size_t i = std::min(options_.active, wants_.size()); wants_.size() > options_.active && i > 0; --i) {
+    if (now - wants_.front().moved < options_.turn) {
+      std::rotate(wants_.begin(), wants_.begin() + 1, wants_.begin() + static_cast<std::ptrdiff_t>(options_.active));
+      continue;
+    }
+    Want late = std::move(wants_.front());
+    wants_.pop_front();
+    wants_[options_.active - 1].moved = now;
+    wants_.push_back(std::move(late));
+  }
+}
+
+// ---- who has what ---------------------------------------------------------------------------------------------------
+
+void ChunkExchange::on_link_up(NodeId id, Instant now) {
+  on_link_down(id, now);  // a new link for another
+  Peer peer;
+  peer.patience = options_.patience;
+  if (const auto liar = liars_.find(id); liar != liars_.end()) peer.left_until = liar->second;
+  peers_.insert_or_assign(id, std::move(peer));
+  on_timer(now);
+}
+
+void ChunkExchange::on_link_down(NodeId id, Instant now) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return;
+  abandon(found->second);
+  peers_.erase(found);
+  feed_all(now);
+}
+
+// Unless its next answer can teach nothing.
+void ChunkExchange::query(NodeId id, Peer& peer, const Want& want, Instant now) {
+  const auto [at, fresh] = peer.offers.try_emplace(want.hash);
+  Offer& offer = at->second;
+  if (fresh) offer.query_every = options_.query_every;
+  if (offer.query_due > now || peer.left_until > now || offer.covers) return;
+  offer.query_due = now + jittered(offer.query_every);
+  offer.query_every = std::min(2 * offer.query_every, options_.query_every_max);
+  sends_.push_back(
+      {id, env::Priority::kLow, false, wire::frame(wire::MessageType::kChunkQuery, wire::ChunkQuery{want.hash})});
+}
+
+Status ChunkExchange::on_query(NodeId from, const wire::ChunkQuery& message) {
+  wire::ChunkHave have{message.manifest, {}};
+  if (const Manifest* manifest = hooks.known ? hooks.known(message.manifest) : nullptr) {
+    have.chunks.resize((manifest->chunks.size() + 7) / 8);
+    for (std::size_t i = 0; i < manifest->chunks.size(); ++i) {
+      if (store_.has(manifest->name(i))) have.chunks[i / 8] |= static_cast<std::uint8_t>(1u << (i % 8));
+    }
+  }
+  sends_.push_back({from, env::Priority::kLow, false, wire::frame(wire::MessageType::kChunkHave, have)});
+  return {};
+}
+
+Status ChunkExchange::on_have(NodeId from, const wire::ChunkHave& message, Instant now) {
+  if (message.chunks.size() > kChunksMax / 8) return fail(Code::kDataLoss, "more chunks than a manifest can have");
+  const auto peer = peers_.find(from);
+  const auto want = std::ranges::find(wants_, message.manifest, &Want::hash);
+  if (peer == peers_.end() || want == wants_.end()) return {};  // not wanted any more
+  Offer& offer = peer->second.offers[message.manifest];
+  std::vector<bool> has(want->chunks);
+  bool news = false;
+  for (std::size_t i = 0; i < std::min(has.size(), message.chunks.size() * 8); ++i) {
+    has[i] = (message.chunks[i / 8] >> (i % 8) & 1) != 0;
+    news = news || (has[i] && (i >= offer.has.size() || !offer.has[i]));
+  }
+  offer.covers = std::ranges::all_of(want->missing, [&](const auto& chunk) { return has[chunk.second]; });
+  offer.has = std::move(has);
+  if (news) offer.query_every = options_.query_every;
+  feed(from, peer->second, now);
+  return {};
+}
+
+// ---- serving --------------------------------------------------------------------------------------------------------
+
+Status ChunkExchange::on_want(NodeId from, const wire::ChunkWant& message) {
+  const bool fits = message.pieces.size() <= wire::kPiecesWantedMax && std::ranges::all_of(message.pieces, can_be);
+  if (!fits) return fail(Code::kDataLoss, "a want of pieces that cannot be");
+  for (const wire::PieceName& name : message.pieces) {
+    wire::ChunkPiece piece{name, std::nullopt};
+    if (const Buffer* chunk = store_.find(chunk_of(name))) {
+      const std::uint32_t bytes = bytes_of(chunk_of(name), name.number);
+      piece.bytes = to_buffer(Bytes(*chunk).subspan(std::size_t{name.number} * wire::kPieceBytes, bytes));
+      ++stats_.pieces_sent;
+      stats_.bytes_sent += bytes;
+    }
+    sends_.push_back({from, env::Priority::kBulk, false, wire::frame(wire::MessageType::kChunkPiece, piece)});
+  }
+  return {};
+}
+
+// ---- fetching -------------------------------------------------------------------------------------------------------
+
+std::size_t ChunkExchange::sources(const trust::Digest& hash, std::uint32_t number) const {
+  return static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& peer) {
+    const auto offer = peer.second.offers.find(hash);
+    return offer != peer.second.offers.end() && number < offer->second.has.size() && offer->second.has[number];
+  }));
+}
+
+// The rarest chunk that it has and nobody is asked for; of several one that is drawn. Of the first manifest that lacks
+// one.
+std::optional<ChunkName> ChunkExchange::choose(const Peer& peer) {
+  for (std::size_t w = 0; w < wants_.size() && is_active(w); ++w) {
+    const Want& want = wants_[w];
+    const auto offer = peer.offers.find(want.hash);
+    if (offer == peer.offers.end()) continue;
+    std::optional<ChunkName> chosen;
+    std::size_t rarest = 0;
+    std::uint64_t equal = 0;
+    for (const auto& [name, number] : want.missing) {
+      if (number >= offer->second.has.size() || !offer->second.has[number] || assigned_.contains(name)) continue;
+      const std::size_t count = sources(want.hash, number);
+      if (chosen && count > rarest) continue;
+      equal = chosen && count == rarest ? equal + 1 : 1;
+      if (prng_.below(equal) == 0) chosen = name;
+      rarest = count;
+    }
+    if (chosen) return chosen;
+  }
+  return std::nullopt;
+}
+
+std::optional<wire::PieceName> ChunkExchange::next_piece(Peer& peer) {
+  const auto wanted = [this](const ChunkName& name) {
+    return std::ranges::any_of(wants_, [&](const Want& want) { return want.missing.contains(name); });
+  };
+  for (auto at = peer.building.begin(); at != peer.building.end();) {
+    if (!wanted(at->first)) {
+      assigned_.erase(at->first);
+      at = peer.building.erase(at);
+    } else if (at->second.asked < at->second.pieces) {
+      return piece_of(at->first, at->second.asked++);
+    } else {
+      ++at;
+    }
+  }
+  const auto name = choose(peer);
+  if (!name) return std::nullopt;
+  assigned_.insert(*name);
+  peer.building.emplace(*name, Assembly{Buffer(name->bytes), pieces_of(name->bytes), 1, 0});
+  return piece_of(*name, 0);
+}
+
+// Several pieces with one message: half a window is free, or all of it.
+void ChunkExchange::feed(NodeId id, Peer& peer, Instant now) {
+  if (peer.left_until > now || peer.asked.size() * 2 > peer.window) return;
+  wire::ChunkWant want;
+  const bool idle = peer.asked.empty();
+  while (peer.asked.size() < peer.window) {
+    const auto piece = next_piece(peer);
+    if (!piece) break;
+    peer.asked.insert(*piece);
+    want.pieces.push_back(*piece);
+  }
+  if (want.pieces.empty()) return;
+  if (idle) peer.heard = now;
+  sends_.push_back({id, env::Priority::kLow, false, wire::frame(wire::MessageType::kChunkWant, want)});
+}
+
+void ChunkExchange::feed_all(Instant now) {
+  for (auto& [id, peer] : peers_) feed(id, peer, now);
+}
+
+Status ChunkExchange::on_piece(NodeId from, wire::ChunkPiece message, Instant now) {
+  const auto found = peers_.find(from);
+  const ChunkName name = chunk_of(message.name);
+  if (found == peers_.end() || found->second.asked.erase(message.name) == 0) {  // late: others were asked meanwhile
+    stats_.bytes_wasted += message.bytes ? message.bytes->size() : 0;
+    return {};
+  }
+  Peer& peer = found->second;
+  const auto building = peer.building.find(name);
+  if (building == peer.building.end()) {  // its other pieces told that it is gone there
+    feed(from, peer, now);
+    return {};
+  }
+  if (!message.bytes) {
+    refused(peer, name, now);
+    feed_all(now);
+    return {};
+  }
+  if (message.bytes->size() != bytes_of(name, message.name.number)) {
+    lied(from, peer, now);
+    return fail(Code::kDataLoss, "{} sent a piece of {} bytes, not {}", from.short_hex(), message.bytes->size(),
+                bytes_of(name, message.name.number));
+  }
+  if (4 * (now - peer.heard) < peer.patience) peer.patience = std::max(options_.patience, peer.patience / 2);
+  peer.heard = now;
+  peer.window = std::min(peer.window + 1, options_.window);
+  std::ranges::copy(*message.bytes, building->second.bytes.begin() +
+                                        static_cast<std::ptrdiff_t>(message.name.number * wire::kPieceBytes));
+  if (++building->second.came == building->second.pieces) return finish(from, peer, name, now);
+  feed(from, peer, now);
+  return {};
+}
+
+Status ChunkExchange::finish(NodeId from, Peer& peer, const ChunkName& name, Instant now) {
+  const Buffer bytes = std::move(peer.building.extract(name).mapped().bytes);
+  assigned_.erase(name);
+  if (name_of(bytes) != name) {
+    stats_.bytes_wasted += bytes.size();
+    lied(from, peer, now);
+    return fail(Code::kDataLoss, "{} sent a chunk that has another hash", from.short_hex());
+  }
+  if (store_.put(bytes)) {
+    stats_.bytes_came += bytes.size();
+    for (Want& want : wants_) {
+      if (want.missing.contains(name)) want.moved = now;
+    }
+    on_chunk(name);
+  } else {
+    stats_.bytes_wasted += bytes.size();
+  }
+  feed_all(now);
+  return {};
+}
+
+void ChunkExchange::lied(NodeId from, Peer& peer, Instant now) {
+  ++stats_.lies;
+  std::erase_if(liars_, [now](const auto& liar) { return liar.second <= now; });
+  if (liars_.size() >= kLiarsMax) {
+    liars_.erase(std::ranges::min_element(liars_, {}, [](const auto& liar) { return liar.second; }));
+  }
+  liars_[from] = now + options_.liar_pause;
+  leave(peer, options_.liar_pause, now);
+  feed_all(now);
+}
+
+// It does not have the chunk any more: a newer version came there.
+void ChunkExchange::refused(Peer& peer, const ChunkName& name, Instant now) {
+  peer.heard = now;
+  peer.building.erase(name);
+  assigned_.erase(name);
+  for (const Want& want : wants_) {
+    const auto missing = want.missing.find(name);
+    const auto offer = peer.offers.find(want.hash);
+    if (missing != want.missing.end() && offer != peer.offers.end() && missing->second < offer->second.has.size()) {
+      offer->second.has[missing->second] = offer->second.covers = false;
+    }
+  }
+}
+
+void ChunkExchange::abandon(Peer& peer) {
+  for (const auto& [name, assembly] : peer.building) {
+    assigned_.erase(name);
+    stats_.bytes_wasted += std::uint64_t{assembly.came} * wire::kPieceBytes;
+  }
+  peer.building.clear();
+  peer.asked.clear();
+  peer.window = 1;
+}
+
+void ChunkExchange::leave(Peer& peer, Duration pause, Instant now) {
+  abandon(peer);
+  peer.left_until = now + pause;
+}
+
+// ---- time -----------------------------------------------------------------------------------------------------------
+
+void ChunkExchange::on_timer(Instant now) {
+  rotate(now);
+  for (auto& [id, peer] : peers_) {
+    if (peer.left_until <= now) peer.left_until = Instant{};
+    if (peer.asked.empty() || now < peer.heard + peer.patience) continue;
+    ++stats_.stalls;
+    leave(peer, peer.patience, now);
+    peer.patience = std::min(2 * peer.patience, options_.patience_max);
+  }
+  for (std::size_t w = 0; w < wants_.size() && is_active(w); ++w) {
+    for (auto& [id, peer] : peers_) query(id, peer, wants_[w], now);
+  }
+  feed_all(now);
+}
+
+Instant ChunkExchange::next_deadline() const {
+  if (wants_.empty()) return kNever;
+  Instant next = kNever;
+  for (const auto& [id, peer] : peers_) {
+    if (peer.left_until != Instant{}) {
+      next = std::min(next, peer.left_until);
+      continue;
+    }
+    if (!peer.asked.empty()) next = std::min(next, peer.heard + peer.patience);
+    for (std::size_t w = 0; w < wants_.size() && is_active(w); ++w) {
+      const auto offer = peer.offers.find(wants_[w].hash);
+      const bool fresh = offer == peer.offers.end();
+      if (fresh || !offer->second.covers) next = std::min(next, fresh ? Instant{} : offer->second.query_due);
+    }
+  }
+  for (std::size_t w = 0; wants_.size() > options_.active && w < options_.active; ++w) {
+    next = std::min(next, wants_[w].moved + options_.turn);
+  }
+  return next;
+}
+
+Status ChunkExchange::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
+  switch (type) {
+    case wire::MessageType::kChunkQuery: {
+      SEDGE_TRY(const auto message, wire::decode<wire::ChunkQuery>(body));
+      return on_query(from, message);
+    }
+    case wire::MessageType::kChunkHave: {
+      SEDGE_TRY(const auto message, wire::decode<wire::ChunkHave>(body));
+      return on_have(from, message, now);
+    }
+    case wire::MessageType::kChunkWant: {
+      SEDGE_TRY(const auto message, wire::decode<wire::ChunkWant>(body));
+      return on_want(from, message);
+    }
+    case wire::MessageType::kChunkPiece: {
+      SEDGE_TRY(auto message, wire::decode<wire::ChunkPiece>(body));
+      return on_piece(from, std::move(message), now);
+    }
+    default:
+      return fail(Code::kUnimplemented, "chunk message type {} is of a newer version", static_cast<int>(type));
+  }
+}
+
+void ChunkExchange::drain(env::Outbox& out) {
+  std::ranges::move(sends_, std::back_inserter(out.sends));
+  sends_.clear();
+}
+
+}  // namespace sedge::mesh

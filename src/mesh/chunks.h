@@ -1,0 +1,149 @@
+// Fetching chunks: many nodes want the same megabytes, and each link carries something more urgent.
+//
+// Every node that has a chunk is a source of it. A node that misses some of a manifest's chunks asks its neighbours
+// which they have (a bit each), again every second or so while that can teach it something, and fetches from all of
+// them at once: from each a chunk that no other is asked for, the rarest first, so that neighbours soon have different
+// ones to give. A neighbour needs no more than the beginning to be a source itself; so bytes cross a relay while they
+// still come in.
+// Chunks travel in pieces of 32 KiB at bulk priority, at most three asked for on a link: that is less than what makes
+// anything else on it be refused or wait (env::publish_backlog_max), and enough to fill a link of 2 MB/s and 50 ms.
+// A chunk comes from one source as a whole, so a wrong hash names the liar: it is reported as an error, and not asked
+// for liar_pause. A source that falls silent is left for a while, longer each time, and patience grows with it: a slow
+// radio is one whose pieces take long. What it had sent of an unfinished chunk is thrown away; finished ones are kept,
+// over restarts too.
+// Rejected: pushing chunks along the broadcast tree: whoever has the former version would be sent all of it, and a
+// slow link would hold up whoever is behind it. Erasure codes: they pay where nobody can say what is missing.
+// Sources: Cohen 2003 (BitTorrent: rarest first, many sources).
+// Bounded: by manifests (mesh/tensors.h), neighbours, three pieces a neighbour. Threads: none.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "base/prng.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "env/outbox.h"
+#include "mesh/chunk_store.h"
+#include "mesh/manifest.h"
+#include "wire/chunk_messages.h"
+#include "wire/message_type.h"
+
+namespace sedge::mesh {
+
+struct ChunkStats {
+  std::uint64_t pieces_sent = 0;
+  std::uint64_t bytes_sent = 0;  // of chunks
+  std::uint64_t bytes_came = 0;  // of whole chunks that were right
+  std::uint64_t bytes_wasted = 0;
+  std::uint64_t lies = 0;
+  std::uint64_t stalls = 0;
+};
+
+class ChunkExchange {
+ public:
+  struct Options {
+    std::uint64_t seed = 0;
+    std::size_t window = 3;     // pieces asked of one neighbour, at most wire::kPiecesWantedMax
+    Duration query_every = 1s;  // +-25 %, doubled while a neighbour has nothing new, up to
+    Duration query_every_max = 4s;
+    Duration patience = 10s;  // with a source's silence: 32 KiB in this is 26 kbit/s. Doubled each time, up to
+    Duration patience_max = 160s;
+    Duration liar_pause = 10min;
+    std::size_t active = 8;  // manifests asked about at a time; one that does not get on makes room for the next
+    Duration turn = 10s;     // after so long
+  };
+  struct Hooks {
+    std::function<void(const trust::Digest& manifest)> complete;          // its last chunk has come
+    std::function<const Manifest*(const trust::Digest& manifest)> known;  // of what is held or fetched here
+  };
+
+  ChunkExchange(Options options, ChunkStore& store) : options_(options), store_(store), prng_(options.seed) {}
+  Hooks hooks;
+
+  // Fetches what the store lacks of a manifest that it has named. At least one chunk is missing.
+  void fetch(const trust::Digest& hash, const Manifest& manifest, Instant now);
+  bool fetches(const trust::Digest& hash) const { return std::ranges::find(wants_, hash, &Want::hash) != wants_.end(); }
+  void forget(const trust::Digest& hash);
+  // The store has got this from elsewhere.
+  void on_chunk(const ChunkName& name);
+
+  void on_link_up(NodeId peer, Instant now);
+  void on_link_down(NodeId peer, Instant now);
+  // Errors: DataLoss: what no honest neighbour sends.
+  Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  void on_timer(Instant now);
+  Instant next_deadline() const;
+  void drain(env::Outbox& out);
+
+  const ChunkStats& stats() const { return stats_; }
+
+ private:
+  struct Want {
+    trust::Digest hash{};
+    std::map<ChunkName, std::uint32_t> missing;  // its number in the manifest
+    std::size_t chunks = 0;
+    Instant moved{};  // came last, or had its turn
+  };
+  struct Offer {  // what a neighbour has of a manifest
+    std::vector<bool> has;
+    bool covers = false;  // it has all that was missing when it said so
+    Instant query_due{};
+    Duration query_every{};
+  };
+  struct Assembly {
+    Buffer bytes;
+    std::uint32_t pieces = 0;
+    std::uint32_t asked = 0;
+    std::uint32_t came = 0;
+  };
+  struct Peer {
+    std::map<trust::Digest, Offer> offers;
+    std::map<ChunkName, Assembly> building;
+    std::set<wire::PieceName> asked;
+    std::size_t window = 1;
+    Duration patience{};
+    Instant heard{};  // a piece, or asked for the first
+    Instant left_until{};
+  };
+
+  Status on_query(NodeId from, const wire::ChunkQuery& message);
+  Status on_have(NodeId from, const wire::ChunkHave& message, Instant now);
+  Status on_want(NodeId from, const wire::ChunkWant& message);
+  Status on_piece(NodeId from, wire::ChunkPiece message, Instant now);
+  Status finish(NodeId from, Peer& peer, const ChunkName& name, Instant now);
+  void lied(NodeId from, Peer& peer, Instant now);
+  void refused(Peer& peer, const ChunkName& name, Instant now);
+
+  bool is_active(std::size_t want) const { return want < options_.active; }
+  void rotate(Instant now);
+  void query(NodeId id, Peer& peer, const Want& want, Instant now);
+  void feed_all(Instant now);
+  void feed(NodeId id, Peer& peer, Instant now);
+  std::optional<wire::PieceName> next_piece(Peer& peer);
+  std::optional<ChunkName> choose(const Peer& peer);
+  std::size_t sources(const trust::Digest& hash, std::uint32_t number) const;
+  void abandon(Peer& peer);
+  void leave(Peer& peer, Duration pause, Instant now);
+  Duration jittered(Duration time);
+
+  Options options_;
+  ChunkStore& store_;
+  Prng prng_;
+  std::deque<Want> wants_;
+  std::map<NodeId, Peer> peers_;     // linked
+  std::set<ChunkName> assigned_;     // asked of some neighbour
+  std::map<NodeId, Instant> liars_;  // until when, over new links
+  ChunkStats stats_;
+  std::vector<env::Send> sends_;
+};
+
+}  // namespace sedge::mesh

@@ -1,0 +1,356 @@
+#include "mesh/tensors.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "mesh/test_tensor_world.h"
+#include "wire/codec.h"
+
+namespace sedge::mesh {
+namespace {
+
+using namespace tensor_test;
+
+constexpr std::size_t kChunk = kChunkBytesMin;
+
+std::size_t chunks_on_disk(const Node& node) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(node.disk, [](const auto& record) { return record.first.first == kChunkBucket; }));
+}
+
+TEST(Manifest, comes_back_from_its_bytes_and_names_every_byte_once) {
+  EXPECT_TRUE(rc::check([] {
+    const auto bytes = *rc::gen::element<std::size_t>(0, 1, kChunk - 1, kChunk, kChunk + 1, 3 * kChunk - 9);
+    const Buffer tensor = random_bytes(bytes, *rc::gen::arbitrary<std::uint64_t>());
+    const Manifest manifest = make_manifest(tensor).value();
+    RC_ASSERT(decode_manifest(encode_manifest(manifest)).value() == manifest);
+    Buffer again;
+    for (std::size_t i = 0; i < manifest.chunks.size(); ++i) {
+      const Bytes chunk = chunk_of(tensor, manifest, i);
+      RC_ASSERT(name_of(chunk) == manifest.name(i));
+      again.insert(again.end(), chunk.begin(), chunk.end());
+    }
+    RC_ASSERT(again == tensor);
+  }));
+}
+
+TEST(Manifest, any_bytes_are_one_or_an_error_and_impossible_ones_are_refused) {
+  EXPECT_TRUE(rc::check([](Buffer bytes) {
+    (void)decode_manifest(bytes);
+    bytes.insert(bytes.begin(), kManifestMagic.begin(), kManifestMagic.end());
+    (void)decode_manifest(bytes);
+  }));
+  const auto refused = [](auto change) {
+    Manifest manifest = make_manifest(random_bytes(3 * kChunk, 1)).value();
+    change(manifest);
+    return !decode_manifest(encode_manifest(manifest));
+  };
+  EXPECT_FALSE(refused([](Manifest&) {}));
+  EXPECT_TRUE(refused([](Manifest& m) { m.chunks.pop_back(); }));
+  EXPECT_TRUE(refused([](Manifest& m) { ++m.bytes; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.bytes = ~std::uint64_t{0}; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.chunk_bytes += 1; }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.chunk_bytes = kChunkBytesMax * 2, m.chunks.resize(1); }));
+  EXPECT_TRUE(refused([](Manifest& m) { m.chunks.resize(kChunksMax + 1), m.bytes = kChunk * (kChunksMax + 1); }));
+}
+
+TEST(Manifest, of_the_largest_tensor_fits_a_registers_value) {
+  EXPECT_EQ(chunk_bytes_for(64u << 20), kChunkBytesMin);
+  EXPECT_EQ(chunk_bytes_for((64u << 20) + 1), 2 * kChunkBytesMin);
+  EXPECT_EQ(chunk_bytes_for(kTensorBytesMax), kChunkBytesMax);
+  const Manifest largest{kTensorBytesMax, kChunkBytesMax, std::vector<trust::Digest>(kChunksMax)};
+  EXPECT_LT(encode_manifest(largest).size(), 64u << 10);
+}
+
+TEST(Tensors, what_one_puts_the_others_read_through_a_relay) {
+  World world(3);
+  world.link(0, 1);
+  world.link(1, 2);
+  const Buffer model = random_bytes(40 * kChunk + 123, 1);
+  world.put(0, "m", model, {1, 2});
+  EXPECT_EQ(world.read(0, "m"), model) << "its writer reads it at once";
+  EXPECT_FALSE(world.read(2, "m"));
+  ASSERT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 20s));
+  EXPECT_LT(world.nodes[2]->bytes_in, model.size() * 102 / 100) << "every chunk once";
+  EXPECT_EQ(world.at(2).next_deadline(), kNever) << "who has all is quiet";
+}
+
+TEST(Tensors, the_last_node_of_a_chain_does_not_wait_until_the_one_before_has_all) {
+  World world(3);
+  world.bytes_per_s = 1e6;
+  world.link(0, 1);
+  world.link(1, 2);
+  const Buffer model = random_bytes(10u << 20, 1);  // 10 s a hop
+  world.put(0, "m", model, {1, 2});
+  EXPECT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 15s));
+}
+
+TEST(Tensors, several_sources_are_asked_for_different_chunks) {
+  World world(4);
+  world.bytes_per_s = 1e6;
+  const Buffer model = random_bytes(6u << 20, 1);
+  const Buffer value = world.put(0, "m", model, {});
+  world.put(1, "m", model, {});
+  world.put(2, "m", model, {});
+  for (std::size_t i = 0; i < 3; ++i) world.link(i, 3);
+  world.tell(3, "m", value, node_id(0));
+  ASSERT_TRUE(world.run_until([&] { return world.read(3, "m") == model; }, 4s)) << "6 s from one";
+  EXPECT_EQ(world.at(3).stats().bytes_wasted, 0u);
+}
+
+TEST(Tensors, of_a_new_version_only_what_changed_travels_and_the_old_one_is_read_until_then) {
+  World world(2);
+  world.link(0, 1);
+  Buffer model = random_bytes(32 * kChunk, 1);
+  world.put(0, "m", model, {1});
+  ASSERT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 20s));
+  const Buffer before = model;
+  model[5 * kChunk] ^= 1;
+  model[20 * kChunk + 7] ^= 1;
+  const std::uint64_t bytes = world.nodes[1]->bytes_in;
+  world.put(0, "m", model, {1});
+  EXPECT_EQ(world.read(1, "m"), before);
+  EXPECT_TRUE(world.at(1).find("m")->pending);
+  ASSERT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 20s));
+  EXPECT_LT(world.nodes[1]->bytes_in - bytes, 2 * kChunk + 2048);
+  world.run(100ms);
+  EXPECT_EQ(chunks_on_disk(*world.nodes[1]), 32u) << "what the old one alone named is gone";
+  EXPECT_EQ(world.at(1).store().bytes_named(), model.size());
+}
+
+TEST(Tensors, where_two_write_at_once_the_last_wins_and_the_formers_chunks_go) {
+  World world(3);
+  world.link(0, 1);
+  world.link(0, 2);
+  world.link(1, 2);
+  const Buffer one = random_bytes(20 * kChunk, 1);
+  const Buffer two = random_bytes(12 * kChunk, 2);
+  world.put(0, "m", one, {2});
+  const Buffer value = world.put(1, "m", two, {});
+  world.run(30ms);  // half of the first is on its way to the third node
+  for (const std::size_t i : {0u, 2u}) world.tell(i, "m", value, node_id(1));
+  const auto all = [&] {
+    return std::ranges::all_of(std::array{0u, 1u, 2u}, [&](std::size_t i) { return world.read(i, "m") == two; });
+  };
+  ASSERT_TRUE(world.run_until(all, 20s));
+  world.run(1s);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(world.at(i).store().bytes_held(), two.size());
+    EXPECT_EQ(chunks_on_disk(*world.nodes[i]), 12u);
+  }
+}
+
+TEST(Tensors, an_erased_or_overwritten_register_takes_its_chunks_along) {
+  World world(1);
+  world.put(0, "a", random_bytes(3 * kChunk, 1), {});
+  world.put(0, "b", random_bytes(3 * kChunk, 2), {});
+  world.erase(0, "a");
+  world.tell(0, "b", {1, 2, 3}, node_id(0));
+  world.run(100ms);
+  EXPECT_TRUE(world.at(0).all().empty());
+  EXPECT_EQ(world.at(0).store().bytes_named(), 0u);
+  EXPECT_TRUE(world.nodes[0]->disk.empty());
+}
+
+TEST(Tensors, frames_may_be_lost_and_links_may_fall) {
+  World world(4, 64u << 20, 7);
+  world.loss = 0.02;
+  for (std::size_t i = 0; i < 3; ++i) world.link(i, i + 1);
+  const Buffer model = random_bytes(50 * kChunk, 1);
+  world.put(0, "m", model, {1, 2, 3});
+  for (int i = 0; i < 10 && world.read(3, "m") != model; ++i) {
+    world.run(300ms);
+    world.unlink(1, 2);
+    world.run(200ms);
+    world.link(1, 2);
+  }
+  ASSERT_TRUE(world.run_until([&] { return world.read(3, "m") == model; }, 10min));
+}
+
+TEST(Tensors, a_source_that_lies_is_named_and_left_and_the_rest_comes_from_others) {
+  World world(3);
+  const Buffer model = random_bytes(20 * kChunk, 1);
+  const Buffer value = world.put(0, "m", model, {});
+  world.put(1, "m", model, {});
+  world.link(0, 2);
+  world.link(1, 2);
+  world.tamper = [](std::size_t from, std::size_t, env::Send& send) {
+    if (from == 1 && send.frame.size() > kChunk / 4) send.frame.back() ^= 1;
+    return true;
+  };
+  world.tell(2, "m", value, node_id(0));
+  ASSERT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 20s));
+  EXPECT_GE(world.nodes[2]->errors, 1u);
+  EXPECT_EQ(world.at(2).stats().lies, 1u) << "it is not asked again";
+  world.unlink(1, 2);
+  world.link(1, 2);
+  world.put(0, "n", random_bytes(20 * kChunk, 2), {});
+  EXPECT_EQ(world.at(2).stats().lies, 1u) << "nor over a new link";
+}
+
+TEST(Tensors, a_source_that_falls_silent_is_left_and_tried_again_later) {
+  World world(3);
+  const Buffer model = random_bytes(20 * kChunk, 1);
+  const Buffer value = world.put(0, "m", model, {});
+  world.put(1, "m", model, {});
+  world.link(0, 2);
+  world.link(1, 2);
+  bool silent = true;
+  world.tamper = [&](std::size_t from, std::size_t, env::Send& send) {
+    return !(silent && from == 1 && send.priority == env::Priority::kBulk);
+  };
+  world.tell(2, "m", value, node_id(0));
+  ASSERT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 30s));
+  EXPECT_EQ(world.at(2).stats().stalls, 1u);
+  silent = false;
+  world.unlink(0, 2);
+  const Buffer next = random_bytes(9 * kChunk, 2);
+  world.put(1, "m", next, {2});
+  EXPECT_TRUE(world.run_until([&] { return world.read(2, "m") == next; }, 60s));
+}
+
+TEST(Tensors, a_slow_radio_is_not_taken_for_a_silent_source_for_ever) {
+  World world(2);
+  world.bytes_per_s = 1000;  // a piece takes 33 s
+  world.link(0, 1);
+  const Buffer model = random_bytes(3 * kChunk, 1);
+  world.put(0, "m", model, {1});
+  EXPECT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 1h));
+}
+
+TEST(Tensors, what_a_source_does_not_have_any_more_is_fetched_elsewhere) {
+  World world(3);
+  world.bytes_per_s = 2e6;
+  const Buffer model = random_bytes(40 * kChunk, 1);
+  const Buffer value = world.put(0, "m", model, {});
+  world.put(1, "m", model, {});
+  world.link(0, 2);
+  world.link(1, 2);
+  world.tell(2, "m", value, node_id(0));
+  world.run(300ms);
+  world.erase(1, "m");
+  ASSERT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 20s));
+  EXPECT_EQ(world.at(2).stats().stalls, 0u);
+}
+
+TEST(Tensors, whatever_the_moment_of_a_crash_something_whole_is_read_and_what_was_fetched_is_kept) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    World world(2, 64u << 20, seed);
+    world.bytes_per_s = 1e6;
+    world.link(0, 1);
+    const Buffer old = random_bytes(2 * kChunk, seed + 1);
+    const Buffer fresh = random_bytes(3 * kChunk, seed + 2);
+    world.put(0, "m", old, {1});
+    RC_ASSERT(world.run_until([&] { return world.read(1, "m") == old; }, 20s));
+    world.run(50ms);
+    world.put(0, "m", fresh, {1});
+    for (int i = 0; i < 3; ++i) {
+      world.run(Duration(5ms) * static_cast<std::int64_t>(world.prng.below(40)));
+      const std::size_t who = world.prng.below(4) == 0 ? 0 : 1;
+      if (who == 0) world.run(50ms);  // its writer has acknowledged nothing before its disk had all
+      world.crash(who);
+      world.boot(who);
+      const auto whole = world.read(1, "m");
+      RC_ASSERT(whole == old || whole == fresh);
+    }
+    RC_ASSERT(world.run_until([&] { return world.read(1, "m") == fresh; }, 60s));
+    world.run(100ms);
+    RC_ASSERT(chunks_on_disk(*world.nodes[1]) == 3u);
+  }));
+}
+
+TEST(Tensors, a_restarted_node_goes_on_with_the_chunks_it_has) {
+  World world(2);
+  world.bytes_per_s = 1e6;
+  world.link(0, 1);
+  const Buffer model = random_bytes(4u << 20, 1);
+  world.put(0, "m", model, {1});
+  world.run(2s);
+  world.crash(1);
+  world.boot(1);
+  EXPECT_GT(world.at(1).store().bytes_held(), 1u << 20);
+  ASSERT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 10s));
+  EXPECT_LT(world.nodes[1]->bytes_in, 5u << 20);
+}
+
+TEST(Tensors, a_chunk_that_the_disk_spoilt_is_fetched_again) {
+  World world(2);
+  world.link(0, 1);
+  const Buffer model = random_bytes(6 * kChunk, 1);
+  world.put(0, "m", model, {1});
+  ASSERT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 20s));
+  world.run(100ms);
+  world.crash(1);
+  const auto chunk =
+      std::ranges::find_if(world.nodes[1]->disk, [](const auto& r) { return r.first.first == kChunkBucket; });
+  chunk->second[100] ^= 1;
+  world.boot(1);
+  EXPECT_FALSE(world.read(1, "m"));
+  EXPECT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 20s));
+}
+
+TEST(Tensors, what_does_not_fit_waits_and_says_so_and_is_fetched_when_there_is_room) {
+  World world(2, 16 * kChunk);
+  world.link(0, 1);
+  const auto too_much =
+      world.at(0).begin(encode_manifest(make_manifest(random_bytes(9 * kChunk, 3)).value()), node_id(0), world.now);
+  ASSERT_FALSE(too_much);
+  EXPECT_EQ(too_much.error().code, Code::kResourceExhausted) << "more than one writer's part";
+  const Buffer a = random_bytes(8 * kChunk, 1);
+  const Buffer b = random_bytes(8 * kChunk, 2);
+  world.put(0, "a", a, {1});
+  ASSERT_TRUE(world.run_until([&] { return world.read(1, "a") == a; }, 20s));
+  const Buffer value = encode_manifest(make_manifest(b).value());
+  world.tell(1, "b", value, node_id(0));
+  world.run(1s);
+  ASSERT_TRUE(world.at(1).find("b")->refused);
+  EXPECT_EQ(world.at(1).complete_at("b").error().code, Code::kUnavailable);
+  EXPECT_EQ(world.nodes[1]->reports.size(), 1u);
+  world.erase(0, "a");
+  world.erase(1, "a");
+  world.put(0, "b", b, {});
+  EXPECT_TRUE(world.run_until([&] { return world.read(1, "b") == b; }, 20s));
+}
+
+TEST(Tensors, one_that_nobody_has_does_not_keep_the_others_waiting) {
+  World world(2);
+  world.link(0, 1);
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    world.tell(1, fmt::format("gone/{}", i), encode_manifest(make_manifest(random_bytes(100, i)).value()), node_id(9));
+  }
+  const Buffer model = random_bytes(3 * kChunk, 99);
+  world.put(0, "m", model, {1});
+  EXPECT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 60s));
+}
+
+TEST(Tensors, an_upload_that_its_client_left_is_over_after_a_minute_and_leaves_nothing) {
+  World world(1);
+  const Buffer model = random_bytes(3 * kChunk, 1);
+  const Manifest manifest = make_manifest(model).value();
+  Tensors& tensors = world.at(0);
+  const UploadId upload = tensors.begin(encode_manifest(manifest), node_id(0), world.now).value();
+  EXPECT_EQ(tensors.give(upload, 0, chunk_of(model, manifest, 1), world.now).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(tensors.give(upload, 7, chunk_of(model, manifest, 1), world.now).error().code, Code::kInvalidArgument);
+  ASSERT_TRUE(tensors.give(upload, 1, chunk_of(model, manifest, 1), world.now));
+  EXPECT_EQ(tensors.value_of(upload).error().code, Code::kFailedPrecondition);
+  world.run(61s);
+  EXPECT_EQ(tensors.give(upload, 0, chunk_of(model, manifest, 0), world.now).error().code, Code::kNotFound);
+  EXPECT_EQ(tensors.store().bytes_named(), 0u);
+  EXPECT_TRUE(world.nodes[0]->disk.empty());
+}
+
+TEST(Tensors, any_bytes_from_a_peer_are_an_error_or_an_answer) {
+  EXPECT_TRUE(rc::check([](std::uint8_t type, const Buffer& body, std::uint64_t seed) {
+    World world(2, 16u << 20, seed);
+    world.link(0, 1);
+    world.tell(1, "m", encode_manifest(make_manifest(random_bytes(kChunk, 1)).value()), node_id(0));
+    const auto number = static_cast<wire::MessageType>(42 + type % 4);
+    (void)world.at(1).on_message(node_id(0), number, body, world.now);
+    world.run(20ms);
+  }));
+}
+
+}  // namespace
+}  // namespace sedge::mesh
