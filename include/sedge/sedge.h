@@ -115,7 +115,7 @@ struct Subscribe {
 
 // One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
 struct Entry {
-  enum class Kind { kRegister, kMulti, kCounter, kSet, kLog };
+  enum class Kind { kRegister, kMulti, kCounter, kSet, kLog, k2PSet };
   Kind kind = Kind::kRegister;      // register: the last write wins. multi: concurrent ones stand side by side
   std::vector<std::string> values;  // register: one. multi, set: all. log: the last ones, oldest first
   std::int64_t total = 0;           // counter
@@ -222,6 +222,9 @@ class Fleet {
   Status add(std::string_view path, std::int64_t change);
   Status insert(std::string_view path, std::string_view element);
   Status remove(std::string_view path, std::string_view element);
+  // A two-phase set: who is removed is out for good, whoever inserts it again. FailedPrecondition: it was removed.
+  Status insert_2p(std::string_view path, std::string_view element);
+  Status remove_2p(std::string_view path, std::string_view element);
   // To a log of the `keep` newest entries, at most 1024. FailedPrecondition: the log there keeps another number.
   Status append(std::string_view path, std::string_view entry, std::uint32_t keep);
   // NotFound: nothing is written there.
@@ -230,6 +233,14 @@ class Fleet {
   using OnChange = std::function<void(std::string_view path, const std::optional<Entry>& entry)>;
   Result<WatchId> watch(std::string_view filter, OnChange callback);
   void unwatch(WatchId id);
+
+  // Model parameters: a register of any size (up to 1 GiB; the nodes' --tensor-mib bounds what they hold together). The
+  // last writer wins; of a new version only the parts that changed travel, behind everything more urgent. Returns when
+  // it is durable here. ResourceExhausted: no room. Large ones take a while: not in a callback that others wait for.
+  Status put_tensor(std::string_view path, std::string_view bytes);
+  // The newest version that is whole here. NotFound: nothing, or no tensor, is written there; Unavailable: its first
+  // version is still on its way, or there is no room for it; a watch of the path is called when it has come.
+  Result<std::string> get_tensor(std::string_view path);
 
   // Agreed values: linearizable, so also slower, and Unavailable where no majority of the voters can be reached within
   // `patience` (a write may then have been carried out, or may yet be). Not in a callback. `if_version`: only where the

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "api/audit_ops.h"
+#include "api/tensor_ops.h"
 #include "crdt/replica.h"
+#include "mesh/manifest.h"
 #include "mesh/topic.h"
 #include "node/node.h"
 #include "platform/system.h"
@@ -88,6 +90,10 @@ json::Object value_object(const std::string& path, const std::optional<crdt::Val
     return object;
   }
   if (value->family == crdt::Family::kRegister && value->values.size() == 1) {
+    if (const auto manifest = mesh::decode_manifest(value->values.front())) {
+      object["tensor_bytes"] = manifest->bytes;
+      return object;
+    }
     put_bytes(object, "value", value->values.front());
     return object;
   }
@@ -209,11 +215,17 @@ Status op_set(platform::Runtime& runtime, const json::Object& request, const Ses
     runtime.node().when_durable(state.insert(path, bytes, at), acknowledge(session));
   else if (kind == "remove")
     runtime.node().when_durable(state.remove(path, bytes, at), acknowledge(session));
+  else if (kind == "insert_2p")
+    runtime.node().when_durable(state.insert_2p(path, bytes, at), acknowledge(session));
+  else if (kind == "remove_2p")
+    runtime.node().when_durable(state.remove_2p(path, bytes, at), acknowledge(session));
   else if (kind == "append") {
     SEDGE_TRY(const std::uint64_t keep, json::get_uint(request, "keep"));
     runtime.node().when_durable(state.append(path, bytes, keep, at), acknowledge(session));
   } else
-    return fail(Code::kInvalidArgument, "kind '{}' is none of register, multi, counter, insert, remove, append, erase",
+    return fail(Code::kInvalidArgument,
+                "kind '{}' is none of register, multi, counter, insert, remove, insert_2p, "
+                "remove_2p, append, erase",
                 kind);
   return {};
 }
@@ -466,13 +478,25 @@ Status op_stop(platform::Runtime& runtime, const json::Object&, const SessionRef
 }
 
 constexpr std::pair<std::string_view, Operation> kOperations[] = {
-    {"status", op_status},    {"set", op_set},
-    {"get", op_get},          {"watch", op_watch},
-    {"pub", op_pub},          {"sub", op_sub},
-    {"run", op_run},          {"invite", op_invite},
-    {"revoke", op_revoke},    {"retire_issuer", op_retire_issuer},
-    {"stop", op_stop},        {"leader", op_leader},
-    {"audit_log", audit_log}, {"audit_verify", audit_verify},
+    {"status", op_status},
+    {"set", op_set},
+    {"get", op_get},
+    {"watch", op_watch},
+    {"pub", op_pub},
+    {"sub", op_sub},
+    {"run", op_run},
+    {"invite", op_invite},
+    {"revoke", op_revoke},
+    {"retire_issuer", op_retire_issuer},
+    {"stop", op_stop},
+    {"leader", op_leader},
+    {"audit_log", audit_log},
+    {"audit_verify", audit_verify},
+    {"tensor_begin", tensor_begin},
+    {"tensor_give", tensor_give},
+    {"tensor_put", tensor_put},
+    {"tensor_info", tensor_info},
+    {"tensor_read", tensor_read},
     {"average", op_average},
 };
 
@@ -573,6 +597,9 @@ json::Object status_report(platform::Runtime& runtime) {
           {"messages", json::Object{{"holding", node.pubsub().causal().holding()},
                                     {"held", node.pubsub().causal().stats().held},
                                     {"given_up", node.pubsub().causal().stats().given_up}}},
+          {"tensors", json::Object{{"paths", node.tensors().all().size()},
+                                   {"bytes", node.tensors().store().bytes_held()},
+                                   {"bytes_wanted", node.tensors().store().bytes_named()}}},
           {"tasks", json::Object{{"open", node.owner().open()},
                                  {"answered", stats.tasks_answered},
                                  {"refused", stats.tasks_refused},

@@ -22,7 +22,7 @@ namespace {
 
 using Socket = asio::local::stream_protocol::socket;
 
-constexpr std::size_t kRequestBytesMax = 1 << 20;
+constexpr std::size_t kRequestBytesMax = 2 << 20;  // a chunk of a tensor in base64 is 1.4 MiB
 constexpr std::size_t kQueuedBytesMax = 16 << 20;  // a client that stops reading is dropped here
 constexpr std::size_t kWaitingMax = 16;            // requests behind one that goes on
 constexpr std::size_t kClientsMax = 64;

@@ -61,6 +61,7 @@ Entry entry_of(const crdt::Value& value) {
 }
 static_assert(static_cast<int>(Entry::Kind::kSet) == static_cast<int>(crdt::Family::kSet));
 static_assert(static_cast<int>(Entry::Kind::kLog) == static_cast<int>(crdt::Family::kLog));
+static_assert(static_cast<int>(Entry::Kind::k2PSet) == static_cast<int>(crdt::Family::k2PSet));
 static_assert(static_cast<int>(Entry::Kind::kMulti) == static_cast<int>(crdt::Family::kMulti));
 
 bool offers(const place::NodeView& view, std::string_view model) {
@@ -428,6 +429,62 @@ Status Fleet::insert(std::string_view path, std::string_view element) {
 Status Fleet::remove(std::string_view path, std::string_view element) {
   return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
                           mesh::StateSync& state, Instant now) { return state.remove(path, element, now); });
+}
+
+Status Fleet::insert_2p(std::string_view path, std::string_view element) {
+  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
+                          mesh::StateSync& state, Instant now) { return state.insert_2p(path, element, now); });
+}
+
+Status Fleet::remove_2p(std::string_view path, std::string_view element) {
+  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
+                          mesh::StateSync& state, Instant now) { return state.remove_2p(path, element, now); });
+}
+
+// Hashed on the caller's thread, and handed over chunk by chunk, so that the loop is never busy with it for long.
+Status Fleet::put_tensor(std::string_view path, std::string_view bytes) {
+  const auto manifest = mesh::make_manifest(as_bytes(bytes));
+  if (!manifest) return std::unexpected(told(manifest.error()));
+  struct Begun {
+    mesh::UploadId upload;
+    std::vector<std::uint32_t> lacking;
+  };
+  const auto begun =
+      impl_->on_loop([value = mesh::encode_manifest(*manifest)](node::Node& node, Instant now) -> Result<Begun> {
+        const auto upload = node.tensors().begin(value, node.id(), now);
+        if (!upload) return std::unexpected(told(upload.error()));
+        return Begun{*upload, node.tensors().lacking(*upload).value()};
+      });
+  if (!begun) return std::unexpected(begun.error());
+  for (const std::uint32_t number : begun->lacking) {
+    const Status given = impl_->on_loop(
+        [upload = begun->upload, number, chunk = to_buffer(mesh::chunk_of(as_bytes(bytes), *manifest, number))](
+            node::Node& node, Instant now) { return told(node.tensors().give(upload, number, chunk, now)); });
+    if (!given) return given;
+  }
+  return impl_->when_done(
+      [path = std::string(path), upload = begun->upload](node::Node& node, Instant now, node::Node::Done done) {
+        if (const auto put = node.put_tensor(path, upload, done, now); !put) done(put);
+      });
+}
+
+Result<std::string> Fleet::get_tensor(std::string_view path) {
+  const auto version = impl_->on_loop(
+      [path = std::string(path)](node::Node& node, Instant) { return told(node.tensors().complete_at(path)); });
+  if (!version) return std::unexpected(version.error());
+  std::string bytes;
+  bytes.reserve(version->manifest.bytes);
+  for (std::size_t number = 0; number < version->manifest.chunks.size(); ++number) {
+    const auto chunk = impl_->on_loop(
+        [path = std::string(path), hash = version->hash, number](node::Node& node, Instant) -> Result<Buffer> {
+          const auto found = node.tensors().chunk(path, hash, number);
+          if (!found) return std::unexpected(told(found.error()));
+          return to_buffer(*found);
+        });
+    if (!chunk) return std::unexpected(chunk.error());
+    bytes += as_text(*chunk);
+  }
+  return bytes;
 }
 
 Status Fleet::append(std::string_view path, std::string_view entry, std::uint32_t keep) {

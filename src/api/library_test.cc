@@ -139,6 +139,39 @@ TEST_F(Library, a_filter_erases_a_whole_subtree) {
   EXPECT_EQ(fleet->erase("robot/9/#").error().code, Code::kNotFound);
 }
 
+TEST_F(Library, who_is_out_of_a_two_phase_set_stays_out) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  ASSERT_TRUE(fleet->insert_2p("struck", "a"));
+  ASSERT_TRUE(fleet->insert_2p("struck", "b"));
+  ASSERT_TRUE(fleet->remove_2p("struck", "a"));
+  EXPECT_EQ(fleet->insert_2p("struck", "a").error().code, Code::kFailedPrecondition);
+  EXPECT_EQ(fleet->insert("struck", "c").error().code, Code::kFailedPrecondition) << "it is no other set";
+  EXPECT_EQ(fleet->get("struck")->kind, Entry::Kind::k2PSet);
+  EXPECT_EQ(fleet->get("struck")->values, std::vector<std::string>{"b"});
+}
+
+TEST_F(Library, a_tensor_is_read_as_it_was_put_and_its_watch_is_called) {
+  auto fleet = open();
+  ASSERT_TRUE(fleet) << fleet.error().message;
+  EXPECT_EQ(fleet->get_tensor("models/m").error().code, Code::kNotFound);
+  std::atomic<int> told = 0;
+  ASSERT_TRUE(fleet->watch("models/#", [&told](std::string_view, const std::optional<Entry>&) { ++told; }));
+  std::string model(200'000, 'a');
+  for (std::size_t i = 0; i < model.size(); ++i) model[i] = static_cast<char>(i * i % 251);
+  ASSERT_TRUE(fleet->put_tensor("models/m", model));
+  EXPECT_EQ(fleet->get_tensor("models/m"), model);
+  model[100'000] = '!';
+  ASSERT_TRUE(fleet->put_tensor("models/m", model));
+  EXPECT_EQ(fleet->get_tensor("models/m"), model);
+  ASSERT_TRUE(fleet->put_tensor("models/empty", ""));
+  EXPECT_EQ(fleet->get_tensor("models/empty"), "");
+  ASSERT_TRUE(fleet->erase("models/m"));
+  EXPECT_EQ(fleet->get_tensor("models/m").error().code, Code::kNotFound);
+  ASSERT_TRUE(fleet->close());
+  EXPECT_GE(told, 4);
+}
+
 TEST_F(Library, a_watch_gives_what_is_there_and_then_what_changes) {
   auto fleet = open();
   ASSERT_TRUE(fleet) << fleet.error().message;

@@ -57,6 +57,7 @@ void add_up(Commands& commands);      // up_command.cc
 void add_status(Commands& commands);  // status_command.cc
 void add_audit(Commands& commands);   // audit_command.cc: sedge audit log|verify
 void add_state(Commands& commands);   // state_command.cc: sedge set|get|watch|pub|sub|leader|average
+void add_tensor(Commands& commands);  // tensor_command.cc: sedge tensor put|get|info
 void add_sim(Commands& commands);     // sim_command.cc
 void add_train(Commands& commands);   // train_command.cc: starts sedge-train
 

@@ -58,6 +58,8 @@ void print_entry(const json::Object& line) {
   else if (const auto* values = line.if_contains("values")) {
     for (const json::Value& each : values->get_array()) fmt::print("{} = {}\n", name, text(each));
     if (values->get_array().empty()) fmt::print("{} (empty)\n", name);
+  } else if (line.contains("tensor_bytes")) {
+    fmt::print("{} (tensor of {} bytes; `sedge tensor get` reads it)\n", name, text(line.at("tensor_bytes")));
   } else {
     for (const char* key : {"value", "value_base64", "payload", "payload_base64"}) {
       if (line.contains(key)) fmt::print("{} = {}\n", name, text(line.at(key)));
@@ -123,6 +125,10 @@ void add_set(Commands& commands) {
   app->add_flag_callback("--multi", [options] { options->kind = "multi"; }, "keep concurrent writes side by side");
   app->add_flag_callback("--insert", [options] { options->kind = "insert"; }, "add the value to a set");
   app->add_flag_callback("--remove", [options] { options->kind = "remove"; }, "take the value out of a set");
+  app->add_flag_callback("--insert-2p", [options] { options->kind = "insert_2p"; }, "add the value to a two-phase set");
+  app->add_flag_callback(
+      "--remove-2p", [options] { options->kind = "remove_2p"; },
+      "take the value out of a two-phase set for good, whoever adds it again");
   app->add_flag_callback("--append", [options] { options->kind = "append"; }, "add the value to a log");
   app->add_option("--keep", options->keep, "entries that the log keeps, the newest (--append)")
       ->check(CLI::Range(1, 1024))

@@ -29,6 +29,7 @@ struct UpOptions {
   unsigned workers = 1;
   unsigned threads = 0;
   double privacy_budget = 10;
+  std::size_t tensor_mib = node::NodeOptions().tensor_bytes_max >> 20;
   bool no_beacon = false;
   bool quiet = false;
 };
@@ -41,6 +42,7 @@ Status up(const UpOptions& options) {
   runtime_options.models.assign(options.models.begin(), options.models.end());
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
+  runtime_options.tensor_bytes_max = options.tensor_mib << 20;
   runtime_options.beacons = !options.no_beacon;
   runtime_options.privacy_budget = options.privacy_budget;
   if (!options.quiet) {
@@ -91,6 +93,11 @@ void add_up(Commands& commands) {
                    "epsilon that the private messages of one topic may spend together, for ever (`sedge pub "
                    "--private`)")
       ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
+  command
+      ->add_option("--tensor-mib", options->tensor_mib,
+                   "memory and disk for the fleet's tensors; a writer's part is half")
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command->add_flag("--no-beacon", options->no_beacon, "do not announce this node by multicast");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");

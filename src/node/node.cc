@@ -129,6 +129,9 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   state_->hooks.report = [this](const std::string& text) {
     if (report_) report_(text);
   };
+  tensors_ = std::make_unique<mesh::Tensors>(
+      mesh::Tensors::Options{.bytes_max = options_.tensor_bytes_max, .exchange = {.seed = entropy_.u64()}});
+  tensors_->hooks.report = state_->hooks.report;
   group_ = std::make_unique<consensus::Group>(group_options());
   averager_ = std::make_unique<consensus::Averager>(averager_options());
   state_->hooks.forbidden = [this](NodeId origin, const std::string& path) {
@@ -180,6 +183,7 @@ const std::vector<std::string>& Node::buckets() {
                                         std::string(mesh::kStateFrontierBucket),
                                         consensus::Group::kBucket,
                                         PrivacyLedger::kBucket};
+    std::ranges::copy(mesh::Tensors::buckets(), std::back_inserter(buckets));
     std::ranges::copy(Enroller::buckets(), std::back_inserter(buckets));
     std::ranges::copy(Auditor::buckets(), std::back_inserter(buckets));
     return buckets;
@@ -195,6 +199,7 @@ Status Node::load(std::string_view bucket, Bytes key, Bytes value) {
   if (bucket == trust::InvitationBook::kBucket || bucket == trust::Replacement::kBucket) {
     return enroller_ ? enroller_->load(bucket, key, value) : Status();
   }
+  if (bucket == mesh::kTensorBucket || bucket == mesh::kChunkBucket) return tensors_->load(bucket, key, value);
   if (bucket.starts_with(AuditLog::kBucket)) return auditor_->load(bucket, key, value);
   return state_->load(bucket, key, value);
 }
@@ -203,6 +208,7 @@ void Node::start(Instant now) {
   now_ = now;
   state_->start(now);
   pubsub_->start(now);
+  start_tensors();
   broadcast_->start(now);
   membership_->start(now);
   group_->start(now);
@@ -231,6 +237,7 @@ void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
   membership_->on_link_up(peer, now);
   broadcast_->on_link_up(peer.id, now);
   state_->on_link_up(peer.id, now);
+  tensors_->on_link_up(peer.id, now);
   owner_.on_link_up(peer.id);
   group_->on_link_up(peer.id, now);
   averager_->on_link_up(peer.id, now);
@@ -245,6 +252,7 @@ void Node::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   broadcast_->on_link_down(peer, now);
   state_->on_link_down(peer, now);
   averager_->on_link_down(peer);
+  tensors_->on_link_down(peer, now);
   meter_.on_link_down(peer);
   lose(peer, now);
   settle(now);
@@ -307,6 +315,7 @@ Status Node::dispatch(NodeId from, wire::MessageType type, Bytes body, Instant n
   const auto number = static_cast<std::uint8_t>(type);
   if (number < 16) return membership_->on_message(from, type, body, now);
   if (number < 32) return broadcast_->on_message(from, type, body, now);
+  if (number >= 42 && number < 46) return tensors_->on_message(from, type, body, now);
   if (number < 48) return state_->on_message(from, type, body, now);
   if (number < 64) return on_task_frame(from, type, body, now);
   if (number < 72) return on_consensus_frame(from, type, body, now);
@@ -387,6 +396,7 @@ void Node::on_timer(Instant now) {
   broadcast_->on_timer(now);
   pubsub_->on_timer(now);
   state_->on_timer(now);
+  tensors_->on_timer(now);
   owner_.on_timer(now);
   worker_.on_timer(now);
   group_->on_timer(now);
@@ -405,7 +415,8 @@ void Node::on_timer(Instant now) {
 Instant Node::next_deadline() const {
   return std::min({membership_->next_deadline(), broadcast_->next_deadline(), pubsub_->next_deadline(),
                    state_->next_deadline(), owner_.next_deadline(), worker_.next_deadline(), group_->next_deadline(),
-                   auditor_->next_deadline(), averager_->next_deadline(), next_load_, next_beacon_});
+                   auditor_->next_deadline(), averager_->next_deadline(), tensors_->next_deadline(), next_load_,
+                   next_beacon_});
 }
 
 // After every call: passes on what the cores have for each other, until nothing moves.
@@ -416,6 +427,7 @@ void Node::settle(Instant now) {
     if (std::exchange(rotations_stale_, false)) finish_rotations(now);
     if (views_stale_) refresh_views();
     tell_hint(now);
+    tell_tensors();
     broadcast_gathered(now);
     for (env::Send& send : auditor_->take_sends()) send_task(std::move(send), now);
     env::Outbox tasks;
@@ -464,6 +476,7 @@ void Node::drain(env::Outbox& out, Instant now) {
   membership_->drain(out);
   broadcast_->drain(out);
   state_->drain(out);
+  tensors_->drain(out);  // with the manifests: the disk has both, or neither
   if (enroller_) enroller_->drain(out);
   privacy_.drain(out);
   env::Outbox group;
@@ -533,14 +546,13 @@ void Node::on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant 
 
 void Node::on_entry(const std::string& path, NodeId writer) {
   if (path.starts_with(trust::kRevocationPath)) revocations_stale_ = true;
-  std::vector<WatchId> matching;  // a callback may watch or unwatch
-  for (const auto& [id, watcher] : watchers_) {
-    if (mesh::matches(watcher.filter, path)) matching.push_back(id);
-  }
+  note_tensor(path);
+  const bool watched =
+      std::ranges::any_of(watchers_, [&](const auto& one) { return mesh::matches(one.second.filter, path); });
   const bool offers = path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix);
   const bool hint = path.starts_with(kNodePrefix) && path.ends_with(kHintSuffix);
   const bool head = path.starts_with(kNodePrefix) && path.ends_with(Auditor::kHeadSuffix);
-  if (!offers && !hint && !head && matching.empty()) return;  // reading a counter or a set of many writers takes time
+  if (!offers && !hint && !head && !watched) return;  // reading a counter or a set of many writers takes time
   const auto value = state_->replica().read(path);
   if (head && value && !value->values.empty() && !auditor_->on_head(writer, value->values.front())) {
     ++stats_.frames_refused;
@@ -553,6 +565,14 @@ void Node::on_entry(const std::string& path, NodeId writer) {
   if (hint && value && !value->values.empty()) {
     const auto told = wire::decode<wire::GroupHint>(value->values.front());
     if (told) group_->on_hint(*told, now_);
+  }
+  tell_watchers(path, value, writer);
+}
+
+void Node::tell_watchers(const std::string& path, const std::optional<crdt::Value>& value, NodeId writer) {
+  std::vector<WatchId> matching;  // a callback may watch or unwatch
+  for (const auto& [id, watcher] : watchers_) {
+    if (mesh::matches(watcher.filter, path)) matching.push_back(id);
   }
   for (const WatchId id : matching) {
     const auto found = watchers_.find(id);

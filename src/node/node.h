@@ -6,6 +6,7 @@
 //   frames, links ──> Membership ── events ──> TaskOwner (a lost node's tasks move), StateSync, Broadcast
 //                     Broadcast  ── batches ─> PubSub, StateSync, load reports
 //                     StateSync  ── entries ─> offers of other nodes (placement), revocations, retained values
+//                     Tensors    <── chunks ──  and manifests, which are entries
 //                     TaskOwner <── tasks ───> TaskWorker ──> env::Compute
 //                     Averager  <── shares of what is averaged by gossip
 //                     Group     <── votes, log, requests of others ── and hints in the replicated state: who leads
@@ -35,6 +36,7 @@
 #include "mesh/membership.h"
 #include "mesh/pubsub.h"
 #include "mesh/state_sync.h"
+#include "mesh/tensors.h"
 #include "node/auditor.h"
 #include "node/enroller.h"
 #include "node/peer_meter.h"
@@ -65,6 +67,7 @@ struct NodeOptions {
   std::uint64_t audit_kept = trust::kAuditKept;
   bool pack = true;  // large payloads on links that are no cable
   PrivacyLedger::Options privacy;
+  std::size_t tensor_bytes_max = mesh::Tensors::Options().bytes_max;
 };
 
 // What the running node counts, for status and metrics.
@@ -137,7 +140,7 @@ class Node {
   void when_durable(Result<mesh::Ticket> ticket, Done done);
 
   // Calls back for every change of an entry whose path the filter chooses (as topics: + and #); with `initial` also
-  // for what is there already, before it returns.
+  // for what is there already, before it returns; for a tensor once more when its chunks have come.
   using OnChange = std::function<void(const std::string& path, const std::optional<crdt::Value>& value, NodeId writer)>;
   using WatchId = Number<struct WatchTag>;
   Result<WatchId> watch(std::string_view filter, bool initial, OnChange callback);
@@ -152,6 +155,12 @@ class Node {
   // `done` is called once, when it is over. Errors: PermissionDenied: no grant pub:NAME; those of Averager::average.
   void average(std::string_view name, double value, Duration window, consensus::Averager::Done done, Instant now);
   const consensus::Averager& averager() const { return *averager_; }
+  // Model parameters (mesh/tensors.h). A new version: tensors().begin() and give(), then this, which writes the
+  // manifest at the path as when_durable(state().set()) does, and ends the upload. Errors, at once: those of
+  // value_of().
+  mesh::Tensors& tensors() { return *tensors_; }
+  const mesh::Tensors& tensors() const { return *tensors_; }
+  Status put_tensor(std::string_view path, mesh::UploadId upload, Done done, Instant now);
 
   // By name, or the beginning of an id. Errors: NotFound; InvalidArgument: several match.
   Result<mesh::Member> member_called(std::string_view who) const;
@@ -229,6 +238,10 @@ class Node {
   void on_event(const mesh::MemberEvent& event, Instant now);
   void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
   void on_entry(const std::string& path, NodeId writer);
+  void tell_watchers(const std::string& path, const std::optional<crdt::Value>& value, NodeId writer);
+  void note_tensor(const std::string& path);
+  void start_tensors();
+  void tell_tensors();
   void on_revocations(Instant now);
   void finish_rotations(Instant now);
   Result<mesh::Ticket> withdraw(const trust::CertificateChain& chain, trust::Cut cut, Instant now);
@@ -257,6 +270,7 @@ class Node {
   std::unique_ptr<mesh::Broadcast> broadcast_;
   std::unique_ptr<mesh::PubSub> pubsub_;
   std::unique_ptr<mesh::StateSync> state_;
+  std::unique_ptr<mesh::Tensors> tensors_;
   std::unique_ptr<Enroller> enroller_;
   std::unique_ptr<consensus::Group> group_;
   std::unique_ptr<consensus::Averager> averager_;

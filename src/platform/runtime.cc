@@ -204,6 +204,7 @@ class Runtime::Loop {
   Result<node::NodeOptions> node_options(const Identity& identity, BootEpoch epoch) {
     node::NodeOptions options;
     options.name = identity.chain.node.name;
+    options.tensor_bytes_max = options_.tensor_bytes_max;
     options.epoch = epoch;
     options.endpoints = advertised(udp_.local());
     for (const std::string& seed : options_.seeds) {

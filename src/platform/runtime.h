@@ -38,6 +38,7 @@ struct RuntimeOptions {
   unsigned engine_threads = 0;  // a worker; 0: all cores divided by the workers
   bool beacons = true;
   double privacy_budget = 10;  // epsilon of each topic (node/privacy.h)
+  std::size_t tensor_bytes_max = node::NodeOptions().tensor_bytes_max;
   // Where packets or published messages come in quick succession (within twice this), the loop stays awake for so long
   // after each: a wake-up costs 20 to 60 us, half of a message's whole way. Zero: never; nor on a single core.
   Duration spin = 200us;
