@@ -220,10 +220,10 @@ void add_pub(Commands& commands) {
     if (!options->lifespan.empty()) request["lifespan_ms"] = parse_ms(options->lifespan);
     if (!options->once.empty()) request["once"] = options->once;
     if (app->count("--private") > 0) {
-      SEDGE_TRY(const auto bounds, parse_bounds(options->bounds));
+      SEDGE_TRY(const auto range, parse_bounds(options->bounds));
       request["epsilon"] = options->epsilon;
-      request["low"] = bounds.first;
-      request["high"] = bounds.second;
+      request["low"] = range.first;
+      request["high"] = range.second;
     }
     return stream(*options, request);
   });

@@ -11,8 +11,8 @@
 //   lies     what no honest peer sends: malformed, or signed by nobody. What an honest node passes on it has checked
 //   overrun  bytes that a publisher goes on sending though it was asked to wait. An honest one has half a link's queue
 //   of them
-// Over the first three, frames are dropped and counted. The asker's own protocol asks again; an honest publisher or relay
-// may well have more batches than we can check, so who has used half of that budget is asked to slow down, and a
+// Over the first three, frames are dropped and counted. The asker's own protocol asks again; an honest publisher or
+// relay may well have more batches than we can check, so who has used half of that budget is asked to slow down, and a
 // reliable batch over it is noted as missing and fetched later. Who has used up one of the others is hung up on and not
 // let back for shun_time. The other numbers are several times what was ever seen of an honest neighbour: a pull and a
 // probe are tens a second.

@@ -105,7 +105,7 @@ TEST(Tensors, messages_are_taken_and_come_while_megabytes_travel) {
   world.act(3, [&](node::Node& node, Instant now) {
     ASSERT_TRUE(node.subscribe("orders/#", [&heard](const mesh::Message&) { ++heard; }, {}, now));
   });
-  put(world, 0, "models/m", random_bytes(6'000'000, 1));
+  put(world, 0, "models/m", random_bytes(12'000'000, 1));
   std::size_t taken = 0;
   for (int i = 0; i < 40; ++i) {
     world.act(0, [&](node::Node& node, Instant now) {
