@@ -37,15 +37,17 @@ if "$sedge" tensor get --home relay models/scout -o none 2>/dev/null; then faile
 reads alpha first || failed "its writer does not read it"
 until_true 60 reads relay first || failed "the relay did not get the model"
 
-echo "== the relay keeps it over SIGKILL, and hands it on when its writer is gone"
-kill -9 "$alpha" "$relay"
-wait "$alpha" "$relay" 2>/dev/null || true
-up relay
-relay=$pid
-reads relay first || failed "the relay lost the model"
+echo "== the relay hands it on when its writer is gone, and keeps it over SIGKILL"
+kill -9 "$alpha"
+wait "$alpha" 2>/dev/null || true
 up omega --seed "$(field relay listening)"
 omega=$pid
 until_true 60 reads omega first || failed "omega did not get the model from the relay"
+kill -9 "$relay"
+wait "$relay" 2>/dev/null || true
+up relay --seed "$(field omega listening)"
+relay=$pid
+reads relay first || failed "the relay lost the model"
 
 echo "== of a new version only what changed travels"
 [ "$("$sedge" tensor put --home relay models/scout second)" = "models/scout = 5000000 bytes in 77 chunks, 1 of them new" ] || failed "more than one chunk is new"
