@@ -153,12 +153,11 @@ void StateSync::sweep() {
 }
 
 // A tombstone that comes with an older stamp than this may not have reached others before they collect: what is past
-// the frontier, here or where all have acknowledged already (it may be of somebody whom nobody waited for), and what
-// soon will be a day old by its stamp. A node that was off has no clock and stamps on from where it was, so that what
-// it erases now may have the stamp of yesterday.
+// the frontier, and what soon will be a day old by its stamp. A node that was off has no clock and stamps on from where
+// it was, so that what it erases now may have the stamp of yesterday.
 std::uint64_t StateSync::late_ms() const {
   const std::uint64_t frontier = std::max(frontier_ms_, adopting_ ? adopting_->frontier_ms : 0);
-  return std::max({frontier, seen_.acknowledged_ms(false), less(clock_.ms(now_), ms_of(options_.collect_after / 2))});
+  return std::max(frontier, less(clock_.ms(now_), ms_of(options_.collect_after / 2)));
 }
 
 // They go when the frontier is where the clock is now, or a day later.
