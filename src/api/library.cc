@@ -224,6 +224,13 @@ class Fleet::Impl {
       node.when_durable(write(node.state(), now), std::move(done));
     });
   }
+  // `method`: of StateSync, for one path and bytes.
+  template <class Value>
+  Status write(sedge::Result<mesh::Ticket> (mesh::StateSync::*method)(std::string_view, Value, Instant),
+               std::string_view path, std::string_view bytes) {
+    return write([method, path = std::string(path), value = to_buffer(as_bytes(bytes))](
+                     mesh::StateSync& state, Instant now) { return (state.*method)(path, value, now); });
+  }
 
   Status close() {
     {
@@ -350,7 +357,7 @@ Status Fleet::publish(std::string_view topic, std::string_view payload, Publish 
                            privacy = options.privacy](node::Node& node, Instant now, node::Node::Done done) {
     if (privacy) {
       return node.publish_private(topic, as_bytes(payload), {privacy->epsilon, privacy->low, privacy->high}, as_node,
-                                  retain, std::move(done), now);
+                                  retain, done, now);
     }
     node.publish(topic, as_bytes(payload), as_node, retain, std::move(done), now);
   });
@@ -402,13 +409,11 @@ void Fleet::unsubscribe(SubscriptionId id) {
 }
 
 Status Fleet::set(std::string_view path, std::string_view value) {
-  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](
-                          mesh::StateSync& state, Instant now) { return state.set(path, value, now); });
+  return impl_->write(&mesh::StateSync::set, path, value);
 }
 
 Status Fleet::set_multi(std::string_view path, std::string_view value) {
-  return impl_->write([path = std::string(path), value = to_buffer(as_bytes(value))](
-                          mesh::StateSync& state, Instant now) { return state.set_multi(path, value, now); });
+  return impl_->write(&mesh::StateSync::set_multi, path, value);
 }
 
 Status Fleet::erase(std::string_view path) {
@@ -422,23 +427,19 @@ Status Fleet::add(std::string_view path, std::int64_t change) {
 }
 
 Status Fleet::insert(std::string_view path, std::string_view element) {
-  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
-                          mesh::StateSync& state, Instant now) { return state.insert(path, element, now); });
+  return impl_->write(&mesh::StateSync::insert, path, element);
 }
 
 Status Fleet::remove(std::string_view path, std::string_view element) {
-  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
-                          mesh::StateSync& state, Instant now) { return state.remove(path, element, now); });
+  return impl_->write(&mesh::StateSync::remove, path, element);
 }
 
 Status Fleet::insert_2p(std::string_view path, std::string_view element) {
-  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
-                          mesh::StateSync& state, Instant now) { return state.insert_2p(path, element, now); });
+  return impl_->write(&mesh::StateSync::insert_2p, path, element);
 }
 
 Status Fleet::remove_2p(std::string_view path, std::string_view element) {
-  return impl_->write([path = std::string(path), element = to_buffer(as_bytes(element))](
-                          mesh::StateSync& state, Instant now) { return state.remove_2p(path, element, now); });
+  return impl_->write(&mesh::StateSync::remove_2p, path, element);
 }
 
 // Hashed on the caller's thread, and handed over chunk by chunk, so that the loop is never busy with it for long.
@@ -463,7 +464,7 @@ Status Fleet::put_tensor(std::string_view path, std::string_view bytes) {
     if (!given) return given;
   }
   return impl_->when_done(
-      [path = std::string(path), upload = begun->upload](node::Node& node, Instant now, node::Node::Done done) {
+      [path = std::string(path), upload = begun->upload](node::Node& node, Instant now, const node::Node::Done& done) {
         if (const auto put = node.put_tensor(path, upload, done, now); !put) done(put);
       });
 }

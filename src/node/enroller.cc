@@ -35,7 +35,7 @@ void Enroller::persist(std::string_view bucket, Buffer key, Buffer value) {
 
 void Enroller::after(trust::InvitationBook::Record record, std::function<void()> then) {
   persist(trust::InvitationBook::kBucket, std::move(record.key), std::move(record.value));
-  waiting_.push_back({.lsn = std::nullopt, .then = std::move(then)});
+  waiting_.add(std::move(then));
 }
 
 void Enroller::invite(std::optional<std::string> name, std::optional<trust::Grants> grants, Shown shown) {
@@ -149,20 +149,6 @@ void Enroller::drain(env::Outbox& out) {
   out.records.insert(out.records.end(), std::make_move_iterator(records_.begin()),
                      std::make_move_iterator(records_.end()));
   records_.clear();
-}
-
-void Enroller::on_persisting(env::Lsn lsn) {
-  for (Waiting& each : waiting_) {
-    if (!each.lsn) each.lsn = lsn;
-  }
-}
-
-void Enroller::on_durable(env::Lsn upto) {
-  const auto done = std::stable_partition(waiting_.begin(), waiting_.end(),
-                                          [upto](const Waiting& each) { return !each.lsn || *each.lsn > upto; });
-  std::vector<Waiting> ready(std::make_move_iterator(done), std::make_move_iterator(waiting_.end()));
-  waiting_.erase(done, waiting_.end());
-  for (const Waiting& each : ready) each.then();
 }
 
 }  // namespace sedge::node

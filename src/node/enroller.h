@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "env/entropy.h"
 #include "env/outbox.h"
+#include "env/when_durable.h"
 #include "trust/audit.h"
 #include "trust/certificate.h"
 #include "trust/invitation.h"
@@ -72,14 +73,10 @@ class Enroller {
   std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
 
   void drain(env::Outbox& out);
-  void on_persisting(env::Lsn lsn);
-  void on_durable(env::Lsn upto);
+  void on_persisting(env::Lsn lsn) { waiting_.on_persisting(lsn); }
+  void on_durable(env::Lsn upto) { waiting_.on_durable(upto); }
 
  private:
-  struct Waiting {
-    std::optional<env::Lsn> lsn;  // of its record, once it has one
-    std::function<void()> then;
-  };
   void after(trust::InvitationBook::Record record, std::function<void()> then);
   void persist(std::string_view bucket, Buffer key, Buffer value);
   Status check_former(const trust::Invited& invited, const trust::JoinRequest& request,
@@ -96,7 +93,7 @@ class Enroller {
   trust::InvitationBook book_;
   std::map<std::uint64_t, trust::Replacement> replacements_;
   std::vector<env::Record> records_;
-  std::vector<Waiting> waiting_;
+  env::WhenDurable waiting_;
   std::vector<Answer> answers_;
   std::function<void(const trust::AuditEnrolled&)> enrolled_;
 };

@@ -81,7 +81,7 @@ Status PrivacyLedger::spend(std::string_view topic, double epsilon, Then then) {
   }
   spent_[std::string(topic)] = after;
   records_.push_back({kBucket, to_buffer(as_bytes(topic)), wire::encode(Spent{after}), false});
-  waiting_.push_back({std::nullopt, std::move(then)});
+  waiting_.add(std::move(then));
   return {};
 }
 
@@ -98,20 +98,6 @@ void PrivacyLedger::drain(env::Outbox& out) {
   out.records.insert(out.records.end(), std::make_move_iterator(records_.begin()),
                      std::make_move_iterator(records_.end()));
   records_.clear();
-}
-
-void PrivacyLedger::on_persisting(env::Lsn lsn) {
-  for (Waiting& each : waiting_) {
-    if (!each.lsn) each.lsn = lsn;
-  }
-}
-
-void PrivacyLedger::on_durable(env::Lsn upto) {
-  const auto done = std::stable_partition(waiting_.begin(), waiting_.end(),
-                                          [upto](const Waiting& each) { return !each.lsn || *each.lsn > upto; });
-  std::vector<Waiting> ready(std::make_move_iterator(done), std::make_move_iterator(waiting_.end()));
-  waiting_.erase(done, waiting_.end());
-  for (const Waiting& each : ready) each.then();
 }
 
 }  // namespace sedge::node

@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "env/outbox.h"
+#include "env/when_durable.h"
 
 namespace sedge::node {
 
@@ -63,18 +64,14 @@ class PrivacyLedger {
   std::vector<Row> rows() const;
 
   void drain(env::Outbox& out);
-  void on_persisting(env::Lsn lsn);
-  void on_durable(env::Lsn upto);
+  void on_persisting(env::Lsn lsn) { waiting_.on_persisting(lsn); }
+  void on_durable(env::Lsn upto) { waiting_.on_durable(upto); }
 
  private:
-  struct Waiting {
-    std::optional<env::Lsn> lsn;
-    Then then;
-  };
   Options options_;
   std::map<std::string, std::uint64_t, std::less<>> spent_;  // in millionths
   std::vector<env::Record> records_;
-  std::vector<Waiting> waiting_;
+  env::WhenDurable waiting_;
 };
 
 }  // namespace sedge::node

@@ -29,3 +29,13 @@ until_true() {
 }
 field() { "$sedge" status --home "$1" --json | grep -o "\"$2\":[^,}]*" | head -n 1 | cut -d: -f2- | tr -d '"'; }
 value_is() { [ "$("$sedge" get --home "$1" "$2" 2>/dev/null)" = "$2 = $3" ]; }
+# up NAME [OPTION...]: starts a node, on a free port if no --listen is given, and leaves its pid in $pid.
+up() {
+  local name=$1
+  shift
+  [[ " $* " == *" --listen "* ]] || set -- --listen 127.0.0.1:0 "$@"
+  "$sedge" up --home "$name" --http off --threads 1 --no-beacon "$@" >>"$name.log" 2>&1 &
+  pid=$!
+  pids+=("$pid")
+  until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
+}

@@ -6,15 +6,6 @@ sedge=$1
 # shellcheck source=tests/whole/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
-# up NAME [OPTION...]: starts a node and leaves its pid in $pid.
-up() {
-  local name=$1
-  shift
-  "$sedge" up --home "$name" --http off --threads 1 --no-beacon "$@" >>"$name.log" 2>&1 &
-  pid=$!
-  pids+=("$pid")
-  until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
-}
 down() {
   kill -TERM "$1"
   wait "$1" || failed "process $1 did not end cleanly"
@@ -32,12 +23,12 @@ refused() { # refused FILE TEXT COMMAND...: fails, and says TEXT
 
 echo "== a fleet of three"
 "$sedge" fleet create --home alpha --name alpha >/dev/null
-up alpha --listen 127.0.0.1:0
+up alpha
 alpha=$pid
 seed=$(field alpha listening)
 for name in beta gamma; do
   "$sedge" fleet join "$("$sedge" fleet invite --home alpha --name "$name" --grant 'write:#' --grant 'sub:#')" --home "$name" >/dev/null
-  up "$name" --listen 127.0.0.1:0 --seed "$seed"
+  up "$name" --seed "$seed"
   declare "$name=$pid"
 done
 until_true 10 alive_is alpha 3 || failed "alpha does not see both"
@@ -58,7 +49,7 @@ down "$gamma"
 refused other.log 'asks' "$sedge" fleet rotate-node "$invitation" --home gamma --patience 5
 refused plain.log 'invite --replace' "$sedge" fleet rotate-node "$("$sedge" fleet invite --home alpha)" --home gamma --patience 5
 refused none.log 'invite --replace gamma' "$sedge" fleet rotate-node --home gamma
-up gamma --listen 127.0.0.1:0 --seed "$seed"
+up gamma --seed "$seed"
 gamma=$pid
 until_true 10 alive_is alpha 3 || failed "gamma is not back under its own key"
 
@@ -66,13 +57,13 @@ echo "== a member takes a new key; its last write was never sent"
 settled
 down "$beta"
 until_true 15 alive_is alpha 2 || failed "alpha did not notice that beta left"
-up beta --listen 127.0.0.1:0
+up beta
 "$sedge" set --home beta unsent kept
 down "$pid"
 cp -r beta stolen
 rm -f stolen/control.sock
 "$sedge" fleet rotate-node "$invitation" --home beta >/dev/null
-up beta --listen 127.0.0.1:0 --seed "$seed"
+up beta --seed "$seed"
 beta=$pid
 until_true 10 alive_is alpha 3 || failed "beta is not a member under its new key"
 [ "$(field beta id)" != "$beta_id" ] || failed "beta has its old id"
@@ -89,7 +80,7 @@ grep -q "${beta_id:0:8}" audit.log || failed "beta does not show the chain of it
 
 echo "== who has the former key is out"
 "$sedge" set --home stolen by/beta stolen 2>/dev/null || true
-up stolen --listen 127.0.0.1:0 --seed "$seed"
+up stolen --seed "$seed"
 "$sedge" set --home stolen by/thief here
 sleep 2
 alive_is alpha 3 || failed "the former key is a member"
@@ -113,7 +104,7 @@ cp beta/node.key home-key/node.key
 sed 's/^sedge node key 1/sedge next node key 1/' half/node.key >home-cert/next.key
 "$sedge" fleet rotate-node --home home-cert >/dev/null
 cmp home-cert/node.key half/node.key && cmp home-cert/node.cert half/node.cert || failed "rotate-node did not finish the swap"
-up home-key --listen 127.0.0.1:0 --seed "$seed"
+up home-key --seed "$seed"
 beta=$pid
 cmp home-key/node.key half/node.key && cmp home-key/node.cert half/node.cert || failed "up did not finish the swap"
 [ ! -e home-key/next.key ] && [ ! -e home-key/next.cert ] || failed "something of the rotation is left"
@@ -168,7 +159,7 @@ renew() { # renew NAME HOME PID: leaves its pid in $pid
   settled
   down "$3"
   "$sedge" fleet rotate-node "$invitation" --home "$2" >/dev/null
-  up "$2" --listen 127.0.0.1:0 --seed "$seed"
+  up "$2" --seed "$seed"
   until_true 15 alive_is alpha 3 || failed "$1 is not back"
 }
 renew gamma gamma "$gamma"
@@ -181,10 +172,10 @@ sleep 2
 alive_is alpha 3 && alive_is gamma 3 || failed "somebody went with the former issuer"
 value_is gamma by/beta after || failed "what was written below the former issuer is gone"
 rm -f taken/control.sock
-up taken --listen 127.0.0.1:0
+up taken
 "$sedge" fleet join "$("$sedge" fleet invite --home taken)" --home intruder --name intruder >/dev/null
 kill -9 "$pid"
-up intruder --listen 127.0.0.1:0 --seed "$seed"
+up intruder --seed "$seed"
 sleep 2
 alive_is intruder 1 && alive_is alpha 3 || failed "the former issuer's key still lets machines in"
 down "$alpha"
