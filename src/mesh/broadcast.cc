@@ -185,6 +185,7 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
   if (directory_.revoked(batch.id.origin)) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
+  if (!within_budget(from, batch, now)) return {};
   const bool from_origin = from == batch.id.origin;
   SEDGE_CHECK(check_age(from, batch, now));
   if (from_origin) SEDGE_CHECK(check_room(batch, now));
@@ -269,18 +270,12 @@ Status Broadcast::check_room(const wire::BatchView& batch, Instant now) {
   return fail(Code::kResourceExhausted, "{} publishes though it was asked to wait", batch.id.origin.short_hex());
 }
 
-bool Broadcast::is_straight(NodeId from, Bytes body) {
-  const auto message = wire::decode<wire::SignedBatchView>(body);
-  const auto batch = message ? wire::decode<wire::BatchView>(message->batch) : std::unexpected(message.error());
-  return batch && batch->id.origin == from && batch->direct;
-}
-
-void Broadcast::put_off(NodeId from, Bytes body, Instant now) {
-  const auto message = wire::decode<wire::SignedBatchView>(body);
-  const auto batch = message ? wire::decode<wire::BatchView>(message->batch) : std::unexpected(message.error());
-  if (batch && batch->reliable && batch->id.origin != options_.self && !seen(batch->id)) {
-    note_missing(batch->id, from, now, now);
-  }
+bool Broadcast::within_budget(NodeId from, const wire::BatchView& batch, Instant now) {
+  if (!options_.budget) return true;
+  const BatchBudget left = options_.budget(from, from == batch.id.origin && batch.direct, now);
+  if (left != BatchBudget::kEnough) slow_down(from, now);
+  if (left == BatchBudget::kSpent && batch.reliable) note_missing(batch.id, from, now, now);
+  return left != BatchBudget::kSpent;
 }
 
 Broadcast::MissingAt Broadcast::forget(MissingAt missing) {
@@ -398,6 +393,7 @@ void Broadcast::on_timer(Instant now) {
 
 bool Broadcast::strained(Instant now) const { return backlog_ > kSlowdownBacklog || slowed_until_ > now; }
 
+// Asks it to publish less for a while, now and then.
 void Broadcast::slow_down(NodeId neighbour, Instant now) {
   const auto link = links_.find(neighbour);
   if (link == links_.end() || now - link->second.slowdown_said < kSlowdownInterval) return;

@@ -64,6 +64,10 @@ struct BroadcastStats {
   std::uint64_t shed = 0;        // not taken or not sent on at once, because links are full and their publisher goes on
 };
 
+// What a neighbour may still send: enough, less than it soon needs (it is asked to slow down), or nothing for now (a
+// reliable batch is asked for later).
+enum class BatchBudget : std::uint8_t { kEnough, kLow, kSpent };
+
 class Broadcast {
  public:
   struct Options {
@@ -84,6 +88,9 @@ class Broadcast {
     // As Tree::Options has them.
     std::function<std::optional<wire::MemberState>(NodeId)> state_of;
     std::function<Duration(NodeId)> round_trip;
+    // Asked once of each new batch that a neighbour sends. `straight`: its own, and for everybody by itself, so that it
+    // is neither checked nor passed on. Not set: always enough.
+    std::function<BatchBudget(NodeId from, bool straight, Instant now)> budget;
     // Our fleet clock, 0 while it is not settled. Not set: never settled.
     std::function<std::uint64_t(Instant now)> fleet_ms;
   };
@@ -113,13 +120,6 @@ class Broadcast {
   void on_timer(Instant now);
   Instant next_deadline() const;
   void drain(env::Outbox& out);
-
-  // Whether it is of its origin itself, and for everybody by itself: nobody checks or passes on such a one.
-  static bool is_straight(NodeId from, Bytes body);
-  // A batch that there is no time for now: a reliable one is asked for later.
-  void put_off(NodeId from, Bytes body, Instant now);
-  // Asks the neighbour to publish less for a while, now and then.
-  void slow_down(NodeId neighbour, Instant now);
 
   // Whether a byte to this neighbour costs more than the time to pack it.
   bool slow(NodeId peer);
@@ -174,7 +174,9 @@ class Broadcast {
   bool check(Cached& cached);
   void pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from,
                Cached cached, Instant now);
+  bool within_budget(NodeId from, const wire::BatchView& batch, Instant now);
   bool strained(Instant now) const;
+  void slow_down(NodeId neighbour, Instant now);
   bool some_link_is_slow();
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::BatchView& batch, Instant now);

@@ -406,13 +406,13 @@ TEST(PeerMeter, bursts_pass_floods_do_not_and_a_liar_is_let_back_after_its_time)
   const NodeId peer{{1}};
   Instant now = kStart + 10s;
   int taken = 0;
-  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kStateVector, false, now) ? 1 : 0;
+  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kStateVector, now) ? 1 : 0;
   EXPECT_EQ(taken, 32);
   EXPECT_EQ(meter.dropped(), 968u);
-  EXPECT_TRUE(meter.takes(peer, wire::MessageType::kTaskTokens, false, now)) << "what costs little is not counted";
+  EXPECT_TRUE(meter.takes(peer, wire::MessageType::kTaskTokens, now)) << "what costs little is not counted";
   now += 125ms;
   taken = 0;
-  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kProbe, false, now) ? 1 : 0;
+  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kProbe, now) ? 1 : 0;
   EXPECT_EQ(taken, 32);
   int lies = 1;
   while (!meter.lied(peer, now)) ++lies;
@@ -422,21 +422,23 @@ TEST(PeerMeter, bursts_pass_floods_do_not_and_a_liar_is_let_back_after_its_time)
   EXPECT_FALSE(meter.shunned(NodeId{{2}}, now));
 }
 
-TEST(PeerMeter, what_is_not_checked_costs_an_eighth_and_who_has_used_half_presses) {
+TEST(PeerMeter, what_is_not_checked_costs_an_eighth_and_half_of_the_budget_is_low) {
   PeerMeter meter;
   const Instant now = kStart + 10s;
   const auto takes_until_full = [&](NodeId peer, bool straight) {
+    const int half = straight ? 32'000 : 4000;
     int taken = 0;
-    while (meter.takes(peer, wire::MessageType::kBroadcast, straight, now)) {
+    for (auto left = meter.batch(peer, straight, now); left != mesh::BatchBudget::kSpent;) {
       ++taken;
-      EXPECT_EQ(meter.presses(peer), taken > (straight ? 32'000 : 4000)) << taken;
+      EXPECT_EQ(left == mesh::BatchBudget::kLow, taken > half) << taken;
       if (::testing::Test::HasFailure()) break;
+      left = meter.batch(peer, straight, now);
     }
     return taken;
   };
-  EXPECT_FALSE(meter.presses(NodeId{{1}}));
   EXPECT_EQ(takes_until_full(NodeId{{1}}, false), 8000);
   EXPECT_EQ(takes_until_full(NodeId{{2}}, true), 64'000);
+  EXPECT_EQ(meter.dropped(), 2u);
 }
 
 }  // namespace

@@ -66,10 +66,27 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
         return owner;
       }()),
       worker_(options_.worker, compute) {
-  const auto learn = [this](Bytes chain) -> Status {
-    SEDGE_CHECK(directory_.add(chain));
-    return {};
-  };
+  membership_ = std::make_unique<mesh::Membership>(membership_options(), key_, directory_);
+  broadcast_ = std::make_unique<mesh::Broadcast>(broadcast_options(), key_, directory_);
+  pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_, mesh::CausalOptions{.epoch = options_.epoch});
+  pubsub_->set_clock([this](Instant now) -> std::optional<std::uint64_t> {
+    if (!state_->clock_settled(now)) return std::nullopt;
+    return state_->fleet_ms(now);
+  });
+  make_state();
+  tensors_ = std::make_unique<mesh::Tensors>(
+      mesh::Tensors::Options{.bytes_max = options_.tensor_bytes_max, .exchange = {.seed = entropy_.u64()}});
+  tensors_->hooks.report = state_->hooks.report;
+  group_ = std::make_unique<consensus::Group>(group_options());
+  averager_ = std::make_unique<consensus::Averager>(averager_options());
+  if (options_.issuer) {
+    enroller_ =
+        std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, texts_of(options_.endpoints), entropy_);
+  }
+  make_auditor();
+}
+
+mesh::Membership::Options Node::membership_options() {
   mesh::Membership::Options member;
   member.self = id_;
   member.name = options_.name;
@@ -77,7 +94,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   member.seed = entropy_.u64();
   member.endpoints = options_.endpoints;
   member.seeds = options_.seeds;
-  member.learn_certificate = learn;
+  member.learn_certificate = [this](Bytes chain) { return learn_chain(chain); };
   member.forget_certificate = [this](NodeId id) { forget_certificate(id); };
   member.of_tree = [this](NodeId peer) { return broadcast_->tree().holds(peer); };
   member.fleet_us = [this](Instant now) -> std::uint64_t {
@@ -86,28 +103,28 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   member.clock_sample = [this](NodeId peer, const crdt::FleetClock::Exact& reading, Instant now) {
     state_->on_clock_sample(peer, reading, now);
   };
-  membership_ = std::make_unique<mesh::Membership>(std::move(member), key_, directory_);
+  return member;
+}
 
+mesh::Broadcast::Options Node::broadcast_options() {
   mesh::Broadcast::Options broadcast;
   broadcast.self = id_;
   broadcast.epoch = options_.epoch;
   broadcast.deliver = [this](mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now) {
     on_batch(kind, origin, payload, now);
   };
+  broadcast.budget = [this](NodeId from, bool straight, Instant now) { return meter_.batch(from, straight, now); };
   broadcast.pack = options_.pack;
   broadcast.members = [this] { return membership_->alive(); };
   broadcast.state_of = [this](NodeId id) { return membership_->state_of(id); };
   broadcast.round_trip = [this](NodeId peer) { return membership_->rtt(peer); };
   broadcast.fleet_ms = [this](Instant now) -> std::uint64_t {
-    return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;  // an unsettled clock has no vote
+    return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;
   };
-  broadcast_ = std::make_unique<mesh::Broadcast>(std::move(broadcast), key_, directory_);
-  pubsub_ = std::make_unique<mesh::PubSub>(id_, directory_, mesh::CausalOptions{.epoch = options_.epoch});
-  pubsub_->set_clock([this](Instant now) -> std::optional<std::uint64_t> {
-    if (!state_->clock_settled(now)) return std::nullopt;
-    return state_->fleet_ms(now);
-  });
+  return broadcast;
+}
 
+void Node::make_state() {
   mesh::StateSync::Options state;
   state.self = id_;
   state.epoch = options_.epoch;
@@ -119,7 +136,7 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
     if (auto found = durable_callbacks_.extract(ticket)) found.mapped()(status);
   };
   state_->hooks.changed = [this](const std::string& path, NodeId writer) { on_entry(path, writer); };
-  state_->hooks.learn_chain = learn;
+  state_->hooks.learn_chain = [this](Bytes chain) { return learn_chain(chain); };
   if (options_.pack) state_->hooks.packs = [this](NodeId peer) { return broadcast_->slow(peer); };
   state_->hooks.enrolled = [this] {
     return static_cast<std::size_t>(std::ranges::count_if(membership_->members(), [this](const mesh::Member& one) {
@@ -129,19 +146,9 @@ Node::Node(NodeOptions options, trust::SecretKey key, trust::Directory& director
   state_->hooks.report = [this](const std::string& text) {
     if (report_) report_(text);
   };
-  tensors_ = std::make_unique<mesh::Tensors>(
-      mesh::Tensors::Options{.bytes_max = options_.tensor_bytes_max, .exchange = {.seed = entropy_.u64()}});
-  tensors_->hooks.report = state_->hooks.report;
-  group_ = std::make_unique<consensus::Group>(group_options());
-  averager_ = std::make_unique<consensus::Averager>(averager_options());
   state_->hooks.forbidden = [this](NodeId origin, const std::string& path) {
     auditor_->refused(origin, fmt::format("write '{}'", path), now_);
   };
-  if (options_.issuer) {
-    enroller_ =
-        std::make_unique<Enroller>(*options_.issuer, options_.fleet_secret, texts_of(options_.endpoints), entropy_);
-  }
-  make_auditor();
 }
 
 void Node::make_auditor() {
@@ -181,6 +188,7 @@ const std::vector<std::string>& Node::buckets() {
                                         std::string(mesh::kStateOpBucket),
                                         std::string(mesh::kStateVectorBucket),
                                         std::string(mesh::kStateFrontierBucket),
+                                        std::string(mesh::kStateChainBucket),
                                         consensus::Group::kBucket,
                                         PrivacyLedger::kBucket};
     std::ranges::copy(mesh::Tensors::buckets(), std::back_inserter(buckets));
@@ -283,19 +291,11 @@ void Node::on_frame(NodeId from, Bytes frame, Instant now) {
   if (meter_.shunned(from, now)) return;  // what was on its way when we hung up
   membership_->on_heard(from, now);
   const auto opened = wire::open_frame(frame);
-  if (opened && !within_budget(from, *opened, now)) return settle(now);
+  if (opened && !meter_.takes(from, opened->type, now)) return settle(now);
   const Status handled =
       opened ? dispatch(from, opened->type, opened->body, now) : Status(std::unexpected(opened.error()));
   if (!handled) refuse(from, handled.error(), frame.size(), now);
   settle(now);
-}
-
-bool Node::within_budget(NodeId from, const wire::Frame& frame, Instant now) {
-  const bool batch = wire::is_batch(frame.type);
-  const bool takes = meter_.takes(from, frame.type, batch && mesh::Broadcast::is_straight(from, frame.body), now);
-  if (batch && meter_.presses(from)) broadcast_->slow_down(from, now);
-  if (batch && !takes) broadcast_->put_off(from, frame.body, now);
-  return takes;
 }
 
 // What it lacks a grant for is written down; what no honest peer sends counts against the link.
@@ -547,12 +547,11 @@ void Node::on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant 
 void Node::on_entry(const std::string& path, NodeId writer) {
   if (path.starts_with(trust::kRevocationPath)) revocations_stale_ = true;
   note_tensor(path);
-  const bool watched =
-      std::ranges::any_of(watchers_, [&](const auto& one) { return mesh::matches(one.second.filter, path); });
+  const std::vector<WatchId> watching = watchers_of(path);
   const bool offers = path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix);
   const bool hint = path.starts_with(kNodePrefix) && path.ends_with(kHintSuffix);
   const bool head = path.starts_with(kNodePrefix) && path.ends_with(Auditor::kHeadSuffix);
-  if (!offers && !hint && !head && !watched) return;  // reading a counter or a set of many writers takes time
+  if (!offers && !hint && !head && watching.empty()) return;  // reading a counter or a set of many writers takes time
   const auto value = state_->replica().read(path);
   if (head && value && !value->values.empty() && !auditor_->on_head(writer, value->values.front())) {
     ++stats_.frames_refused;
@@ -566,15 +565,20 @@ void Node::on_entry(const std::string& path, NodeId writer) {
     const auto told = wire::decode<wire::GroupHint>(value->values.front());
     if (told) group_->on_hint(*told, now_);
   }
-  tell_watchers(path, value, writer);
+  tell(watching, path, value, writer);
 }
 
-void Node::tell_watchers(const std::string& path, const std::optional<crdt::Value>& value, NodeId writer) {
-  std::vector<WatchId> matching;  // a callback may watch or unwatch
+std::vector<Node::WatchId> Node::watchers_of(const std::string& path) const {
+  std::vector<WatchId> watching;
   for (const auto& [id, watcher] : watchers_) {
-    if (mesh::matches(watcher.filter, path)) matching.push_back(id);
+    if (mesh::matches(watcher.filter, path)) watching.push_back(id);
   }
-  for (const WatchId id : matching) {
+  return watching;
+}
+
+void Node::tell(const std::vector<WatchId>& watching, const std::string& path, const std::optional<crdt::Value>& value,
+                NodeId writer) {
+  for (const WatchId id : watching) {  // a callback may watch or unwatch
     const auto found = watchers_.find(id);
     if (found == watchers_.end()) continue;
     const std::shared_ptr<const OnChange> callback = found->second.callback;
@@ -582,13 +586,15 @@ void Node::tell_watchers(const std::string& path, const std::optional<crdt::Valu
   }
 }
 
+Status Node::learn_chain(Bytes chain) {
+  SEDGE_CHECK(directory_.add(chain));
+  return {};
+}
+
 // A member is long gone. What it wrote lives on and is passed on with its certificate; and an issuer may have to revoke
 // a robot that was stolen weeks ago.
 void Node::forget_certificate(NodeId id) {
-  const auto& living = state_->replica().living();
-  const auto first = living.lower_bound(crdt::Dot{id, {}, {}});
-  const bool has_written = first != living.end() && first->first.origin == id;
-  if (!has_written && !enroller_ && !directory_.revoked(id)) directory_.forget(id);
+  if (!state_->writes_live_of(id) && !enroller_ && !directory_.revoked(id)) directory_.forget(id);
 }
 
 // A successor is a member: nobody needs its former id any more, and whoever has the former key shall not be it.
@@ -607,22 +613,25 @@ void Node::finish_rotations(Instant now) {
       if (latest == nullptr || latest->last < replacement.last) latest = &replacement;
     }
   }
-  for (const auto& [former, replacement] : due) {
+  for (const auto& one : due) {
+    const NodeId former = one.first;
+    const trust::Replacement& replacement = *one.second;
     if (!revoking_.insert(former).second) continue;
-    when_durable(
-        withdraw(replacement->former, replacement->last, now),
-        [this, former, name = replacement->former.node.name](const Status& status) {
-          if (!report_) return;
-          if (status) {
-            return report_(fmt::format("'{}' has a new key; its former id {} is revoked", name, former.short_hex()));
-          }
-          report_(
-              fmt::format("'{}' has a new key, but its former id {} could not be revoked: {}; `sedge fleet revoke "
-                          "{}` does it by hand",
-                          name, former.hex(), status.error().message, former.hex()));
-        });
+    when_durable(withdraw(replacement.former, replacement.last, now),
+                 [this, former, name = replacement.former.node.name](const Status& status) {
+                   report_withdrawn(former, name, status);
+                 });
   }
   for (const NodeId former : over) enroller_->forget_replacements(former);
+}
+
+void Node::report_withdrawn(NodeId former, const std::string& name, const Status& status) const {
+  if (!report_) return;
+  if (status) return report_(fmt::format("'{}' has a new key; its former id {} is revoked", name, former.short_hex()));
+  report_(
+      fmt::format("'{}' has a new key, but its former id {} could not be revoked: {}; `sedge fleet revoke {}` does "
+                  "it by hand",
+                  name, former.hex(), status.error().message, former.hex()));
 }
 
 void Node::on_revocations(Instant now) {
@@ -861,7 +870,7 @@ void Node::publish(std::string_view topic, Bytes payload, mesh::PublishOptions o
 }
 
 void Node::publish_private(std::string_view topic, Bytes payload, const PrivateOptions& privacy,
-                           mesh::PublishOptions options, std::uint32_t retain, Done done, Instant now) {
+                           mesh::PublishOptions options, std::uint32_t retain, const Done& done, Instant now) {
   now_ = now;
   Status may = check_private(privacy);
   if (may) may = mesh::check_topic(topic);

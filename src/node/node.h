@@ -190,7 +190,7 @@ class Node {
   // The same of a number, which is clamped and noised first (node/privacy.h), once it is on disk what that spends.
   // Errors: also InvalidArgument: no number, or no bounds; ResourceExhausted: the topic's privacy budget.
   void publish_private(std::string_view topic, Bytes payload, const PrivateOptions& privacy,
-                       mesh::PublishOptions options, std::uint32_t retain, Done done, Instant now);
+                       mesh::PublishOptions options, std::uint32_t retain, const Done& done, Instant now);
   const PrivacyLedger& privacy() const { return privacy_; }
   // Retained values that match come first, then live messages.
   Result<mesh::SubscriptionId> subscribe(std::string_view filter, mesh::PubSub::Callback callback,
@@ -238,12 +238,15 @@ class Node {
   void on_event(const mesh::MemberEvent& event, Instant now);
   void on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant now);
   void on_entry(const std::string& path, NodeId writer);
-  void tell_watchers(const std::string& path, const std::optional<crdt::Value>& value, NodeId writer);
+  std::vector<WatchId> watchers_of(const std::string& path) const;
+  void tell(const std::vector<WatchId>& watching, const std::string& path, const std::optional<crdt::Value>& value,
+            NodeId writer);
   void note_tensor(const std::string& path);
   void start_tensors();
   void tell_tensors();
   void on_revocations(Instant now);
   void finish_rotations(Instant now);
+  void report_withdrawn(NodeId former, const std::string& name, const Status& status) const;
   Result<mesh::Ticket> withdraw(const trust::CertificateChain& chain, trust::Cut cut, Instant now);
   void forget_certificate(NodeId id);
   void lose(NodeId peer, Instant now);
@@ -255,8 +258,11 @@ class Node {
   void report_load(Instant now);
   void send_beacon(Instant now);
   void count(const TaskResult& result);
+  mesh::Membership::Options membership_options();
+  mesh::Broadcast::Options broadcast_options();
+  void make_state();
   void make_auditor();
-  bool within_budget(NodeId from, const wire::Frame& frame, Instant now);
+  Status learn_chain(Bytes chain);
   void refuse(NodeId from, const Error& error, std::size_t bytes, Instant now);
   void audit_own(const TaskResult& result, const wire::TaskSpec& spec);
 

@@ -26,7 +26,7 @@ void Node::start_tensors() {
 void Node::tell_tensors() {
   for (const std::string& path : tensors_->take_changed()) {
     if (tensors_->find(path) == nullptr) continue;  // the entry's own change was told
-    if (const auto value = state_->replica().read(path)) tell_watchers(path, value, value->writer);
+    if (const auto value = state_->replica().read(path)) tell(watchers_of(path), path, value, value->writer);
   }
 }
 

@@ -39,23 +39,24 @@ bool PeerMeter::Bucket::spend(double per_s, double burst, Instant now, double am
   return true;
 }
 
-bool PeerMeter::takes(NodeId from, wire::MessageType type, bool straight, Instant now) {
+bool PeerMeter::takes(NodeId from, wire::MessageType type, Instant now) {
   Link& link = links_[from];
   bool takes = true;
   if (is_ask(type)) takes = link.asks.spend(options_.asks_per_s, options_.asks_burst, now);
   if (type == wire::MessageType::kChunkWant) {
     takes = link.wants.spend(options_.wants_per_s, options_.wants_burst, now);
   }
-  if (wire::is_batch(type)) {
-    takes = link.batches.spend(options_.batches_per_s, options_.batches_burst, now, straight ? kStraightCost : 1);
-  }
   dropped_ += takes ? 0 : 1;
   return takes;
 }
 
-bool PeerMeter::presses(NodeId from) const {
-  const auto link = links_.find(from);
-  return link != links_.end() && link->second.batches.spent > options_.batches_burst / 2;
+mesh::BatchBudget PeerMeter::batch(NodeId from, bool straight, Instant now) {
+  Bucket& batches = links_[from].batches;
+  if (!batches.spend(options_.batches_per_s, options_.batches_burst, now, straight ? kStraightCost : 1)) {
+    ++dropped_;
+    return mesh::BatchBudget::kSpent;
+  }
+  return batches.spent > options_.batches_burst / 2 ? mesh::BatchBudget::kLow : mesh::BatchBudget::kEnough;
 }
 
 bool PeerMeter::lied(NodeId from, Instant now) {

@@ -26,6 +26,7 @@
 #include "base/id.h"
 #include "base/time.h"
 #include "env/link.h"
+#include "mesh/broadcast.h"
 #include "wire/message_type.h"
 
 namespace sedge::node {
@@ -49,10 +50,10 @@ class PeerMeter {
   PeerMeter() : PeerMeter(Options()) {}
   explicit PeerMeter(Options options) : options_(options) {}
 
-  // False: drop this frame. `straight`: a batch that is not checked.
-  bool takes(NodeId from, wire::MessageType type, bool straight, Instant now);
-  // Whether it has used half of its budget of batches.
-  bool presses(NodeId from) const;
+  // False: drop this frame. Batches pass: they are counted one by one, as they turn out to be new.
+  bool takes(NodeId from, wire::MessageType type, Instant now);
+  // For a new batch. `straight`: one that is not checked.
+  mesh::BatchBudget batch(NodeId from, bool straight, Instant now);
   // It sent what no honest peer sends. True: that was once too often, hang up.
   bool lied(NodeId from, Instant now);
   // It published so many bytes though it was asked to wait. True: as above.

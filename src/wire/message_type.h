@@ -63,10 +63,6 @@ enum class MessageType : std::uint8_t {
   kAverageShare = 74,
 };
 
-constexpr bool is_batch(MessageType type) {
-  return type == MessageType::kBroadcast || type == MessageType::kBroadcastPacked;
-}
-
 // type byte, then the message.
 template <class T>
 Buffer frame(MessageType type, const T& message) {
