@@ -72,6 +72,7 @@ Status StateSync::load(std::string_view bucket, Bytes key, Bytes value) {
   const Status loaded = bucket == kStateOpBucket         ? load_op(key, value)
                         : bucket == kStateVectorBucket   ? load_row(key, value)
                         : bucket == kStateFrontierBucket ? load_frontier(value)
+                        : bucket == kStateChainBucket    ? load_chain(key, value)
                                                          : fail(Code::kInvalidArgument, "not a bucket of the state");
   if (!loaded) return in_context(fmt::format("{} {}", bucket, to_hex(key)), loaded.error());
   return {};
@@ -111,6 +112,9 @@ void StateSync::start(Instant now) {
   for (const auto& [dot, op] : replica_.living()) {
     if (op.path == seen_path(dot.origin)) seen_.note(dot.origin, &op);
   }
+  std::vector<NodeId> kept;
+  for (const auto& [origin, chain] : chains_) kept.push_back(origin);
+  for (const NodeId origin : kept) drop_chain(origin);  // a crash came before
   hold_tombstones();  // those before the frontier came late, or a crash came before they were erased
   plan_statement(options_.collect_every / 10, options_.collect_every / 5);
 }
@@ -493,10 +497,14 @@ void StateSync::on_directory_changed(Instant now) {
 // ---- disk -----------------------------------------------------------------------------------------------------------
 
 void StateSync::keep(const Dot& dot, Bytes encoded) {
+  keep_chain(dot.origin);
   lazy({std::string(kStateOpBucket), dot_key(dot), to_buffer(encoded), false});
 }
 
-void StateSync::erase(const Dot& dot) { lazy({std::string(kStateOpBucket), dot_key(dot), {}, true}); }
+void StateSync::erase(const Dot& dot) {
+  lazy({std::string(kStateOpBucket), dot_key(dot), {}, true});
+  drop_chain(dot.origin);
+}
 
 // Can wait for company: what a power cut takes of these comes back from the others, or is erased again at load.
 void StateSync::lazy(env::Record record) {

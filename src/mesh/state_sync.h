@@ -38,6 +38,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
@@ -66,6 +67,7 @@ using Ticket = Number<struct TicketTag>;  // one accepted write, within one life
 inline constexpr std::string_view kStateOpBucket = "state.op";              // dot -> signed write
 inline constexpr std::string_view kStateVectorBucket = "state.vector";      // origin -> its row of the version vector
 inline constexpr std::string_view kStateFrontierBucket = "state.frontier";  // one record: what was collected
+inline constexpr std::string_view kStateChainBucket = "state.chain";        // origin of living writes -> its chain
 inline constexpr std::uint64_t kSpotCheckRounds = 64;                       // about a minute
 inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;               // fits a broadcast batch with its header
 
@@ -196,6 +198,7 @@ class StateSync {
   Instant next_deadline() const;
   void drain(env::Outbox& out);
 
+  bool writes_live_of(NodeId origin) const;  // then others may ask us for its certificate
   const crdt::Replica& replica() const { return replica_; }
   const crdt::VersionVector& vector() const { return known_; }
   // What is equal where two nodes hold the same, though one has collected what the other is about to.
@@ -315,6 +318,9 @@ class StateSync {
   void lazy(env::Record record);
   Status load_op(Bytes key, Bytes value);
   Status load_row(Bytes key, Bytes value);
+  Status load_chain(Bytes key, Bytes value);
+  void keep_chain(NodeId origin);
+  void drop_chain(NodeId origin);
   Status load_frontier(Bytes value);
 
   Options options_;
@@ -371,6 +377,11 @@ class StateSync {
   Instant statement_due_ = kNever;
   Instant sweep_due_ = kNever;
 
+  struct KeptChain {
+    std::size_t hash = 0;
+    std::uint64_t generation = 0;  // of the directory when it was compared
+  };
+  std::unordered_map<NodeId, KeptChain> chains_;  // on disk
   std::vector<env::Record> lazy_;
   std::set<NodeId> dirty_rows_;
   Instant now_{};  // of the call in progress

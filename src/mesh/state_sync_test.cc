@@ -431,6 +431,46 @@ TEST(StateSync, a_newcomer_learns_the_certificates_of_those_who_left) {
   EXPECT_EQ(values(world.at(2), "legacy"), Values(1, text("x")));
 }
 
+TEST(StateSync, who_restarts_can_still_show_the_certificates_of_those_who_left) {
+  World world(2);
+  ASSERT_TRUE(world.at(1).set("legacy", text("x"), world.now));
+  world.run(1s);
+  world.kill(1);
+  world.kill(0);
+  Node& relay = world.node(0);
+  relay.directory = trust::Directory(world.authority.root.public_key);
+  ASSERT_TRUE(relay.directory.add(relay.identity.chain));
+  world.boot(relay);
+  EXPECT_NE(relay.directory.find(world.node(1).identity.id), nullptr);
+
+  Node& late = world.add(world.authority.enrol(2));
+  late.directory = trust::Directory(world.authority.root.public_key);
+  ASSERT_TRUE(late.directory.add(late.identity.chain));
+  ASSERT_TRUE(late.directory.add(relay.identity.chain));
+  world.boot(late);
+  world.link_all(2);
+  world.run(200ms);
+  EXPECT_EQ(values(world.at(2), "legacy"), Values(1, text("x")));
+}
+
+TEST(StateSync, a_certificate_leaves_the_disk_with_the_last_write_of_its_owner) {
+  World world(2);
+  const auto chains = [&] {
+    return std::ranges::count_if(world.node(0).disk,
+                                 [](const auto& record) { return record.first.first == kStateChainBucket; });
+  };
+  ASSERT_TRUE(world.at(1).set("a", text("x"), world.now));
+  ASSERT_TRUE(world.at(1).set("b", text("x"), world.now));
+  world.run(1s);
+  EXPECT_EQ(chains(), 1);
+  ASSERT_TRUE(world.at(0).set("a", text("y"), world.now));
+  world.run(1s);
+  EXPECT_EQ(chains(), 1);
+  ASSERT_TRUE(world.at(0).set("b", text("y"), world.now));
+  world.run(1s);
+  EXPECT_EQ(chains(), 0);
+}
+
 // ---- time -----------------------------------------------------------------------------------------------------------
 
 TEST(StateSync, a_newcomer_to_an_old_fleet_follows_its_clock_and_merges_at_once) {

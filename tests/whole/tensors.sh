@@ -6,15 +6,6 @@ sedge=$1
 # shellcheck source=tests/whole/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
-# up NAME [OPTION...]: starts a node and leaves its pid in $pid.
-up() {
-  local name=$1
-  shift
-  "$sedge" up --home "$name" --listen 127.0.0.1:0 --http off --threads 1 --no-beacon "$@" >>"$name.log" 2>&1 &
-  pid=$!
-  pids+=("$pid")
-  until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
-}
 # reads NODE FILE: what is whole there is the file.
 reads() { "$sedge" tensor get --home "$1" models/scout -o "$1.got" && cmp -s "$1.got" "$2"; }
 join() { "$sedge" fleet join "$("$sedge" fleet invite --home alpha)" --home "$1" --name "$1" >/dev/null; }
@@ -37,17 +28,15 @@ if "$sedge" tensor get --home relay models/scout -o none 2>/dev/null; then faile
 reads alpha first || failed "its writer does not read it"
 until_true 60 reads relay first || failed "the relay did not get the model"
 
-echo "== the relay hands it on when its writer is gone, and keeps it over SIGKILL"
-kill -9 "$alpha"
-wait "$alpha" 2>/dev/null || true
+echo "== the relay keeps it over SIGKILL, and hands it on when its writer is gone"
+kill -9 "$alpha" "$relay"
+wait "$alpha" "$relay" 2>/dev/null || true
+up relay
+relay=$pid
+reads relay first || failed "the relay lost the model"
 up omega --seed "$(field relay listening)"
 omega=$pid
 until_true 60 reads omega first || failed "omega did not get the model from the relay"
-kill -9 "$relay"
-wait "$relay" 2>/dev/null || true
-up relay --seed "$(field omega listening)"
-relay=$pid
-reads relay first || failed "the relay lost the model"
 
 echo "== of a new version only what changed travels"
 [ "$("$sedge" tensor put --home relay models/scout second)" = "models/scout = 5000000 bytes in 77 chunks, 1 of them new" ] || failed "more than one chunk is new"

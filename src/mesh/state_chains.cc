@@ -1,0 +1,44 @@
+// The certificates of those whose writes live here. Who passes a write on shows its writer's certificate to who lacks
+// it; the writer may be dead, and the membership forgets it then. So the chain is on disk as long as one of its
+// subject's writes is. Our own is in the home.
+#include "mesh/state_sync.h"
+
+namespace sedge::mesh {
+namespace {
+
+std::size_t hash_of(Bytes chain) { return std::hash<std::string_view>()(as_text(chain)); }
+
+}  // namespace
+
+bool StateSync::writes_live_of(NodeId origin) const {
+  const auto first = replica_.living().lower_bound(crdt::Dot{origin, {}, {}});
+  return first != replica_.living().end() && first->first.origin == origin;
+}
+
+void StateSync::keep_chain(NodeId origin) {
+  if (origin == options_.self) return;
+  const auto [kept, first] = chains_.try_emplace(origin);
+  if (!first && kept->second.generation == directory_.generation()) return;
+  const Bytes chain = directory_.chain_of(origin);
+  kept->second.generation = directory_.generation();
+  if (chain.empty() || (!first && kept->second.hash == hash_of(chain))) return;
+  kept->second.hash = hash_of(chain);
+  lazy({std::string(kStateChainBucket), to_buffer(origin.view()), to_buffer(chain), false});
+}
+
+void StateSync::drop_chain(NodeId origin) {
+  if (writes_live_of(origin) || chains_.erase(origin) == 0) return;
+  lazy({std::string(kStateChainBucket), to_buffer(origin.view()), {}, true});
+}
+
+// One that is not good any more (it has expired) is of no use to others either: not an error.
+Status StateSync::load_chain(Bytes key, Bytes value) {
+  SEDGE_TRY(const trust::CertificateChain chain, trust::decode_chain(value));
+  const NodeId origin = trust::node_id_of(chain.node.subject);
+  if (to_buffer(origin.view()) != to_buffer(key)) return fail(Code::kDataLoss, "holds the chain of {}", origin.hex());
+  chains_[origin].hash = hash_of(value);
+  if (hooks.learn_chain) static_cast<void>(hooks.learn_chain(value));
+  return {};
+}
+
+}  // namespace sedge::mesh
