@@ -1,4 +1,7 @@
 // The one binary. Each row of the table is a command and lives in its own file.
+#include <cstdio>
+#include <exception>
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -17,7 +20,7 @@ constexpr AddCommand kCommands[] = {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   CLI::App app("Sedge turns a group of devices into one system that thinks together, with no cloud.", "sedge");
   app.set_version_flag("--version", "sedge " SEDGE_VERSION);
   app.footer("Example:\n  sedge run models/heron/heron.gguf \"scout two, hold position\" --local");
@@ -26,4 +29,7 @@ int main(int argc, char** argv) {
   for (const AddCommand add : kCommands) add(commands);
   CLI11_PARSE(app, argc, argv);
   return commands.run();
+} catch (const std::exception& error) {  // no memory, most likely: ours are Results
+  std::fprintf(stderr, "sedge: %s\n", error.what());
+  return 1;
 }

@@ -26,22 +26,22 @@ struct StateOptions {
   std::string kind = "register";
   std::int64_t by = 0;
   std::uint64_t count = 0;
-  bool retain = false;
   std::uint64_t depth = 1;
   std::uint64_t keep = 100;
   std::string once;
-  bool linearizable = false;
   std::uint64_t if_version = 0;
   std::string request;
   double patience_s = 10;
-  bool best_effort = false;
   std::string urgency = "normal";
   std::string lifespan;  // as written; empty: for ever
   std::string deadline;  // empty: none
-  bool liveliness = false;
-  bool causal = false;
   double epsilon = 0;
   std::string bounds;
+  bool retain = false;
+  bool linearizable = false;
+  bool best_effort = false;
+  bool liveliness = false;
+  bool causal = false;
   bool json = false;
 };
 

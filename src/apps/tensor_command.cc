@@ -115,7 +115,7 @@ Status read_to(const TensorOptions& options, const std::string& hash, std::uint6
         ask_once(options.home, {{"op", "tensor_read"}, {"path", options.path}, {"hash", hash}, {"chunk", chunk}}));
     SEDGE_TRY(const std::string text, json::get_string(answer, "bytes"));
     SEDGE_TRY(const Buffer bytes, from_base64url(text));
-    out.write(as_text(bytes).data(), static_cast<std::streamsize>(bytes.size()));
+    out << as_text(bytes);
     progress("read", chunk + 1, chunks);
   }
   out.close();

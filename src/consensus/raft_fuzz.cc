@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::uint64_t lsn = 0;
   Bytes left(data, size);
   for (std::size_t turn = 0; left.size() > 2; ++turn) {
-    const std::size_t length = std::min<std::size_t>(left[0] | left[1] << 8, left.size() - 2);
+    const std::size_t length = std::min(std::size_t{left[0]} | std::size_t{left[1]} << 8, left.size() - 2);
     const Bytes bytes = left.subspan(2, length);
     left = left.subspan(2 + length);
     if (const auto frame = wire::open_frame(bytes)) {

@@ -17,7 +17,7 @@ struct Write {
   Dot dot;
   Hlc stamp;
   trust::Signature signature;
-  friend auto operator<=>(const Write&, const Write&) = default;
+  friend bool operator==(const Write&, const Write&) = default;
 };
 using Side = std::map<Dot, Write>;  // what lives with one of the two
 
@@ -174,7 +174,7 @@ TEST(Session, ten_differences_among_a_hundred_thousand_cost_little_whoever_chose
 }
 
 TEST(Session, a_larger_difference_takes_a_longer_sketch_and_then_ranges) {
-  for (const std::size_t only : {2, 20, 100, 300}) {
+  for (const std::size_t only : {2U, 20U, 100U, 300U}) {
     const Cost cost = measured(Shape::kSpread, By::kSketch, 20'000, only);
     fmt::print("{} of {} differ: {} bytes, {} round trips\n", 2 * only, 20'000 + 2 * only, cost.bytes,
                cost.round_trips());

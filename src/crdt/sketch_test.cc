@@ -30,7 +30,7 @@ std::vector<Symbol> difference(const SketchCode& code, const ItemSet& a, const I
 }
 
 TEST(Sketch, two_symbols_and_a_bit_for_each_differing_name_decode_nine_times_in_ten) {
-  for (const std::uint64_t differ : {1, 10, 100, 400}) {
+  for (const std::uint64_t differ : {1U, 10U, 100U, 400U}) {
     int decoded = 0;
     for (std::uint8_t seed = 0; seed < 100; ++seed) {
       const wire::SessionKey key{seed, 1};

@@ -73,7 +73,7 @@ class Pass {
   static constexpr std::size_t kGroup = kernels::kPackedRows;
   static std::size_t groups_of(std::size_t rows) { return (rows + kGroup - 1) / kGroup; }
   std::size_t group_block(std::size_t groups) const {
-    return std::clamp(groups / (e_.threads() * 8), std::size_t{1}, 256 / kGroup);
+    return std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, 256 / kGroup);
   }
 
   // One token is not worth a thread's attention.

@@ -143,7 +143,7 @@ TEST(Causal, an_answer_waits_for_its_question_and_no_longer_than_five_seconds) {
 
 TEST(Causal, what_was_published_before_a_node_started_is_not_waited_for) {
   Swarm swarm(3, 2, 0);
-  for (int k = 0; k < 3; ++k) swarm.publish(k % 2);
+  for (std::size_t k = 0; k < 3; ++k) swarm.publish(k % 2);
   swarm.air.clear();
   swarm.run(500ms);
   swarm.nodes[2]->start(swarm.now);

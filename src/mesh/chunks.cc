@@ -250,8 +250,8 @@ Status ChunkExchange::on_piece(NodeId from, wire::ChunkPiece message, Instant no
   if (4 * (now - peer.heard) < peer.patience) peer.patience = std::max(options_.patience, peer.patience / 2);
   peer.heard = now;
   peer.window = std::min(peer.window + 1, options_.window);
-  std::ranges::copy(*message.bytes, building->second.bytes.begin() +
-                                        static_cast<std::ptrdiff_t>(message.name.number * wire::kPieceBytes));
+  std::ranges::copy(*message.bytes,
+                    building->second.bytes.begin() + std::ptrdiff_t{wire::kPieceBytes} * message.name.number);
   if (++building->second.came == building->second.pieces) return finish(from, peer, name, now);
   feed(from, peer, now);
   return {};

@@ -106,7 +106,7 @@ struct Steps {
   std::optional<Bytes> block() {
     const auto length = take(2);
     if (!length) return std::nullopt;
-    return take(std::min<std::size_t>((*length)[0] | (*length)[1] << 8, rest.size()));
+    return take(std::min(std::size_t{(*length)[0]} | std::size_t{(*length)[1]} << 8, rest.size()));
   }
 };
 
