@@ -28,6 +28,9 @@ HUNTERS = [
     ("ephemeral", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/ephemeral.toml"), "--json"]),
     ("together", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/together.toml"), "--json"]),
     ("clocks", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/clocks.toml"), "--json"]),
+    ("overlay", [str(BUILD / "mesh_test"), "--gtest_filter=Overlay*", "--gtest_brief=1", "--gtest_fail_fast"]),
+    *((name, [str(BUILD / "sedge"), "sim", str(ROOT / f"tests/scenarios/{name}.toml"), "--json"])
+      for name in ("overlay_ring", "overlay_nearest", "overlay_star", "overlay_hierarchy")),
     ("random", [str(BUILD / "sedge"), "sim", "--random", "1", "--minutes", "0.5"]),
 ]
 SECONDS_MAX = 300  # of a hunter: a mutant that hangs is caught

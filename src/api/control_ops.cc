@@ -546,6 +546,10 @@ json::Object member_object(platform::Runtime& runtime, const mesh::Member& membe
     object["rtt_estimate_ms"] = to_ms(far);
   }
   if (const auto offset = node.state().clock_offset(member.id)) object["clock_offset_ms"] = to_ms(*offset);
+  if (member.overlay) {
+    object["zone"] = member.overlay->zone;
+    object["gateway"] = node.membership().gateway(member.id);
+  }
   if (member.coordinate) object["coordinate"] = coordinate_object(*member.coordinate);
   json::Array models;
   const auto view = node.owner().nodes().find(member.id);
@@ -586,6 +590,7 @@ json::Object status_report(platform::Runtime& runtime) {
           {"epoch", node.options().epoch.value},
           {"listening", runtime.listening().text()},
           {"alive", node.membership().alive()},
+          {"overlay", mesh::overlay_text(node.membership().overlay())},
           {"refused", node.membership().refused()},
           {"fleet_ms", node.state().fleet_ms(platform::now())},
           {"members", std::move(members)},

@@ -31,6 +31,12 @@ Result<std::string> round_trip_text(const json::Object& member, bool self) {
   return fmt::format("~{:.1f}", estimate);
 }
 
+// A gateway's link is marked by a star.
+std::string link_text(const json::Object& member, bool self, bool linked) {
+  const auto gateway = json::get_bool(member, "gateway");
+  return fmt::format("{}{}", self ? "self" : linked ? "yes" : "no", gateway && *gateway ? "*" : "");
+}
+
 // How far its fleet clock is ahead of ours.
 std::string clock_text(const json::Object& member) {
   const auto offset = json::get_double(member, "clock_offset_ms");
@@ -56,11 +62,12 @@ Status print_people(const json::Object& report) {
   SEDGE_TRY(const std::string name, json::get_string(report, "name"));
   SEDGE_TRY(const std::string listening, json::get_string(report, "listening"));
   SEDGE_TRY(const std::uint64_t alive, json::get_uint(report, "alive"));
+  SEDGE_TRY(const std::string overlay, json::get_string(report, "overlay"));
   SEDGE_TRY(const std::uint64_t resident, json::get_uint(report, "resident_bytes"));
   SEDGE_TRY(const json::Value* members, json::member(report, "members"));
   if (!members->is_array()) return fail(Code::kInternal, "the node's report has no list of members");
-  fmt::print("{} listens on {}, {} of {} members alive, {:.1f} MB resident\n\n", name, listening, alive,
-             members->get_array().size(), static_cast<double>(resident) / 1e6);
+  fmt::print("{} listens on {}, {} of {} members alive, overlay {}, {:.1f} MB resident\n\n", name, listening, alive,
+             members->get_array().size(), overlay, static_cast<double>(resident) / 1e6);
   fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8} {:>9}  {:<22} {}\n", "name", "id", "state", "link", "rtt ms", "clock ms",
              "address", "models");
   for (const json::Value& each : members->get_array()) {
@@ -74,11 +81,7 @@ Status print_people(const json::Object& report) {
     const bool has_address = endpoints != nullptr && endpoints->is_array() && !endpoints->get_array().empty();
     SEDGE_TRY(const std::string round_trip, round_trip_text(*member, self));
     fmt::print("{:<16} {:<9} {:<8} {:>6} {:>8} {:>9}  {:<22} {}\n", member_name.empty() ? "-" : member_name,
-               id.substr(0, 8), state,
-               self     ? "self"
-               : linked ? "yes"
-                        : "no",
-               round_trip, clock_text(*member),
+               id.substr(0, 8), state, link_text(*member, self, linked), round_trip, clock_text(*member),
                has_address ? std::string(endpoints->get_array().front().as_string()) : "-", model_names(*member));
   }
   return print_privacy(report);

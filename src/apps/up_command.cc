@@ -30,6 +30,8 @@ struct UpOptions {
   unsigned threads = 0;
   double privacy_budget = 10;
   std::size_t tensor_mib = node::NodeOptions().tensor_bytes_max >> 20;
+  std::string overlay = "partial";
+  std::string zone;
   bool no_beacon = false;
   bool quiet = false;
 };
@@ -45,6 +47,11 @@ Status up(const UpOptions& options) {
   runtime_options.tensor_bytes_max = options.tensor_mib << 20;
   runtime_options.beacons = !options.no_beacon;
   runtime_options.privacy_budget = options.privacy_budget;
+  SEDGE_TRY(runtime_options.overlay, mesh::parse_overlay(options.overlay));
+  if (options.zone.size() > mesh::kZoneBytesMax || options.zone.starts_with('@')) {
+    return fail(Code::kInvalidArgument, "--zone takes up to {} bytes and does not begin with '@'", mesh::kZoneBytesMax);
+  }
+  runtime_options.zone = options.zone;
   if (!options.quiet) {
     runtime_options.log = [](const std::string& line) {
       const std::time_t seconds = platform::wall_seconds();
@@ -99,6 +106,12 @@ void add_up(Commands& commands) {
                    "memory and disk for the fleet's tensors; a writer's part is half")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+  std::string overlays;
+  for (const mesh::OverlayRow& row : mesh::kOverlays)
+    overlays += fmt::format("{}{}", overlays.empty() ? "" : ", ", row.name);
+  command->add_option("--overlay", options->overlay, "which links this node wants, NAME or NAME:K: " + overlays)
+      ->capture_default_str();
+  command->add_option("--zone", options->zone, "zone of this node in a hierarchy; else where round trips place it");
   command->add_flag("--no-beacon", options->no_beacon, "do not announce this node by multicast");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");
   commands.on(command, [options] { return up(*options); });

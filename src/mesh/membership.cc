@@ -3,6 +3,7 @@
 #include "mesh/membership.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/assert.h"
 
@@ -16,6 +17,9 @@ constexpr Duration kSyncPauseMax = 3s;    // and while news never ends
 constexpr std::size_t kHelpers = 3;       // asked for an indirect probe
 constexpr std::size_t kFavoursMax = 256;  // probes for others under way; more are not helped
 constexpr Duration kFavourTime = 1s;
+constexpr std::uint32_t kLossProbes = 16;  // an idle link's of 7 s, a busy one's of 32 s
+constexpr Duration kLookAgain = 250ms;     // at whether a link is one too many
+constexpr Duration kPartedPause = 10s;     // until a chosen link that the other end closed is dialled again
 
 }  // namespace
 
@@ -36,6 +40,7 @@ Membership::Membership(Options options, const trust::SecretKey& key, const trust
 void Membership::start(Instant now) {
   SEDGE_ASSERT(!started_);
   started_ = true;
+  started_at_ = role_changed_ = now;
   Entry& own = entries_[options_.self];
   own.member.id = options_.self;
   own.member.name = options_.name;
@@ -44,6 +49,10 @@ void Membership::start(Instant now) {
   own.member.instance = instance_;
   own.member.endpoints = options_.endpoints;
   own.member.since = now;
+  if (names_links() || options_.overlay != OverlayPolicy{} || !options_.zone.empty()) {
+    own.member.overlay = role(now);
+    if (options_.overlay.has_gateways()) next_role_ = now;
+  }
   sign_self();
   recount(own, now);
   alive_ = 1;
@@ -60,7 +69,7 @@ void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
   Link& link = links_[peer.id];
   link = {};
   link.address = peer.address;
-  link.heard = link.probed = link.synced = now;
+  link.heard = link.probed = link.synced = link.up = now;
   std::erase_if(dialling_, [&](const auto& d) { return d.first == peer.address || d.second.expected == peer.id; });
   if (const auto entry = entries_.find(peer.id); entry != entries_.end()) {
     entry->second.seen = peer.address;
@@ -68,7 +77,11 @@ void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
   }
   next_retry_ = std::max(next_retry_, now + options_.retry_min);
   next_probe_ = std::min(next_probe_, now + jittered(options_.silence_max));
-  if (links_.size() > options_.links_max) next_dial_ = std::min(next_dial_, std::max(now, next_prune_));
+  if (links_.size() > links_max()) next_dial_ = std::min(next_dial_, std::max(now, next_prune_));
+  if (names_links()) {
+    tell_wanted();
+    next_dial_ = std::min(next_dial_, now + jittered(kLookAgain));
+  }
   if (peer.dialled_by_us) send(peer.id, wire::MessageType::kMemberDigests, wire::MemberDigests{buckets_});
   // Who woke from a long sleep suspects all neighbours and has nobody left to say so to: they must hear it and refute.
   wire::MemberGossip suspicions;
@@ -91,8 +104,11 @@ void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
       return suspect(peer, options_.self, options_.suspicion_refused, "nobody listens at its address", now);
     case env::LinkDown::kClosed:
       return suspect(peer, options_.self, options_.suspicion, "it closed its link without a word", now);
-    default:
-      return;  // one link too many, or another takes its place: says nothing about the peer
+    default:  // one link too many, or another takes its place: says nothing about the peer
+      if (const auto entry = entries_.find(peer); entry != entries_.end() && chosen_.contains(peer)) {
+        entry->second.dial_after = now + jittered(kPartedPause);  // it has more than it can hold
+      }
+      return;
   }
 }
 
@@ -138,6 +154,14 @@ Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, I
       if (probing != probings_.end() && probing->second.number == message.number) probings_.erase(probing);
       return {};
     }
+    case wire::MessageType::kMemberLink: {
+      SEDGE_TRY(const auto message, wire::decode<wire::MemberLink>(body));
+      const auto link = links_.find(from);
+      if (link == links_.end()) return {};
+      link->second.wanted_there = message.wanted;
+      if (names_links() && !message.wanted) next_dial_ = std::min(next_dial_, now + jittered(kLookAgain));
+      return {};
+    }
     case wire::MessageType::kLeave: {
       SEDGE_TRY([[maybe_unused]] const auto message, wire::decode<wire::Leave>(body));
       if (const auto link = links_.find(from); link != links_.end()) link->second.parting = true;
@@ -170,6 +194,7 @@ Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
   link->second.links = ack.links;
   if (ack.number == link->second.probe_number && !link->second.answered) {
     link->second.answered = true;
+    measure_loss(link->second, link->second.asked_twice);
     const Duration sample = now - link->second.probed;
     Duration& rtt = link->second.rtt;
     rtt = rtt == Duration{} ? sample : rtt + (sample - rtt) / 8;
@@ -204,6 +229,18 @@ wire::Probe Membership::probe(std::uint64_t number, bool again) const {
   return {number, digest_, again, static_cast<std::uint16_t>(links_.size())};
 }
 
+// The mean of the first few, then of about the last kLossProbes.
+void Membership::measure_loss(Link& link, bool lost) {
+  link.measured = std::min(link.measured + 1, kLossProbes);
+  link.lost += ((lost ? 1.0 : 0.0) - link.lost) / link.measured;
+}
+
+double Membership::loss(NodeId peer) const {
+  const auto link = links_.find(peer);
+  if (link == links_.end() || link->second.measured < kLossProbes / 4) return 0;
+  return 1 - std::sqrt(1 - std::min(link->second.lost, 1.0));  // a probe and its answer: both must arrive
+}
+
 Duration Membership::patience(const Link& link) const {
   if (link.rtt == Duration{}) return options_.probe_timeout_max;
   return std::clamp(4 * link.rtt, options_.probe_timeout_min, options_.probe_timeout_max);
@@ -228,6 +265,7 @@ void Membership::on_timer(Instant now) {
   follow_probes(now);
   judge_suspects(now);
   if (now >= next_probe_) probe_round(now);
+  if (now >= next_role_) review_role(now);
   if (now >= next_dial_) dial_round(now);
   if (now >= next_refresh_) {
     refresh_overlay(now);
@@ -251,6 +289,8 @@ void Membership::probe_round(Instant now) {
     probing.number = ++probe_number_;
     probing.second_at = now + patience(link);
     probing.suspect_at = probing.second_at + options_.second_chance;
+    if (!link.answered && link.probe_number != 0) measure_loss(link, true);
+    link.asked_twice = false;
     link.probed = now;
     link.probe_number = probing.number;
     link.answered = false;
@@ -274,6 +314,7 @@ void Membership::follow_probes(Instant now) {
     }
     if (now < probing.second_at || probing.second_sent) continue;
     probing.second_sent = true;
+    if (const auto link = links_.find(id); link != links_.end()) link->second.asked_twice = true;
     send(id, wire::MessageType::kProbe, probe(probing.number, true));
     std::vector<NodeId> helpers;
     for (const auto& [other, link] : links_) {
@@ -309,7 +350,8 @@ void Membership::judge_suspects(Instant now) {
 
 Instant Membership::next_deadline() const {
   if (!started_ || superseded_) return kNever;
-  Instant next = std::min({next_probe_, next_news_, next_write_, next_dial_, next_refresh_, next_shrink_, next_tell_});
+  Instant next =
+      std::min({next_probe_, next_news_, next_write_, next_dial_, next_refresh_, next_shrink_, next_tell_, next_role_});
   for (const auto& [id, probing] : probings_) {
     next = std::min(next, probing.second_sent ? probing.suspect_at : probing.second_at);
   }

@@ -10,11 +10,11 @@
 // not, since the subject answers them. Our own lateness is discounted: a node that was stalled itself gives the
 // others the time back before it judges (Lifeguard: Dadgar, Phillips, Currey 2018).
 //
-// The same core keeps the overlay, a partial view as in HyParView (Leitao, Pereira, Rodrigues 2007), whose passive view
-// is the whole table here: min(N-1, 5) links are dialled, by the smaller id first, and above 6 those to the best linked
-// neighbours are closed. Lost members and seeds are dialled for ever with back-off (2 s to 15 s, jittered), so that a
-// split fleet merges again by itself; one link is renewed now and then at random, so that two halves that lost sight of
-// each other without a broken link meet.
+// The same core keeps the overlay by one of the rules of mesh/overlay.h. Without another it is a partial view as in
+// HyParView (Leitao, Pereira, Rodrigues 2007), whose passive view is the whole table here: min(N-1, 5) links are
+// dialled, by the smaller id first, and above 6 those to the best linked neighbours are closed. Lost members and seeds
+// are dialled for ever with back-off (2 s to 15 s, jittered), so that a split fleet merges again by itself; one link is
+// renewed now and then at random, so that two halves that lost sight of each other without a broken link meet.
 //
 // What gossip did not bring is found by digests: each probe carries one of the whole table; where two differ, 64 of its
 // parts are compared, and only the rows of parts that differ are sent.
@@ -48,6 +48,7 @@
 #include "env/link.h"
 #include "env/outbox.h"
 #include "mesh/coordinates.h"
+#include "mesh/overlay.h"
 #include "trust/directory.h"
 #include "trust/keys.h"
 #include "wire/membership_messages.h"
@@ -70,6 +71,7 @@ struct Member {
   bool linked = false;
   std::uint64_t revision = 0;                  // of the record, within its incarnation
   std::optional<wire::Coordinate> coordinate;  // where it is in the plane of round trips, as it says itself
+  std::optional<wire::OverlayRole> overlay;    // its rule, its zone, and how fit it is to be a gateway
   bool shrunk = false;  // long dead or gone: name, instance, endpoints and coordinate are forgotten
 };
 
@@ -103,8 +105,9 @@ class Membership {
     std::vector<env::Endpoint> endpoints;  // where we can be dialled
     std::vector<env::Endpoint> seeds;      // whom to dial with nobody known
 
-    std::size_t links_wanted = 5;       // dial until min(members - 1, this)
-    std::size_t links_max = 6;          // above: a quarter of what is too much is closed each second, at least one
+    OverlayPolicy overlay;              // which links are wanted; of what is too much a quarter is closed each second
+    std::string zone;                   // ours, where it is configured; at most kZoneBytesMax
+    std::uint16_t gateway_rank = 0;     // what this machine can carry, up to kGatewayRankMax
     std::size_t members_max = 4096;     // above: the longest dead are forgotten, then newcomers refused
     Duration silence_max = 450ms;       // a neighbour not heard for so long is probed
     Duration probe_together = 100ms;    // those who would be due so soon are probed with it: one wake-up for all
@@ -155,7 +158,7 @@ class Membership {
   void on_hint(const env::Endpoint& address, Instant now);
   // Any frame or datagram from a neighbour came, for whichever core: it lives.
   void on_heard(NodeId peer, Instant now);
-  // Types kMemberSync to kMemberDigests. Errors: DataLoss: malformed or badly signed: count it against `from`.
+  // Types kMemberSync to kMemberLink. Errors: DataLoss: malformed or badly signed: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
   // Somebody has work to do with a living member: it is dialled unless linked, and for `time` the link is not pruned.
   void want_link(NodeId id, Duration time, Instant now);
@@ -186,6 +189,11 @@ class Membership {
   // The same; of a member without a link, what the coordinates tell. Zero: neither is known.
   Duration round_trip(NodeId id) const;
   std::optional<wire::Coordinate> coordinate() const { return coordinates_.place(); }
+  // Of a neighbour, the part of packets each way that probes found lost; 0 where nothing was measured.
+  double loss(NodeId peer) const;
+  const OverlayPolicy& overlay() const { return options_.overlay; }
+  // Of the rules that have gateways: whether it is one.
+  bool gateway(NodeId id) const { return gateways_.contains(id); }
   // Newcomers that found the table full of living members: they are not in it.
   std::uint64_t refused() const { return refused_; }
 
@@ -210,7 +218,13 @@ class Membership {
     std::size_t links = 0;           // that the peer has, as it says
     std::uint64_t probe_number = 0;  // of the latest probe, sent at `probed`
     bool answered = false;
-    bool parting = false;  // it said that it leaves
+    bool asked_twice = false;    // the latest probe had a second chance: the first one was lost
+    double lost = 0;             // of probes and their answers, smoothed
+    std::uint32_t measured = 0;  // probes that this rests on, up to kLossProbes
+    Instant up{};
+    bool wanted_there = true;  // the peer's overlay wants it, as it says
+    std::optional<bool> told;  // what we said of ours
+    bool parting = false;      // it said that it leaves
   };
   struct Probing {
     std::uint64_t number = 0;
@@ -285,9 +299,23 @@ class Membership {
   void follow_probes(Instant now);
   void judge_suspects(Instant now);
   Duration patience(const Link& link) const;
+  static void measure_loss(Link& link, bool lost);
 
-  // The overlay (membership_overlay.cc).
+  // The overlay (membership_overlay.cc); of rules that name their links, and what others must know for it
+  // (membership_policy.cc).
+  bool names_links() const { return options_.overlay.names_links(); }
+  std::size_t links_max() const;
   std::size_t links_wanted() const;
+  void dial_strangers(std::size_t wanted, Instant now);
+  std::vector<OverlayPeer> living() const;
+  void choose_links(Instant now);
+  void dial_chosen(Instant now);
+  void tell_wanted();
+  void prune_chosen(Instant now);
+  bool overlay_at_rest() const;
+  wire::OverlayRole role(Instant now) const;
+  void review_role(Instant now);
+  void choose_anew(Instant now);
   void dial_round(Instant now);
   void dial_members(Instant now);
   void dial_lost(Instant now);
@@ -322,6 +350,13 @@ class Membership {
   // Of an earlier life and not heard of in this one, or shrunk: where somebody may be.
   std::map<NodeId, std::vector<env::Endpoint>> remembered_;
   std::map<env::Endpoint, Dialling> dialling_;
+  std::set<NodeId> chosen_;    // by a rule that names its links
+  std::set<NodeId> gateways_;  // by a rule that has some
+  bool choice_stale_ = true;
+  Instant next_choice_{};
+  Instant next_role_ = kNever;
+  Instant role_changed_{};
+  Instant started_at_{};
   std::map<NodeId, Instant> wanted_;         // links with work on them, until when they are kept
   std::map<env::Endpoint, Instant> hinted_;  // not to be dialled on a hint before
   std::size_t alive_ = 0;

@@ -100,20 +100,29 @@ void Membership::dial_round(Instant now) {
   std::erase_if(dialling_, [&](const auto& d) { return d.second.until <= now; });
   next_dial_ = kNever;
   if (leaving_) return;
-  dial_members(now);
+  if (names_links()) {
+    choose_links(now);
+    dial_chosen(now);
+  } else {
+    dial_strangers(links_wanted(), now);
+  }
   if (now >= next_retry_) dial_lost(now);
   prune_overlay(now);
   // Nothing to do is the rule; a board that runs on a battery sleeps on.
-  const bool busy = links_.size() < links_wanted() || links_.size() > options_.links_max || !dialling_.empty();
-  next_dial_ = busy ? now + jittered(kDialInterval) : next_retry_;
+  const bool rest = names_links() ? overlay_at_rest() : links_.size() >= links_wanted() && links_.size() <= links_max();
+  next_dial_ = rest && dialling_.empty() ? next_retry_ : now + jittered(kDialInterval);
+  if (names_links()) next_dial_ = std::min(next_dial_, next_choice_);
 }
+
+// One more than is wanted may stay: two that dial each other at once need not both let go.
+std::size_t Membership::links_max() const { return names_links() ? kOverlayLinksMax : options_.overlay.k + 1; }
 
 std::size_t Membership::links_wanted() const {
-  return alive_ - 1 <= options_.links_max ? alive_ - 1 : options_.links_wanted;  // a small fleet is linked throughout
+  return alive_ - 1 <= links_max() ? alive_ - 1 : options_.overlay.k;  // a small fleet is linked throughout
 }
 
-void Membership::dial_members(Instant now) {
-  const std::size_t wanted = links_wanted();
+// Any members, drawn, until there are so many links.
+void Membership::dial_strangers(std::size_t wanted, Instant now) {
   std::size_t have = links_.size() + dialling_.size();
   if (have >= wanted) return;
   std::vector<NodeId> candidates;
@@ -175,7 +184,8 @@ void Membership::want_link(NodeId id, Duration time, Instant now) {
 }
 
 void Membership::prune_overlay(Instant now) {
-  if (links_.size() <= options_.links_max || now < next_prune_) return;
+  if (names_links()) return prune_chosen(now);
+  if (links_.size() <= links_max() || now < next_prune_) return;
   next_prune_ = now + jittered(1s);
   std::erase_if(wanted_, [&](const auto& wanted) { return wanted.second <= now; });
   std::vector<NodeId> idle = neighbours();
@@ -184,7 +194,7 @@ void Membership::prune_overlay(Instant now) {
   // Those who have many links themselves miss this one least. A seed that a whole fleet has called has hundreds.
   prng_.shuffle(idle);
   std::ranges::stable_sort(idle, std::greater(), [&](NodeId id) { return links_[id].links; });
-  const std::size_t excess = links_.size() - options_.links_max;
+  const std::size_t excess = links_.size() - links_max();
   idle.resize(std::min(idle.size(), excess / 4 + 1));
   for (const NodeId one : idle) {
     out_.hangups.push_back({one, env::LinkDown::kParted});

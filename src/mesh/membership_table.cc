@@ -67,6 +67,7 @@ void Membership::recount(Entry& entry, Instant now) {
   buckets_[wire::bucket_of(entry.member.id)] ^= change;
   digest_ ^= change;
   changed_ = now;
+  choose_anew(now);
 }
 
 std::size_t Membership::alive() const { return alive_; }
@@ -83,7 +84,8 @@ void Membership::sign_self() {
                             m.name,
                             converted(m.endpoints, on_wire),
                             m.revision,
-                            m.coordinate};
+                            m.coordinate,
+                            m.overlay};
   if (record.endpoints.size() > kEndpointsMax) record.endpoints.resize(kEndpointsMax);
   own.proof.record = wire::encode(record);
   own.proof.signature = trust::sign(key_, kDomain, own.proof.record).bytes;
@@ -99,6 +101,9 @@ Status Membership::verify_record(const wire::MemberRecord& record, const wire::S
   if (record.name.size() > kNameBytesMax) return fail(Code::kDataLoss, "a name of {} bytes", record.name.size());
   if (record.endpoints.size() > kEndpointsMax) {
     return fail(Code::kDataLoss, "a member with {} endpoints", record.endpoints.size());
+  }
+  if (record.overlay && record.overlay->zone.size() > kZoneBytesMax) {
+    return fail(Code::kDataLoss, "a zone's name of {} bytes", record.overlay->zone.size());
   }
   if (record.coordinate) SEDGE_CHECK(check_coordinate(*record.coordinate));
   if (!proof.certificate_chain.empty() && options_.learn_certificate &&
@@ -181,6 +186,7 @@ void Membership::accept(NodeId from, const wire::MemberRecord& record, const wir
   m.endpoints = converted(record.endpoints, from_wire);
   m.revision = record.revision;
   m.coordinate = record.coordinate;
+  m.overlay = record.overlay;
   m.shrunk = false;
   entry.proof = {proof.record, proof.signature, {}};
   recount(entry, now);
@@ -395,6 +401,7 @@ void Membership::forget(NodeId id, Instant now) {
   buckets_[wire::bucket_of(id)] ^= found->second.counted;
   digest_ ^= found->second.counted;
   entries_.erase(found);
+  choose_anew(now);
   suspects_.erase(id);
   dead_.erase(id);
   news_.erase(id);
@@ -426,9 +433,10 @@ void Membership::flush_records() {
 Status Membership::load(Bytes key, Bytes value) {
   SEDGE_TRY(const NodeId id, id_from_bytes<NodeId>(key));
   SEDGE_TRY(const auto proof, wire::decode<wire::SignedMember>(value));
-  SEDGE_TRY(const auto record, wire::decode<wire::MemberRecord>(proof.record));
+  const auto record = wire::decode<wire::MemberRecord>(proof.record);
+  if (!record) return {};  // of another version: an address less to call
   if (id != options_.self && remembered_.size() < options_.members_max) {
-    remembered_[id] = converted(record.endpoints, from_wire);
+    remembered_[id] = converted(record->endpoints, from_wire);
   }
   return {};
 }

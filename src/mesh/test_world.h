@@ -48,6 +48,8 @@ class World {
     std::vector<std::string> got;  // "topic=payload"
     std::vector<env::Record> records;
     std::uint64_t epoch = 0;
+    std::string zone;
+    std::uint16_t gateway_rank = 0;
     Instant stalled_until{};
     bool up = false;
     bool timer_set = false;
@@ -76,6 +78,9 @@ class World {
     options.name = fmt::format("node-{}", i);
     options.epoch = BootEpoch{++node.epoch};
     options.seed = prng_.next();
+    options.overlay = overlay;
+    options.gateway_rank = node.gateway_rank;
+    options.zone = node.zone;
     options.endpoints = node.dead_ends;
     options.endpoints.push_back(node.address);
     for (const std::size_t s : seeds) options.seeds.push_back(nodes[s].address);
@@ -196,6 +201,7 @@ class World {
 
   Fleet fleet;
   std::vector<Node> nodes;
+  OverlayPolicy overlay;
   std::uint64_t dials = 0;
   std::uint64_t datagrams = 0;
   std::uint64_t frames = 0;

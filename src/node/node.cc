@@ -94,6 +94,9 @@ mesh::Membership::Options Node::membership_options() {
   member.seed = entropy_.u64();
   member.endpoints = options_.endpoints;
   member.seeds = options_.seeds;
+  member.overlay = options_.overlay;
+  member.zone = options_.zone;
+  member.gateway_rank = options_.gateway_rank;
   member.learn_certificate = [this](Bytes chain) { return learn_chain(chain); };
   member.forget_certificate = [this](NodeId id) { forget_certificate(id); };
   member.of_tree = [this](NodeId peer) { return broadcast_->tree().holds(peer); };

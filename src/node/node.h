@@ -68,6 +68,9 @@ struct NodeOptions {
   bool pack = true;  // large payloads on links that are no cable
   PrivacyLedger::Options privacy;
   std::size_t tensor_bytes_max = mesh::Tensors::Options().bytes_max;
+  mesh::OverlayPolicy overlay;
+  std::string zone;                // of a hierarchy; empty: where the coordinates place it
+  std::uint16_t gateway_rank = 0;  // what this machine can carry as a gateway, 0 to 15 (mesh/overlay.h)
 };
 
 // What the running node counts, for status and metrics.

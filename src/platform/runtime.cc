@@ -1,6 +1,7 @@
 #include "platform/runtime.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -201,6 +202,12 @@ class Runtime::Loop {
     return {};
   }
 
+  // What this machine can carry as a gateway: two steps for each doubling of its cores.
+  static std::uint16_t machine_rank() {
+    const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+    return static_cast<std::uint16_t>(std::min<int>(2 * std::bit_width(cores), mesh::kGatewayRankMax));
+  }
+
   Result<node::NodeOptions> node_options(const Identity& identity, BootEpoch epoch) {
     node::NodeOptions options;
     options.name = identity.chain.node.name;
@@ -215,6 +222,9 @@ class Runtime::Loop {
     if (identity.former) options.former = trust::node_id_of(identity.former->node.subject);
     options.beacons = options_.beacons;
     options.privacy.budget = options_.privacy_budget;
+    options.overlay = options_.overlay;
+    options.zone = options_.zone;
+    options.gateway_rank = machine_rank();
     options.worker.scheduler.workers = compute_->workers();
     if (identity.issuer_key && identity.issuer) {
       node::IssuerOptions issuer;

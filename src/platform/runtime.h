@@ -39,6 +39,8 @@ struct RuntimeOptions {
   bool beacons = true;
   double privacy_budget = 10;  // epsilon of each topic (node/privacy.h)
   std::size_t tensor_bytes_max = node::NodeOptions().tensor_bytes_max;
+  mesh::OverlayPolicy overlay;  // which links this node wants
+  std::string zone;             // of a hierarchy; empty: where round trips place it
   // Where packets or published messages come in quick succession (within twice this), the loop stays awake for so long
   // after each: a wake-up costs 20 to 60 us, half of a message's whole way. Zero: never; nor on a single core.
   Duration spin = 200us;

@@ -20,6 +20,7 @@ constexpr std::string_view kBriefly = "brief/";  // entries that are soon erased
 constexpr std::size_t kBrieflyKept = 3;          // by each node, before it erases them
 constexpr std::int64_t kWeighings = 120;         // of how much each node holds, over the scenario
 constexpr Duration kSteadyTime = 10s;            // a node that ran so long has a fleet clock
+constexpr std::size_t kBeginningsMax = 100;      // of ways through the graph of links: in a larger fleet, so many
 constexpr std::size_t kPairsMax = 20'000;        // looked at, of those without a link
 constexpr Duration kLongStall = 1500ms;          // who is stalled longer may be called dead
 
@@ -116,6 +117,7 @@ class Play {
   void look_at_deaths();
   void look_at_round_trips();
   void look_at_discovery();
+  void look_at_links();
   void look_at_expectations();
   void tell(std::string name, std::optional<double> value) { report_.metrics.emplace_back(std::move(name), value); }
   template <class... Args>
@@ -682,6 +684,41 @@ void Play::look_at_discovery() {
   tell("discovery_bytes_max", found == 0 ? std::nullopt : std::optional(most));
 }
 
+// The graph of links between running nodes, as it is in the end.
+void Play::look_at_links() {
+  std::vector<std::vector<std::size_t>> links(scenario_.nodes);
+  for (const auto& [a, b] : world_.links()) {
+    links[a].push_back(b);
+    links[b].push_back(a);
+  }
+  std::size_t running = 0, all = 0, most = 0, diameter = 0;
+  bool whole = true;
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    running += world_.up(i) ? 1 : 0;
+    all += links[i].size();
+    most = std::max(most, links[i].size());
+  }
+  const std::size_t every = std::max<std::size_t>(1, running / kBeginningsMax);
+  for (std::size_t from = 0; from < scenario_.nodes; from += every) {
+    if (!world_.up(from)) continue;
+    std::vector<std::size_t> hops(scenario_.nodes, scenario_.nodes), reached{from};
+    hops[from] = 0;
+    for (std::size_t at = 0; at < reached.size(); ++at) {
+      for (const std::size_t next : links[reached[at]]) {
+        if (hops[next] < scenario_.nodes) continue;
+        hops[next] = hops[reached[at]] + 1;
+        reached.push_back(next);
+      }
+    }
+    whole = whole && reached.size() == running;
+    diameter = std::max(diameter, hops[reached.back()]);
+  }
+  tell("links_mean",
+       running == 0 ? std::nullopt : std::optional(static_cast<double>(all) / static_cast<double>(running)));
+  tell("links_max", static_cast<double>(most));
+  tell("diameter", whole ? std::optional(static_cast<double>(diameter)) : std::nullopt);
+}
+
 void Play::look_at_expectations() {
   for (const Expectation& expectation : scenario_.expectations) {
     const std::optional<double> value = report_.metric(expectation.metric);
@@ -718,6 +755,7 @@ void Play::look_over() {
   tell("clock_off_max_ms", clock_.ms(1));
   look_at_round_trips();
   look_at_discovery();
+  look_at_links();
   const Counts& counts = world_.counts();
   tell("bytes_per_node_per_s",
        static_cast<double>(counts.bytes) / static_cast<double>(scenario_.nodes) / to_seconds(world_.now() - Instant{}));

@@ -230,7 +230,7 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
   Scenario scenario;
   scenario.name = std::move(name);
   Reader top(file, "the scenario");
-  SEDGE_CHECK(read_section(top, "fleet", [&](Reader& at) {
+  SEDGE_CHECK(read_section(top, "fleet", [&](Reader& at) -> Status {
     at.number("nodes", scenario.nodes, 2, kNodesMax);
     at.number("seed", scenario.seed, 0, 9e15);
     at.time("length_s", 1, scenario.length);
@@ -242,6 +242,10 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
     at.flag("multicast", scenario.world.multicast);
     at.flag("quic", scenario.world.quic);
     at.flag("pack", scenario.world.pack);
+    std::string overlay = "partial";
+    at.text("overlay", overlay);
+    SEDGE_TRY(scenario.world.overlay, mesh::parse_overlay(overlay));
+    at.number("zones", scenario.world.zones, 0, 1000);
     at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
     at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
     at.time("clock_skew_s", 1, scenario.world.clock_skew);

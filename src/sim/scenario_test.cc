@@ -57,6 +57,8 @@ TEST(Scenario, places_contacts_clocks_and_failing_disks_are_read) {
     clock_skew_s = 3600
     clock_skew_share = 0.1
     contacts = "mine.contacts"
+    overlay = "ring:8"
+    zones = 3
     [link]
     plane_ms = 40
     [[event]]
@@ -72,6 +74,8 @@ TEST(Scenario, places_contacts_clocks_and_failing_disks_are_read) {
                                        "t");
   ASSERT_TRUE(scenario) << scenario.error().message;
   EXPECT_EQ(scenario->contacts_file, "mine.contacts");
+  EXPECT_EQ(scenario->world.overlay, (mesh::OverlayPolicy{mesh::OverlayKind::kRing, 8}));
+  EXPECT_EQ(scenario->world.zones, 3u);
   EXPECT_EQ(scenario->world.clock_skew, 1h);
   EXPECT_EQ(scenario->world.clock_skew_share, 0.1);
   EXPECT_EQ(scenario->world.link.plane, 40ms);
@@ -85,6 +89,8 @@ TEST(Scenario, a_mistake_is_named_with_its_place_and_the_way_out) {
   EXPECT_EQ(refusal("[fleet]\nnodes = 1\n"), "[fleet]: nodes is a number from 2 to 4096");
   EXPECT_EQ(refusal("[fleet]\nnodes = \"many\"\n"), "[fleet]: nodes is a number from 2 to 4096");
   EXPECT_EQ(refusal("[fleet]\nnode = 5\n"), "[fleet], line 2: there is no 'node' here (docs/formats/scenario.md)");
+  EXPECT_NE(refusal("[fleet]\noverlay = \"torus\"\n").find("there is no overlay 'torus'; there are partial"),
+            std::string::npos);
   EXPECT_EQ(refusal("[robots]\n"), "the scenario, line 1: there is no 'robots' here (docs/formats/scenario.md)");
   EXPECT_NE(refusal("[[event]]\nat_s = 5\n").find("do is one of \"kill\""), std::string::npos);
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nnodes = [50]\n").find("numbers from 0 to 49"), std::string::npos);

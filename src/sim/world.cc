@@ -245,6 +245,8 @@ Status World::boot(std::size_t i) {
   options.collect_after = options_.collect_after;
   options.pack = options_.pack;
   options.meter = options_.meter;
+  options.overlay = options_.overlay;
+  if (options_.zones > 0) options.zone = fmt::format("zone-{}", i % options_.zones);
   host.node = std::make_unique<node::Node>(std::move(options), host.key.secret.clone(), *host.directory, *host.entropy,
                                            *host.compute);
   host.node->on_member_event([this, i](const mesh::MemberEvent& event) {

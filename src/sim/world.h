@@ -74,6 +74,8 @@ struct WorldOptions {
   bool quic = false;  // links are real QUIC connections over simulated datagrams (world_quic.cc)
   bool pack = false;  // of node::NodeOptions; what packed bytes are depends on the zstd at hand, and so the trace hash
   node::PeerMeter::Options meter;  // of node::NodeOptions
+  mesh::OverlayPolicy overlay;     // of node::NodeOptions
+  std::size_t zones = 0;           // node i is configured to be of zone i modulo this; 0: of none
   bool consensus = false;          // node 0 founds the fleet's consensus group
   double clock_drift_ppm = 0;      // clocks run wrong by up to this much, each its own way
   Duration clock_skew{};           // some clocks are wrong by this, in one direction or the other:

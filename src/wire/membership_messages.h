@@ -56,6 +56,28 @@ struct Coordinate {
   }
 };
 
+// Which links a node wants, by a rule (mesh/overlay.h).
+enum class OverlayKind : std::uint8_t { kPartial, kFull, kNearest, kRing, kStar, kHierarchy };
+constexpr OverlayKind wire_last(OverlayKind) { return OverlayKind::kHierarchy; }
+
+// A node's rule, and what others' rules must know of it. All of it stands for a whole incarnation: the digests see to
+// it that everybody knows the same, and chooses the same gateways.
+struct OverlayRole {
+  OverlayKind kind = OverlayKind::kPartial;
+  std::uint16_t k = 0;
+  std::uint16_t fitness = 0;  // to be a gateway; the greatest are chosen
+  std::string zone;           // its cluster: configured, or where it is in the plane of round trips
+  friend bool operator==(const OverlayRole&, const OverlayRole&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("kind", kind);
+    visit("k", k);
+    visit("fitness", fitness);
+    visit("zone", zone);
+  }
+};
+
 struct MemberRecord {
   NodeId id;
   BootEpoch epoch;
@@ -66,6 +88,7 @@ struct MemberRecord {
   std::vector<Address> endpoints;
   std::uint64_t revision = 0;  // of one incarnation, for what nobody waits for: the coordinate
   std::optional<Coordinate> coordinate;
+  std::optional<OverlayRole> overlay;  // none: the partial view, outside of every zone
   friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
 
   template <class V>
@@ -79,6 +102,7 @@ struct MemberRecord {
     visit("endpoints", endpoints);
     visit("revision", revision);
     visit("coordinate", coordinate);
+    visit("overlay", overlay);
   }
 };
 
@@ -214,6 +238,18 @@ struct ProbeVerdict {
   void fields(V& visit) {
     visit("number", number);
     visit("target", target);
+  }
+};
+
+// Whether the sender's overlay wants this link. A link that neither end wants is closed; until something is said, it is
+// wanted.
+struct MemberLink {
+  bool wanted = false;
+  friend bool operator==(const MemberLink&, const MemberLink&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("wanted", wanted);
   }
 };
 

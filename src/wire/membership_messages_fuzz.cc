@@ -32,6 +32,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case MessageType::kProbeVerdict:
       comes_back<ProbeVerdict>(frame->body);
       break;
+    case MessageType::kMemberLink:
+      comes_back<MemberLink>(frame->body);
+      break;
     case MessageType::kLeave:
       comes_back<Leave>(frame->body);
       break;

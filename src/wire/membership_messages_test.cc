@@ -26,9 +26,15 @@ std::optional<Coordinate> any_coordinate() {
   return Coordinate{static_cast<std::int32_t>(any()), static_cast<std::int32_t>(any()),
                     static_cast<std::uint32_t>(any()), static_cast<std::uint16_t>(any())};
 }
+std::optional<OverlayRole> any_role() {
+  if (flip()) return std::nullopt;
+  return OverlayRole{static_cast<OverlayKind>(any() % 6), static_cast<std::uint16_t>(any()),
+                     static_cast<std::uint16_t>(any()), *rc::gen::arbitrary<std::string>()};
+}
 MemberRecord any_record() {
-  return {any_node(),        {any()}, any(),           {any()}, flip(), *rc::gen::arbitrary<std::string>(),
-          some(any_address), any(),   any_coordinate()};
+  return {
+      any_node(), {any()},          any(),     {any()}, flip(), *rc::gen::arbitrary<std::string>(), some(any_address),
+      any(),      any_coordinate(), any_role()};
 }
 Rumour any_rumour() { return {any_node(), {any()}, {any()}, static_cast<MemberState>(any() % 4)}; }
 SignedMember any_signed() { return {encode(any_record()), any_array<RawSignature>(), any_bytes()}; }
@@ -48,6 +54,7 @@ TEST(MembershipMessages, come_back_from_their_bytes) {
     RC_ASSERT(comes_back(ProbeAck{any(), any(), any(), any(), static_cast<std::uint16_t>(any()), any_coordinate()}));
     RC_ASSERT(comes_back(ProbeRequest{any(), any_node()}));
     RC_ASSERT(comes_back(ProbeVerdict{any(), any_node()}));
+    RC_ASSERT(comes_back(MemberLink{flip()}));
     RC_ASSERT(comes_back(Leave{}));
   }));
 }

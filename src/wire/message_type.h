@@ -19,6 +19,7 @@ enum class MessageType : std::uint8_t {
   kProbeVerdict = 6,
   kLeave = 7,
   kMemberDigests = 8,  // the member table in 64 numbers: when a link comes up, or views differ
+  kMemberLink = 9,     // whether the sender's overlay wants this link
   // broadcast tree (wire/broadcast_messages.h)
   kBroadcast = 16,      // a signed batch, eager
   kBroadcastHave = 17,  // ids only, lazy
