@@ -74,6 +74,7 @@ void Membership::on_link_up(const env::PeerInfo& peer, Instant now) {
   if (const auto entry = entries_.find(peer.id); entry != entries_.end()) {
     entry->second.seen = peer.address;
     entry->second.dial_pause = {};
+    entry->second.failed = 0;
   }
   next_retry_ = std::max(next_retry_, now + options_.retry_min);
   next_probe_ = std::min(next_probe_, now + jittered(options_.silence_max));

@@ -204,6 +204,7 @@ class Membership {
     std::optional<env::Endpoint> seen;  // where a link to it ended: dialled like those that it names
     Instant dial_after{};
     Duration dial_pause{};          // doubled by each failed dial
+    std::size_t failed = 0;         // dials, since the last link
     std::size_t dialled = 0;        // endpoints are tried in turn
     std::uint64_t counted = 0;      // what it adds to its bucket's digest
     std::uint64_t clone_named = 0;  // the other instance that an event has told of
@@ -310,6 +311,7 @@ class Membership {
   std::vector<OverlayPeer> living() const;
   void choose_links(Instant now);
   void dial_chosen(Instant now);
+  void note_vain_dial(NodeId id, Instant now);
   void tell_wanted();
   void prune_chosen(Instant now);
   bool overlay_at_rest() const;

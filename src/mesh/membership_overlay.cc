@@ -75,7 +75,10 @@ bool Membership::dial_member(Entry& entry, Instant now) {
 }
 
 void Membership::on_dial_failed(const env::DialFailure& failure, Instant now) {
+  const auto dialled = dialling_.find(failure.address);
+  const NodeId whom = dialled == dialling_.end() ? NodeId{} : dialled->second.expected;
   dialling_.erase(failure.address);
+  if (names_links()) note_vain_dial(whom, now);
   next_dial_ = std::min(next_dial_, now + jittered(kDialInterval));
 }
 

@@ -81,6 +81,16 @@ void Membership::dial_chosen(Instant now) {
   if (links_.empty()) dial_strangers(std::min(alive_ - 1, kAloneLinks), now);
 }
 
+// Where few have links to many, a member may die together with all its neighbours; nobody who lives would notice, and
+// it could be chosen for ever. Whom we call in vain, at each address and once more, we suspect: who lives refutes it.
+void Membership::note_vain_dial(NodeId id, Instant now) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || links_.contains(id)) return;
+  Entry& entry = found->second;
+  if (++entry.failed % (2 * std::max<std::size_t>(1, ways_to(entry).size())) != 0) return;
+  suspect(id, options_.self, options_.suspicion, "nobody answers at its addresses", now);
+}
+
 bool Membership::overlay_at_rest() const {
   const auto missing = [this](NodeId id) { return !links_.contains(id); };
   const auto surplus = [this](const auto& link) { return !link.second.wanted_there && !chosen_.contains(link.first); };

@@ -117,6 +117,20 @@ TEST(OverlayPolicies, a_dead_gateway_is_replaced_everywhere) {
   }
 }
 
+TEST(OverlayPolicies, members_that_die_together_with_all_their_neighbours_are_noticed) {
+  for (const std::string_view policy : {"star", "hierarchy", "ring"}) {
+    SCOPED_TRACE(policy);
+    const auto world_owned = formed(policy, 24);
+    World& world = *world_owned;
+    std::set<std::size_t> victims;
+    for (const std::size_t gateway : gateways_of(world)) victims.insert(gateway);
+    for (std::size_t i = 0; victims.size() < 12; ++i) victims.insert(i);
+    for (const std::size_t victim : victims) world.kill(victim);
+    world.run(60s);
+    EXPECT_TRUE(world.one_view());
+  }
+}
+
 TEST(OverlayPolicies, the_strongest_that_has_run_for_a_while_becomes_the_gateway) {
   World world(12, 1);
   world.overlay = parse_overlay("star:1").value();
@@ -146,6 +160,8 @@ TEST(OverlayPolicies, who_calls_a_leaf_finds_the_gateways_and_leaves_it_alone_ag
   world.boot(19, {leaf});
   world.run(30s);
   EXPECT_TRUE(world.one_view());
+  // A link at random now and then is no surplus yet.
+  for (int second = 0; second < 60 && world.nodes[leaf].links.size() != 2; ++second) world.run(1s);
   EXPECT_EQ(world.nodes[leaf].links.size(), 2u);
 }
 
