@@ -68,6 +68,8 @@ add_test(NAME whole.fleet COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/fleet.sh $<TAR
 set_tests_properties(whole.fleet PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.rotation COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/rotation.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.rotation PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_test(NAME whole.quorum COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/quorum.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.quorum PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.tensors COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/tensors.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.tensors PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 # Every scenario of up to a hundred nodes; thousand.toml and day.toml take minutes and are played by hand, the former

@@ -447,6 +447,35 @@ Status op_retire_issuer(platform::Runtime& runtime, const json::Object& request,
   return runtime.node().retire_issuer(*revocation, leave_behind, acknowledge(session), platform::now());
 }
 
+json::Array parts_of(const node::Node& node, const std::vector<NodeId>& ids) {
+  json::Array parts;
+  for (const NodeId id : ids) {
+    const auto state = node.membership().state_of(id);
+    parts.push_back(json::Object{{"id", id.hex()},
+                                 {"name", name_of(node, id)},
+                                 {"alive", id == node.id() || (state && *state <= mesh::MemberState::kSuspect)}});
+  }
+  return parts;
+}
+
+// What an order of a forced quorum is made from.
+Status op_quorum(platform::Runtime& runtime, const json::Object&, const SessionRef& session) {
+  const consensus::Raft& raft = runtime.node().group().raft();
+  session->answer({{"group", raft.group().value},
+                   {"forced", raft.forced()},
+                   {"voters", parts_of(runtime.node(), raft.configuration().voters)},
+                   {"learners", parts_of(runtime.node(), raft.configuration().learners)}});
+  session->end();
+  return {};
+}
+
+Status op_force_quorum(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(const std::string text, json::get_string(request, "order"));
+  const auto order = from_base64url(text);
+  if (!order) return fail(Code::kInvalidArgument, "'order' is not base64url");
+  return runtime.node().force_quorum(*order, acknowledge(session), platform::now());
+}
+
 Status op_average(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
   SEDGE_TRY(const std::string name, json::get_string(request, "name"));
   SEDGE_TRY(const double value, json::get_double(request, "value"));
@@ -498,6 +527,8 @@ constexpr std::pair<std::string_view, Operation> kOperations[] = {
     {"tensor_info", tensor_info},
     {"tensor_read", tensor_read},
     {"average", op_average},
+    {"quorum", op_quorum},
+    {"force_quorum", op_force_quorum},
 };
 
 std::string_view state_name(mesh::MemberState state) {

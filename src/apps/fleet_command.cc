@@ -1,8 +1,10 @@
-// sedge fleet create | invite | join | revoke | rotate-node | rotate-issuer | retire-issuer: who belongs to the fleet,
-// and by which key.
+// sedge fleet create | invite | join | revoke | rotate-node | rotate-issuer | retire-issuer | force-quorum: who
+// belongs to the fleet, by which key, and who decides when most voters are lost.
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/App.hpp>
@@ -26,7 +28,8 @@ struct FleetOptions {
   std::string replace;   // the member that an invitation is for
   std::vector<std::string> seeds;
   std::vector<std::string> grants;
-  bool leave_behind = false;  // members of a retired issuer
+  std::vector<std::string> survivors;  // voters of a forced quorum
+  bool leave_behind = false;           // members of a retired issuer
   double patience_s = 30;
   bool json = false;
 };
@@ -169,6 +172,86 @@ Status rotate_issuer(const FleetOptions& options) {
   return {};
 }
 
+struct Part {
+  NodeId id;
+  std::string name;
+  bool alive = false;
+  bool votes = false;
+};
+
+Result<std::vector<Part>> parts_in(const json::Object& report) {
+  std::vector<Part> parts;
+  for (const char* key : {"voters", "learners"}) {
+    SEDGE_TRY(const json::Value* list, json::member(report, key));
+    if (!list->is_array()) return fail(Code::kInternal, "the node's report has no list of {}", key);
+    for (const json::Value& each : list->get_array()) {
+      SEDGE_TRY(const json::Object* row, json::as_object(each, "a voter"));
+      Part part;
+      part.votes = key == std::string_view("voters");
+      SEDGE_TRY(const std::string id, json::get_string(*row, "id"));
+      SEDGE_TRY(const Buffer bytes, from_hex(id));
+      SEDGE_TRY(part.id, id_from_bytes<NodeId>(bytes));
+      SEDGE_TRY(part.name, json::get_string(*row, "name"));
+      SEDGE_TRY(part.alive, json::get_bool(*row, "alive"));
+      parts.push_back(std::move(part));
+    }
+  }
+  return parts;
+}
+
+// Everybody who is left must be among them: whoever is not is made to forget what only it may have.
+Result<std::vector<NodeId>> survivors_of(const std::vector<Part>& parts, const std::vector<std::string>& named) {
+  std::vector<NodeId> ids;
+  for (const std::string& who : named) {
+    const auto is = [&](const Part& part) {
+      return part.name == who || (who.size() >= 8 && part.id.hex().starts_with(who));
+    };
+    const auto found = std::ranges::find_if(parts, is);
+    if (found == parts.end()) {
+      return fail(Code::kNotFound, "'{}' is no voter or learner; `sedge status --json` names the voters", who);
+    }
+    if (!found->alive) return fail(Code::kFailedPrecondition, "'{}' is not alive, as this node sees it", who);
+    ids.push_back(found->id);
+  }
+  std::size_t voters = 0, alive = 0;
+  for (const Part& part : parts) {
+    voters += part.votes ? 1 : 0;
+    alive += part.votes && part.alive ? 1 : 0;
+    if (part.alive && std::ranges::find(ids, part.id) == ids.end()) {
+      return fail(Code::kFailedPrecondition, "'{}' is alive and may have what the others have not: name it, too",
+                  part.name);
+    }
+  }
+  if (alive > voters / 2) {
+    return fail(Code::kFailedPrecondition, "{} of {} voters are alive, and no force is needed", alive, voters);
+  }
+  std::ranges::sort(ids);
+  const auto twice = std::ranges::unique(ids);
+  ids.erase(twice.begin(), twice.end());
+  return ids;
+}
+
+Status force_quorum(const FleetOptions& options) {
+  SEDGE_TRY(const json::Object report, ask_once(options.home, {{"op", "quorum"}}));
+  SEDGE_TRY(const std::uint64_t group, json::get_uint(report, "group"));
+  SEDGE_TRY(const std::uint64_t forced, json::get_uint(report, "forced"));
+  if (group == 0) {
+    return fail(Code::kFailedPrecondition, "this node is of no consensus group: run it on a voter that is left");
+  }
+  SEDGE_TRY(const std::vector<Part> parts, parts_in(report));
+  SEDGE_TRY(std::vector<NodeId> voters, survivors_of(parts, options.survivors));
+  const std::size_t count = voters.size();
+  wire::ForcedQuorum quorum{.number = forced + 1, .former = {group}, .group = {}, .voters = std::move(voters)};
+  SEDGE_TRY(const Buffer order, platform::force_quorum(options.home, root_key_of(options), std::move(quorum)));
+  const json::Object request{{"op", "force_quorum"}, {"order", to_base64url(order)}};
+  SEDGE_CHECK(ask(options.home, request, [](const json::Object&) { return true; }));
+  print(options, {{"forced", forced + 1}, {"voters", count}},
+        fmt::format("{} voters go on without the others, once all of them are heard\n"
+                    "next: sedge fleet revoke each one that is lost, so that none comes back unasked",
+                    count));
+  return {};
+}
+
 Status retire_issuer(const FleetOptions& options) {
   SEDGE_TRY(const trust::Revocation revocation, platform::retire_issuer(options.home, root_key_of(options)));
   const json::Object request{{"op", "retire_issuer"},
@@ -245,6 +328,12 @@ void add_fleet(Commands& commands) {
                          "file of the root key; root.key in the home by default");
   retire_app->add_flag("--leave-behind", retire_options->leave_behind,
                        "though members have their certificates of it: they are put out");
+  const auto [force_app, force_options] =
+      subcommand("force-quorum", "Let the voters that are left go on, when most are lost for good",
+                 "sedge fleet force-quorum rover-2 rover-5 --root-key /media/stick/root.key", force_quorum);
+  force_app->add_option("survivors", force_options->survivors, "every voter and learner that is left, by name or id")
+      ->required();
+  force_app->add_option("--root-key", force_options->root_key, "file of the root key; root.key in the home by default");
   const auto [revoke_app, revoke_options] =
       subcommand("revoke", "Withdraw a node's certificate, everywhere", "sedge fleet revoke rover-7", revoke);
   revoke_app->add_option("node", revoke_options->subject, "its name, or the beginning of its id")->required();

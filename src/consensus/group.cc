@@ -26,7 +26,7 @@ Group::Group(GroupOptions options)
 
 void Group::start(Instant now) {
   raft_.start(now);
-  if (options_.may_found && raft_.group() == GroupId{}) found_at_ = now + options_.found_after;
+  if (options_.may_found && raft_.group() == GroupId{} && raft_.forced() == 0) found_at_ = now + options_.found_after;
   settle(now);
 }
 
@@ -61,7 +61,8 @@ void Group::on_durable(env::Lsn upto, Instant now) {
 void Group::on_timer(Instant now) {
   if (now >= found_at_) {
     found_at_ = kNever;
-    if (raft_.group() == GroupId{} && hint_.group == GroupId{}) raft_.found(GroupId{prng_.next() | 1}, now);
+    if (raft_.group() == GroupId{} && hint_.group == GroupId{} && raft_.forced() == 0)
+      raft_.found(GroupId{prng_.next() | 1}, now);
   }
   raft_.on_timer(now);
   if (now >= next_look_) look_at_roster(now);
@@ -254,7 +255,7 @@ Lead Group::lead() const {
 }
 
 void Group::on_hint(const wire::GroupHint& hint, Instant now) {
-  if (hint.voters.size() > kPartsMax || hint.group == GroupId{}) return;
+  if (hint.voters.size() > kPartsMax || hint.group == GroupId{} || former_.contains(hint.group)) return;
   const GroupId ours = raft_.group() > GroupId{} ? raft_.group() : hint_.group;
   if (ours > GroupId{} && hint.group != ours) {
     if (!std::exchange(stranger_reported_, true) && options_.report) {
@@ -267,6 +268,22 @@ void Group::on_hint(const wire::GroupHint& hint, Instant now) {
   }
   if (std::tie(hint.term, hint.index) <= std::tie(hint_.term, hint_.index)) return;
   hint_ = hint;
+  settle(now);
+}
+
+void Group::force(const wire::ForcedQuorum& order, Instant now) {
+  former_.insert(order.former);
+  if (order.number > raft_.forced()) {
+    raft_.force(order, now);
+    if (options_.report) {
+      options_.report(
+          fmt::format("by the root's order {} the consensus group goes on with {} voters, without the others",
+                      order.number, order.voters.size()));
+    }
+  }
+  if (hint_.group != order.group && order.number == raft_.forced()) {
+    hint_ = {.group = order.group, .term = {}, .index = {}, .leader = {}, .voters = order.voters};
+  }
   settle(now);
 }
 

@@ -65,6 +65,8 @@ class Group {
   void on_persisting(env::Lsn lsn) { raft_.on_persisting(lsn); }
   void on_durable(env::Lsn upto, Instant now);
   void on_hint(const wire::GroupHint& hint, Instant now);
+  // The root's order (trust/quorum.h), checked, and those of lower numbers before it.
+  void force(const wire::ForcedQuorum& order, Instant now);
   // What a new leader, or one of new voters, wants everybody to know.
   std::optional<wire::GroupHint> take_hint();
   void on_members_changed(Instant now);  // somebody was revoked: looked at at once
@@ -116,6 +118,7 @@ class Group {
   wire::GroupHint hint_;
   std::optional<std::pair<Term, Index>> told_;
   bool stranger_reported_ = false;
+  std::set<GroupId> former_;                  // in whose place the root has put another
   std::map<TaskId, Open> open_;               // our clients'
   std::map<TaskId, std::set<NodeId>> waits_;  // writes under way, and who wants to know; when leading
   std::map<Raft::ReadId, Reading> reads_;

@@ -9,8 +9,9 @@
 namespace sedge::consensus {
 namespace {
 
-constexpr char kEntryKey = 'e';  // then the index, 8 bytes big-endian. Keys load in this order: e, h, s
+constexpr char kEntryKey = 'e';  // then the index, 8 bytes big-endian. Keys load in this order: e, h, q, s
 constexpr char kHardKey = 'h';
+constexpr char kOrderKey = 'q';
 constexpr char kSnapshotKey = 's';
 constexpr unsigned kPatienceDoublings = 4;  // of who asks for votes in vain
 
@@ -28,7 +29,9 @@ Index index_of(Bytes key) {
 
 }  // namespace
 
-Raft::Raft(RaftOptions options, Hooks hooks) : options_(options), hooks_(std::move(hooks)), prng_(options.seed) {}
+Raft::Raft(RaftOptions options, Hooks hooks) : options_(options), hooks_(std::move(hooks)), prng_(options.seed) {
+  if (hooks_.snapshot) empty_ = hooks_.snapshot();
+}
 
 // --- durability ------------------------------------------------------------------------------------------------------
 
@@ -52,6 +55,10 @@ Status Raft::load(Bytes key, Bytes value) {
     group_ = hard.group;
     term_ = hard.term;
     vote_ = hard.vote;
+    return {};
+  }
+  if (key[0] == kOrderKey) {
+    SEDGE_TRY(order_, wire::decode<wire::ForcedQuorum>(value));
     return {};
   }
   if (key[0] != kSnapshotKey) return fail(Code::kDataLoss, "consensus: a record of unknown kind {}", key[0]);
@@ -168,18 +175,62 @@ void Raft::settle(const Held& done, Instant now) {
 
 void Raft::found(GroupId group, Instant now) {
   SEDGE_ASSERT(started_ && group_ == GroupId{} && group > GroupId{});
-  adopt_group(group);
+  SEDGE_ASSERT(order_.number == 0);  // of a fleet that had a group
+  group_ = group;
+  persist_hard();
   append_own(wire::LogKind::kConfiguration, wire::encode(Configuration{{options_.self}, {}}));
   election_at_ = now;  // nobody else can lead it
 }
 
-void Raft::adopt_group(GroupId group) {
+// A node of no group takes the first that it hears of; one that was ordered out of its group, the one it was ordered
+// to.
+Status Raft::adopt_group(GroupId group) {
+  if (order_.number > 0 && group != order_.group) {
+    return fail(Code::kFailedPrecondition,
+                "a message of consensus group {:016x}, in whose place the root has put {:016x}", group.value,
+                order_.group.value);
+  }
   group_ = group;
   persist_hard();
+  return {};
+}
+
+// The log of those who go on is the most that any of them has: it wins their first election, in which all vote. A node
+// that is not among them may have entries that nobody else has, and they are over: it begins anew.
+void Raft::force(const wire::ForcedQuorum& order, Instant now) {
+  SEDGE_ASSERT(started_);
+  if (order.number <= order_.number) return;
+  order_ = order;
+  records_.push_back({kBucket, {static_cast<std::uint8_t>(kOrderKey)}, wire::encode(order_), false});
+  step_down(term_, NodeId{}, now);
+  const bool goes_on = contains(order.voters, options_.self);
+  if (!goes_on || group_ != order.former) forget_group();
+  group_ = goes_on ? order.group : GroupId{};
+  persist_hard();
+  use_configuration();
+  heard_ = now - options_.election_min;  // no leader counts on us any more
+  asked_in_vain_ = 0;
+  election_at_ = patience(now);
+}
+
+void Raft::forget_group() {
+  erase_entries(log_.last());
+  if (snapshot_) records_.push_back({kBucket, {static_cast<std::uint8_t>(kSnapshotKey)}, {}, true});
+  snapshot_.reset();
+  incoming_.reset();
+  log_.reset(0, Term{});
+  disk_first_ = 1;
+  commit_ = applied_ = durable_ = 0;
+  for (Held& each : held_) each.durable = 0;
+  SEDGE_ASSERT(hooks_.restore(empty_));  // our own bytes
 }
 
 void Raft::use_configuration() {
   std::tie(configuration_, configuration_index_) = configuration_at(log_.last());
+  if (group_ == order_.group && configuration_.forced < order_.number) {
+    configuration_ = {order_.voters, {}, order_.number};
+    configuration_index_ = kOrdered;
+  }
   if (!leads()) return;
   std::erase_if(peers_, [&](const auto& peer) { return !is_part(configuration_, peer.first); });
   for (const auto& ids : {configuration_.voters, configuration_.learners}) {
@@ -263,9 +314,14 @@ void Raft::ask_votes(bool pre, bool told, Instant now) {
   count_votes(now);
 }
 
+// The first leader of a forced quorum needs all: a majority could do without the one that has a committed entry.
+std::size_t Raft::votes_needed() const {
+  return configuration_forced() ? configuration_.voters.size() : majority(configuration_);
+}
+
 void Raft::count_votes(Instant now) {
   const auto for_us = std::ranges::count_if(votes_, [&](NodeId id) { return is_voter(configuration_, id); });
-  if (static_cast<std::size_t>(for_us) < majority(configuration_)) return;
+  if (static_cast<std::size_t>(for_us) < votes_needed()) return;
   if (pre_) return ask_votes(false, false, now);
   lead(now);
 }
@@ -281,6 +337,7 @@ void Raft::lead(Instant now) {
   for (auto& [id, peer] : peers_) peer.heard = now;
   append_own(wire::LogKind::kNothing, {});
   term_start_ = log_.last();
+  if (configuration_forced()) append_own(wire::LogKind::kConfiguration, wire::encode(configuration_));
   heartbeat(now);
 }
 

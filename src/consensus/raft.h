@@ -14,6 +14,9 @@
 //   learners            follow and do not count: a new voter catches up as one first
 //   one voter at a time is added or removed, by an entry that counts from when it is appended (thesis, chapter 4),
 //                       and only once an entry of the leader's own term is committed (Ongaro, raft-dev, July 2015)
+//   forced quorum       when most voters are lost for good the root names those who go on, as another group. They begin
+//                       with an election that all of them must vote in, so that whatever one of them has is kept; then
+//                       their configuration is an entry like any other. Whoever is not named forgets the former group
 //   snapshots           the applied prefix is replaced by the state it made, and sent in parts to who lacks the prefix
 // Nothing is said that is not on disk: term and vote before a vote, entries before they are acknowledged, by us as by
 // others. Messages that wait for the disk stand in one queue with the records they wait for.
@@ -92,6 +95,10 @@ class Raft {
   // Begins a group with ourselves as its only voter. Requires: in no group; after start().
   void found(GroupId group, Instant now);
 
+  // Another group takes the place of the former one; an order that is no newer than the last changes nothing. Requires:
+  // after start(); well formed, with the root's signature looked at.
+  void force(const wire::ForcedQuorum& order, Instant now);
+
   // Types kRaftVote to kRaftSnapshotReply. Errors: DataLoss, InvalidArgument: drop it and count it against `from`.
   // FailedPrecondition: of another group.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
@@ -129,6 +136,9 @@ class Raft {
   const Configuration& configuration() const { return configuration_; }
   Index configuration_index() const { return configuration_index_; }
   bool configuration_settled() const { return configuration_index_ <= commit_; }
+  std::uint64_t forced() const { return order_.number; }  // of the last order obeyed
+  // Of a forced quorum: its voters are named by the order and not by the log yet.
+  bool configuration_forced() const { return configuration_index_ == kOrdered; }
   bool lease_holds(Instant now) const;
   bool leads_settled() const { return leads() && commit_ >= term_start_; }  // an entry of its own term is committed
   // For the leader: the follower has all but what is on its way.
@@ -199,7 +209,9 @@ class Raft {
   void erase_entries(Index upto);
   void hold(Held what);
   void settle(const Held& done, Instant now);
-  void adopt_group(GroupId group);
+  Status adopt_group(GroupId group);
+  void forget_group();
+  std::size_t votes_needed() const;
   void inherit(Instant now);
   Instant patience(Instant now);
   void step_down(Term term, NodeId leader, Instant now);
@@ -242,6 +254,10 @@ class Raft {
   Prng prng_;
   bool started_ = false;
 
+  static constexpr Index kOrdered = ~Index{0};  // configuration_index_ of one that is in no log: never settled
+
+  Buffer empty_;  // a snapshot of nothing
+  wire::ForcedQuorum order_;
   GroupId group_;
   Term term_;
   NodeId vote_;

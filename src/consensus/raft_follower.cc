@@ -14,7 +14,7 @@ constexpr std::size_t kLogBytesMax = 16 << 20;
 }  // namespace
 
 Status Raft::on_append(NodeId from, const wire::RaftAppend& append, Instant now) {
-  if (group_ == GroupId{}) adopt_group(append.group);
+  if (group_ == GroupId{}) SEDGE_CHECK(adopt_group(append.group));
   const auto answer = [&](bool matched, Index index, bool when_durable) {
     say(from, wire::MessageType::kRaftAppendReply, wire::RaftAppendReply{group_, term_, append.round, matched, {index}},
         when_durable);
@@ -117,7 +117,7 @@ void Raft::compact() {
 // -----------------------------------------------------------------------------------------------------------
 
 Status Raft::on_snapshot(NodeId from, const wire::RaftSnapshot& part, Instant now) {
-  if (group_ == GroupId{}) adopt_group(part.group);
+  if (group_ == GroupId{}) SEDGE_CHECK(adopt_group(part.group));
   if (part.term < term_) {
     say(from, wire::MessageType::kRaftAppendReply,
         wire::RaftAppendReply{group_, term_, part.round, false, {log_.last()}}, true);

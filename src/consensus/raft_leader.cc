@@ -29,6 +29,7 @@ Status Raft::change(Configuration next, Instant now) {
   if (!configuration_settled() || !leads_settled()) {
     return fail(Code::kFailedPrecondition, "another change is under way");
   }
+  next.forced = configuration_.forced;
   if (!well_formed(next) || next.voters.empty() || voters_changed(configuration_, next) > 1) {
     return fail(Code::kInvalidArgument, "a configuration changes by one voter at a time");
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "mesh/state_rows.h"
+#include "trust/quorum.h"
 #include "trust/revocation.h"
 #include "wire/codec.h"
 
@@ -239,6 +240,11 @@ Status StateSync::may_write(NodeId origin, const Op& op) const {
   if (op.path.starts_with("sys/node/" + origin.hex() + "/")) return {};
   if (op.path.starts_with(trust::kRevocationPath)) {
     return check_revocation(directory_, op, std::string_view(op.path).substr(trust::kRevocationPath.size()));
+  }
+  if (op.path == trust::kQuorumPath) {
+    if (op.kind != OpKind::kInsert) return fail(Code::kPermissionDenied, "'{}' is a set that only grows", op.path);
+    const auto order = trust::open_quorum(directory_.root(), *op.value);
+    return order ? Status() : Status(std::unexpected(order.error()));
   }
   return fail(Code::kPermissionDenied, "'{}' is not {}'s to write", op.path, origin.short_hex());
 }

@@ -7,6 +7,7 @@
 
 #include "mesh/topic.h"
 #include "trust/beacon.h"
+#include "trust/quorum.h"
 #include "trust/revocation.h"
 #include "wire/task_messages.h"
 
@@ -228,6 +229,7 @@ void Node::start(Instant now) {
   state_->replica().for_each(
       kNodePrefix, [this](const std::string& path, const crdt::Value& value) { on_entry(path, value.writer); });
   on_revocations(now);
+  on_quorum_orders(now);
   advertise(now);
   next_load_ = now;
   if (options_.beacons) next_beacon_ = now;
@@ -427,6 +429,7 @@ void Node::settle(Instant now) {
   for (int round = 0; round < kSelfRoundsMax; ++round) {
     while (const auto event = membership_->poll()) on_event(*event, now);
     if (std::exchange(revocations_stale_, false)) on_revocations(now);
+    if (std::exchange(quorum_stale_, false)) on_quorum_orders(now);
     if (std::exchange(rotations_stale_, false)) finish_rotations(now);
     if (views_stale_) refresh_views();
     tell_hint(now);
@@ -549,6 +552,7 @@ void Node::on_batch(mesh::BatchKind kind, NodeId origin, Bytes payload, Instant 
 
 void Node::on_entry(const std::string& path, NodeId writer) {
   if (path.starts_with(trust::kRevocationPath)) revocations_stale_ = true;
+  if (path == trust::kQuorumPath) quorum_stale_ = true;
   note_tensor(path);
   const std::vector<WatchId> watching = watchers_of(path);
   const bool offers = path.starts_with(kNodePrefix) && path.ends_with(kOffersSuffix);

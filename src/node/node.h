@@ -168,6 +168,10 @@ class Node {
   // By name, or the beginning of an id. Errors: NotFound; InvalidArgument: several match.
   Result<mesh::Member> member_called(std::string_view who) const;
 
+  // Spreads the root's order of a forced quorum. Errors: FailedPrecondition: of another group than this node's, or not
+  // of the next number; those of trust::open_quorum and the state.
+  Status force_quorum(Bytes order, Done done, Instant now);
+
   // Fetches a member's audit chain from it; `done` runs once. A node that is not linked is dialled.
   void audit_pull(NodeId subject, Auditor::Done done, Instant now);
 
@@ -248,6 +252,7 @@ class Node {
   void start_tensors();
   void tell_tensors();
   void on_revocations(Instant now);
+  void on_quorum_orders(Instant now);
   void finish_rotations(Instant now);
   void report_withdrawn(NodeId former, const std::string& name, const Status& status) const;
   Result<mesh::Ticket> withdraw(const trust::CertificateChain& chain, trust::Cut cut, Instant now);
@@ -318,6 +323,7 @@ class Node {
   bool views_stale_ = true;
   Instant views_at_{};
   bool revocations_stale_ = false;
+  bool quorum_stale_ = false;
   bool rotations_stale_ = true;
   std::set<NodeId> revoking_;  // former ids whose revocation was asked for in this life
   bool leaving_ = false;

@@ -1,10 +1,12 @@
 // What a node adds to its consensus group, and to averaging: who its members are, how its messages find a link, who may
 // write what, and the hint by which everybody learns who leads.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "mesh/topic.h"
 #include "node/node.h"
+#include "trust/quorum.h"
 
 namespace sedge::node {
 namespace {
@@ -88,6 +90,34 @@ TaskId Node::agree(wire::AgreedRequest request, Duration patience, consensus::Gr
   group_->submit(std::move(request), patience, std::move(done), now);
   settle(now);
   return id;
+}
+
+// In order of their numbers: who was away obeys the last, and knows the groups of the others for former ones.
+void Node::on_quorum_orders(Instant now) {
+  const auto value = state_->replica().read(std::string(trust::kQuorumPath));
+  std::map<std::uint64_t, wire::ForcedQuorum> orders;
+  for (const Buffer& element : value ? value->values : std::vector<Buffer>()) {
+    auto order = trust::open_quorum(directory_.root(), element);
+    if (order) orders[order->quorum.number] = std::move(order->quorum);
+  }
+  for (const auto& [number, order] : orders) group_->force(order, now);
+}
+
+Status Node::force_quorum(Bytes order, Done done, Instant now) {
+  now_ = now;
+  SEDGE_TRY(const trust::QuorumOrder opened, trust::open_quorum(directory_.root(), order));
+  const wire::ForcedQuorum& quorum = opened.quorum;
+  if (quorum.former != group_->raft().group()) {
+    return fail(Code::kFailedPrecondition, "that order is for consensus group {:016x}, this node is of {:016x}",
+                quorum.former.value, group_->raft().group().value);
+  }
+  if (quorum.number != group_->raft().forced() + 1) {
+    return fail(Code::kFailedPrecondition, "the next order of a quorum is number {}, this is number {}",
+                group_->raft().forced() + 1, quorum.number);
+  }
+  when_durable(state_->insert(std::string(trust::kQuorumPath), to_buffer(order), now), std::move(done));
+  settle(now);
+  return {};
 }
 
 consensus::AveragerOptions Node::averager_options() {

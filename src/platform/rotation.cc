@@ -13,6 +13,7 @@
 #include "platform/join_client.h"
 #include "platform/system.h"
 #include "store/store.h"
+#include "trust/quorum.h"
 #include "trust/rotation.h"
 #include "wire/codec.h"
 
@@ -233,6 +234,17 @@ Result<RotatedIssuer> rotate_issuer(const std::filesystem::path& home, const std
                               trust::encode_issuer_certificate(issuer, HomeFile::kNextIssuerCertificate)));
   SEDGE_TRY(finished, finish_issuer_rotation(home));
   return *std::move(finished);
+}
+
+Result<Buffer> force_quorum(const std::filesystem::path& home, const std::filesystem::path& root_key,
+                            wire::ForcedQuorum quorum) {
+  SEDGE_TRY(const Identity identity, read_identity(home));
+  SEDGE_TRY(const trust::SecretKey root, read_root_key(root_key, identity.root));
+  SystemEntropy entropy;
+  while (quorum.group == wire::GroupId{} || quorum.group == quorum.former) quorum.group = {entropy.u64()};
+  trust::QuorumOrder order{std::move(quorum), {}};
+  trust::sign_quorum(order, root);
+  return trust::encode_quorum(order);
 }
 
 Result<trust::Revocation> retire_issuer(const std::filesystem::path& home, const std::filesystem::path& root_key) {

@@ -27,6 +27,7 @@
 #include "trust/certificate.h"
 #include "trust/invitation.h"
 #include "trust/revocation.h"
+#include "wire/consensus_messages.h"
 
 namespace sedge::platform {
 
@@ -64,5 +65,10 @@ Result<RotatedIssuer> rotate_issuer(const std::filesystem::path& home, const std
 // The root's revocation of the home's former issuer; what was written by nodes below it stays. For the running node to
 // spread. Errors: FailedPrecondition: there is no former issuer; InvalidArgument: the root key is of another fleet.
 Result<trust::Revocation> retire_issuer(const std::filesystem::path& home, const std::filesystem::path& root_key);
+
+// The root's order that only `quorum.voters` go on (trust/quorum.h), encoded; its group is drawn. Errors: as above, of
+// the root's key.
+Result<Buffer> force_quorum(const std::filesystem::path& home, const std::filesystem::path& root_key,
+                            wire::ForcedQuorum quorum);
 
 }  // namespace sedge::platform

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/assert.h"
+#include "trust/quorum.h"
 
 namespace sedge::sim {
 
@@ -94,6 +95,12 @@ void World::tamper(std::size_t i, std::function<bool(std::size_t, const env::Sen
 
 const trust::KeyPair& World::key(std::size_t i) const { return hosts_[i]->key; }
 const Buffer& World::chain(std::size_t i) const { return hosts_[i]->chain; }
+
+Buffer World::quorum_order(const wire::ForcedQuorum& quorum) const {
+  trust::QuorumOrder order{quorum, {}};
+  trust::sign_quorum(order, root_.secret);
+  return trust::encode_quorum(order);
+}
 
 Buffer World::revocation(std::size_t i, trust::Cut cut) const {
   trust::Revocation revocation{hosts_[i]->id, cut, std::nullopt, {}};

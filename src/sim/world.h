@@ -147,6 +147,8 @@ class World {
   const Buffer& chain(std::size_t i) const;
   // As the fleet's root signs it; to be inserted under trust::kRevocationPath.
   Buffer revocation(std::size_t i, trust::Cut cut) const;
+  // The root's order that only these nodes vote from now on; for node::Node::force_quorum.
+  Buffer quorum_order(const wire::ForcedQuorum& quorum) const;
   // Its state is gone, its key is not: a disk that was replaced.
   void lose_disk(std::size_t i);
   // Everybody drives off, as the model of mobility or the recorded contacts have it; and stands together again. Nothing

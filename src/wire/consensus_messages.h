@@ -29,12 +29,32 @@ using Round = Number<struct RoundTag>;        // counts a leader's rounds of hea
 struct Configuration {
   std::vector<NodeId> voters;
   std::vector<NodeId> learners;
+  std::uint64_t forced = 0;  // number of the forced quorum that it follows; 0: none. It only grows
   friend bool operator==(const Configuration&, const Configuration&) = default;
 
   template <class V>
   void fields(V& visit) {
     visit("voters", voters);
     visit("learners", learners);
+    visit("forced", forced);
+  }
+};
+
+// What the fleet's root orders when most voters are lost for good (trust/quorum.h has its signature): those who are
+// left go on as another group, from the most that any of them has, and nobody obeys the former one any more.
+struct ForcedQuorum {
+  std::uint64_t number = 0;  // from 1; of several the greatest counts
+  GroupId former;
+  GroupId group;  // drawn
+  std::vector<NodeId> voters;
+  friend bool operator==(const ForcedQuorum&, const ForcedQuorum&) = default;
+
+  template <class V>
+  void fields(V& visit) {
+    visit("number", number);
+    visit("former", former);
+    visit("group", group);
+    visit("voters", voters);
   }
 };
 

@@ -1,0 +1,148 @@
+// Forced quorums on whole nodes: most voters die, the rest go on by the root's order, and the dead come back.
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "sim/world.h"
+
+namespace sedge::sim {
+namespace {
+
+struct Lost {
+  explicit Lost(std::uint64_t seed, std::size_t nodes = 5)
+      : world([&] {
+          WorldOptions options;
+          options.nodes = nodes;
+          options.seed = seed;
+          options.link.loss = 0.01;
+          options.consensus = true;
+          return options;
+        }()) {}
+
+  // Five vote; then three of them lose their power.
+  void lose_most() {
+    ASSERT_TRUE(world.boot_all());
+    const auto formed = [&] {
+      for (std::size_t i = 0; i < world.size(); ++i) {
+        if (world.node(i).group().lead().voters.size() != 5) return false;
+      }
+      return world.one_view();
+    };
+    ASSERT_TRUE(world.run_until(formed, 90s));
+    ASSERT_TRUE(agree(0, wire::AgreedOp::kSet, "x", "before"));
+    for (const std::size_t i : {0u, 1u, 2u}) world.cut_power(i);
+    world.run(10s);
+    EXPECT_FALSE(agree(3, wire::AgreedOp::kSet, "x", "lost")) << "two of five decide nothing";
+  }
+  wire::ForcedQuorum order_of_the_rest(std::uint64_t number = 1) {
+    wire::ForcedQuorum quorum{
+        .number = number, .former = world.node(3).group().raft().group(), .group = {4242 + number}};
+    for (const std::size_t i : {3u, 4u}) quorum.voters.push_back(world.id(i));
+    std::ranges::sort(quorum.voters);
+    return quorum;
+  }
+  Status force(std::size_t i, const wire::ForcedQuorum& quorum) {
+    Status begun;
+    std::optional<Status> durable;
+    world.act(i, [&](node::Node& node, Instant now) {
+      begun = node.force_quorum(world.quorum_order(quorum), [&](const Status& status) { durable = status; }, now);
+    });
+    if (!begun) return begun;
+    EXPECT_TRUE(world.run_until([&] { return durable.has_value(); }, 5s));
+    return durable.value_or(Status());
+  }
+  Result<consensus::Agreed> agree(std::size_t i, wire::AgreedOp op, std::string path, std::string_view value = {},
+                                  Duration patience = 8s) {
+    std::optional<Result<consensus::Agreed>> given;
+    world.act(i, [&](node::Node& node, Instant now) {
+      wire::AgreedRequest request{.id = {}, .op = op, .path = std::move(path)};
+      request.value = to_buffer(as_bytes(value));
+      node.agree(std::move(request), patience, [&](const auto& answer) { given = answer; }, now);
+    });
+    EXPECT_TRUE(world.run_until([&] { return given.has_value(); }, patience + 1s));
+    return *given;
+  }
+  World world;
+};
+
+TEST(ForcedQuorum, those_who_are_left_go_on_with_what_was_agreed) {
+  Lost fleet(1);
+  fleet.lose_most();
+  ASSERT_TRUE(fleet.force(3, fleet.order_of_the_rest()));
+  const auto read = fleet.agree(4, wire::AgreedOp::kGet, "x");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(as_text(read->value), "before");
+  ASSERT_TRUE(fleet.agree(3, wire::AgreedOp::kSet, "x", "after"));
+}
+
+TEST(ForcedQuorum, the_dead_who_come_back_commit_nothing_and_obey_when_they_hear_of_it) {
+  for (std::uint64_t seed = 2; seed <= 4; ++seed) {
+    Lost fleet(seed);
+    World& world = fleet.world;
+    fleet.lose_most();
+    ASSERT_TRUE(fleet.force(4, fleet.order_of_the_rest()));
+    ASSERT_TRUE(fleet.agree(3, wire::AgreedOp::kSet, "x", "after"));
+    world.partition({3, 4});  // two of the former five, and nobody tells them
+    for (const std::size_t i : {0u, 1u}) ASSERT_TRUE(world.boot(i));
+    world.run(5s);
+    EXPECT_FALSE(fleet.agree(0, wire::AgreedOp::kSet, "x", "of the past")) << "seed " << seed;
+    EXPECT_FALSE(fleet.agree(1, wire::AgreedOp::kGet, "x")) << "seed " << seed;
+    world.heal();
+    ASSERT_TRUE(world.boot(2));
+    const auto together = [&] {
+      for (std::size_t i = 0; i < 5; ++i) {
+        if (world.node(i).group().raft().group().value != 4243) return false;
+      }
+      return world.one_view();
+    };
+    ASSERT_TRUE(world.run_until(together, 60s)) << "seed " << seed;
+    for (std::size_t i = 0; i < 5; ++i) {
+      const auto read = fleet.agree(i, wire::AgreedOp::kGet, "x");
+      ASSERT_TRUE(read) << read.error().message;
+      EXPECT_EQ(as_text(read->value), "after") << "seed " << seed << " node " << i;
+    }
+  }
+}
+
+TEST(ForcedQuorum, a_restart_forgets_neither_the_order_nor_the_new_group) {
+  Lost fleet(5);
+  fleet.lose_most();
+  ASSERT_TRUE(fleet.force(3, fleet.order_of_the_rest()));
+  ASSERT_TRUE(fleet.agree(3, wire::AgreedOp::kSet, "x", "after"));
+  for (const std::size_t i : {3u, 4u}) fleet.world.cut_power(i);
+  fleet.world.run(1s);
+  for (const std::size_t i : {3u, 4u}) ASSERT_TRUE(fleet.world.boot(i));
+  fleet.world.run(5s);
+  const auto read = fleet.agree(4, wire::AgreedOp::kGet, "x");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(as_text(read->value), "after");
+}
+
+TEST(ForcedQuorum, nobody_goes_on_before_all_who_are_named_are_there) {
+  Lost fleet(6);
+  fleet.lose_most();
+  fleet.world.cut_power(4);
+  ASSERT_TRUE(fleet.force(3, fleet.order_of_the_rest()));
+  EXPECT_FALSE(fleet.agree(3, wire::AgreedOp::kGet, "x")) << "node 4 may have what node 3 has not";
+  ASSERT_TRUE(fleet.world.boot(4));
+  fleet.world.run(5s);
+  EXPECT_TRUE(fleet.agree(3, wire::AgreedOp::kGet, "x"));
+}
+
+TEST(ForcedQuorum, only_the_next_order_for_this_group_by_the_root_is_taken) {
+  Lost fleet(7);
+  fleet.lose_most();
+  EXPECT_EQ(fleet.force(3, fleet.order_of_the_rest(2)).error().code, Code::kFailedPrecondition);
+  wire::ForcedQuorum other = fleet.order_of_the_rest();
+  other.former = {1};
+  EXPECT_EQ(fleet.force(3, other).error().code, Code::kFailedPrecondition);
+  fleet.world.act(3, [&](node::Node& node, Instant now) {
+    Buffer forged = fleet.world.quorum_order(fleet.order_of_the_rest());
+    forged.back() ^= 1;
+    EXPECT_EQ(node.force_quorum(forged, [](const Status&) {}, now).error().code, Code::kUnauthenticated);
+    EXPECT_FALSE(node.state().insert("sys/quorum", forged, now)) << "nor by the road of all entries";
+  });
+}
+
+}  // namespace
+}  // namespace sedge::sim
