@@ -308,6 +308,7 @@ class Membership {
   std::size_t links_max() const;
   std::size_t links_wanted() const;
   void dial_strangers(std::size_t wanted, Instant now);
+  void dial_called(Instant now);
   std::vector<OverlayPeer> living() const;
   void choose_links(Instant now);
   void dial_chosen(Instant now);
@@ -319,7 +320,6 @@ class Membership {
   void review_role(Instant now);
   void choose_anew(Instant now);
   void dial_round(Instant now);
-  void dial_members(Instant now);
   void dial_lost(Instant now);
   void refresh_overlay(Instant now);
   void prune_overlay(Instant now);
@@ -352,6 +352,7 @@ class Membership {
   // Of an earlier life and not heard of in this one, or shrunk: where somebody may be.
   std::map<NodeId, std::vector<env::Endpoint>> remembered_;
   std::map<env::Endpoint, Dialling> dialling_;
+  NodeId called_;              // a member drawn to be called until it answers or is suspected; zero: none
   std::set<NodeId> chosen_;    // by a rule that names its links
   std::set<NodeId> gateways_;  // by a rule that has some
   bool choice_stale_ = true;

@@ -16,6 +16,7 @@ constexpr Duration kHintPause = 5s;
 constexpr std::size_t kHintsMax = 64;  // addresses remembered
 constexpr std::size_t kHintsPerSecond = 5;
 constexpr Duration kLonelyHintPause = 500ms;  // who has no link dials one hint after the other
+constexpr std::size_t kCallersMax = 40;       // nodes that call whom they draw until it answers
 constexpr std::uint64_t kAnswering = 2;       // members, on average, that dial whoever they hear a beacon of
 
 }  // namespace
@@ -78,7 +79,7 @@ void Membership::on_dial_failed(const env::DialFailure& failure, Instant now) {
   const auto dialled = dialling_.find(failure.address);
   const NodeId whom = dialled == dialling_.end() ? NodeId{} : dialled->second.expected;
   dialling_.erase(failure.address);
-  if (names_links()) note_vain_dial(whom, now);
+  if (names_links() || whom == called_) note_vain_dial(whom, now);
   next_dial_ = std::min(next_dial_, now + jittered(kDialInterval));
 }
 
@@ -108,11 +109,13 @@ void Membership::dial_round(Instant now) {
     dial_chosen(now);
   } else {
     dial_strangers(links_wanted(), now);
+    dial_called(now);
   }
   if (now >= next_retry_) dial_lost(now);
   prune_overlay(now);
   // Nothing to do is the rule; a board that runs on a battery sleeps on.
-  const bool rest = names_links() ? overlay_at_rest() : links_.size() >= links_wanted() && links_.size() <= links_max();
+  const bool enough = links_.size() >= links_wanted() && links_.size() <= links_max() && called_ == NodeId{};
+  const bool rest = names_links() ? overlay_at_rest() : enough;
   next_dial_ = rest && dialling_.empty() ? next_retry_ : now + jittered(kDialInterval);
   if (names_links()) next_dial_ = std::min(next_dial_, next_choice_);
 }
@@ -165,7 +168,9 @@ void Membership::dial_lost(Instant now) {
 }
 
 // Two halves of a fleet may lose sight of each other without a broken link between living members. A link at random
-// now and then keeps the overlay mixed; pruning takes another one away.
+// now and then keeps the overlay mixed; pruning takes another one away. Whoever died with all its neighbours is found
+// so too: who does not answer at all is called again until it is suspected. Where many are out of reach and alive, that
+// costs the whole fleet a rumour and its refutation, so of a large fleet a part does it.
 void Membership::refresh_overlay(Instant now) {
   if (leaving_ || links_.size() + 1 >= alive_) return;
   std::vector<NodeId> others;
@@ -173,7 +178,20 @@ void Membership::refresh_overlay(Instant now) {
     if (id != options_.self && !links_.contains(id) && entry.member.state <= MemberState::kSuspect)
       others.push_back(id);
   }
-  if (!others.empty()) dial_member(entries_[others[prng_.below(others.size())]], now);
+  if (others.empty()) return;
+  const NodeId one = others[prng_.below(others.size())];
+  if (prng_.below(std::max(alive_, kCallersMax)) < kCallersMax) called_ = one;
+  dial_member(entries_[one], now);
+}
+
+void Membership::dial_called(Instant now) {
+  const auto entry = entries_.find(called_);
+  if (entry == entries_.end() || links_.contains(called_) || entry->second.member.state > MemberState::kAlive) {
+    called_ = {};
+    return;
+  }
+  const auto to_it = [this](const auto& dialling) { return dialling.second.expected == called_; };
+  if (entry->second.dial_after <= now && std::ranges::none_of(dialling_, to_it)) dial_member(entry->second, now);
 }
 
 void Membership::want_link(NodeId id, Duration time, Instant now) {

@@ -63,6 +63,19 @@ TEST(Membership, a_killed_node_is_known_dead_to_every_survivor_within_three_seco
   }
 }
 
+TEST(Membership, who_dies_together_with_all_its_neighbours_is_noticed) {
+  World world(24, 3);
+  settle(world, 20s);
+  std::vector<std::size_t> victims(1);
+  for (std::size_t i = 1; i < 24; ++i) {
+    if (world.nodes[0].links.contains(i)) victims.push_back(i);
+  }
+  ASSERT_LT(victims.size(), 12u);
+  for (const std::size_t victim : victims) world.kill(victim);
+  world.run(300s);
+  EXPECT_TRUE(world.one_view());
+}
+
 TEST(Membership, a_refused_link_is_the_quickest_verdict) {
   World world(5, 3);
   settle(world);
