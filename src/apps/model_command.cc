@@ -1,4 +1,4 @@
-// sedge model info|import|tokenize: what a model file is, how one is made, how it cuts text.
+// sedge model info|import|random|tokenize: what a model file is, how one is made, how it cuts text.
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -12,6 +12,7 @@
 #include "model/gguf.h"
 #include "model/import.h"
 #include "model/llama.h"
+#include "model/random.h"
 #include "model/tokenizer.h"
 #include "model/unicode.h"
 
@@ -267,6 +268,20 @@ Status run_tokenize(const TokenizeOptions& options) {
   return {};
 }
 
+struct RandomCommand {
+  std::string shape, out, type = "f32";
+  std::uint64_t seed = 1;
+};
+
+Status run_random(const RandomCommand& command) {
+  model::RandomOptions options{.shape = command.shape, .seed = command.seed, .progress = {}};
+  SEDGE_TRY(options.type, model::dtype_from_name(command.type));
+  if (on_terminal()) options.progress = progress_line();
+  SEDGE_CHECK(model::write_random(command.out, options));
+  fmt::print("{}: random weights in the shape of {}\n", command.out, command.shape);
+  return {};
+}
+
 void add_info(Commands& commands, CLI::App& parent) {
   auto* command = commands.add(parent, "info", "Says what a GGUF file holds and whether it runs here",
                                "sedge model info models/heron/heron.gguf");
@@ -295,6 +310,18 @@ void add_import(Commands& commands, CLI::App& parent) {
   commands.on(command, [options] { return run_import(*options); });
 }
 
+void add_random(Commands& commands, CLI::App& parent) {
+  auto* command = commands.add(parent, "random", "Writes a model with random weights, for tests and benchmarks",
+                               "sedge model random --shape SmolLM2-135M --type q4_0 -o random.gguf");
+  const auto options = std::make_shared<RandomCommand>();
+  command->add_option("--shape", options->shape, fmt::format("one of {}", fmt::join(model::random_shapes(), ", ")))
+      ->required();
+  command->add_option("--type", options->type, "f32, f16, bf16, q8_0 or q4_0 for the matrices")->capture_default_str();
+  command->add_option("--seed", options->seed, "the same seed gives the same file")->capture_default_str();
+  command->add_option("-o,--output", options->out, "the GGUF to write")->required();
+  commands.on(command, [options] { return run_random(*options); });
+}
+
 void add_tokenize(Commands& commands, CLI::App& parent) {
   auto* command = commands.add(parent, "tokenize", "Cuts a text into a model's token ids and puts it together again",
                                "echo -n \"Once upon a time\" | sedge model tokenize model.gguf --text -");
@@ -316,6 +343,7 @@ void add_model(Commands& commands) {
   parent->require_subcommand(1);
   add_info(commands, *parent);
   add_import(commands, *parent);
+  add_random(commands, *parent);
   add_tokenize(commands, *parent);
 }
 

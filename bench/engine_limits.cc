@@ -1,0 +1,146 @@
+#include "engine_limits.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace sedge::bench {
+namespace {
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Keeps a value from being optimised away.
+template <class T>
+void keep(const T& value) {
+  asm volatile("" : : "g"(&value) : "memory");
+}
+
+// Seconds that `threads` take to run body(thread), from a common start to the last one's end; the median of five.
+template <class Body>
+double time_threads(unsigned threads, const Body& body) {
+  std::vector<double> runs;
+  for (int run = 0; run < 5; ++run) {
+    std::atomic<unsigned> ready{0};
+    std::vector<double> begun(threads), ended(threads);
+    std::vector<std::thread> all;
+    for (unsigned t = 0; t < threads; ++t) {
+      all.emplace_back([&, t] {
+        ++ready;
+        while (ready < threads) std::this_thread::yield();
+        begun[t] = seconds();
+        body(t);
+        ended[t] = seconds();
+      });
+    }
+    for (std::thread& one : all) one.join();
+    runs.push_back(*std::ranges::max_element(ended) - *std::ranges::min_element(begun));
+  }
+  std::ranges::nth_element(runs, runs.begin() + 2);
+  return runs[2];
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) void read_all(const std::uint8_t* at, std::size_t bytes) {
+  __m256i sums[8] = {};
+  for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
+    for (std::size_t k = 0; k < 8; ++k) {
+      const auto* from = reinterpret_cast<const __m256i*>(at + i + 32 * k);
+      sums[k] = _mm256_add_epi64(sums[k], _mm256_load_si256(from));
+    }
+  }
+  keep(sums);
+}
+
+// Twelve independent sums, more than latency times throughput of any processor asks for. The loops are written as
+// assembler, since a compiler would see through products of constants.
+#define SEDGE_TWELVE(ONE) ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9) ONE(10) ONE(11)
+#define SEDGE_SUM_512(i) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #i "\n"
+#define SEDGE_SUM_256(i) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #i "\n"
+
+std::size_t multiply_512(std::size_t rounds) {
+  asm volatile("1:\n" SEDGE_TWELVE(SEDGE_SUM_512) "dec %0\n jnz 1b\n"
+               : "+r"(rounds)
+               :
+               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                 "xmm11");
+  return 12 * 64;
+}
+
+std::size_t multiply_256(std::size_t rounds) {
+  asm volatile("1:\n" SEDGE_TWELVE(SEDGE_SUM_256) "dec %0\n jnz 1b\n"
+               : "+r"(rounds)
+               :
+               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                 "xmm11");
+  return 12 * 32;
+}
+
+// Bytes to pairs, pairs to fours, added: what AVX2 has instead.
+#define SEDGE_SUM_AVX2(i)                  \
+  "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n" \
+  "vpmaddwd %%ymm13, %%ymm12, %%ymm12\n"   \
+  "vpaddd %%ymm12, %%ymm" #i ", %%ymm" #i "\n"
+
+std::size_t multiply_avx2(std::size_t rounds) {
+  asm volatile("1:\n" SEDGE_TWELVE(SEDGE_SUM_AVX2) "dec %0\n jnz 1b\n"
+               : "+r"(rounds)
+               :
+               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                 "xmm12");
+  return 12 * 32;
+}
+
+using Multiply = std::size_t (*)(std::size_t);
+Multiply multiply_of(std::string_view isa) {
+  if (isa == "avx512vnni") return multiply_512;
+  if (isa == "avxvnni") return multiply_256;
+  if (isa == "avx2") return multiply_avx2;
+  return nullptr;
+}
+#else
+void read_all(const std::uint8_t* at, std::size_t bytes) {
+  std::uint64_t sums[8] = {};
+  for (std::size_t i = 0; i + 64 <= bytes; i += 64) {
+    std::uint64_t words[8];
+    std::memcpy(words, at + i, sizeof words);
+    for (std::size_t k = 0; k < 8; ++k) sums[k] += words[k];
+  }
+  keep(sums);
+}
+using Multiply = std::size_t (*)(std::size_t);
+Multiply multiply_of(std::string_view) { return nullptr; }
+#endif
+
+double read_rate(unsigned threads, std::size_t bytes) {
+  const std::size_t part = bytes / threads / 4096 * 4096 + 4096;
+  std::vector<std::uint8_t> memory(part * threads + 4096, 1);
+  std::uint8_t* const begin = memory.data() + (4096 - reinterpret_cast<std::uintptr_t>(memory.data()) % 4096);
+  const std::size_t times = std::max(std::size_t{1}, (std::size_t{1} << 30) / (part * threads));
+  const double took = time_threads(threads, [&](unsigned t) {
+    for (std::size_t i = 0; i < times; ++i) read_all(begin + t * part, part);
+  });
+  return static_cast<double>(part * threads * times) / took;
+}
+
+}  // namespace
+
+Limits measure_limits(std::string_view isa, unsigned threads, std::size_t bytes) {
+  Limits limits{.read_bytes_s = read_rate(threads, bytes), .products_s = 0};
+  const Multiply multiply = multiply_of(isa);
+  if (multiply == nullptr) return limits;
+  constexpr std::size_t kRounds = 10'000'000;
+  const std::size_t each = multiply(1);
+  limits.products_s =
+      static_cast<double>(each * kRounds * threads) / time_threads(threads, [&](unsigned) { multiply(kRounds); });
+  return limits;
+}
+
+}  // namespace sedge::bench

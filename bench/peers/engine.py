@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""The engine beside llama.cpp, on this machine and in this run: the same file, the same threads, in turn.
+
+Models are files with random weights in the shapes of known models (sedge model random): what is measured is arithmetic
+and memory, which do not care what the weights say. Those under --data that run here join them. Each measurement is a
+process of its own; the two take turns and the median stands, so that a noisy minute falls on both. On a machine that
+others use too, --realtime gives both a realtime priority (chrt -f 10), the limits included.
+
+What the fraction of the limit means: of the prompt, products a second over what the instruction set in use can multiply
+in registers; of the generated tokens, bytes of weights read a second over what plain reads of as much memory reach.
+llama.cpp comes from npm (node-llama-cpp with its prebuilt binary); where it cannot be had, Sedge is measured alone.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SHAPES = ("SmolLM2-135M", "Qwen2.5-0.5B", "TinyLlama-1.1B")
+PROCESS_S_MAX = 900
+# Which of its own binaries llama.cpp may load, so that both sides use the same instructions.
+PEER_BINARIES = {"avx2": "haswell", "avxvnni": "alderlake"}
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Failed(Exception):
+    pass
+
+
+def run(command, options, environment=None, cwd=None):
+    """One process: the JSON of its last line."""
+    prefix = ["chrt", "-f", "10"] if options.realtime else []
+    done = subprocess.run(prefix + [str(word) for word in command], capture_output=True, text=True, cwd=cwd,
+                          env={**os.environ, **(environment or {})}, timeout=PROCESS_S_MAX)
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip()[-500:] or f"{command[0]} ended with {done.returncode}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def install_peer(folder):
+    """The folder with node_modules, or nothing and the reason."""
+    given = os.environ.get("SEDGE_NLC")
+    if given:
+        return pathlib.Path(given), ""
+    binary = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}.get(platform.machine())
+    if not binary or not shutil.which("npm") or not shutil.which("node"):
+        return None, "node and npm are not installed"
+    print("installing node-llama-cpp from npm...", file=sys.stderr)
+    done = subprocess.run(("npm", "install", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund",
+                           "node-llama-cpp", f"@node-llama-cpp/{binary}"), cwd=folder, capture_output=True, text=True)
+    return (folder, "") if done.returncode == 0 else (None, f"npm could not install it: {done.stderr.strip()[:300]}")
+
+
+def restrict_peer(packages, isa, folder):
+    """A copy of its packages that has only the binary of this instruction set; the same where it chooses freely."""
+    keep = PEER_BINARIES.get(isa)
+    if not keep or not packages:
+        return packages
+    copy = folder / f"peer-{isa}"
+    if not copy.exists():
+        shutil.copytree(packages / "node_modules", copy / "node_modules", symlinks=True)
+        for file in copy.glob("node_modules/@node-llama-cpp/*/bins/*/libggml-cpu-*.so"):
+            if keep not in file.name:
+                file.unlink()
+    return copy
+
+
+def models(options, folder):
+    """(shape, type, file) one after another; random ones are made when their turn comes and removed after it."""
+    for shape in SHAPES:
+        if options.only and options.only.lower() not in shape.lower():
+            continue
+        for kind in options.types.split(","):
+            file = folder / f"{shape}-{kind}.gguf"
+            subprocess.run((options.build / "sedge", "model", "random", "--shape", shape, "--type", kind, "-o", file),
+                           check=True, capture_output=True)
+            yield shape, kind, file
+            file.unlink()
+    if options.only or not options.data.is_dir():
+        return
+    for source in ("TinyStories-656K-hf", "wren-15m-hf"):
+        if not (options.data / source).is_dir():
+            continue
+        for kind in options.types.split(","):
+            file = folder / f"{source}-{kind}.gguf"
+            subprocess.run((options.build / "sedge", "model", "import", options.data / source, "-o", file, "--type", kind),
+                           check=True, capture_output=True)
+            yield source, kind, file
+            file.unlink()
+
+
+def measure(file, threads, isa, peer, options):
+    """Both sides in turn: medians of ours and theirs."""
+    ours, theirs, version = [], [], ""
+    environment = {"SEDGE_ISA": isa} if isa else {}
+    for _ in range(options.runs):
+        ours.append(run((options.build / "sedge-bench-engine", file, "--threads", threads, "--prompt", options.prompt,
+                         "--generate", options.generate), options, environment))
+        if peer:
+            theirs.append(run(("node", HERE / "llama_cpp.mjs", file, threads, options.prompt, options.generate),
+                              options, cwd=peer))
+            version = theirs[-1]["version"]
+    middle = lambda runs, key: statistics.median(one[key] for one in runs) if runs else None
+    limits = run((options.build / "sedge-bench-engine", "--limits", ours[0]["step_bytes"], "--threads", threads), options,
+                 environment)
+    return ours[0], {key: (middle(ours, f"{key}_tok_s"), middle(theirs, f"{key}_tok_s")) for key in ("prompt", "generate")}, \
+        limits, version
+
+
+def rows_of(shape, kind, threads, measured):
+    first, rates, limits, version = measured
+    most = {"prompt": limits["products_s"] / first["token_products"], "generate": limits["read_bytes_s"] / first["step_bytes"]}
+    for what, (ours, theirs) in rates.items():
+        quantized = what == "generate" or kind.startswith("q")
+        yield {"shape": shape, "type": kind, "threads": threads, "isa": first["isa"], "what": what,
+               "sedge_tok_s": round(ours, 2), "peer_tok_s": round(theirs, 2) if theirs else None,
+               "ratio": round(ours / theirs, 3) if theirs else None,
+               "limit_fraction": round(ours / most[what], 3) if quantized and most[what] else None,
+               "limit_tok_s": round(most[what], 1), "peer": version}
+
+
+def show(row):
+    text = lambda value, form: form.format(value) if value is not None else "-"
+    print(f"| {row['shape']} {row['type'].upper()} | {row['threads']} | {row['isa']} | {row['what']} | {row['sedge_tok_s']:.1f} "
+          f"| {text(row['peer_tok_s'], '{:.1f}')} | {text(row['ratio'], '{:.2f}')} | {text(row['limit_fraction'], '{:.0%}')} |",
+          flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--json", type=pathlib.Path, help="one object a row of the table")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", help="shapes whose name has this in it")
+    parser.add_argument("--types", default="q8_0,q4_0,f16")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--isa", default="", help="comma separated: avx2, avxvnni, avx512vnni; without it the best")
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--generate", type=int, default=128)
+    parser.add_argument("--realtime", action="store_true", help="run both sides under chrt -f 10")
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path(os.environ.get("SEDGE_TEST_DATA", "")) / "llm")
+    options = parser.parse_args()
+    options.build = options.build.resolve()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="sedge-bench-") as name:
+        folder = pathlib.Path(name)
+        packages, reason = install_peer(folder)
+        if reason:
+            print(f"without llama.cpp: {reason}", file=sys.stderr)
+        print("| model | threads | ISA | tokens | Sedge, tokens/s | llama.cpp | ratio | of the limit |\n|---|---|---|---|---|---|---|---|")
+        for shape, kind, file in models(options, folder):
+            for isa in options.isa.split(","):
+                peer = restrict_peer(packages, isa, folder)
+                for threads in map(int, options.threads.split(",")):
+                    for row in rows_of(shape, kind, threads, measure(file, threads, isa, peer, options)):
+                        rows.append(row)
+                        show(row)
+    if options.json:
+        options.json.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (Failed, subprocess.SubprocessError, OSError) as reason:
+        sys.exit(f"engine.py: {reason}")
