@@ -463,6 +463,7 @@ Status op_quorum(platform::Runtime& runtime, const json::Object&, const SessionR
   const consensus::Raft& raft = runtime.node().group().raft();
   session->answer({{"group", raft.group().value},
                    {"forced", raft.forced()},
+                   {"begun", !raft.configuration_forced()},
                    {"voters", parts_of(runtime.node(), raft.configuration().voters)},
                    {"learners", parts_of(runtime.node(), raft.configuration().learners)}});
   session->end();

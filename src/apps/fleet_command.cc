@@ -200,7 +200,8 @@ Result<std::vector<Part>> parts_in(const json::Object& report) {
 }
 
 // Everybody who is left must be among them: whoever is not is made to forget what only it may have.
-Result<std::vector<NodeId>> survivors_of(const std::vector<Part>& parts, const std::vector<std::string>& named) {
+Result<std::vector<NodeId>> survivors_of(const std::vector<Part>& parts, const std::vector<std::string>& named,
+                                         bool begun) {
   std::vector<NodeId> ids;
   for (const std::string& who : named) {
     const auto is = [&](const Part& part) {
@@ -222,7 +223,8 @@ Result<std::vector<NodeId>> survivors_of(const std::vector<Part>& parts, const s
                   part.name);
     }
   }
-  if (alive > voters / 2) {
+  // Until all whom the last order named have voted, a majority of them can do nothing.
+  if (begun ? alive > voters / 2 : alive == voters) {
     return fail(Code::kFailedPrecondition, "{} of {} voters are alive, and no force is needed", alive, voters);
   }
   std::ranges::sort(ids);
@@ -235,11 +237,12 @@ Status force_quorum(const FleetOptions& options) {
   SEDGE_TRY(const json::Object report, ask_once(options.home, {{"op", "quorum"}}));
   SEDGE_TRY(const std::uint64_t group, json::get_uint(report, "group"));
   SEDGE_TRY(const std::uint64_t forced, json::get_uint(report, "forced"));
+  SEDGE_TRY(const bool begun, json::get_bool(report, "begun"));
   if (group == 0) {
     return fail(Code::kFailedPrecondition, "this node is of no consensus group: run it on a voter that is left");
   }
   SEDGE_TRY(const std::vector<Part> parts, parts_in(report));
-  SEDGE_TRY(std::vector<NodeId> voters, survivors_of(parts, options.survivors));
+  SEDGE_TRY(std::vector<NodeId> voters, survivors_of(parts, options.survivors, begun));
   const std::size_t count = voters.size();
   wire::ForcedQuorum quorum{.number = forced + 1, .former = {group}, .group = {}, .voters = std::move(voters)};
   SEDGE_TRY(const Buffer order, platform::force_quorum(options.home, root_key_of(options), std::move(quorum)));

@@ -271,18 +271,25 @@ void Group::on_hint(const wire::GroupHint& hint, Instant now) {
   settle(now);
 }
 
-void Group::force(const wire::ForcedQuorum& order, Instant now) {
-  former_.insert(order.former);
-  if (order.number > raft_.forced()) {
-    raft_.force(order, now);
+void Group::force(std::span<const wire::ForcedQuorum> orders, Instant now) {
+  // What came before the group that we are of already is over.
+  auto first = orders.begin();
+  for (auto order = orders.begin(); order != orders.end(); ++order) {
+    former_.insert(order->former);
+    if (order->group == raft_.group()) first = order;
+  }
+  for (auto order = first; order != orders.end(); ++order) {
+    if (order->number <= raft_.forced()) continue;
+    raft_.force(*order, now);
     if (options_.report) {
       options_.report(
           fmt::format("by the root's order {} the consensus group goes on with {} voters, without the others",
-                      order.number, order.voters.size()));
+                      order->number, order->voters.size()));
     }
   }
-  if (hint_.group != order.group && order.number == raft_.forced()) {
-    hint_ = {.group = order.group, .term = {}, .index = {}, .leader = {}, .voters = order.voters};
+  if (!orders.empty() && former_.contains(hint_.group)) {
+    const wire::ForcedQuorum& last = orders.back();
+    hint_ = {.group = last.group, .term = {}, .index = {}, .leader = {}, .voters = last.voters};
   }
   settle(now);
 }

@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -65,8 +66,8 @@ class Group {
   void on_persisting(env::Lsn lsn) { raft_.on_persisting(lsn); }
   void on_durable(env::Lsn upto, Instant now);
   void on_hint(const wire::GroupHint& hint, Instant now);
-  // The root's order (trust/quorum.h), checked, and those of lower numbers before it.
-  void force(const wire::ForcedQuorum& order, Instant now);
+  // The root's orders (trust/quorum.h), checked: all that there are, in the order of their numbers.
+  void force(std::span<const wire::ForcedQuorum> orders, Instant now);
   // What a new leader, or one of new voters, wants everybody to know.
   std::optional<wire::GroupHint> take_hint();
   void on_members_changed(Instant now);  // somebody was revoked: looked at at once

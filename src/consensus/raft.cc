@@ -196,12 +196,14 @@ Status Raft::adopt_group(GroupId group) {
 }
 
 // The log of those who go on is the most that any of them has: it wins their first election, in which all vote. A node
-// that is not among them may have entries that nobody else has, and they are over: it begins anew.
+// that is not among them may have entries that nobody else has, and they are over: it begins anew. Who follows the new
+// group already, and hears of the order only now, has its log and keeps it.
 void Raft::force(const wire::ForcedQuorum& order, Instant now) {
   SEDGE_ASSERT(started_);
   if (order.number <= order_.number) return;
   order_ = order;
   records_.push_back({kBucket, {static_cast<std::uint8_t>(kOrderKey)}, wire::encode(order_), false});
+  if (group_ == order.group) return use_configuration();
   step_down(term_, NodeId{}, now);
   const bool goes_on = contains(order.voters, options_.self);
   if (!goes_on || group_ != order.former) forget_group();
@@ -263,8 +265,10 @@ Instant Raft::patience(Instant now) {
   return now + least + Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(least.count()))));
 }
 
-// A voter; or one whose removal may not be committed: the others may need its log to go on (thesis, 4.2.2).
+// A voter; or one whose removal may not be committed: the others may need its log to go on (thesis, 4.2.2). Whoever the
+// root has named has a log; if not, its disk is a new one, and the others may long be on their way without it.
 bool Raft::may_lead() const {
+  if (configuration_forced()) return is_voter(configuration_, options_.self) && log_.last() > 0;
   if (is_voter(configuration_, options_.self)) return true;
   return !configuration_settled() && is_voter(configuration_at(configuration_index_ - 1).first, options_.self);
 }

@@ -134,6 +134,7 @@ class Raft {
   Index committed() const { return commit_; }
   const Log& log() const { return log_; }
   const Configuration& configuration() const { return configuration_; }
+  Index last_index() const { return log_.last(); }
   Index configuration_index() const { return configuration_index_; }
   bool configuration_settled() const { return configuration_index_ <= commit_; }
   std::uint64_t forced() const { return order_.number; }  // of the last order obeyed

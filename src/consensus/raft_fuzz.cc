@@ -25,6 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (const auto frame = wire::open_frame(bytes)) {
       (void)group.on_message(peer(1 + turn % 3), frame->type, frame->body, now);
     }
+    if (turn == size % 7) {
+      const wire::ForcedQuorum order{.number = 1, .former = {7}, .group = {9}, .voters = {peer(1), peer(2)}};
+      group.force({&order, 1}, now);
+    }
     now += Duration(100ms) * (turn % 16);
     if (group.next_deadline() <= now) group.on_timer(now);
     env::Outbox out;

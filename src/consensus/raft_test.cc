@@ -398,6 +398,38 @@ TEST(Raft, a_candidate_whose_log_is_older_gets_no_vote) {
   EXPECT_TRUE(follower.votes_for(node_id(2), {.term = Term{5}, .last_index = {2}, .last_term = Term{2}}));
 }
 
+// The order may come after the first entries of the group that it makes. They are acknowledged, and count on us.
+TEST(Raft, who_follows_a_forced_group_and_hears_of_the_order_later_forgets_nothing) {
+  Follower follower;
+  (void)follower.sync();
+  Raft& raft = *follower.host.raft;
+  raft.force({.number = 1, .former = {6}, .group = {7}, .voters = {node_id(1), node_id(2)}}, follower.now);
+  EXPECT_EQ(raft.last_index(), 2u);
+  EXPECT_EQ(raft.forced(), 1u);
+  EXPECT_EQ(raft.next_deadline(), kNever) << "it was not named, and has no configuration of the new group yet";
+  follower.now += 10min;
+  raft.on_timer(follower.now);
+  EXPECT_FALSE(raft.leads());
+}
+
+TEST(Raft, a_named_voter_without_a_log_does_not_lead_alone) {
+  RaftOptions options;
+  options.self = node_id(0);
+  Host host(options);
+  Instant now{};
+  host.start(now);
+  host.raft->force({.number = 1, .former = {6}, .group = {7}, .voters = {node_id(0)}}, now);
+  for (int turn = 0; turn < 100; ++turn) {
+    now += 1s;
+    host.on_timer(now);
+    env::Outbox out;
+    host.drain(out);
+    host.on_persisting({static_cast<std::uint64_t>(turn) + 1});
+    host.on_durable({static_cast<std::uint64_t>(turn) + 1}, now);
+  }
+  EXPECT_FALSE(host.raft->leads());
+}
+
 // Its leader may count on it for a lease, and it has forgotten that.
 TEST(Raft, a_voter_that_has_just_started_votes_for_nobody) {
   Cluster cluster(3, 14);

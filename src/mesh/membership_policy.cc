@@ -83,7 +83,9 @@ void Membership::dial_chosen(Instant now) {
 
 // Where few have links to many, a member may die together with all its neighbours; nobody who lives would notice, and
 // it could be chosen for ever. Whom we call in vain, at each address and once more, we suspect: who lives refutes it.
+// Who has no link at all is out of reach itself.
 void Membership::note_vain_dial(NodeId id, Instant now) {
+  if (links_.empty()) return;
   const auto found = entries_.find(id);
   if (found == entries_.end() || links_.contains(id)) return;
   Entry& entry = found->second;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMeshed = 8;            // gateways that are all linked among each other
 constexpr std::size_t kMeshBase = 4;          // of the ring that more of them form
-constexpr std::size_t kMembersAGateway = 64;  // so that with two a member it has about 128 links
+constexpr std::size_t kLeavesAGateway = 128;  // its links, and a few to other gateways
 constexpr std::size_t kZoneGateways = 2;      // one dies, and the zone hears on
 constexpr std::size_t kCircles = 32;          // of the ring; 2^32 members
 constexpr Duration kFar = 1h;                 // of whom no round trip is known
@@ -76,7 +76,8 @@ std::size_t gateways_each(const OverlayPolicy& policy) {
 std::vector<NodeId> gateways_of(const OverlayPolicy& policy, const std::vector<const OverlayPeer*>& zone) {
   std::vector<std::tuple<std::uint16_t, std::uint64_t, NodeId>> fit;
   for (const OverlayPeer* peer : zone) fit.emplace_back(peer->fitness, hash(peer->id, 0), peer->id);
-  const std::size_t count = std::min(zone.size(), std::max(gateways_each(policy), zone.size() / kMembersAGateway));
+  const std::size_t each = gateways_each(policy);
+  const std::size_t count = std::min(zone.size(), std::max(each, each * zone.size() / kLeavesAGateway));
   std::ranges::partial_sort(fit, fit.begin() + static_cast<std::ptrdiff_t>(count), std::greater());
   std::vector<NodeId> best;
   for (std::size_t i = 0; i < count; ++i) best.push_back(std::get<NodeId>(fit[i]));

@@ -14,8 +14,9 @@
 //   ring       a skip graph (Aspnes, Shah 2003): circles by id. All are on the first, those whose hashes share their
 //              first i digits to the base k on the i-th; each node has its two neighbours on every circle that it is
 //              on. The way between two is logarithmic, and who comes or goes changes only its own links
-//   star       k gateways hold everybody. Of more than 64 k members there is one for each 64; each takes k of them, by
-//              rendezvous hashing. Gateways are linked among each other, all of up to eight, else as a ring
+//   star       k gateways hold everybody. Of more than 128 members there is one more for each 128 links to them; each
+//              takes k of them, by rendezvous hashing. Gateways are linked among each other, all of up to eight, else
+//              as a ring
 //   hierarchy  in each zone a star, of two gateways a member; the gateways of all zones are linked as above. A node is
 //              of the zone that it is configured for, else of the square of k ms where its coordinates place it;
 //              before it has any, of the zone without a name

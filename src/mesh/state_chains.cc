@@ -15,6 +15,19 @@ bool StateSync::writes_live_of(NodeId origin) const {
   return first != replica_.living().end() && first->first.origin == origin;
 }
 
+// Of a home from before they were kept, and of our own former ids.
+void StateSync::keep_chains() {
+  std::vector<NodeId> gone;
+  for (const auto& [origin, chain] : chains_) gone.push_back(origin);
+  for (const NodeId origin : gone) drop_chain(origin);  // a crash came before
+  const auto& living = replica_.living();
+  for (auto at = living.begin(); at != living.end();) {
+    const NodeId origin = at->first.origin;
+    keep_chain(origin);
+    at = living.upper_bound(crdt::Dot{origin, {~std::uint64_t{0}}, {~std::uint64_t{0}}});
+  }
+}
+
 void StateSync::keep_chain(NodeId origin) {
   if (origin == options_.self) return;
   const auto [kept, first] = chains_.try_emplace(origin);

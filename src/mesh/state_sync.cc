@@ -113,9 +113,7 @@ void StateSync::start(Instant now) {
   for (const auto& [dot, op] : replica_.living()) {
     if (op.path == seen_path(dot.origin)) seen_.note(dot.origin, &op);
   }
-  std::vector<NodeId> kept;
-  for (const auto& [origin, chain] : chains_) kept.push_back(origin);
-  for (const NodeId origin : kept) drop_chain(origin);  // a crash came before
+  keep_chains();
   hold_tombstones();  // those before the frontier came late, or a crash came before they were erased
   plan_statement(options_.collect_every / 10, options_.collect_every / 5);
 }

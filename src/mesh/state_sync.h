@@ -319,6 +319,7 @@ class StateSync {
   Status load_op(Bytes key, Bytes value);
   Status load_row(Bytes key, Bytes value);
   Status load_chain(Bytes key, Bytes value);
+  void keep_chains();
   void keep_chain(NodeId origin);
   void drop_chain(NodeId origin);
   Status load_frontier(Bytes value);

@@ -225,11 +225,11 @@ void Node::start(Instant now) {
   membership_->start(now);
   group_->start(now);
   auditor_->start(now);
+  on_quorum_orders(now);
   // What was replicated before this start is as good as what comes now.
   state_->replica().for_each(
       kNodePrefix, [this](const std::string& path, const crdt::Value& value) { on_entry(path, value.writer); });
   on_revocations(now);
-  on_quorum_orders(now);
   advertise(now);
   next_load_ = now;
   if (options_.beacons) next_beacon_ = now;
@@ -568,11 +568,19 @@ void Node::on_entry(const std::string& path, NodeId writer) {
     if (auto told = wire::decode<wire::Offers>(value->values.front())) offers_[writer] = std::move(*told);
     views_stale_ = true;
   }
-  if (hint && value && !value->values.empty()) {
-    const auto told = wire::decode<wire::GroupHint>(value->values.front());
-    if (told) group_->on_hint(*told, now_);
-  }
+  if (hint && value) note_hint(*value);
   tell(watching, path, value, writer);
+}
+
+void Node::note_hint(const crdt::Value& value) {
+  if (value.values.empty()) return;
+  if (const auto told = wire::decode<wire::GroupHint>(value.values.front())) group_->on_hint(*told, now_);
+}
+
+void Node::note_hints() {
+  state_->replica().for_each(kNodePrefix, [this](const std::string& path, const crdt::Value& value) {
+    if (path.ends_with(kHintSuffix)) note_hint(value);
+  });
 }
 
 std::vector<Node::WatchId> Node::watchers_of(const std::string& path) const {

@@ -253,6 +253,8 @@ class Node {
   void tell_tensors();
   void on_revocations(Instant now);
   void on_quorum_orders(Instant now);
+  void note_hint(const crdt::Value& value);
+  void note_hints();
   void finish_rotations(Instant now);
   void report_withdrawn(NodeId former, const std::string& name, const Status& status) const;
   Result<mesh::Ticket> withdraw(const trust::CertificateChain& chain, trust::Cut cut, Instant now);

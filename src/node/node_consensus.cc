@@ -1,7 +1,7 @@
 // What a node adds to its consensus group, and to averaging: who its members are, how its messages find a link, who may
 // write what, and the hint by which everybody learns who leads.
 #include <algorithm>
-#include <map>
+#include <functional>
 #include <utility>
 
 #include "mesh/topic.h"
@@ -92,15 +92,28 @@ TaskId Node::agree(wire::AgreedRequest request, Duration patience, consensus::Gr
   return id;
 }
 
-// In order of their numbers: who was away obeys the last, and knows the groups of the others for former ones.
+// In order of their numbers: who was away obeys the last, and knows the groups of the others for former ones. Two of
+// one number are two of the operator's mistakes: the greater group counts with whoever has obeyed neither.
 void Node::on_quorum_orders(Instant now) {
   const auto value = state_->replica().read(std::string(trust::kQuorumPath));
-  std::map<std::uint64_t, wire::ForcedQuorum> orders;
-  for (const Buffer& element : value ? value->values : std::vector<Buffer>()) {
-    auto order = trust::open_quorum(directory_.root(), element);
-    if (order) orders[order->quorum.number] = std::move(order->quorum);
+  if (!value) return;
+  std::vector<wire::ForcedQuorum> orders;
+  for (const Buffer& element : value->values) {
+    if (auto order = trust::open_quorum(directory_.root(), element)) orders.push_back(std::move(order->quorum));
   }
-  for (const auto& [number, order] : orders) group_->force(order, now);
+  const auto rank = [](const wire::ForcedQuorum& order) { return std::pair(order.number, order.group); };
+  std::ranges::sort(orders, std::greater(), rank);
+  const auto same = std::ranges::unique(orders, {}, &wire::ForcedQuorum::number);
+  if (!same.empty() && report_) {
+    report_(
+        "the root has signed two orders of a forced quorum with one number: those who obeyed different ones wait for "
+        "each other until there is an order with the next number");
+  }
+  orders.erase(same.begin(), same.end());
+  std::ranges::reverse(orders);
+  group_->force(orders, now);
+  // Who leads the new group may have been told before the order, when its hint was a stranger's.
+  note_hints();
 }
 
 Status Node::force_quorum(Bytes order, Done done, Instant now) {

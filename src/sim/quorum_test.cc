@@ -20,7 +20,7 @@ struct Lost {
         }()) {}
 
   // Five vote; then three of them lose their power.
-  void lose_most() {
+  void lose_most(std::size_t agreed = 1) {
     ASSERT_TRUE(world.boot_all());
     const auto formed = [&] {
       for (std::size_t i = 0; i < world.size(); ++i) {
@@ -29,7 +29,7 @@ struct Lost {
       return world.one_view();
     };
     ASSERT_TRUE(world.run_until(formed, 90s));
-    ASSERT_TRUE(agree(0, wire::AgreedOp::kSet, "x", "before"));
+    for (std::size_t i = 0; i < agreed; ++i) ASSERT_TRUE(agree(0, wire::AgreedOp::kSet, "x", "before"));
     for (const std::size_t i : {0u, 1u, 2u}) world.cut_power(i);
     world.run(10s);
     EXPECT_FALSE(agree(3, wire::AgreedOp::kSet, "x", "lost")) << "two of five decide nothing";
@@ -102,6 +102,29 @@ TEST(ForcedQuorum, the_dead_who_come_back_commit_nothing_and_obey_when_they_hear
       EXPECT_EQ(as_text(read->value), "after") << "seed " << seed << " node " << i;
     }
   }
+}
+
+// The first entries that it gets are of the former group, and name nobody of the new one.
+TEST(ForcedQuorum, who_comes_back_to_a_long_log_restarts_at_any_time_and_learns_all_of_it) {
+  Lost fleet(8);
+  World& world = fleet.world;
+  fleet.lose_most(200);
+  ASSERT_TRUE(fleet.force(4, fleet.order_of_the_rest()));
+  ASSERT_TRUE(fleet.agree(3, wire::AgreedOp::kSet, "x", "after"));
+  ASSERT_TRUE(world.boot(0));
+  for (int life = 0; life < 12; ++life) {
+    world.run(Duration(100ms) * (5 + 5 * life));
+    world.cut_power(0);
+    ASSERT_TRUE(world.boot(0));
+  }
+  const auto knows = [&] {
+    const auto& raft = world.node(0).group().raft();
+    return raft.group().value == 4243 && raft.last_index() >= 200;
+  };
+  ASSERT_TRUE(world.run_until(knows, 60s));
+  const auto read = fleet.agree(0, wire::AgreedOp::kGet, "x");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(as_text(read->value), "after");
 }
 
 TEST(ForcedQuorum, a_restart_forgets_neither_the_order_nor_the_new_group) {

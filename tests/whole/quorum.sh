@@ -6,15 +6,6 @@ sedge=$1
 # shellcheck source=tests/whole/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
-up() {
-  local name=$1
-  shift
-  "$sedge" up --home "$name" --listen 127.0.0.1:0 --http off --threads 1 --no-beacon "$@" >>"$name.log" 2>&1 &
-  pid=$!
-  pids+=("$pid")
-  until_true 20 "$sedge" status --home "$name" || failed "$name does not start"
-}
-
 echo "== three vote"
 "$sedge" fleet create --home alpha --name alpha >/dev/null
 up alpha
