@@ -10,11 +10,14 @@ namespace sedge::consensus {
 namespace {
 
 constexpr std::size_t kNameBytesMax = 255;  // a topic's
-constexpr std::size_t kEndedMax = 256;      // beyond, one that ended first is forgotten
+constexpr std::size_t kEndedMax = 8192;     // beyond, one that ended first is forgotten
 constexpr Duration kEndedTime = 10s;
 constexpr unsigned kSessionBits = 32;  // of one life: as many as links may fall in a round
 constexpr std::uint64_t kBegunMax = std::uint64_t{1} << 62;
 constexpr double kCountError = 0.2;  // from a whole number
+constexpr double kValueMax = 1e290;  // of a fleet of them the sum is a number
+constexpr std::size_t kOfOneName = 4;
+constexpr int kWorthLess = 8;  // of a window, a round that ends after less than such a part is too late to begin
 
 std::uint64_t half_ms(Duration window) { return static_cast<std::uint64_t>(window / 2ms); }
 
@@ -38,7 +41,9 @@ Status check_share(const wire::AverageShare& share) {
 }  // namespace
 
 void Averager::average(std::string name, double value, Duration window, Done done, Instant now) {
-  if (!std::isfinite(value)) return done(fail(Code::kInvalidArgument, "only numbers have an average"));
+  if (!(std::abs(value) <= kValueMax)) {
+    return done(fail(Code::kInvalidArgument, "only numbers up to {:g} have an average", kValueMax));
+  }
   if (window < kAverageWindowMin || window > kAverageWindowMax) {
     return done(fail(Code::kInvalidArgument, "an averaging takes 1 s to 10 min"));
   }
@@ -54,16 +59,19 @@ void Averager::average(std::string name, double value, Duration window, Done don
   parts_.emplace(std::move(name), std::move(part));
 }
 
-// The oldest round that is in its first half; else one of our own, late enough to be no round of the same time.
+// The oldest round that is in its first half; else one of our own, late enough to be no round of the same time. One
+// that says that it begins in a far future is no round of ours: beside it we would drive our own there, for good.
 void Averager::enter(const std::string& name, Part& part, Instant now) {
-  std::uint64_t begun_ms = std::max(last_begun_ms_ + 1, options_.fleet_ms ? options_.fleet_ms(now) : 1);
+  const std::uint64_t now_ms = options_.fleet_ms ? options_.fleet_ms(now) : 1;
+  const std::uint64_t far_ms = std::max(now_ms, last_begun_ms_) + static_cast<std::uint64_t>(kAverageWindowMax / 1ms);
+  std::uint64_t begun_ms = std::max(last_begun_ms_ + 1, now_ms);
   auto found = rounds_.lower_bound(Key{name, {}});
-  for (; found != rounds_.end() && found->first.first == name; ++found) {
+  for (; found != rounds_.end() && found->first.first == name && found->first.second.begun_ms <= far_ms; ++found) {
     if (young(found->second.until - now, found->second.window)) break;
     begun_ms = std::max(begun_ms, found->first.second.begun_ms + half_ms(found->second.window));
   }
   double unit = 0;
-  if (found == rounds_.end() || found->first.first != name) {
+  if (found == rounds_.end() || found->first.first != name || found->first.second.begun_ms > far_ms) {
     last_begun_ms_ = begun_ms;
     const Key key{name, {last_begun_ms_, options_.self}};
     found = begin(key, NodeId{}, part.window, part.window, now);
@@ -105,16 +113,25 @@ Status Averager::on_message(NodeId from, Bytes body, Instant now) {
       send(older->first, older->second, from, older->second.sums.show(from), now);
       return {};
     }
-    if (share.left <= Duration::zero() || ended_.contains(key) || !links_.contains(from)) return {};
-    const auto of_one = std::ranges::count_if(rounds_, [&](const auto& each) { return each.second.by == from; });
-    if (rounds_.size() >= options_.rounds_max || static_cast<std::size_t>(of_one) >= options_.rounds_of_one) {
+    if (kWorthLess * share.left < share.window || ended_.contains(key) || !links_.contains(from)) return {};
+    if (!has_room(from, share.name)) {
       ++stats_.dropped;
       return {};
     }
     found = begin(key, from, share.window, share.left, now);
     follow_the_older(key, now);
   }
+  found->second.heard = true;
   return found->second.sums.take(from, share_of(share));
+}
+
+// For a round of others: not too many by one neighbour's word, nor of one name, and a quarter of all for names that we
+// take part in.
+bool Averager::has_room(NodeId from, const std::string& name) const {
+  const auto count = [this](const auto& is) { return static_cast<std::size_t>(std::ranges::count_if(rounds_, is)); };
+  const std::size_t most = parts_.contains(name) ? options_.rounds_max : options_.rounds_max / 4 * 3;
+  return rounds_.size() < most && count([&](const auto& each) { return each.first.first == name; }) < kOfOneName &&
+         count([&](const auto& each) { return each.second.by == from; }) < options_.rounds_of_one;
 }
 
 // The round that takes this one's place everywhere: of its name, and begun less than half of its window before it.
@@ -162,11 +179,14 @@ void Averager::send(const Key& key, const Round& round, NodeId to, const PushSum
 void Averager::turn(const Key& key, Round& round, Instant now) {
   round.next_turn = std::max(now, round.next_turn + round.window / options_.turns);
   const std::vector<double>& sums = round.sums.sums();
-  round.last.push_back({sums[0] / sums[1], sums[1] / sums[2]});
-  if (round.last.size() > options_.still_turns) round.last.pop_front();
   std::vector<NodeId> peers;
   for (const NodeId peer : links_) {
     if (takes(peer, key.first)) peers.push_back(peer);
+  }
+  // By what we give alone nothing moves: who hears nothing knows nothing of whether it has settled.
+  if (std::exchange(round.heard, false) || peers.empty()) {
+    round.last.push_back({sums[0] / sums[1], sums[1] / sums[2]});
+    if (round.last.size() > options_.still_turns) round.last.pop_front();
   }
   if (peers.empty()) return;
   const NodeId to = peers[prng_.below(peers.size())];
@@ -207,6 +227,7 @@ Instant Averager::next_deadline() const {
 
 // None: it has not settled, or who began it died.
 std::optional<Average> Averager::result_of(const Round& round, double value) const {
+  if (round.last.size() < options_.still_turns) return std::nullopt;
   const std::vector<double>& sums = round.sums.sums();
   Estimate least{sums[0] / sums[1], sums[1] / sums[2]};
   Estimate most = least;

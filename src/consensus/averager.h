@@ -105,7 +105,8 @@ class Averager {
     Duration window{};
     Instant until{};
     Instant next_turn{};
-    NodeId by;  // who told us; zero: ourselves
+    NodeId by;           // who told us; zero: ourselves
+    bool heard = false;  // a share, since our last turn
     PushSum sums;
     std::deque<Estimate> last;
   };
@@ -120,6 +121,7 @@ class Averager {
 
   void enter(const std::string& name, Part& part, Instant now);
   Rounds::iterator begin(const Key& key, NodeId by, Duration window, Duration left, Instant now);
+  bool has_room(NodeId from, const std::string& name) const;
   Rounds::iterator older_of_its_time(const Key& key);
   void give_way_to(const Key& key, Duration window);
   void follow_the_older(const Key& key, Instant now);

@@ -234,16 +234,58 @@ TEST(Averager, a_newer_round_of_the_same_time_ends_where_the_older_is_known) {
   EXPECT_EQ(fleet.nodes[0]->rounds(), 2u) << "half a window later is another time";
 }
 
+wire::AverageShare share_of(std::string name, std::uint64_t begun_ms, Duration window, Duration left) {
+  return {.name = std::move(name),
+          .round = {begun_ms, node_id(1)},
+          .window = window,
+          .left = left,
+          .session = 1,
+          .number = 1};
+}
+
+TEST(Averager, a_round_of_a_far_future_moves_nobody_there) {
+  Fleet fleet(3, 0, 11);
+  const auto far = share_of("x", std::uint64_t{1} << 62, 10min, 4min);
+  for (auto& node : fleet.nodes) {
+    ASSERT_TRUE(node->on_message(node_id(1), wire::encode(far), fleet.now) || node == fleet.nodes[1]);
+  }
+  for (std::size_t i = 0; i < 3; ++i) fleet.average(i, static_cast<double>(i));
+  fleet.run(5s);
+  for (std::size_t i = 0; i < 3; ++i) fleet.expect(i, 1, 3);
+}
+
+TEST(Averager, a_round_that_is_nearly_over_is_not_begun_anew) {
+  Fleet fleet(3, 0, 12);
+  for (std::uint64_t k = 0; k < 1000; ++k) {
+    const auto late = share_of("y" + std::to_string(k), k * 1000, 1s, 1ms);
+    ASSERT_TRUE(fleet.nodes[0]->on_message(node_id(1), wire::encode(late), fleet.now));
+  }
+  EXPECT_EQ(fleet.nodes[0]->rounds(), 0u);
+  EXPECT_TRUE(fleet.nodes[0]->take_sends().empty());
+}
+
+TEST(Averager, rounds_of_one_name_leave_room_for_others) {
+  Fleet fleet(3, 0, 13);
+  for (std::uint64_t k = 0; k < 1000; ++k) {
+    const auto one = share_of("y", k * 1'000'000, 10min, 10min);
+    ASSERT_TRUE(fleet.nodes[0]->on_message(node_id(1), wire::encode(one), fleet.now));
+  }
+  EXPECT_EQ(fleet.nodes[0]->rounds(), 4u);
+}
+
+TEST(Averager, who_hears_nothing_of_its_neighbours_has_no_average) {
+  Fleet fleet(4, 1.0, 14);
+  fleet.average(0, 5);
+  fleet.run(60s);
+  ASSERT_TRUE(fleet.results[0].has_value());
+  EXPECT_EQ(fleet.results[0]->error().code, Code::kUnavailable);
+}
+
 TEST(Averager, one_neighbour_fills_a_part_of_the_room_and_no_more) {
   Fleet fleet(3, 0, 10);
   for (std::uint64_t k = 0; k < 1000; ++k) {
-    const wire::AverageShare share{.name = "y" + std::to_string(k),
-                                   .round = {k, node_id(1)},
-                                   .window = 10s,
-                                   .left = 10s,
-                                   .session = 1,
-                                   .number = 1};
-    ASSERT_TRUE(fleet.nodes[0]->on_message(node_id(1), wire::encode(share), fleet.now));
+    const auto one = share_of("y" + std::to_string(k), k, 10s, 10s);
+    ASSERT_TRUE(fleet.nodes[0]->on_message(node_id(1), wire::encode(one), fleet.now));
   }
   EXPECT_EQ(fleet.nodes[0]->rounds(), 16u);
   EXPECT_EQ(fleet.nodes[0]->stats().dropped, 984u);

@@ -141,7 +141,8 @@ TEST(PushSum, takes_no_share_that_does_not_fit) {
   EXPECT_FALSE(node.take(node_id(1), {1, {1, std::numeric_limits<double>::infinity()}, 1}));
   EXPECT_FALSE(node.take(node_id(1), {1, {1, 2}, std::nan("")}));
   PushSum full({1e308, 2}, 1);
-  EXPECT_FALSE(full.take(node_id(1), {1, {1e308, 2}, 1})) << "each is a number, and their sum is none";
+  EXPECT_TRUE(full.take(node_id(1), {1, {1e308, 2}, 1})) << "each is a number, and their sum is none: nobody lied";
+  EXPECT_EQ(full.sums(), (std::vector<double>{1e308, 2}));
   EXPECT_EQ(node.estimate(), (std::vector<double>{1, 2}));
 }
 

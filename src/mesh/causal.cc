@@ -105,11 +105,12 @@ void CausalOrder::hold(CausalMessage message, Instant now) {
   Held held{.message = std::move(message), .waits = {}, .end = now + 2 * options_.wait};
   const NodeId origin = held.message.origin;
   held.waits = waits_of(origin, held.message.context, now);
-  held.bytes =
-      sizeof(Held) + held.message.topic.size() + held.message.payload.size() + held.waits.size() * sizeof(Wait);
+  held.bytes = sizeof(Held) + held.message.topic.size() + held.message.payload.size() +
+               held.message.context.causes.size() * sizeof(wire::CausalName) + held.waits.size() * sizeof(Wait);
   make_room(origin, held.bytes);
   ++stats_.held;
   held_bytes_ += held.bytes;
+  bytes_of_[origin] += held.bytes;
   const HeldId id = ++last_id_;
   names_[origin].emplace(number, id);
   held_.emplace(id, std::move(held));
@@ -124,18 +125,36 @@ void CausalOrder::make_room(NodeId origin, std::size_t bytes) {
     held.next = held.waits.size();
     held.gave_up = true;
     awake_.insert(id);
-    held_bytes_ -= std::exchange(held.bytes, 0);  // it is as good as gone: the next take_ready() hands it out
+    uncount(held);  // it is as good as gone: the next take_ready() hands it out
   };
-  if (const auto own = names_.find(origin); own != names_.end() && own->second.size() >= options_.held_of_one) {
-    HeldId oldest = last_id_;
-    for (const auto& [name, id] : own->second) oldest = std::min(oldest, id);
-    give_up(oldest);
+  const auto own_bytes = [&] {
+    const auto found = bytes_of_.find(origin);
+    return found == bytes_of_.end() ? 0 : found->second;
+  };
+  const auto own = names_.find(origin);
+  if (own != names_.end() &&
+      (own->second.size() >= options_.held_of_one || own_bytes() + bytes > options_.held_bytes / 4)) {
+    std::set<HeldId> oldest;
+    for (const auto& [name, id] : own->second) oldest.insert(id);
+    for (auto id = oldest.begin(); id != oldest.end(); ++id) {
+      if (held_.at(*id).bytes == 0) continue;
+      give_up(*id);
+      if (own_bytes() + bytes <= options_.held_bytes / 4) break;
+    }
   }
   for (auto oldest = held_.begin(); oldest != held_.end() && (held_.size() - awake_.size() >= options_.held_max ||
                                                               held_bytes_ + bytes > options_.held_bytes);
        ++oldest) {
     if (oldest->second.bytes > 0) give_up(oldest->first);
   }
+}
+
+void CausalOrder::uncount(Held& held) {
+  held_bytes_ -= held.bytes;
+  if (const auto found = bytes_of_.find(held.message.origin); found != bytes_of_.end()) {
+    if ((found->second -= held.bytes) == 0) bytes_of_.erase(found);
+  }
+  held.bytes = 0;
 }
 
 // No longer registered for what it waits for.
@@ -180,7 +199,7 @@ std::optional<CausalMessage> CausalOrder::take_ready(Instant now) {
     if (!over(id, found->second, now)) continue;
     Held held = std::move(found->second);
     held_.erase(found);
-    held_bytes_ -= held.bytes;
+    uncount(held);
     const auto names = names_.find(held.message.origin);
     names->second.erase({held.message.context.epoch, held.message.context.sequence});
     if (names->second.empty()) names_.erase(names);

@@ -41,8 +41,8 @@ struct CausalOptions {
   std::size_t causes_max = 128;
   std::size_t held_max = 1024;
   std::size_t held_of_one = 256;
-  std::size_t held_bytes = 4u << 20;
-  std::size_t origins_max = 4096;  // beyond, the one heard longest ago counts as never heard
+  std::size_t held_bytes = 4u << 20;  // of one origin, a quarter
+  std::size_t origins_max = 4096;     // beyond, the one heard longest ago counts as never heard
 };
 
 struct CausalStats {
@@ -118,6 +118,7 @@ class CausalOrder {
   void reach(NodeId origin, const wire::CausalContext& context, Instant now);
   void make_room(NodeId origin, std::size_t bytes);
   void release(HeldId id);
+  void uncount(Held& held);
 
   CausalOptions options_;
   Instant started_{};
@@ -132,6 +133,7 @@ class CausalOrder {
   std::set<HeldId> awake_;                                                         // to be looked at
   HeldId last_id_ = 0;
   std::size_t held_bytes_ = 0;
+  std::map<NodeId, std::size_t> bytes_of_;  // of them, by origin
   CausalStats stats_;
 };
 

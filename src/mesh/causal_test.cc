@@ -221,6 +221,34 @@ TEST(Causal, who_lies_about_causes_holds_back_its_own_messages_for_a_bounded_tim
   EXPECT_EQ(order.holding(), 0u);
 }
 
+TEST(Causal, an_origin_with_large_messages_takes_the_room_of_nobody_else) {
+  CausalOrder order({.epoch = {1}});
+  order.start(Instant{});
+  const auto id = [](std::uint8_t n) {
+    NodeId node;
+    node.bytes.fill(n);
+    return node;
+  };
+  const Instant now = Instant{} + 1000s;
+  const auto hold = [&](NodeId origin, std::uint64_t sequence, std::size_t bytes) {
+    const wire::CausalContext context{.epoch = {1}, .sequence = sequence, .causes = {}};
+    order.hold(
+        {.origin = origin, .context = context, .topic = "t", .payload = Buffer(bytes), .once = {}, .expires_ms = {}},
+        now);
+  };
+  hold(id(2), 2, 100);
+  std::size_t given_up = 0;
+  for (std::uint64_t k = 1; k <= 200; ++k) {
+    hold(id(1), 2 * k, 60'000);
+    while (const auto ready = order.take_ready(now)) {
+      EXPECT_EQ(ready->origin, id(1));
+      ++given_up;
+    }
+  }
+  EXPECT_GE(given_up, 200u - (1u << 20) / 60'000);
+  EXPECT_GE(order.holding(), 16u);
+}
+
 TEST(Causal, a_best_effort_message_is_never_causal) {
   Swarm swarm(2, 3, 0);
   const Status refused = swarm.nodes[0]->publish("t", as_bytes("0"), {.reliable = false, .causal = true}, swarm.now);

@@ -58,6 +58,11 @@ bool PubSub::may_publish(Route& route, NodeId origin, std::string_view topic) co
   return route.may_publish[origin] = directory_.allows(origin, trust::Verb::kPub, topic);
 }
 
+Status check_options(const PublishOptions& options) {
+  if (!options.causal || options.reliable) return {};
+  return fail(Code::kInvalidArgument, "who waits for a message must be able to count on it: causal ones are reliable");
+}
+
 Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions options, Instant now) {
   const std::shared_ptr<Route> way = route(topic);
   SEDGE_CHECK(way->valid);
@@ -65,10 +70,7 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
   if (!may_publish(*way, self_, topic)) {
     return fail(Code::kPermissionDenied, "this node's certificate does not grant pub:{}", topic);
   }
-  if (options.causal && !options.reliable) {
-    return fail(Code::kInvalidArgument,
-                "who waits for a message must be able to count on it: causal ones are reliable");
-  }
+  SEDGE_CHECK(check_options(options));
   if (heard_before(topic, options.once)) return {};
   ++stats_.published;
   const Class of{options.reliable, options.priority};

@@ -70,6 +70,9 @@ struct PublishOptions {
   bool causal = false;                              // after what this node had heard; reliable ones only
 };
 
+// Errors: InvalidArgument: they contradict each other.
+Status check_options(const PublishOptions& options);
+
 // What a subscriber wants to know besides the messages. The callbacks may do what a message's may.
 struct SubscribeOptions {
   // Each topic that was heard is expected again within this (a filter without wildcards: from the start); if it is not,

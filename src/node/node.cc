@@ -851,6 +851,7 @@ void Node::audit_pull(NodeId subject, Auditor::Done done, Instant now) {
 // All but the payload.
 Status Node::check_publish(std::string_view topic, const mesh::PublishOptions& options, std::uint32_t retain,
                            Instant now) const {
+  SEDGE_CHECK(mesh::check_options(options));
   if (retain > 0) {
     if (options.causal) {
       return fail(Code::kInvalidArgument, "a retained message is an entry, which merges: it is never causal");
@@ -888,6 +889,9 @@ void Node::publish_private(std::string_view topic, Bytes payload, const PrivateO
                            mesh::PublishOptions options, std::uint32_t retain, const Done& done, Instant now) {
   now_ = now;
   Status may = check_private(privacy);
+  if (may && options.once) {
+    may = fail(Code::kInvalidArgument, "a private message is another one each time: it cannot be published only once");
+  }
   if (may) may = mesh::check_topic(topic);
   if (may) may = check_publish(topic, options, retain, now);
   if (may && !directory_.allows(id_, trust::Verb::kPub, topic)) {

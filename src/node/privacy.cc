@@ -38,6 +38,11 @@ Status check_private(const PrivateOptions& options) {
   return {};
 }
 
+Status check_budget(double budget) {
+  if (budget >= 0 && budget <= kBudgetMax) return {};
+  return fail(Code::kInvalidArgument, "a privacy budget is 0 to {:g}, not {}", kBudgetMax, budget);
+}
+
 Result<std::string> with_noise(std::string_view text, const PrivateOptions& options,
                                const std::function<std::uint64_t()>& word) {
   double value = 0;

@@ -27,6 +27,7 @@ namespace sedge::node {
 
 inline constexpr double kEpsilonMin = 0.001;
 inline constexpr double kEpsilonMax = 100;
+inline constexpr double kBudgetMax = 1e9;
 inline constexpr std::int64_t kGridSteps = 4096;  // of the range: far finer than the noise of the largest epsilon
 
 struct PrivateOptions {
@@ -37,6 +38,8 @@ struct PrivateOptions {
 
 // Errors: InvalidArgument.
 Status check_private(const PrivateOptions& options);
+// Errors: InvalidArgument: no number from 0 to kBudgetMax.
+Status check_budget(double budget);
 // The number in `text` with noise, as text. Errors: InvalidArgument: it is no finite number. Requires: check_private().
 Result<std::string> with_noise(std::string_view text, const PrivateOptions& options,
                                const std::function<std::uint64_t()>& word);

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -78,6 +79,13 @@ TEST(Privacy, what_is_no_number_or_has_no_bounds_is_refused) {
                                     PrivateOptions{1, 0, INFINITY}, PrivateOptions{1, -1e308, 1e308}}) {
     EXPECT_FALSE(check_private(bad));
   }
+}
+
+TEST(Privacy, a_budget_that_is_no_number_or_less_than_nothing_is_refused) {
+  for (const double budget : {-1.0, 1e10, std::nan(""), -std::numeric_limits<double>::infinity()}) {
+    EXPECT_FALSE(check_budget(budget)) << budget;
+  }
+  EXPECT_TRUE(check_budget(0));
 }
 
 TEST(Privacy, a_topic_is_told_until_its_budget_is_spent_and_never_again_after_a_restart) {

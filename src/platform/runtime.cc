@@ -221,6 +221,7 @@ class Runtime::Loop {
     options.fleet_secret = identity.fleet_secret;
     if (identity.former) options.former = trust::node_id_of(identity.former->node.subject);
     options.beacons = options_.beacons;
+    SEDGE_CHECK(node::check_budget(options_.privacy_budget));
     options.privacy.budget = options_.privacy_budget;
     options.overlay = options_.overlay;
     options.zone = options_.zone;
