@@ -120,6 +120,12 @@ RC_GTEST_PROP(Causal, what_is_lost_is_waited_for_a_bounded_time_and_everything_e
   RC_ASSERT((swarm.early == 0) == (swarm.given_up() == 0));
 }
 
+NodeId id(std::uint8_t n) {
+  NodeId node;
+  node.bytes.fill(n);
+  return node;
+}
+
 TEST(Causal, an_answer_waits_for_its_question_and_no_longer_than_five_seconds) {
   Swarm swarm(3, 1, 0);
   swarm.publish(0);
@@ -159,11 +165,6 @@ TEST(Causal, what_was_published_before_a_node_started_is_not_waited_for) {
 
 TEST(Causal, a_context_names_what_was_heard_since_the_one_before) {
   CausalOrder order({.epoch = {7}, .causes_max = 2});
-  const auto id = [](std::uint8_t n) {
-    NodeId node;
-    node.bytes.fill(n);
-    return node;
-  };
   order.heard(id(1), {.epoch = {1}, .sequence = 4, .causes = {}}, Instant{} + 1s);
   order.heard(id(1), {.epoch = {1}, .sequence = 3, .causes = {}}, Instant{} + 2s);
   const auto first = order.stamp(Instant{} + 3s);
@@ -185,11 +186,6 @@ TEST(Causal, a_context_names_what_was_heard_since_the_one_before) {
 TEST(Causal, who_lies_about_causes_holds_back_its_own_messages_for_a_bounded_time_and_in_bounded_room) {
   CausalOrder order({.epoch = {1}});
   order.start(Instant{});
-  const auto id = [](std::uint8_t n) {
-    NodeId node;
-    node.bytes.fill(n);
-    return node;
-  };
   Instant now = Instant{} + 1000s;
   const wire::CausalContext none{.epoch = {1}, .sequence = 0, .causes = {}};
   EXPECT_FALSE(order.check(id(1), none));
@@ -224,11 +220,6 @@ TEST(Causal, who_lies_about_causes_holds_back_its_own_messages_for_a_bounded_tim
 TEST(Causal, an_origin_with_large_messages_takes_the_room_of_nobody_else) {
   CausalOrder order({.epoch = {1}});
   order.start(Instant{});
-  const auto id = [](std::uint8_t n) {
-    NodeId node;
-    node.bytes.fill(n);
-    return node;
-  };
   const Instant now = Instant{} + 1000s;
   const auto hold = [&](NodeId origin, std::uint64_t sequence, std::size_t bytes) {
     const wire::CausalContext context{.epoch = {1}, .sequence = sequence, .causes = {}};

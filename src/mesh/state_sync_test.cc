@@ -416,11 +416,7 @@ TEST(StateSync, an_idle_fleet_says_little) {
   EXPECT_LE(world.frame_bytes / world.frames, 40u);
 }
 
-TEST(StateSync, a_newcomer_learns_the_certificates_of_those_who_left) {
-  World world(2);
-  ASSERT_TRUE(world.at(1).set("legacy", text("x"), world.now));
-  world.run(100ms);
-  world.kill(1);
+void newcomer_meets_the_first(World& world) {
   Node& late = world.add(world.authority.enrol(2));
   late.directory = trust::Directory(world.authority.root.public_key);
   ASSERT_TRUE(late.directory.add(late.identity.chain));
@@ -429,6 +425,14 @@ TEST(StateSync, a_newcomer_learns_the_certificates_of_those_who_left) {
   world.link_all(2);
   world.run(200ms);
   EXPECT_EQ(values(world.at(2), "legacy"), Values(1, text("x")));
+}
+
+TEST(StateSync, a_newcomer_learns_the_certificates_of_those_who_left) {
+  World world(2);
+  ASSERT_TRUE(world.at(1).set("legacy", text("x"), world.now));
+  world.run(100ms);
+  world.kill(1);
+  newcomer_meets_the_first(world);
 }
 
 TEST(StateSync, who_restarts_can_still_show_the_certificates_of_those_who_left) {
@@ -443,14 +447,7 @@ TEST(StateSync, who_restarts_can_still_show_the_certificates_of_those_who_left) 
   world.boot(relay);
   EXPECT_NE(relay.directory.find(world.node(1).identity.id), nullptr);
 
-  Node& late = world.add(world.authority.enrol(2));
-  late.directory = trust::Directory(world.authority.root.public_key);
-  ASSERT_TRUE(late.directory.add(late.identity.chain));
-  ASSERT_TRUE(late.directory.add(relay.identity.chain));
-  world.boot(late);
-  world.link_all(2);
-  world.run(200ms);
-  EXPECT_EQ(values(world.at(2), "legacy"), Values(1, text("x")));
+  newcomer_meets_the_first(world);
 }
 
 TEST(StateSync, a_certificate_leaves_the_disk_with_the_last_write_of_its_owner) {
