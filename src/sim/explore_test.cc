@@ -26,6 +26,7 @@ TEST(Explored, what_was_found_stays_mended) {
       {49, "a repair brought an order to a robot that had carried it out before it was restarted"},
   };
   for (const auto& [number, fault] : kFound) {
+    ASSERT_EQ(random_scenario(number).world.overlay, mesh::OverlayPolicy()) << number << " is another scenario now";
     const auto report = play(random_scenario(number));
     ASSERT_TRUE(report) << report.error().message;
     EXPECT_TRUE(report->good()) << "sedge sim --random " << number << ": " << fault;
