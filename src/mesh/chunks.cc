@@ -92,10 +92,10 @@ void ChunkExchange::on_link_down(NodeId id, Instant now) {
 
 // Unless its next answer can teach nothing.
 void ChunkExchange::query(NodeId id, Peer& peer, const Want& want, Instant now) {
-  const auto [at, fresh] = peer.offers.try_emplace(want.hash);
-  Offer& offer = at->second;
-  if (fresh) offer.query_every = options_.query_every;
-  if (offer.query_due > now || peer.left_until > now || offer.covers) return;
+  if (peer.left_until > now) return;
+  Offer& offer = peer.offers.try_emplace(want.hash, Offer{.query_every = options_.query_every}).first->second;
+  if (offer.query_due > now || offer.covers) return;
+  offer.queried = true;
   offer.query_due = now + jittered(offer.query_every);
   offer.query_every = std::min(2 * offer.query_every, options_.query_every_max);
   sends_.push_back(
@@ -119,7 +119,10 @@ Status ChunkExchange::on_have(NodeId from, const wire::ChunkHave& message, Insta
   const auto peer = peers_.find(from);
   const auto want = std::ranges::find(wants_, message.manifest, &Want::hash);
   if (peer == peers_.end() || want == wants_.end()) return {};  // not wanted any more
-  Offer& offer = peer->second.offers[message.manifest];
+  const auto found = peer->second.offers.find(message.manifest);
+  if (found == peer->second.offers.end() || !std::exchange(found->second.queried, false)) return {};  // nobody asked
+  Offer& offer = found->second;
+  offer.gone = false;
   std::vector<bool> has(want->chunks);
   bool news = false;
   for (std::size_t i = 0; i < std::min(has.size(), message.chunks.size() * 8); ++i) {
@@ -183,25 +186,38 @@ std::optional<ChunkName> ChunkExchange::choose(const Peer& peer) {
   return std::nullopt;
 }
 
+// Whether more of a chunk that it began to send is asked for: somebody wants it, and it did not say that it is gone.
+bool ChunkExchange::goes_on(const Peer& peer, const ChunkName& name) const {
+  return std::ranges::any_of(wants_, [&](const Want& want) {
+    const auto offer = peer.offers.find(want.hash);
+    return want.missing.contains(name) && (offer == peer.offers.end() || !offer->second.gone);
+  });
+}
+
+void ChunkExchange::drop_unwanted(Peer& peer) {
+  std::erase_if(peer.building, [&](const auto& building) {
+    if (goes_on(peer, building.first)) return false;
+    assigned_.erase(building.first);
+    return true;
+  });
+}
+
+// What is still owed from before the chunk was dropped and wanted again is not asked for twice.
 std::optional<wire::PieceName> ChunkExchange::next_piece(Peer& peer) {
-  const auto wanted = [this](const ChunkName& name) {
-    return std::ranges::any_of(wants_, [&](const Want& want) { return want.missing.contains(name); });
-  };
-  for (auto at = peer.building.begin(); at != peer.building.end();) {
-    if (!wanted(at->first)) {
-      assigned_.erase(at->first);
-      at = peer.building.erase(at);
-    } else if (at->second.asked < at->second.pieces) {
-      return piece_of(at->first, at->second.asked++);
-    } else {
-      ++at;
+  drop_unwanted(peer);
+  for (;;) {
+    for (auto& [name, assembly] : peer.building) {
+      while (assembly.next < assembly.has.size()) {
+        const wire::PieceName piece = piece_of(name, assembly.next++);
+        if (!assembly.has[piece.number] && !peer.asked.contains(piece)) return piece;
+      }
     }
+    const auto name = choose(peer);
+    if (!name) return std::nullopt;
+    assigned_.insert(*name);
+    const std::uint32_t pieces = pieces_of(name->bytes);
+    peer.building.emplace(*name, Assembly{Buffer(name->bytes), std::vector<bool>(pieces), 0, pieces});
   }
-  const auto name = choose(peer);
-  if (!name) return std::nullopt;
-  assigned_.insert(*name);
-  peer.building.emplace(*name, Assembly{Buffer(name->bytes), pieces_of(name->bytes), 1, 0});
-  return piece_of(*name, 0);
 }
 
 // Several pieces with one message: half a window is free, or all of it.
@@ -233,7 +249,9 @@ Status ChunkExchange::on_piece(NodeId from, wire::ChunkPiece message, Instant no
   }
   Peer& peer = found->second;
   const auto building = peer.building.find(name);
-  if (building == peer.building.end()) {  // its other pieces told that it is gone there
+  if (building == peer.building.end()) {  // its other pieces told that it is gone there, or nobody wants it any more
+    peer.heard = now;
+    stats_.bytes_wasted += message.bytes ? message.bytes->size() : 0;
     feed(from, peer, now);
     return {};
   }
@@ -252,7 +270,8 @@ Status ChunkExchange::on_piece(NodeId from, wire::ChunkPiece message, Instant no
   peer.window = std::min(peer.window + 1, options_.window);
   std::ranges::copy(*message.bytes,
                     building->second.bytes.begin() + std::ptrdiff_t{wire::kPieceBytes} * message.name.number);
-  if (++building->second.came == building->second.pieces) return finish(from, peer, name, now);
+  building->second.has[message.name.number] = true;  // asked for once: it was not here
+  if (--building->second.lacks == 0) return finish(from, peer, name, now);
   feed(from, peer, now);
   return {};
 }
@@ -289,24 +308,25 @@ void ChunkExchange::lied(NodeId from, Peer& peer, Instant now) {
   feed_all(now);
 }
 
-// It does not have the chunk any more: a newer version came there.
+// It does not have the chunk any more: a newer version came there. What it said of those manifests is void, answers
+// that are on their way included; else one that says yes and means no is asked as fast as it answers.
 void ChunkExchange::refused(Peer& peer, const ChunkName& name, Instant now) {
   peer.heard = now;
   peer.building.erase(name);
   assigned_.erase(name);
   for (const Want& want : wants_) {
-    const auto missing = want.missing.find(name);
     const auto offer = peer.offers.find(want.hash);
-    if (missing != want.missing.end() && offer != peer.offers.end() && missing->second < offer->second.has.size()) {
-      offer->second.has[missing->second] = offer->second.covers = false;
-    }
+    if (offer == peer.offers.end() || !want.missing.contains(name)) continue;
+    offer->second.has.clear();
+    offer->second.covers = offer->second.queried = false;
+    offer->second.gone = true;
   }
 }
 
 void ChunkExchange::abandon(Peer& peer) {
   for (const auto& [name, assembly] : peer.building) {
     assigned_.erase(name);
-    stats_.bytes_wasted += std::uint64_t{assembly.came} * wire::kPieceBytes;
+    stats_.bytes_wasted += (assembly.has.size() - assembly.lacks) * wire::kPieceBytes;
   }
   peer.building.clear();
   peer.asked.clear();

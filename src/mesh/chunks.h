@@ -95,15 +95,17 @@ class ChunkExchange {
   };
   struct Offer {  // what a neighbour has of a manifest
     std::vector<bool> has;
-    bool covers = false;  // it has all that was missing when it said so
+    bool covers = false;   // it has all that was missing when it said so
+    bool queried = false;  // and has not answered: what else it says is not listened to
+    bool gone = false;     // it refused a piece: until it answers, nothing of this is asked for
     Instant query_due{};
-    Duration query_every{};
+    Duration query_every;
   };
   struct Assembly {
     Buffer bytes;
-    std::uint32_t pieces = 0;
-    std::uint32_t asked = 0;
-    std::uint32_t came = 0;
+    std::vector<bool> has;    // a bit a piece: one may come that was asked for when this was begun before
+    std::uint32_t next = 0;   // to be asked for
+    std::uint32_t lacks = 0;  // pieces
   };
   struct Peer {
     std::map<trust::Digest, Offer> offers;
@@ -129,6 +131,8 @@ class ChunkExchange {
   void feed_all(Instant now);
   void feed(NodeId id, Peer& peer, Instant now);
   std::optional<wire::PieceName> next_piece(Peer& peer);
+  void drop_unwanted(Peer& peer);
+  bool goes_on(const Peer& peer, const ChunkName& name) const;
   std::optional<ChunkName> choose(const Peer& peer);
   std::size_t sources(const trust::Digest& hash, std::uint32_t number) const;
   void abandon(Peer& peer);

@@ -1,6 +1,7 @@
 #include "mesh/tensors.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -19,6 +20,62 @@ std::size_t chunks_on_disk(const Node& node) {
   return static_cast<std::size_t>(
       std::ranges::count_if(node.disk, [](const auto& record) { return record.first.first == kChunkBucket; }));
 }
+
+// Chunks of more pieces than the smallest have.
+Manifest manifest_of(Bytes tensor, std::uint32_t chunk_bytes) {
+  Manifest manifest{tensor.size(), chunk_bytes, {}};
+  for (std::size_t at = 0; at < tensor.size(); at += chunk_bytes) {
+    manifest.chunks.push_back(
+        trust::digest(tensor.subspan(at, std::min<std::size_t>(chunk_bytes, tensor.size() - at))));
+  }
+  return manifest;
+}
+
+// A node whose only neighbour is played by hand: what it asks for stands here, what it is told is told by the test.
+struct OneByHand {
+  OneByHand() : world(2) {
+    world.link(0, 1);
+    world.tamper = [this](std::size_t from, std::size_t, env::Send& send) {
+      const wire::Frame frame = wire::open_frame(send.frame).value();
+      if (from == 1 && frame.type == wire::MessageType::kChunkQuery) ++queries;
+      if (from == 1 && frame.type == wire::MessageType::kChunkWant) {
+        std::ranges::copy(wire::decode<wire::ChunkWant>(frame.body)->pieces, std::back_inserter(asked));
+      }
+      return false;
+    };
+  }
+  void want(const std::string& path, const Manifest& manifest) {
+    world.tell(1, path, encode_manifest(manifest), node_id(0));
+    world.run(10ms);
+  }
+  template <class Message>
+  void tell(wire::MessageType type, const Message& message) {
+    (void)world.at(1).on_message(node_id(0), type, wire::encode(message), world.now);
+    world.run(10ms);
+  }
+  // It has all of it, or nothing.
+  void have(const Manifest& manifest, bool all) {
+    tell(wire::MessageType::kChunkHave,
+         wire::ChunkHave{trust::digest(encode_manifest(manifest)), Buffer(all ? kChunksMax / 8 : 0, 0xff)});
+  }
+  // Answers what was asked for first.
+  void answer(Bytes tensor, const Manifest& manifest) {
+    ASSERT_FALSE(asked.empty());
+    wire::ChunkPiece piece{asked.front(), std::nullopt};
+    asked.erase(asked.begin());
+    if (!tensor.empty()) {
+      const auto chunk = std::ranges::find(manifest.chunks, piece.name.chunk) - manifest.chunks.begin();
+      const Bytes bytes = tensor.subspan(static_cast<std::size_t>(chunk) * manifest.chunk_bytes, piece.name.chunk_bytes)
+                              .subspan(std::size_t{piece.name.number} * wire::kPieceBytes);
+      piece.bytes = to_buffer(bytes.first(std::min<std::size_t>(bytes.size(), wire::kPieceBytes)));
+    }
+    tell(wire::MessageType::kChunkPiece, piece);
+  }
+
+  World world;
+  std::size_t queries = 0;
+  std::vector<wire::PieceName> asked;
+};
 
 TEST(Manifest, comes_back_from_its_bytes_and_names_every_byte_once) {
   EXPECT_TRUE(rc::check([] {
@@ -186,7 +243,10 @@ TEST(Tensors, a_source_that_lies_is_named_and_left_and_the_rest_comes_from_other
   EXPECT_EQ(world.at(2).stats().lies, 1u) << "it is not asked again";
   world.unlink(1, 2);
   world.link(1, 2);
-  world.put(0, "n", random_bytes(20 * kChunk, 2), {});
+  const Buffer next = random_bytes(20 * kChunk, 2);
+  world.put(1, "n", next, {});
+  world.put(0, "n", next, {2});
+  ASSERT_TRUE(world.run_until([&] { return world.read(2, "n") == next; }, 20s));
   EXPECT_EQ(world.at(2).stats().lies, 1u) << "nor over a new link";
 }
 
@@ -341,6 +401,57 @@ TEST(Tensors, an_upload_that_its_client_left_is_over_after_a_minute_and_leaves_n
   EXPECT_TRUE(world.nodes[0]->disk.empty());
 }
 
+TEST(Tensors, what_a_neighbour_says_it_has_counts_only_if_it_was_asked) {
+  OneByHand one;
+  std::vector<Manifest> manifests;
+  for (std::uint64_t i = 0; i < 9; ++i) {
+    manifests.push_back(make_manifest(random_bytes(100, i)).value());
+    one.want(fmt::format("{}", i), manifests.back());
+  }
+  ASSERT_EQ(one.queries, 8u) << "the ninth has not had its turn";
+  one.have(manifests[8], false);
+  one.have(manifests[8], true);
+  EXPECT_TRUE(one.asked.empty());
+  one.world.run(30s);
+  one.have(manifests[8], true);
+  ASSERT_EQ(one.asked.size(), 1u) << "turns went round";
+  EXPECT_EQ(one.asked[0].chunk, manifests[8].chunks[0]);
+}
+
+TEST(Tensors, pieces_owed_from_before_count_once_when_their_chunk_is_wanted_again) {
+  OneByHand one;
+  const Buffer model = random_bytes(4 * wire::kPieceBytes, 1);
+  const Manifest manifest = manifest_of(model, 4 * wire::kPieceBytes);
+  one.want("m", manifest);
+  one.have(manifest, true);
+  one.answer(model, manifest);
+  ASSERT_EQ(one.asked.size(), 2u);
+  one.world.erase(1, "m");
+  one.answer(model, manifest);
+  one.want("m", manifest);  // while its third piece is on its way
+  one.have(manifest, true);
+  while (!one.asked.empty()) one.answer(model, manifest);
+  EXPECT_EQ(one.world.at(1).stats().lies, 0u);
+  EXPECT_EQ(one.world.read(1, "m"), model);
+}
+
+TEST(Tensors, one_that_refused_is_asked_for_nothing_of_the_tensor_before_it_answers_a_query) {
+  OneByHand one;
+  const Buffer model = random_bytes(8 * kChunk, 1);
+  const Manifest manifest = make_manifest(model).value();
+  one.want("m", manifest);
+  one.have(manifest, true);
+  one.answer({}, manifest);
+  const std::size_t queries = one.queries;
+  for (int i = 0; i < 5; ++i) one.have(manifest, true);
+  EXPECT_TRUE(one.asked.empty()) << "nobody asked";
+  one.world.run(2s);
+  EXPECT_GT(one.queries, queries);
+  one.have(manifest, true);
+  while (!one.asked.empty()) one.answer(model, manifest);
+  EXPECT_EQ(one.world.read(1, "m"), model);
+}
+
 TEST(Tensors, any_bytes_from_a_peer_are_an_error_or_an_answer) {
   EXPECT_TRUE(rc::check([](std::uint8_t type, const Buffer& body, std::uint64_t seed) {
     World world(2, 16u << 20, seed);
@@ -350,6 +461,85 @@ TEST(Tensors, any_bytes_from_a_peer_are_an_error_or_an_answer) {
     (void)world.at(1).on_message(node_id(0), number, body, world.now);
     world.run(20ms);
   }));
+}
+
+// A neighbour that knows all names there are and says anything with them.
+struct Mischief {
+  World& world;
+  std::vector<Buffer> tensors;
+  std::vector<Manifest> manifests;
+
+  std::uint64_t draw(std::uint64_t below) { return world.prng.below(below); }
+  wire::PieceName name(Bytes* chunk = nullptr) {
+    const std::size_t which = draw(manifests.size());
+    const std::size_t number = draw(manifests[which].chunks.size());
+    const ChunkName real = manifests[which].name(number);
+    if (chunk != nullptr) *chunk = chunk_of(tensors[which], manifests[which], number);
+    const std::uint32_t bytes = draw(8) == 0 ? static_cast<std::uint32_t>(draw(2u << 20)) : real.bytes;
+    return {real.hash, bytes, static_cast<std::uint32_t>(draw(draw(8) == 0 ? 40 : 2))};
+  }
+  Buffer have() {
+    wire::ChunkHave have{trust::digest(encode_manifest(manifests[draw(manifests.size())])), Buffer(draw(4))};
+    if (draw(16) == 0) have.chunks.resize(draw(2 * kChunksMax / 8));
+    for (auto& byte : have.chunks) byte = static_cast<std::uint8_t>(world.prng.next());
+    return wire::encode(have);
+  }
+  Buffer want() {
+    wire::ChunkWant want;
+    for (std::uint64_t i = draw(6); i > 0; --i) want.pieces.push_back(name());
+    return wire::encode(want);
+  }
+  Buffer piece() {
+    Bytes chunk;
+    wire::ChunkPiece piece{name(&chunk), std::nullopt};
+    const std::size_t from = std::size_t{piece.name.number} * wire::kPieceBytes;
+    if (draw(3) > 0 && from < chunk.size()) {
+      piece.bytes = to_buffer(chunk.subspan(from, std::min<std::size_t>(chunk.size() - from, wire::kPieceBytes)));
+      if (draw(16) == 0) piece.bytes->resize(draw(2 * std::uint64_t{wire::kPieceBytes}));
+    }
+    return wire::encode(piece);
+  }
+  void say(std::size_t to) {
+    using Type = wire::MessageType;
+    const std::uint64_t what = draw(8);
+    const Type type = what < 3 ? Type::kChunkHave : what == 3 ? Type::kChunkWant : Type::kChunkPiece;
+    const Buffer body = what < 3 ? have() : what == 3 ? want() : piece();
+    (void)world.at(to).on_message(node_id(0), type, body, world.now);
+  }
+};
+
+TEST(Tensors, whatever_a_neighbour_says_with_true_names_the_rest_comes_from_an_honest_one) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    World world(3, 16u << 20, seed);
+    world.tamper = [](std::size_t from, std::size_t, env::Send&) { return from != 0; };
+    Mischief mischief{world, {}, {}};
+    world.link(0, 1);
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      mischief.tensors.push_back(random_bytes(1 + world.prng.below(4 * kChunk), 100 * seed + i));
+      mischief.manifests.push_back(make_manifest(mischief.tensors.back()).value());
+      world.put(2, fmt::format("{}", i), mischief.tensors.back(), {1});
+    }
+    for (const Instant until = world.now + 2min; world.now < until;) {
+      for (std::uint64_t count = world.prng.below(40); count > 0; --count) {
+        mischief.say(1);
+        if (world.prng.below(4) == 0) world.run(5ms);
+      }
+      world.run(Duration(1ms) * static_cast<std::int64_t>(world.prng.below(3000)));
+      const std::string path = fmt::format("{}", world.prng.below(10));
+      const Buffer value = encode_manifest(mischief.manifests[world.prng.below(10)]);
+      if (world.prng.below(4) == 0) world.erase(1, path);
+      if (world.prng.below(2) == 0) world.tell(1, path, value, node_id(2));
+      if (world.prng.below(8) == 0) world.link(0, 1);
+    }
+    world.link(1, 2);
+    for (std::size_t i = 0; i < 10; ++i) {
+      world.tell(1, fmt::format("{}", i), encode_manifest(mischief.manifests[i]), node_id(2));
+    }
+    for (std::size_t i = 0; i < 10; ++i) {
+      const auto whole = [&] { return world.read(1, fmt::format("{}", i)) == mischief.tensors[i]; };
+      EXPECT_TRUE(world.run_until(whole, 5min)) << "seed " << seed << ", tensor " << i;
+    }
+  }
 }
 
 }  // namespace

@@ -117,7 +117,10 @@ class World {
 
   // Node i puts the bytes; everybody in `others` hears of it. Returns the register's value.
   Buffer put(std::size_t i, const std::string& path, Bytes bytes, const std::vector<std::size_t>& others) {
-    const Manifest manifest = make_manifest(bytes).value();
+    return put(i, path, bytes, make_manifest(bytes).value(), others);
+  }
+  Buffer put(std::size_t i, const std::string& path, Bytes bytes, const Manifest& manifest,
+             const std::vector<std::size_t>& others) {
     Tensors& tensors = *nodes[i]->tensors;
     const UploadId upload = tensors.begin(encode_manifest(manifest), nodes[i]->id, now).value();
     const std::vector<std::uint32_t> lacking = tensors.lacking(upload).value();
