@@ -103,10 +103,41 @@ void Tensors::on_complete(const trust::Digest& hash) {
   }
 }
 
+Status Tensors::check_place(const std::string& path, NodeId writer) const {
+  if (path.starts_with("sys/")) return fail(Code::kInvalidArgument, "'{}': no tensor can be under sys/", path);
+  if (tensors_.contains(path)) return {};
+  if (tensors_.size() >= kTensorsMax) {
+    return fail(Code::kResourceExhausted, "{} paths hold a tensor, no more are: erase one", kTensorsMax);
+  }
+  const auto places = places_.find(writer);
+  if (places == places_.end() || places->second < kPlacesOfWriterMax) return {};
+  return fail(Code::kResourceExhausted, "{} paths hold a tensor of {}, no more of one writer are: erase one",
+              kPlacesOfWriterMax, writer.short_hex());
+}
+
+Tensor& Tensors::place(const std::string& path, NodeId writer) {
+  const auto [at, fresh] = tensors_.try_emplace(path);
+  if (fresh) {
+    at->second.account = writer;
+    ++places_[writer];
+  }
+  return at->second;
+}
+
+bool Tensors::take_look(Instant now) {
+  if (!look_ || now < looked_ + kLookEvery) return false;
+  look_ = turned_away_ = false;
+  looked_ = now;
+  return true;
+}
+
 void Tensors::forget(const std::string& path) {
   const auto found = tensors_.find(path);
   if (found == tensors_.end()) return;
   drop_pending(found->second);
+  const auto places = places_.find(found->second.account);
+  if (--places->second == 0) places_.erase(places);
+  look_ = look_ || turned_away_;
   const std::optional<TensorVersion> complete = std::move(found->second.complete);
   tensors_.erase(found);
   if (!complete) return;
@@ -135,14 +166,15 @@ void Tensors::on_entry(const std::string& path, std::optional<Bytes> value, Node
     forget(path);
     return retry(now);
   }
-  if (!tensors_.contains(path) && tensors_.size() >= kTensorsMax) {
+  if (const Status placed = check_place(path, writer); !placed) {
+    turned_away_ = true;
     if (!std::exchange(told_full_, true) && hooks.report) {
-      hooks.report(fmt::format("tensor '{}' is not fetched: {} paths hold one, no more are", path, kTensorsMax));
+      hooks.report(fmt::format("tensor '{}' is not fetched: {}", path, placed.error().message));
     }
     return;
   }
   if (!started_) seen_.insert(path);
-  Tensor& tensor = tensors_[path];
+  Tensor& tensor = place(path, writer);
   if (is(tensor.pending, version->hash)) return;
   const std::optional<TensorVersion> before = std::exchange(tensor.pending, {});
   const bool was_taken = before && !tensor.refused;
@@ -169,7 +201,7 @@ Status Tensors::load(std::string_view bucket, Bytes key, Bytes value) {
   if (!version) return in_context(fmt::format("{} {}", bucket, path), version.error());
   // Where the bound has become smaller, it is fetched again when there is room.
   if (take(*version)) {
-    tensors_[path].complete = std::move(*version);
+    place(path, version->writer).complete = std::move(*version);
   } else {
     records_.push_back({std::string(bucket), to_buffer(key), {}, true});
   }
@@ -265,6 +297,11 @@ const Tensor* Tensors::find(const std::string& path) const {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
+bool Tensors::holds(const std::string& path, const trust::Digest& hash) const {
+  const Tensor* tensor = find(path);
+  return tensor != nullptr && (is(tensor->complete, hash) || is(tensor->pending, hash));
+}
+
 Result<TensorVersion> Tensors::complete_at(const std::string& path) const {
   const Tensor* tensor = find(path);
   if (tensor == nullptr) return fail(Code::kNotFound, "no tensor is at '{}'", path);
@@ -305,6 +342,7 @@ void Tensors::on_timer(Instant now) {
 
 Instant Tensors::next_deadline() const {
   Instant next = exchange_.next_deadline();
+  if (look_) next = std::min(next, looked_ + kLookEvery);
   for (const auto& [id, upload] : uploads_) next = std::min(next, upload.until);
   return next;
 }

@@ -9,10 +9,10 @@
 // so a manifest never promises what its writer could lose. Chunks that nothing names after a crash are erased at the
 // start.
 // Only paths outside "sys/": what may be written there without a grant must not fill anybody's memory.
-// Bounded: bytes_max with a writer's part of it (mesh/chunk_store.h), kTensorsMax paths, kUploadsMax uploads, each for
-// kUploadTime after its last chunk. What does not fit waits until there is room, is told by find(), and reported once;
-// a path beyond kTensorsMax holds its manifest and nothing else.
-// Format: docs/formats/tensor.md. Threads: none.
+// Bounded: bytes_max with a writer's part of it (mesh/chunk_store.h), kTensorsMax paths, of which one writer takes
+// half, kUploadsMax uploads, each for kUploadTime after its last chunk. What does not fit waits until there is room, is
+// told by find(), and reported once; a path beyond kTensorsMax holds its manifest and nothing else, until another path
+// is free. Format: docs/formats/tensor.md. Threads: none.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,8 @@ namespace sedge::mesh {
 
 inline constexpr std::string_view kTensorBucket = "tensor.complete";  // path -> writer, manifest
 inline constexpr std::size_t kTensorsMax = 1024;
+inline constexpr std::size_t kPlacesOfWriterMax = kTensorsMax / 2;
+inline constexpr Duration kLookEvery = 1s;  // at most: all registers are gone over
 inline constexpr std::size_t kUploadsMax = 8;
 inline constexpr Duration kUploadTime = 60s;
 
@@ -54,6 +56,7 @@ struct Tensor {
   std::optional<TensorVersion> complete;
   std::optional<TensorVersion> pending;  // newer; its chunks are on their way, unless
   std::optional<Error> refused;          // there is no room for it
+  NodeId account;                        // whose place the path takes: who wrote the first version here
 };
 
 class Tensors {
@@ -79,6 +82,11 @@ class Tensors {
   void on_entry(const std::string& path, std::optional<Bytes> value, NodeId writer, Instant now);
   // Whether on_entry() may mean something.
   bool concerns(const std::string& path, std::optional<Bytes> value) const;
+  // Whether a tensor by this writer can be there. Errors: InvalidArgument: never; ResourceExhausted: no path is free,
+  // or it has its part of them.
+  Status check_place(const std::string& path, NodeId writer) const;
+  // True: a path has become free for what found none. The caller goes over all registers with on_entry().
+  bool take_look(Instant now);
 
   // Of a new version, by this node. Errors: InvalidArgument (the manifest); ResourceExhausted: no room, or too many
   // uploads at once.
@@ -94,6 +102,8 @@ class Tensors {
   // Paths of which another version is complete, or nothing any more, since it was asked last.
   std::vector<std::string> take_changed() { return std::exchange(changed_, {}); }
   const Tensor* find(const std::string& path) const;
+  // Whether the version with this hash is at the path, complete or not.
+  bool holds(const std::string& path, const trust::Digest& hash) const;
   const std::map<std::string, Tensor>& all() const { return tensors_; }
   std::size_t missing(const TensorVersion& version) const { return store_.missing(version.manifest); }
   // Errors: NotFound: no tensor is there; Unavailable: its first version is on its way (the message says how far), or
@@ -127,6 +137,7 @@ class Tensors {
   void admit(const std::string& path, Tensor& tensor, Instant now);
   void promote(const std::string& path, Tensor& tensor);
   void drop_pending(Tensor& tensor);
+  Tensor& place(const std::string& path, NodeId writer);
   void forget(const std::string& path);
   void on_complete(const trust::Digest& hash);
   void retry(Instant now);
@@ -136,6 +147,10 @@ class Tensors {
   ChunkExchange exchange_;
   std::map<trust::Digest, Held> held_;
   std::map<std::string, Tensor> tensors_;
+  std::map<NodeId, std::size_t> places_;  // of tensors_, by account
+  bool turned_away_ = false;              // some register found no place
+  bool look_ = false;                     // and since then one has become free
+  Instant looked_{};
   std::set<std::string> seen_;  // before start(): paths with an entry
   std::map<UploadId, Upload> uploads_;
   UploadId last_upload_;

@@ -385,6 +385,31 @@ TEST(Tensors, one_that_nobody_has_does_not_keep_the_others_waiting) {
   EXPECT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 60s));
 }
 
+TEST(Tensors, one_writer_takes_half_of_the_paths_and_one_that_found_none_gets_the_next_that_is_free) {
+  World world(1);
+  for (std::uint64_t i = 0; i < kTensorsMax + 2; ++i) {
+    const NodeId writer = node_id(i < kPlacesOfWriterMax + 1 ? 1 : 2);
+    world.tell(0, fmt::format("{}", i), encode_manifest(make_manifest(random_bytes(20, i)).value()), writer);
+  }
+  const auto path = [](std::size_t i) { return fmt::format("{}", i); };
+  EXPECT_EQ(world.at(0).find(path(kPlacesOfWriterMax)), nullptr) << "half were the first's";
+  EXPECT_NE(world.at(0).find(path(kTensorsMax)), nullptr);
+  EXPECT_EQ(world.at(0).find(path(kTensorsMax + 1)), nullptr);
+  EXPECT_EQ(world.nodes[0]->reports.size(), 1u);
+  EXPECT_EQ(world.at(0).check_place("new", node_id(3)).error().code, Code::kResourceExhausted);
+  EXPECT_TRUE(world.at(0).check_place(path(3), node_id(1)));
+  world.run(5s);
+  EXPECT_EQ(world.nodes[0]->looks, 0u) << "nothing is free";
+  world.erase(0, path(kTensorsMax));
+  world.run(2s);
+  EXPECT_NE(world.at(0).find(path(kTensorsMax + 1)), nullptr) << "of the second writer";
+  EXPECT_EQ(world.at(0).find(path(kPlacesOfWriterMax)), nullptr);
+  for (std::size_t i = 0; i < 5; ++i) world.erase(0, path(i));
+  world.run(5s);
+  EXPECT_NE(world.at(0).find(path(kPlacesOfWriterMax)), nullptr);
+  EXPECT_EQ(world.nodes[0]->looks, 2u) << "not more often than needed";
+}
+
 TEST(Tensors, an_upload_that_its_client_left_is_over_after_a_minute_and_leaves_nothing) {
   World world(1);
   const Buffer model = random_bytes(3 * kChunk, 1);

@@ -41,6 +41,7 @@ struct Node {
   std::vector<std::string> reports;
   std::uint64_t bytes_in = 0;
   std::size_t errors = 0;
+  std::size_t looks = 0;
 
   void write_down(const std::vector<env::Record>& records) {
     for (const env::Record& record : records) {
@@ -205,6 +206,12 @@ class World {
 
   void pump(std::size_t i) {
     Node& node = *nodes[i];
+    if (node.tensors->take_look(now)) {
+      ++node.looks;
+      for (const auto& [path, entry] : node.entries) {
+        node.tensors->on_entry(path, Bytes(entry.first), entry.second, now);
+      }
+    }
     for (int turns = 0; node.tensors->next_deadline() <= now; ++turns) {
       SEDGE_ASSERT(turns < 8);  // a deadline that has passed and stays
       node.tensors->on_timer(now);

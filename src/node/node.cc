@@ -220,7 +220,8 @@ void Node::start(Instant now) {
   now_ = now;
   state_->start(now);
   pubsub_->start(now);
-  start_tensors();
+  note_tensors();
+  tensors_->start(now);
   broadcast_->start(now);
   membership_->start(now);
   group_->start(now);
@@ -433,6 +434,7 @@ void Node::settle(Instant now) {
     if (std::exchange(rotations_stale_, false)) finish_rotations(now);
     if (views_stale_) refresh_views();
     tell_hint(now);
+    if (tensors_->take_look(now)) note_tensors();
     tell_tensors();
     broadcast_gathered(now);
     for (env::Send& send : auditor_->take_sends()) send_task(std::move(send), now);

@@ -249,7 +249,7 @@ class Node {
   void tell(const std::vector<WatchId>& watching, const std::string& path, const std::optional<crdt::Value>& value,
             NodeId writer);
   void note_tensor(const std::string& path);
-  void start_tensors();
+  void note_tensors();
   void tell_tensors();
   void on_revocations(Instant now);
   void on_quorum_orders(Instant now);
