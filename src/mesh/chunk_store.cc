@@ -79,6 +79,8 @@ bool ChunkStore::put(Bytes bytes) {
   if (found == chunks_.end() || found->second.bytes) return false;
   records_.push_back(record_of(found->first, bytes, false));
   bytes_held_ += bytes.size();
+  bytes_unsaved_ += bytes.size();
+  when_durable_.add([this, count = bytes.size()] { bytes_unsaved_ -= count; });
   found->second.bytes = to_buffer(bytes);
   return true;
 }

@@ -31,8 +31,8 @@ Duration ChunkExchange::jittered(Duration time) {
 
 // ---- what is wanted -------------------------------------------------------------------------------------------------
 
-void ChunkExchange::fetch(const trust::Digest& hash, const Manifest& manifest, Instant now) {
-  Want want{.hash = hash, .missing = {}, .chunks = manifest.chunks.size(), .moved = now};
+void ChunkExchange::fetch(const trust::Digest& hash, const Manifest& manifest, NodeId writer, Instant now) {
+  Want want{.hash = hash, .writer = writer, .missing = {}, .chunks = manifest.chunks.size(), .moved = now};
   for (std::size_t i = 0; i < manifest.chunks.size(); ++i) {
     const ChunkName name = manifest.name(i);
     if (!store_.has(name)) want.missing.emplace(name, static_cast<std::uint32_t>(i));
@@ -42,7 +42,12 @@ void ChunkExchange::fetch(const trust::Digest& hash, const Manifest& manifest, I
 }
 
 void ChunkExchange::forget(const trust::Digest& hash) {
-  std::erase_if(wants_, [&](const Want& want) { return want.hash == hash; });
+  const auto want = std::ranges::find(wants_, hash, &Want::hash);
+  if (want == wants_.end()) return;
+  if (static_cast<std::size_t>(want - wants_.begin()) < active_) --active_;
+  const NodeId writer = want->writer;
+  wants_.erase(want);
+  if (std::ranges::find(wants_, writer, &Want::writer) == wants_.end()) turns_.erase(writer);
   for (auto& [id, peer] : peers_) peer.offers.erase(hash);
 }
 
@@ -57,18 +62,34 @@ void ChunkExchange::on_chunk(const ChunkName& name) {
   }
 }
 
+// The first that waits of the writer whose turn is longest ago, or never was, begins its turn.
+void ChunkExchange::activate_next(Instant now) {
+  const auto turn = [this](const Want& want) {
+    const auto latest = turns_.find(want.writer);
+    return latest == turns_.end() ? 0 : latest->second;
+  };
+  const auto waiting = wants_.begin() + static_cast<std::ptrdiff_t>(active_);
+  const auto next = std::ranges::min_element(waiting, wants_.end(), {}, turn);
+  next->moved = now;
+  turns_[next->writer] = ++last_turn_;
+  std::rotate(waiting, next, next + 1);
+  ++active_;
+}
+
 // One whose sources are away holds up nobody.
 void ChunkExchange::rotate(Instant now) {
-  for (std::size_t i = std::min(options_.active, wants_.size()); wants_.size() > options_.active && i > 0; --i) {
-    if (now - wants_.front().moved < options_.turn) {
-      std::rotate(wants_.begin(), wants_.begin() + 1, wants_.begin() + static_cast<std::ptrdiff_t>(options_.active));
+  for (std::size_t left = active_, at = 0; left > 0 && waits(); --left) {
+    if (now - wants_[at].moved < options_.turn) {
+      ++at;
       continue;
     }
-    Want late = std::move(wants_.front());
-    wants_.pop_front();
-    wants_[options_.active - 1].moved = now;
+    Want late = std::move(wants_[at]);
+    wants_.erase(wants_.begin() + static_cast<std::ptrdiff_t>(at));
+    --active_;
+    activate_next(now);
     wants_.push_back(std::move(late));
   }
+  while (active_ < options_.active && waits()) activate_next(now);
 }
 
 // ---- who has what ---------------------------------------------------------------------------------------------------
@@ -166,7 +187,7 @@ std::size_t ChunkExchange::sources(const trust::Digest& hash, std::uint32_t numb
 // The rarest chunk that it has and nobody is asked for; of several one that is drawn. Of the first manifest that lacks
 // one.
 std::optional<ChunkName> ChunkExchange::choose(const Peer& peer) {
-  for (std::size_t w = 0; w < wants_.size() && is_active(w); ++w) {
+  for (std::size_t w = 0; w < active_; ++w) {
     const Want& want = wants_[w];
     const auto offer = peer.offers.find(want.hash);
     if (offer == peer.offers.end()) continue;
@@ -194,16 +215,44 @@ bool ChunkExchange::goes_on(const Peer& peer, const ChunkName& name) const {
   });
 }
 
+void ChunkExchange::begin(Peer& peer, const ChunkName& name, Instant now) {
+  Assigned& assigned = assigned_[name];
+  ++assigned.count;
+  assigned.since = now;
+  const std::uint32_t pieces = pieces_of(name.bytes);
+  peer.building.emplace(name, Assembly{Buffer(name.bytes), std::vector<bool>(pieces), 0, pieces});
+}
+
+void ChunkExchange::unassign(const ChunkName& name) {
+  const auto assigned = assigned_.find(name);
+  if (--assigned->second.count == 0) assigned_.erase(assigned);
+}
+
+// Of those that others are asked for and it has too.
+std::optional<ChunkName> ChunkExchange::longest_under_way(const Peer& peer) const {
+  std::optional<ChunkName> longest;
+  for (const auto& [name, assigned] : assigned_) {
+    if (peer.building.contains(name) || (longest && assigned.since >= assigned_.at(*longest).since)) continue;
+    for (std::size_t w = 0; w < active_; ++w) {
+      const auto missing = wants_[w].missing.find(name);
+      const auto offer = peer.offers.find(wants_[w].hash);
+      if (missing == wants_[w].missing.end() || offer == peer.offers.end()) continue;
+      if (missing->second < offer->second.has.size() && offer->second.has[missing->second]) longest = name;
+    }
+  }
+  return longest;
+}
+
 void ChunkExchange::drop_unwanted(Peer& peer) {
   std::erase_if(peer.building, [&](const auto& building) {
     if (goes_on(peer, building.first)) return false;
-    assigned_.erase(building.first);
+    unassign(building.first);
     return true;
   });
 }
 
 // What is still owed from before the chunk was dropped and wanted again is not asked for twice.
-std::optional<wire::PieceName> ChunkExchange::next_piece(Peer& peer) {
+std::optional<wire::PieceName> ChunkExchange::next_piece(Peer& peer, Instant now) {
   drop_unwanted(peer);
   for (;;) {
     for (auto& [name, assembly] : peer.building) {
@@ -212,21 +261,23 @@ std::optional<wire::PieceName> ChunkExchange::next_piece(Peer& peer) {
         if (!assembly.has[piece.number] && !peer.asked.contains(piece)) return piece;
       }
     }
-    const auto name = choose(peer);
+    auto name = choose(peer);
+    if (!name && peer.asked.empty()) {
+      name = longest_under_way(peer);
+      if (name && now < assigned_.at(*name).since + options_.second_after) return std::nullopt;
+    }
     if (!name) return std::nullopt;
-    assigned_.insert(*name);
-    const std::uint32_t pieces = pieces_of(name->bytes);
-    peer.building.emplace(*name, Assembly{Buffer(name->bytes), std::vector<bool>(pieces), 0, pieces});
+    begin(peer, *name, now);
   }
 }
 
 // Several pieces with one message: half a window is free, or all of it.
 void ChunkExchange::feed(NodeId id, Peer& peer, Instant now) {
-  if (peer.left_until > now || peer.asked.size() * 2 > peer.window) return;
+  if (peer.left_until > now || peer.asked.size() * 2 > peer.window || store_.behind()) return;
   wire::ChunkWant want;
   const bool idle = peer.asked.empty();
   while (peer.asked.size() < peer.window) {
-    const auto piece = next_piece(peer);
+    const auto piece = next_piece(peer, now);
     if (!piece) break;
     peer.asked.insert(*piece);
     want.pieces.push_back(*piece);
@@ -238,6 +289,12 @@ void ChunkExchange::feed(NodeId id, Peer& peer, Instant now) {
 
 void ChunkExchange::feed_all(Instant now) {
   for (auto& [id, peer] : peers_) feed(id, peer, now);
+}
+
+// None was late while nobody was asked.
+void ChunkExchange::resume(Instant now) {
+  for (auto& [name, assigned] : assigned_) assigned.since = now;
+  feed_all(now);
 }
 
 Status ChunkExchange::on_piece(NodeId from, wire::ChunkPiece message, Instant now) {
@@ -278,7 +335,7 @@ Status ChunkExchange::on_piece(NodeId from, wire::ChunkPiece message, Instant no
 
 Status ChunkExchange::finish(NodeId from, Peer& peer, const ChunkName& name, Instant now) {
   const Buffer bytes = std::move(peer.building.extract(name).mapped().bytes);
-  assigned_.erase(name);
+  unassign(name);
   if (name_of(bytes) != name) {
     stats_.bytes_wasted += bytes.size();
     lied(from, peer, now);
@@ -312,8 +369,7 @@ void ChunkExchange::lied(NodeId from, Peer& peer, Instant now) {
 // that are on their way included; else one that says yes and means no is asked as fast as it answers.
 void ChunkExchange::refused(Peer& peer, const ChunkName& name, Instant now) {
   peer.heard = now;
-  peer.building.erase(name);
-  assigned_.erase(name);
+  if (peer.building.erase(name) > 0) unassign(name);
   for (const Want& want : wants_) {
     const auto offer = peer.offers.find(want.hash);
     if (offer == peer.offers.end() || !want.missing.contains(name)) continue;
@@ -325,7 +381,7 @@ void ChunkExchange::refused(Peer& peer, const ChunkName& name, Instant now) {
 
 void ChunkExchange::abandon(Peer& peer) {
   for (const auto& [name, assembly] : peer.building) {
-    assigned_.erase(name);
+    unassign(name);
     stats_.bytes_wasted += (assembly.has.size() - assembly.lacks) * wire::kPieceBytes;
   }
   peer.building.clear();
@@ -349,7 +405,7 @@ void ChunkExchange::on_timer(Instant now) {
     leave(peer, peer.patience, now);
     peer.patience = std::min(2 * peer.patience, options_.patience_max);
   }
-  for (std::size_t w = 0; w < wants_.size() && is_active(w); ++w) {
+  for (std::size_t w = 0; w < active_; ++w) {
     for (auto& [id, peer] : peers_) query(id, peer, wants_[w], now);
   }
   feed_all(now);
@@ -364,15 +420,18 @@ Instant ChunkExchange::next_deadline() const {
       continue;
     }
     if (!peer.asked.empty()) next = std::min(next, peer.heard + peer.patience);
-    for (std::size_t w = 0; w < wants_.size() && is_active(w); ++w) {
+    if (peer.asked.empty() && peer.building.empty() && !store_.behind()) {
+      const auto slow = longest_under_way(peer);
+      if (slow) next = std::min(next, assigned_.at(*slow).since + options_.second_after);
+    }
+    for (std::size_t w = 0; w < active_; ++w) {
       const auto offer = peer.offers.find(wants_[w].hash);
       const bool fresh = offer == peer.offers.end();
       if (fresh || !offer->second.covers) next = std::min(next, fresh ? Instant{} : offer->second.query_due);
     }
   }
-  for (std::size_t w = 0; wants_.size() > options_.active && w < options_.active; ++w) {
-    next = std::min(next, wants_[w].moved + options_.turn);
-  }
+  if (active_ < options_.active && waits()) return Instant{};
+  for (std::size_t w = 0; waits() && w < active_; ++w) next = std::min(next, wants_[w].moved + options_.turn);
   return next;
 }
 

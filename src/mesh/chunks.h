@@ -11,10 +11,13 @@
 // for liar_pause. A source that falls silent is left for a while, longer each time, and patience grows with it: a slow
 // radio is one whose pieces take long. What it had sent of an unfinished chunk is thrown away; finished ones are kept,
 // over restarts too.
-// Rejected: pushing chunks along the broadcast tree: whoever has the former version would be sent all of it, and a
-// slow link would hold up whoever is behind it. Erasure codes: they pay where nobody can say what is missing.
-// Sources: Cohen 2003 (BitTorrent: rarest first, many sources).
-// Bounded: by manifests (mesh/tensors.h), neighbours, three pieces a neighbour. Threads: none.
+// A source that is merely slow holds up the last chunks: a neighbour that has nothing else to give takes the one that
+// is longest under way elsewhere. Nothing is asked for while the disk is behind (mesh/chunk_store.h). Of few manifests
+// at a time, and the next is one of the writer whose turn is longest ago: a thousand that nobody has keep no other
+// writer's waiting for more than a turn. Rejected: pushing chunks along the broadcast tree: whoever has the former
+// version would be sent all of it, and a slow link would hold up whoever is behind it. Erasure codes: they pay where
+// nobody can say what is missing. Sources: Cohen 2003 (BitTorrent: rarest first, many sources). Bounded: by manifests
+// (mesh/tensors.h), neighbours, three pieces a neighbour. Threads: none.
 #pragma once
 
 #include <algorithm>
@@ -58,8 +61,9 @@ class ChunkExchange {
     Duration patience = 10s;  // with a source's silence: 32 KiB in this is 26 kbit/s. Doubled each time, up to
     Duration patience_max = 160s;
     Duration liar_pause = 10min;
-    std::size_t active = 8;  // manifests asked about at a time; one that does not get on makes room for the next
-    Duration turn = 10s;     // after so long
+    Duration second_after = 2s;  // a chunk is asked of another too, where that has nothing else to give
+    std::size_t active = 8;      // manifests asked about at a time; one that does not get on makes room for the next
+    Duration turn = 10s;         // after so long
   };
   struct Hooks {
     std::function<void(const trust::Digest& manifest)> complete;          // its last chunk has come
@@ -70,9 +74,11 @@ class ChunkExchange {
   Hooks hooks;
 
   // Fetches what the store lacks of a manifest that it has named. At least one chunk is missing.
-  void fetch(const trust::Digest& hash, const Manifest& manifest, Instant now);
+  void fetch(const trust::Digest& hash, const Manifest& manifest, NodeId writer, Instant now);
   bool fetches(const trust::Digest& hash) const { return std::ranges::find(wants_, hash, &Want::hash) != wants_.end(); }
   void forget(const trust::Digest& hash);
+  // The store is not behind any more.
+  void resume(Instant now);
   // The store has got this from elsewhere.
   void on_chunk(const ChunkName& name);
 
@@ -89,9 +95,10 @@ class ChunkExchange {
  private:
   struct Want {
     trust::Digest hash{};
+    NodeId writer;
     std::map<ChunkName, std::uint32_t> missing;  // its number in the manifest
     std::size_t chunks = 0;
-    Instant moved{};  // came last, or had its turn
+    Instant moved{};  // since when it does not get on: a chunk came, or its turn began
   };
   struct Offer {  // what a neighbour has of a manifest
     std::vector<bool> has;
@@ -106,6 +113,10 @@ class ChunkExchange {
     std::vector<bool> has;    // a bit a piece: one may come that was asked for when this was begun before
     std::uint32_t next = 0;   // to be asked for
     std::uint32_t lacks = 0;  // pieces
+  };
+  struct Assigned {  // to neighbours that are asked for it
+    std::size_t count = 0;
+    Instant since{};  // the latest of them
   };
   struct Peer {
     std::map<trust::Digest, Offer> offers;
@@ -125,15 +136,19 @@ class ChunkExchange {
   void lied(NodeId from, Peer& peer, Instant now);
   void refused(Peer& peer, const ChunkName& name, Instant now);
 
-  bool is_active(std::size_t want) const { return want < options_.active; }
+  bool waits() const { return active_ < wants_.size(); }
   void rotate(Instant now);
+  void activate_next(Instant now);
   void query(NodeId id, Peer& peer, const Want& want, Instant now);
   void feed_all(Instant now);
   void feed(NodeId id, Peer& peer, Instant now);
-  std::optional<wire::PieceName> next_piece(Peer& peer);
+  std::optional<wire::PieceName> next_piece(Peer& peer, Instant now);
   void drop_unwanted(Peer& peer);
   bool goes_on(const Peer& peer, const ChunkName& name) const;
   std::optional<ChunkName> choose(const Peer& peer);
+  std::optional<ChunkName> longest_under_way(const Peer& peer) const;
+  void begin(Peer& peer, const ChunkName& name, Instant now);
+  void unassign(const ChunkName& name);
   std::size_t sources(const trust::Digest& hash, std::uint32_t number) const;
   void abandon(Peer& peer);
   void leave(Peer& peer, Duration pause, Instant now);
@@ -143,8 +158,11 @@ class ChunkExchange {
   ChunkStore& store_;
   Prng prng_;
   std::deque<Want> wants_;
-  std::map<NodeId, Peer> peers_;     // linked
-  std::set<ChunkName> assigned_;     // asked of some neighbour
+  std::size_t active_ = 0;                 // the first so many of them
+  std::map<NodeId, std::uint64_t> turns_;  // of writers with a want: the number of the latest turn
+  std::uint64_t last_turn_ = 0;
+  std::map<NodeId, Peer> peers_;  // linked
+  std::map<ChunkName, Assigned> assigned_;
   std::map<NodeId, Instant> liars_;  // until when, over new links
   ChunkStats stats_;
   std::vector<env::Send> sends_;

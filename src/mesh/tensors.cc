@@ -85,7 +85,7 @@ void Tensors::admit(const std::string& path, Tensor& tensor, Instant now) {
   }
   if (missing(version) == 0) return promote(path, tensor);
   if (!started_ || exchange_.fetches(version.hash)) return;
-  exchange_.fetch(version.hash, version.manifest, now);
+  exchange_.fetch(version.hash, version.manifest, version.writer, now);
 }
 
 // Its chunks are here. The former version goes with this record, in one commit: after a crash one of them is whole.
@@ -230,7 +230,7 @@ void Tensors::start(Instant now) {
     if (missing(*tensor.pending) == 0)
       promote(path, tensor);
     else if (!exchange_.fetches(tensor.pending->hash))
-      exchange_.fetch(tensor.pending->hash, tensor.pending->manifest, now);
+      exchange_.fetch(tensor.pending->hash, tensor.pending->manifest, tensor.pending->writer, now);
   }
   store_.start();
   retry(now);
@@ -270,6 +270,9 @@ Status Tensors::give(UploadId upload, std::uint32_t number, Bytes chunk, Instant
     return fail(Code::kInvalidArgument, "these bytes are not chunk {} of the tensor that is being put", number);
   }
   if (found->second.until != kNever) found->second.until = now + kUploadTime;
+  if (store_.behind() && !store_.has(manifest.name(number))) {
+    return fail(Code::kResourceExhausted, "{} MiB of chunks wait for the disk: try again soon", kUnsavedBytesMax >> 20);
+  }
   if (store_.put(chunk)) exchange_.on_chunk(name_of(chunk));
   retry(now);
   return {};
@@ -345,6 +348,12 @@ Instant Tensors::next_deadline() const {
   if (look_) next = std::min(next, looked_ + kLookEvery);
   for (const auto& [id, upload] : uploads_) next = std::min(next, upload.until);
   return next;
+}
+
+void Tensors::on_durable(env::Lsn upto, Instant now) {
+  const bool behind = store_.behind();
+  store_.on_durable(upto);
+  if (behind && !store_.behind()) exchange_.resume(now);
 }
 
 void Tensors::drain(env::Outbox& out) {

@@ -93,7 +93,7 @@ class Tensors {
   Result<UploadId> begin(Bytes manifest, NodeId self, Instant now);
   // Chunks that are not here: to be given. NotFound: no such upload, or its time is over: begin again.
   Result<std::vector<std::uint32_t>> lacking(UploadId upload) const;
-  // Errors: NotFound; InvalidArgument: it is not that chunk.
+  // Errors: NotFound; InvalidArgument: it is not that chunk; ResourceExhausted: the disk is behind, try again soon.
   Status give(UploadId upload, std::uint32_t number, Bytes chunk, Instant now);
   // The value for the register. The upload stays until end(). Errors: NotFound; FailedPrecondition: chunks are lacking.
   Result<Buffer> value_of(UploadId upload);
@@ -121,6 +121,8 @@ class Tensors {
   void on_timer(Instant now);
   Instant next_deadline() const;
   void drain(env::Outbox& out);
+  void on_persisting(env::Lsn lsn) { store_.on_persisting(lsn); }
+  void on_durable(env::Lsn upto, Instant now);
 
  private:
   struct Held {  // a manifest whose chunks are named, for so many versions and uploads

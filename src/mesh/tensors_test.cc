@@ -263,12 +263,12 @@ TEST(Tensors, a_source_that_falls_silent_is_left_and_tried_again_later) {
   };
   world.tell(2, "m", value, node_id(0));
   ASSERT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 30s));
-  EXPECT_EQ(world.at(2).stats().stalls, 1u);
   silent = false;
   world.unlink(0, 2);
   const Buffer next = random_bytes(9 * kChunk, 2);
   world.put(1, "m", next, {2});
   EXPECT_TRUE(world.run_until([&] { return world.read(2, "m") == next; }, 60s));
+  EXPECT_EQ(world.at(2).stats().stalls, 1u);
 }
 
 TEST(Tensors, a_slow_radio_is_not_taken_for_a_silent_source_for_ever) {
@@ -383,6 +383,97 @@ TEST(Tensors, one_that_nobody_has_does_not_keep_the_others_waiting) {
   const Buffer model = random_bytes(3 * kChunk, 99);
   world.put(0, "m", model, {1});
   EXPECT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 60s));
+}
+
+TEST(Tensors, a_writer_of_a_thousand_that_nobody_has_keeps_anothers_waiting_for_one_turn) {
+  World world(2);
+  world.link(0, 1);
+  for (std::uint64_t i = 0; i < kPlacesOfWriterMax; ++i) {
+    world.tell(1, fmt::format("gone/{}", i), encode_manifest(make_manifest(random_bytes(100, i)).value()), node_id(9));
+  }
+  const Buffer model = random_bytes(3 * kChunk, 9999);
+  world.put(0, "m", model, {1});
+  EXPECT_TRUE(world.run_until([&] { return world.read(1, "m") == model; }, 12s));
+}
+
+TEST(Tensors, what_takes_the_place_of_one_that_was_forgotten_has_its_whole_turn) {
+  OneByHand one;
+  std::vector<Manifest> manifests;
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    manifests.push_back(make_manifest(random_bytes(100, i)).value());
+    one.want(fmt::format("{}", i), manifests.back());
+  }
+  one.world.run(5s);
+  one.world.erase(1, "0");
+  one.world.run(9s);  // the other seven's turns are over, and the tenth has one
+  one.have(manifests[8], true);
+  ASSERT_EQ(one.asked.size(), 1u);
+  EXPECT_EQ(one.asked[0].chunk, manifests[8].chunks[0]);
+}
+
+TEST(Tensors, a_disk_that_is_behind_is_waited_for_and_no_more_than_a_few_megabytes_are) {
+  World world(2);
+  const Buffer model = random_bytes(24u << 20, 1);
+  world.put(0, "m", model, {});
+  world.link(0, 1);
+  world.commit_time = 3s;
+  const auto waiting = [&] {
+    std::size_t bytes = 0;
+    for (const auto& commit : world.nodes[1]->writing) {
+      for (const env::Record& record : commit.records) bytes += record.value.size();
+    }
+    return bytes;
+  };
+  world.tell(1, "m", encode_manifest(make_manifest(model).value()), node_id(0));
+  std::size_t most = 0;
+  const auto whole = [&] {
+    most = std::max(most, waiting());
+    return world.read(1, "m") == model;
+  };
+  EXPECT_TRUE(world.run_until(whole, 60s));
+  EXPECT_GE(most, kUnsavedBytesMax);
+  EXPECT_LT(most, kUnsavedBytesMax + (1u << 20));
+  EXPECT_EQ(world.at(1).stats().stalls, 0u);
+  EXPECT_EQ(world.at(1).stats().bytes_wasted, 0u);
+}
+
+TEST(Tensors, a_chunk_is_not_taken_from_a_client_while_the_disk_is_behind) {
+  World world(1);
+  world.commit_time = 3s;
+  const Buffer model = random_bytes(kUnsavedBytesMax + kChunk, 1);
+  const Manifest manifest = make_manifest(model).value();
+  const UploadId upload = world.at(0).begin(encode_manifest(manifest), node_id(0), world.now).value();
+  const auto give = [&](std::uint32_t number) {
+    return world.at(0).give(upload, number, chunk_of(model, manifest, number), world.now);
+  };
+  for (std::uint32_t i = 0; i < kUnsavedBytesMax / kChunk; ++i) ASSERT_TRUE(give(i));
+  const std::uint32_t last = kUnsavedBytesMax / kChunk;
+  EXPECT_EQ(give(last).error().code, Code::kResourceExhausted);
+  EXPECT_TRUE(give(0)) << "it is here";
+  world.run(4s);
+  EXPECT_TRUE(give(last));
+  EXPECT_TRUE(world.at(0).value_of(upload));
+}
+
+TEST(Tensors, a_neighbour_with_nothing_else_to_give_takes_over_from_a_slow_one) {
+  World world(3);
+  const Buffer model = random_bytes(1u << 20, 1);
+  const Manifest manifest = manifest_of(model, 1u << 20);  // one chunk
+  const Buffer value = world.put(0, "m", model, manifest, {});
+  world.put(1, "m", model, manifest, {});
+  world.link(0, 2);
+  Instant next = world.now;
+  world.tamper = [&](std::size_t from, std::size_t, env::Send& send) {
+    if (from != 0 || send.priority != env::Priority::kBulk) return true;
+    if (world.now < next) return false;  // a piece in 8 s; what else was asked for is lost
+    next = world.now + 8s;
+    return true;
+  };
+  world.tell(2, "m", value, node_id(0));
+  world.run(1s);
+  world.link(1, 2);
+  EXPECT_TRUE(world.run_until([&] { return world.read(2, "m") == model; }, 5s));
+  EXPECT_EQ(world.at(2).stats().lies, 0u);
 }
 
 TEST(Tensors, one_writer_takes_half_of_the_paths_and_one_that_found_none_gets_the_next_that_is_free) {

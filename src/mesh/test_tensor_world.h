@@ -37,7 +37,13 @@ struct Node {
   std::unique_ptr<Tensors> tensors;
   std::map<std::string, std::pair<Buffer, NodeId>> entries;  // on its disk, as the state would keep them
   std::map<std::pair<std::string, Buffer>, Buffer> disk;
-  std::deque<std::pair<Instant, std::vector<env::Record>>> writing;
+  struct Commit {
+    Instant done{};
+    env::Lsn lsn;
+    std::vector<env::Record> records;
+  };
+  std::deque<Commit> writing;
+  env::Lsn lsn;
   std::vector<std::string> reports;
   std::uint64_t bytes_in = 0;
   std::size_t errors = 0;
@@ -82,7 +88,7 @@ class World {
   void crash(std::size_t i) {
     Node& node = *nodes[i];
     for (std::size_t kept = prng.below(node.writing.size() + 1); kept > 0; --kept) {
-      node.write_down(node.writing.front().second);
+      node.write_down(node.writing.front().records);
       node.writing.pop_front();
     }
     node.writing.clear();
@@ -126,7 +132,7 @@ class World {
     const UploadId upload = tensors.begin(encode_manifest(manifest), nodes[i]->id, now).value();
     const std::vector<std::uint32_t> lacking = tensors.lacking(upload).value();
     for (const std::uint32_t number : lacking) {
-      SEDGE_ASSERT(tensors.give(upload, number, chunk_of(bytes, manifest, number), now));
+      while (!tensors.give(upload, number, chunk_of(bytes, manifest, number), now)) run(5ms);  // the disk is behind
     }
     const Buffer value = tensors.value_of(upload).value();
     tell(i, path, value, nodes[i]->id);
@@ -166,6 +172,7 @@ class World {
   Instant now = Instant{} + 1h;
   double loss = 0;
   double bytes_per_s = 12.5e6;
+  Duration commit_time = 10ms;
   // What becomes of what one sends; false: it is lost.
   std::function<bool(std::size_t from, std::size_t to, env::Send& send)> tamper;
 
@@ -185,8 +192,9 @@ class World {
 
   void step() {
     for (auto& node : nodes) {
-      while (!node->writing.empty() && node->writing.front().first <= now) {
-        node->write_down(node->writing.front().second);
+      while (!node->writing.empty() && node->writing.front().done <= now) {
+        node->write_down(node->writing.front().records);
+        if (node->tensors) node->tensors->on_durable(node->writing.front().lsn, now);
         node->writing.pop_front();
       }
     }
@@ -227,7 +235,9 @@ class World {
              Duration(static_cast<std::int64_t>(static_cast<double>(send.frame.size()) / bytes_per_s * 1e9));
       wire_.emplace(free + 5ms, Message{i, to, std::move(send.frame)});
     }
-    if (!out.records.empty()) node.writing.emplace_back(now + 10ms, std::move(out.records));
+    if (out.records.empty()) return;
+    node.tensors->on_persisting(++node.lsn);
+    node.writing.push_back({now + commit_time, node.lsn, std::move(out.records)});
   }
 
   std::size_t bytes_max_;

@@ -374,6 +374,7 @@ void Node::on_beacon(const env::Endpoint& from, Bytes beacon, Instant now) {
 void Node::on_durable(env::Lsn lsn, Instant now) {
   now_ = now;
   state_->on_durable(lsn, now);
+  tensors_->on_durable(lsn, now);
   group_->on_durable(lsn, now);
   auditor_->on_durable(lsn, now);
   privacy_.on_durable(lsn);
@@ -503,6 +504,7 @@ void Node::drain(env::Outbox& out, Instant now) {
   if (out.records.empty()) return;
   out.lsn = ++lsn_;
   state_->on_persisting(lsn_);
+  tensors_->on_persisting(lsn_);
   group_->on_persisting(lsn_);
   auditor_->on_persisting(lsn_);
   privacy_.on_persisting(lsn_);
