@@ -236,7 +236,9 @@ class Fleet {
 
   // Model parameters: a register of any size (up to 1 GiB; the nodes' --tensor-mib bounds what they hold together). The
   // last writer wins; of a new version only the parts that changed travel, behind everything more urgent. Returns when
-  // it is durable here. ResourceExhausted: no room. Large ones take a while: not in a callback that others wait for.
+  // it is durable here. InvalidArgument: never under sys/; ResourceExhausted: no room, or the disk does not keep up;
+  // Aborted: another write took the path meanwhile. Large ones take a while, and more than 8 MiB wait for the disk: not
+  // in a callback.
   Status put_tensor(std::string_view path, std::string_view bytes);
   // The newest version that is whole here. NotFound: nothing, or no tensor, is written there; Unavailable: its first
   // version is still on its way, or there is no room for it; a watch of the path is called when it has come.

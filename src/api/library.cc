@@ -32,6 +32,7 @@ namespace sedge::robot {
 namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(20);  // of await_model
+constexpr auto kDiskPatience = std::chrono::seconds(30);       // with one chunk: 8 MiB at 280 kB/s
 constexpr char kInCallback[] = "this call waits for the fleet, and a callback runs on the loop that it would wait for";
 
 Error told(const sedge::Error& error) { return {static_cast<Code>(error.code), error.message}; }
@@ -194,6 +195,18 @@ class Fleet::Impl {
     return wait_for<Returned>([call = std::move(call)](node::Node& node, Instant now, const auto& promise) {
       promise->set_value(call(node, now));
     });
+  }
+
+  // Again while the disk is behind. In a callback nothing goes to the disk meanwhile: refused at once.
+  template <class Call>
+  Status when_disk_has_room(const Call& call) {
+    const auto until = std::chrono::steady_clock::now() + kDiskPatience;
+    for (;;) {
+      const Status done = on_loop(call);
+      const bool full = !done && done.error().code == Code::kResourceExhausted;
+      if (!full || in_callback() || std::chrono::steady_clock::now() >= until) return done;
+      std::this_thread::sleep_for(kPollInterval);
+    }
   }
 
   // For what is done later than it returns: `call(node, now, done)`. In a callback, what was refused at once.
@@ -458,7 +471,7 @@ Status Fleet::put_tensor(std::string_view path, std::string_view bytes) {
       });
   if (!begun) return std::unexpected(begun.error());
   for (const std::uint32_t number : begun->lacking) {
-    const Status given = impl_->on_loop(
+    const Status given = impl_->when_disk_has_room(
         [upload = begun->upload, number, chunk = to_buffer(mesh::chunk_of(as_bytes(bytes), *manifest, number))](
             node::Node& node, Instant now) { return told(node.tensors().give(upload, number, chunk, now)); });
     if (!given) return given;

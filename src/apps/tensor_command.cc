@@ -21,6 +21,8 @@ namespace sedge::apps {
 namespace {
 
 constexpr auto kPollPause = std::chrono::milliseconds(200);
+constexpr auto kDiskPause = std::chrono::milliseconds(20);
+constexpr auto kDiskPatience = std::chrono::seconds(30);  // with one chunk
 
 struct TensorOptions {
   std::string home = default_home();
@@ -43,6 +45,20 @@ void progress(const char* what, std::uint64_t done, std::uint64_t of) {
   if (on_terminal()) fmt::print(stderr, "\r{} {} of {} chunks{}", what, done, of, done == of ? "\n" : "");
 }
 
+// Again while the node's disk is behind.
+Status give(const TensorOptions& options, std::uint64_t upload, std::size_t chunk, Bytes bytes) {
+  const json::Object request{
+      {"op", "tensor_give"}, {"upload", upload}, {"chunk", chunk}, {"bytes", to_base64url(bytes)}};
+  const auto until = std::chrono::steady_clock::now() + kDiskPatience;
+  for (;;) {
+    const auto given = ask_once(options.home, request);
+    if (given) return {};
+    const bool full = given.error().code == Code::kResourceExhausted;
+    if (!full || std::chrono::steady_clock::now() >= until) return std::unexpected(given.error());
+    std::this_thread::sleep_for(kDiskPause);
+  }
+}
+
 Status put(const TensorOptions& options) {
   SEDGE_TRY(const auto file, model::MappedFile::open(options.file));
   SEDGE_TRY(const mesh::Manifest manifest, mesh::make_manifest(file->bytes()));
@@ -59,9 +75,7 @@ Status put(const TensorOptions& options) {
     const auto chunk = asked == nullptr ? ~std::size_t{0} : static_cast<std::size_t>(*asked);
     if (chunk >= manifest.chunks.size()) return fail(Code::kInternal, "the node asks for a chunk that is not there");
     const Bytes part = mesh::chunk_of(file->bytes(), manifest, chunk);
-    SEDGE_TRY(const json::Object answer,
-              ask_once(options.home,
-                       {{"op", "tensor_give"}, {"upload", upload}, {"chunk", chunk}, {"bytes", to_base64url(part)}}));
+    SEDGE_CHECK(give(options, upload, chunk, part));
     bytes += part.size();
     progress("given", ++given, lacking->size());
   }

@@ -32,13 +32,24 @@ bool settle(World& world) {
 
 void put(World& world, std::size_t i, const std::string& path, const Buffer& bytes) {
   Status ended = fail(Code::kUnknown, "not yet");
+  const mesh::Manifest manifest = mesh::make_manifest(bytes).value();
+  mesh::UploadId upload;
+  std::vector<std::uint32_t> lacking;
   world.act(i, [&](node::Node& node, Instant now) {
-    const mesh::Manifest manifest = mesh::make_manifest(bytes).value();
-    const mesh::UploadId upload = node.tensors().begin(mesh::encode_manifest(manifest), node.id(), now).value();
-    const std::vector<std::uint32_t> lacking = node.tensors().lacking(upload).value();
-    for (const std::uint32_t number : lacking) {
-      ASSERT_TRUE(node.tensors().give(upload, number, mesh::chunk_of(bytes, manifest, number), now));
-    }
+    upload = node.tensors().begin(mesh::encode_manifest(manifest), node.id(), now).value();
+    lacking = node.tensors().lacking(upload).value();
+  });
+  for (const std::uint32_t number : lacking) {
+    const auto given = [&] {
+      Status gave;
+      world.act(i, [&](node::Node& node, Instant now) {
+        gave = node.tensors().give(upload, number, mesh::chunk_of(bytes, manifest, number), now);
+      });
+      return gave.has_value();
+    };
+    ASSERT_TRUE(world.run_until(given, 5s));  // the disk may be behind
+  }
+  world.act(i, [&](node::Node& node, Instant now) {
     ASSERT_TRUE(node.put_tensor(path, upload, [&ended](const Status& status) { ended = status; }, now));
   });
   EXPECT_TRUE(world.run_until([&] { return ended.has_value(); }, 5s));
