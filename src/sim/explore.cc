@@ -83,8 +83,8 @@ Scenario random_scenario(std::uint64_t number) {
   for (std::uint64_t left = draw.count(1, 6); left > 0; --left) {
     scenario.happenings.push_back(draw_happening(draw, scenario.length));
   }
-  // Drawn last: a number that was found to break something stays the scenario that it was, and gets these on top; those
-  // in explore_test.cc have drawn no overlay.
+  // Drawn last: a number that was found to break something stays the scenario that it was, and gets these on top. Those
+  // in explore_test.cc happen to draw no overlay.
   const auto early = [&] { return 1s + draw.ms(0, static_cast<std::uint64_t>(scenario.length / 1ms) * 6 / 10); };
   if (draw.chance(0.3)) {
     scenario.happenings.push_back({.at = early(), .deed = Deed::kDisk, .who = {.drawn = draw.count(1, 2)}});
@@ -92,10 +92,10 @@ Scenario random_scenario(std::uint64_t number) {
   if (draw.chance(0.3)) {
     scenario.happenings.push_back({.at = early(), .deed = Deed::kCut, .pairs = draw.count(1, scenario.nodes)});
   }
-  if (draw.chance(0.5)) {
-    const mesh::OverlayRow& row = mesh::kOverlays[draw.count(0, std::size(mesh::kOverlays) - 1)];
+  if (Draw other(number + 1'000'000'000); other.chance(0.5)) {
+    const mesh::OverlayRow& row = mesh::kOverlays[other.count(0, std::size(mesh::kOverlays) - 1)];
     scenario.world.overlay = {row.kind, row.k};
-    scenario.world.zones = draw.count(0, 3);
+    scenario.world.zones = other.count(0, 3);
   }
   // In the end everybody may come together: that is what is looked at.
   scenario.happenings.push_back({.at = scenario.length * 7 / 10, .deed = Deed::kHeal});
