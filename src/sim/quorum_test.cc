@@ -1,8 +1,10 @@
 // Forced quorums on whole nodes: most voters die, the rest go on by the root's order, and the dead come back.
 #include <algorithm>
+#include <array>
 
 #include <gtest/gtest.h>
 
+#include "base/prng.h"
 #include "sim/world.h"
 
 namespace sedge::sim {
@@ -139,6 +141,49 @@ TEST(ForcedQuorum, a_restart_forgets_neither_the_order_nor_the_new_group) {
   const auto read = fleet.agree(4, wire::AgreedOp::kGet, "x");
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(as_text(read->value), "after");
+}
+
+// Two of the former five come and go with the two that were named; the last one stays away, so that the former group
+// has no majority.
+TEST(ForcedQuorum, whoever_crashes_when_nothing_is_lost_that_was_agreed_after_the_order) {
+  std::uint64_t ever = 0;
+  for (std::uint64_t seed = 20; seed < 32; ++seed) {
+    SCOPED_TRACE(seed);
+    Lost fleet(seed);
+    World& world = fleet.world;
+    Prng prng(seed);
+    fleet.lose_most(1 + prng.below(120));
+    ASSERT_TRUE(fleet.force(3, fleet.order_of_the_rest()));
+    std::uint64_t tried = 0, agreed = 0;
+    for (int step = 0; step < 60; ++step) {
+      constexpr std::array<std::size_t, 4> kMovers = {0, 1, 3, 4};
+      const std::size_t one = kMovers.at(prng.below(kMovers.size()));
+      if (prng.chance(0.3)) {
+        if (world.up(one)) {
+          world.cut_power(one);
+        } else {
+          ASSERT_TRUE(world.boot(one));
+        }
+      } else if (world.up(one)) {
+        const bool done = fleet.agree(one, wire::AgreedOp::kSet, "n", std::to_string(++tried), 2s).has_value();
+        if (done) agreed = tried;
+      }
+      world.run(Duration(100ms) * prng.below(20));
+    }
+    for (const std::size_t i : {0u, 1u, 3u, 4u}) {
+      if (!world.up(i)) {
+        ASSERT_TRUE(world.boot(i));
+      }
+    }
+    world.run(60s);
+    const auto read = fleet.agree(4, wire::AgreedOp::kGet, "n", {}, 30s);
+    ASSERT_TRUE(read) << read.error().message;
+    const std::uint64_t last = read->value.empty() ? 0 : std::stoull(std::string(as_text(read->value)));
+    EXPECT_GE(last, agreed);
+    EXPECT_LE(last, tried);
+    ever += agreed;
+  }
+  EXPECT_GT(ever, 0u);
 }
 
 TEST(ForcedQuorum, nobody_goes_on_before_all_who_are_named_are_there) {
