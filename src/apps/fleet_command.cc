@@ -209,7 +209,9 @@ Result<std::vector<NodeId>> survivors_of(const std::vector<Part>& parts, const s
     };
     const auto found = std::ranges::find_if(parts, is);
     if (found == parts.end()) {
-      return fail(Code::kNotFound, "'{}' is no voter or learner; `sedge status --json` names the voters", who);
+      std::vector<std::string> names;
+      for (const Part& part : parts) names.push_back(part.name.empty() ? part.id.hex() : part.name);
+      return fail(Code::kNotFound, "'{}' is no voter or learner; those are {}", who, fmt::join(names, ", "));
     }
     if (!found->alive) return fail(Code::kFailedPrecondition, "'{}' is not alive, as this node sees it", who);
     ids.push_back(found->id);
