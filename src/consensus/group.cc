@@ -287,7 +287,7 @@ void Group::force(std::span<const wire::ForcedQuorum> orders, Instant now) {
                       order->number, order->voters.size()));
     }
   }
-  if (!orders.empty() && former_.contains(hint_.group)) {
+  if (!orders.empty() && (hint_.group == GroupId{} || former_.contains(hint_.group))) {
     const wire::ForcedQuorum& last = orders.back();
     hint_ = {.group = last.group, .term = {}, .index = {}, .leader = {}, .voters = last.voters};
   }
