@@ -28,7 +28,7 @@ HUNTERS = [
     ("ephemeral", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/ephemeral.toml"), "--json"]),
     ("together", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/together.toml"), "--json"]),
     ("clocks", [str(BUILD / "sedge"), "sim", str(ROOT / "tests/scenarios/clocks.toml"), "--json"]),
-    ("overlay", [str(BUILD / "mesh_test"), "--gtest_filter=Overlay*", "--gtest_brief=1", "--gtest_fail_fast"]),
+    ("overlay", [str(BUILD / "mesh_test"), "--gtest_filter=Overlay*:Membership.who_dies*", "--gtest_brief=1", "--gtest_fail_fast"]),
     *((name, [str(BUILD / "sedge"), "sim", str(ROOT / f"tests/scenarios/{name}.toml"), "--json"])
       for name in ("overlay_ring", "overlay_nearest", "overlay_star", "overlay_hierarchy")),
     ("random", [str(BUILD / "sedge"), "sim", "--random", "1", "--minutes", "0.5"]),
@@ -82,13 +82,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--at-least", type=float, default=0.95)
+    parser.add_argument("--texts", action="store_true", help="only see whether each row's text stands in its file once")
     arguments = parser.parse_args()
     rows = tomllib.loads((ROOT / "tests/mutants/mutants.toml").read_text())["mutant"]
     rows = [row for row in rows if arguments.only in row["name"]]
-    for row in rows:
-        found = (ROOT / row["file"]).read_text().count(row["find"])
-        if found != 1:
-            sys.exit(f"mutants.py: '{row['name']}': its text stands {found} times in {row['file']}, not once")
+    stale = [(row, found) for row in rows if (found := (ROOT / row["file"]).read_text().count(row["find"])) != 1]
+    for row, found in stale:
+        print(f"mutants.py: '{row['name']}': its text stands {found} times in {row['file']}, not once", file=sys.stderr)
+    if stale or arguments.texts:
+        sys.exit(1 if stale else 0)
     print("building the tree as it is", flush=True)
     prepare()
     if not arguments.only and (noticed := hunt()):
