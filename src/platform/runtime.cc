@@ -205,7 +205,8 @@ class Runtime::Loop {
   // What this machine can carry as a gateway: two steps for each doubling of its cores.
   static std::uint16_t machine_rank() {
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-    return static_cast<std::uint16_t>(std::min<int>(2 * std::bit_width(cores), mesh::kGatewayRankMax));
+    return static_cast<std::uint16_t>(
+        std::min(2 * static_cast<int>(std::bit_width(cores)), int{mesh::kGatewayRankMax}));
   }
 
   Result<node::NodeOptions> node_options(const Identity& identity, BootEpoch epoch) {
