@@ -62,41 +62,25 @@ __attribute__((target("avx2"))) void read_all(const std::uint8_t* at, std::size_
 // Twelve independent sums, more than latency times throughput of any processor asks for. The loops are written as
 // assembler, since a compiler would see through products of constants.
 #define SEDGE_TWELVE(ONE) ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9) ONE(10) ONE(11)
+#define SEDGE_MULTIPLY(NAME, ONE, BYTES)                                                                          \
+  std::size_t NAME(std::size_t rounds) {                                                                          \
+    asm volatile("1:\n" SEDGE_TWELVE(ONE) "dec %0\n jnz 1b\n"                                                     \
+                 : "+r"(rounds)                                                                                   \
+                 :                                                                                                \
+                 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
+                   "xmm11", "xmm12");                                                                             \
+    return 12 * (BYTES);                                                                                          \
+  }
 #define SEDGE_SUM_512(i) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #i "\n"
 #define SEDGE_SUM_256(i) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #i "\n"
-
-std::size_t multiply_512(std::size_t rounds) {
-  asm volatile("1:\n" SEDGE_TWELVE(SEDGE_SUM_512) "dec %0\n jnz 1b\n"
-               : "+r"(rounds)
-               :
-               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                 "xmm11");
-  return 12 * 64;
-}
-
-std::size_t multiply_256(std::size_t rounds) {
-  asm volatile("1:\n" SEDGE_TWELVE(SEDGE_SUM_256) "dec %0\n jnz 1b\n"
-               : "+r"(rounds)
-               :
-               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                 "xmm11");
-  return 12 * 32;
-}
-
 // Bytes to pairs, pairs to fours, added: what AVX2 has instead.
 #define SEDGE_SUM_AVX2(i)                  \
   "vpmaddubsw %%ymm14, %%ymm15, %%ymm12\n" \
   "vpmaddwd %%ymm13, %%ymm12, %%ymm12\n"   \
   "vpaddd %%ymm12, %%ymm" #i ", %%ymm" #i "\n"
-
-std::size_t multiply_avx2(std::size_t rounds) {
-  asm volatile("1:\n" SEDGE_TWELVE(SEDGE_SUM_AVX2) "dec %0\n jnz 1b\n"
-               : "+r"(rounds)
-               :
-               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-                 "xmm12");
-  return 12 * 32;
-}
+SEDGE_MULTIPLY(multiply_512, SEDGE_SUM_512, 64)
+SEDGE_MULTIPLY(multiply_256, SEDGE_SUM_256, 32)
+SEDGE_MULTIPLY(multiply_avx2, SEDGE_SUM_AVX2, 32)
 
 using Multiply = std::size_t (*)(std::size_t);
 Multiply multiply_of(std::string_view isa) {

@@ -64,8 +64,8 @@ struct BroadcastStats {
   std::uint64_t shed = 0;        // not taken or not sent on at once, because links are full and their publisher goes on
 };
 
-// What a neighbour may still send: enough, less than it soon needs (it is asked to slow down), or nothing for now (a
-// reliable batch is asked for later).
+// What is left of a neighbour's budget: kLow: it is asked to slow down; kSpent: the batch is not taken, a reliable one
+// is asked for later.
 enum class BatchBudget : std::uint8_t { kEnough, kLow, kSpent };
 
 class Broadcast {

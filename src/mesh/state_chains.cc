@@ -1,6 +1,8 @@
 // The certificates of those whose writes live here. Who passes a write on shows its writer's certificate to who lacks
 // it; the writer may be dead, and the membership forgets it then. So the chain is on disk as long as one of its
 // subject's writes is. Our own is in the home.
+#include <utility>
+
 #include "mesh/state_sync.h"
 
 namespace sedge::mesh {
@@ -34,8 +36,9 @@ void StateSync::keep_chain(NodeId origin) {
   if (!first && kept->second.generation == directory_.generation()) return;
   const Bytes chain = directory_.chain_of(origin);
   kept->second.generation = directory_.generation();
-  if (chain.empty() || (!first && kept->second.hash == hash_of(chain))) return;
-  kept->second.hash = hash_of(chain);
+  if (chain.empty()) return;
+  const std::size_t before = std::exchange(kept->second.hash, hash_of(chain));
+  if (!first && before == kept->second.hash) return;
   lazy({std::string(kStateChainBucket), to_buffer(origin.view()), to_buffer(chain), false});
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "consensus/testing/linearizability.h"
+#include "sim/test_agree.h"
 #include "sim/world.h"
 
 namespace sedge::sim {
@@ -38,15 +39,8 @@ bool formed(World& world, std::size_t voters) {
 }
 
 Result<consensus::Agreed> agree(World& world, std::size_t i, wire::AgreedOp op, std::string path,
-                                std::string_view value = {}, Duration patience = 5s) {
-  std::optional<Result<consensus::Agreed>> given;
-  world.act(i, [&](node::Node& node, Instant now) {
-    wire::AgreedRequest request{.id = {}, .op = op, .path = std::move(path)};
-    request.value = to_buffer(as_bytes(value));
-    node.agree(std::move(request), patience, [&](const auto& answer) { given = answer; }, now);
-  });
-  EXPECT_TRUE(world.run_until([&] { return given.has_value(); }, patience + 1s));
-  return *given;
+                                std::string_view value = {}) {
+  return agree(world, i, op, std::move(path), value, 5s);
 }
 
 TEST(Consensus, five_of_twelve_nodes_vote_and_all_agree) {

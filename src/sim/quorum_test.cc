@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/prng.h"
+#include "sim/test_agree.h"
 #include "sim/world.h"
 
 namespace sedge::sim {
@@ -55,14 +56,7 @@ struct Lost {
   }
   Result<consensus::Agreed> agree(std::size_t i, wire::AgreedOp op, std::string path, std::string_view value = {},
                                   Duration patience = 8s) {
-    std::optional<Result<consensus::Agreed>> given;
-    world.act(i, [&](node::Node& node, Instant now) {
-      wire::AgreedRequest request{.id = {}, .op = op, .path = std::move(path)};
-      request.value = to_buffer(as_bytes(value));
-      node.agree(std::move(request), patience, [&](const auto& answer) { given = answer; }, now);
-    });
-    EXPECT_TRUE(world.run_until([&] { return given.has_value(); }, patience + 1s));
-    return *given;
+    return sim::agree(world, i, op, std::move(path), value, patience);
   }
   World world;
 };
