@@ -212,7 +212,7 @@ Status run_import(const ImportCommand& command) {
   model::ImportOptions options{
       .type = std::nullopt, .tokenizer = command.tokenizer, .name = command.name, .progress = {}};
   if (!command.type.empty()) {
-    SEDGE_TRY(options.type, model::dtype_from_name(command.type));
+    SEDGE_TRY(options.type, model::type_choice_from_name(command.type));
   }
   if (on_terminal()) options.progress = progress_line();
   SEDGE_TRY(const model::ImportReport report, model::import_model(command.in, command.out, options));
@@ -275,7 +275,7 @@ struct RandomCommand {
 
 Status run_random(const RandomCommand& command) {
   model::RandomOptions options{.shape = command.shape, .seed = command.seed, .progress = {}};
-  SEDGE_TRY(options.type, model::dtype_from_name(command.type));
+  SEDGE_TRY(options.type, model::type_choice_from_name(command.type));
   if (on_terminal()) options.progress = progress_line();
   SEDGE_CHECK(model::write_random(command.out, options));
   fmt::print("{}: random weights in the shape of {}\n", command.out, command.shape);
@@ -301,7 +301,7 @@ void add_import(Commands& commands, CLI::App& parent) {
                    "a Hugging Face directory or its .safetensors file, a llama2.c checkpoint, or a GGUF")
       ->required();
   command->add_option("-o,--output", options->out, "the GGUF to write")->required();
-  command->add_option("--type", options->type, "f32, f16, bf16, q8_0 or q4_0 for the matrices; without it as they are");
+  command->add_option("--type", options->type, "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, q6_k, ... ; without it as they are");
   command->add_option(
       "--tokenizer", options->tokenizer,
       "tokenizer.json, a SentencePiece .model or a llama2.c .bin; without it the one beside the weights");
@@ -316,7 +316,7 @@ void add_random(Commands& commands, CLI::App& parent) {
   const auto options = std::make_shared<RandomCommand>();
   command->add_option("--shape", options->shape, fmt::format("one of {}", fmt::join(model::random_shapes(), ", ")))
       ->required();
-  command->add_option("--type", options->type, "f32, f16, bf16, q8_0 or q4_0 for the matrices")->capture_default_str();
+  command->add_option("--type", options->type, "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, q6_k, ...")->capture_default_str();
   command->add_option("--seed", options->seed, "the same seed gives the same file")->capture_default_str();
   command->add_option("-o,--output", options->out, "the GGUF to write")->required();
   commands.on(command, [options] { return run_random(*options); });

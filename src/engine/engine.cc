@@ -24,6 +24,14 @@ T* at_least(std::vector<T>& scratch, std::size_t size) {
 
 const float* floats(const TensorView& tensor) { return reinterpret_cast<const float*>(tensor.data.data()); }
 
+// Of a matrix as the kernels read it.
+std::size_t row_bytes_of(const TensorView& matrix) {
+  const std::size_t cols = matrix.cols();
+  if (kernels::is_quantized(matrix.type)) return kernels::packed_row_bytes(matrix.type, cols);
+  const kernels::Format& format = kernels::format_of(matrix.type);
+  return cols / format.block_values * format.block_bytes;
+}
+
 // Where one row of a chunk stands.
 struct Row {
   Sequence* sequence;
@@ -71,9 +79,12 @@ class Pass {
   // Rows of weights a block: several blocks a thread to share unevenly, small enough to notice a cancel soon.
   // Whole groups of packed rows; matrices of other types are cut alike.
   static constexpr std::size_t kGroup = kernels::kPackedRows;
+  static constexpr std::size_t kTileQueries = 24, kScoresMax = std::size_t{64} << 10;
   static std::size_t groups_of(std::size_t rows) { return (rows + kGroup - 1) / kGroup; }
+  // An even number of groups for several tokens: kernels take two together.
   std::size_t group_block(std::size_t groups) const {
-    return std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, 256 / kGroup);
+    const std::size_t block = std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, 256 / kGroup);
+    return n_ > 1 ? block + block % 2 : block;
   }
 
   // One token is not worth a thread's attention.
@@ -106,18 +117,17 @@ class Pass {
     std::int8_t* quants = at_least(e_.quants_, n_ * cols);
     const std::size_t blocks = cols / 32;
     float* scales = at_least(e_.scales_, n_ * blocks);
-    std::int32_t* sums = at_least(e_.sums_, n_ * blocks);
+    std::int32_t* sums = at_least(e_.sums_, n_ * blocks * 2);
     for_each_token([&](std::size_t t) {
-      kernels_.quantize_q8({x + t * cols, cols, quants + t * cols, scales + t * blocks, sums + t * blocks});
+      kernels_.quantize_q8({x + t * cols, cols, quants + t * cols, scales + t * blocks, sums + t * blocks * 2});
     });
   }
 
   // Groups [first, last) of one product's rows, for all tokens.
   void multiply_groups(const Product& product, const float* x, std::size_t first, std::size_t last) const {
     const TensorView& w = *product.weights;
-    const kernels::Format& format = kernels::format_of(w.type);
     const std::size_t rows = w.rows(), begin = first * kGroup, end = std::min(last * kGroup, rows);
-    const std::size_t cols = w.cols(), row_bytes = cols / format.block_values * format.block_bytes;
+    const std::size_t cols = w.cols(), row_bytes = row_bytes_of(w);
     kernels_.matmul(w.type)(MatmulArgs{.weights = w.data.data() + begin * row_bytes,
                                        .row_bytes = row_bytes,
                                        .rows = end - begin,
@@ -154,6 +164,7 @@ class Pass {
 
   // Turns q and k by their positions and files k and v in the cache.
   void place(std::span<const Row> rows, std::size_t layer, float* q, float* k, const float* v) {
+    at_least(e_.k16_, n_ * config_.kv_dim());
     const std::size_t head_dim = config_.head_dim;
     const auto turn = [&](float* x, std::size_t heads, std::size_t t) {
       kernels::rope({.x = x,
@@ -167,35 +178,64 @@ class Pass {
     for_each_token([&](std::size_t t) {
       turn(q + t * config_.q_dim(), config_.heads, t);
       turn(k + t * config_.kv_dim(), config_.kv_heads, t);
+      const std::size_t dim = config_.kv_dim(), position = rows[t].position;
+      std::uint16_t* const k16 = e_.k16_.data() + t * dim;
+      kernels_.to_half({k + t * dim, dim, k16});
       for (std::size_t h = 0; h < config_.kv_heads; ++h) {
-        const std::size_t from = t * config_.kv_dim() + h * head_dim, to = rows[t].position * head_dim;
-        std::copy_n(k + from, head_dim, rows[t].sequence->keys(layer, h) + to);
-        std::copy_n(v + from, head_dim, rows[t].sequence->values(layer, h) + to);
+        std::uint16_t* const keys = rows[t].sequence->keys(layer, h) + position / 16 * head_dim * 16 + position % 16;
+        for (std::size_t d = 0; d < head_dim; ++d) keys[d * 16] = k16[h * head_dim + d];
+        kernels_.to_half(
+            {v + t * dim + h * head_dim, head_dim, rows[t].sequence->values(layer, h) + position * head_dim});
       }
     });
   }
 
-  // Work items: one key/value head of one token, with the query heads that share it.
+  // How many rows from `first` on are neighbours in one text, for attention to take together: as many as keep scores
+  // small.
+  std::size_t run_length(std::span<const Row> rows, std::size_t first, std::size_t group) const {
+    const std::size_t most = std::clamp(kScoresMax / (group * (rows[first].position + 16)), std::size_t{1},
+                                        std::clamp(kTileQueries / group, std::size_t{1}, kernels::kAttendQueriesMax));
+    std::size_t last = first + 1;
+    while (last < rows.size() && last - first < most && rows[last].sequence == rows[first].sequence &&
+           rows[last].position == rows[last - 1].position + 1) {
+      ++last;
+    }
+    return last - first;
+  }
+
+  // Work items: one key/value head of a few tokens, with the query heads that share it.
   bool attend(std::span<const Row> rows, std::size_t layer, const float* q, float* out) {
-    const std::size_t group = config_.heads / config_.kv_heads, head_dim = config_.head_dim;
-    std::size_t longest = 0;
-    for (const Row& row : rows) longest = std::max(longest, row.position + 1);
-    const std::size_t stride = (longest + 15) / 16 * 16;
-    float* scores = at_least(e_.scores_, e_.threads() * group * stride);
+    const std::size_t shared = config_.heads / config_.kv_heads, head_dim = config_.head_dim;
+    const std::size_t group = std::min(shared, kernels::kAttendQueriesMax);  // of the heads that share one
+    const std::size_t pieces = (shared + group - 1) / group, per_run = config_.kv_heads * pieces;
+    std::size_t largest = 0;  // scores of an item
+    e_.runs_.clear();
+    for (std::size_t first = 0; first < rows.size(); first += e_.runs_.back().tokens) {
+      const std::size_t tokens = run_length(rows, first, group);
+      const std::size_t stride = (rows[first].position + tokens + 15) / 16 * 16;
+      e_.runs_.push_back({first, tokens, stride});
+      largest = std::max(largest, tokens * group * stride);
+    }
+    float* scores = at_least(e_.scores_, e_.threads() * largest);
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-    return e_.pool_.run(n_ * config_.kv_heads, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t) {
-      const std::size_t t = begin / config_.kv_heads, h = begin % config_.kv_heads;
-      const std::size_t at = t * config_.q_dim() + h * group * head_dim;
+    return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t) {
+      const TokenRun& run = e_.runs_[begin / per_run];
+      const std::size_t h = begin % per_run / pieces, piece = begin % pieces * group;
+      const std::size_t at = run.first * config_.q_dim() + (h * shared + piece) * head_dim;
+      const Row& row = rows[run.first];
       kernels_.attend({.q = q + at,
-                       .keys = rows[t].sequence->keys(layer, h),
-                       .values = rows[t].sequence->values(layer, h),
-                       .group = group,
-                       .positions = rows[t].position + 1,
+                       .keys = row.sequence->keys(layer, h),
+                       .values = row.sequence->values(layer, h),
+                       .tokens = run.tokens,
+                       .group = std::min(group, shared - piece),
+                       .positions = row.position + 1,
+                       .window = 0,
                        .head_dim = head_dim,
                        .scale = scale,
-                       .scores = scores + worker * group * stride,
-                       .score_stride = stride,
-                       .out = out + at});
+                       .scores = scores + worker * largest,
+                       .score_stride = run.stride,
+                       .out = out + at,
+                       .q_stride = config_.q_dim()});
     });
   }
 

@@ -32,6 +32,11 @@ struct Slice {
   std::size_t tokens = 0;
 };
 
+// Neighbours of one text that attention takes together: rows [first, first + tokens) of a chunk.
+struct TokenRun {
+  std::size_t first, tokens, stride;  // stride: of scores
+};
+
 class Pass;  // one chunk of one call: engine.cc
 
 class Engine {
@@ -65,10 +70,12 @@ class Engine {
   std::vector<float> gate_, up_;        // [n, ffn_dim]
   std::vector<float> added_;            // [n, dim]: what the residual gets
   std::vector<float> cosines_, sines_;  // [n, rope_dim / 2]
-  std::vector<float> scores_;           // [threads, heads a kv head, positions rounded up to 16]
-  std::vector<std::int8_t> quants_;     // [n, widest]
-  std::vector<float> scales_;           // [n, widest / 32]
-  std::vector<std::int32_t> sums_;      // [n, widest / 32]
+  std::vector<float> scores_;           // [threads, the largest item of attention]
+  std::vector<TokenRun> runs_;
+  std::vector<std::uint16_t> k16_;   // [n, kv_dim]
+  std::vector<std::int8_t> quants_;  // [n, widest]
+  std::vector<float> scales_;        // [n, widest / 32]
+  std::vector<std::int32_t> sums_;   // [n, widest / 16]
 };
 
 }  // namespace sedge::engine

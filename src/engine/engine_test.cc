@@ -12,7 +12,8 @@ namespace {
 
 using kernels::DType;
 
-constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0};
+constexpr DType kTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
+                            DType::kQ4_0, DType::kQ5_1, DType::kQ4_K, DType::kQ6_K};
 
 std::vector<std::int32_t> some_ids(std::size_t count, std::uint64_t seed = 5) {
   Prng prng(seed);

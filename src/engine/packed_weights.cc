@@ -15,15 +15,12 @@ namespace {
 constexpr std::align_val_t kAlignment{std::size_t{2} << 20};
 constexpr std::size_t kLine = 64;
 
-std::size_t row_bytes(const model::TensorView& tensor) {
-  const kernels::Format& format = kernels::format_of(tensor.type);
-  return static_cast<std::size_t>(tensor.cols()) / format.block_values * format.block_bytes;
+std::size_t packed_size(const model::TensorView& tensor) {
+  return kernels::packed_bytes(tensor.type, static_cast<std::size_t>(tensor.rows()),
+                               static_cast<std::size_t>(tensor.cols()));
 }
 
-std::size_t size_of(const model::TensorView& tensor) {
-  const std::size_t bytes = kernels::packed_bytes(static_cast<std::size_t>(tensor.rows()), row_bytes(tensor));
-  return (bytes + kLine - 1) / kLine * kLine;
-}
+std::size_t size_of(const model::TensorView& tensor) { return (packed_size(tensor) + kLine - 1) / kLine * kLine; }
 
 std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
   std::vector<model::TensorView*> found;
@@ -58,7 +55,7 @@ Result<PackedWeights> PackedWeights::make(model::LlamaModel& llama) {
   for (model::TensorView* tensor : matrices) {
     const auto rows = static_cast<std::size_t>(tensor->rows()), cols = static_cast<std::size_t>(tensor->cols());
     kernels::pack(tensor->type, tensor->data.data(), rows, cols, at);
-    tensor->data = Bytes(at, kernels::packed_bytes(rows, row_bytes(*tensor)));
+    tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);
   }
   return packed;

@@ -20,7 +20,10 @@ struct RandomModelOptions {
 
 class RandomModel {
  public:
-  explicit RandomModel(RandomModelOptions options = {}) : options_(options), prng_(options.seed) {
+  // Rows of 256 at least where the type's blocks are that long.
+  explicit RandomModel(RandomModelOptions options = {}) : prng_(options.seed) {
+    if (kernels::format_of(options.type).block_values > 32) options.dim = options.ffn_dim = 256;
+    options_ = options;
     model::Vocab vocab;
     vocab.tokens = {"<unk>", "<s>", "</s>"};
     vocab.types = {2, 3, 3};

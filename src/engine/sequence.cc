@@ -19,20 +19,21 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
     return fail(Code::kInvalidArgument, "layers {} to {} are not in a model of {}", options.layer_begin, layer_end,
                 config.layers);
   }
-  const Uint128 floats = Uint128{layer_end - options.layer_begin} * config.kv_dim() * capacity;
-  if (floats * 2 * sizeof(float) > options.bytes_max) {
+  const std::size_t places = (capacity + 15) / 16 * 16;
+  const Uint128 halves = Uint128{layer_end - options.layer_begin} * config.kv_dim() * places;
+  if (halves * 2 * sizeof(std::uint16_t) > options.bytes_max) {
     return fail(Code::kResourceExhausted,
                 "the memory of {} positions takes more than the {} MiB allowed: use a smaller context", capacity,
                 options.bytes_max >> 20);
   }
   Sequence sequence;
-  sequence.capacity_ = capacity;
+  sequence.capacity_ = capacity, sequence.places_ = places;
   sequence.kv_heads_ = config.kv_heads;
   sequence.head_dim_ = config.head_dim;
   sequence.layer_begin_ = options.layer_begin;
   sequence.lengths_.assign(layer_end - options.layer_begin, 0);
-  sequence.keys_.reset(new (std::nothrow) float[static_cast<std::size_t>(floats)]);
-  sequence.values_.reset(new (std::nothrow) float[static_cast<std::size_t>(floats)]);
+  sequence.keys_.reset(new (std::nothrow) std::uint16_t[static_cast<std::size_t>(halves)]);
+  sequence.values_.reset(new (std::nothrow) std::uint16_t[static_cast<std::size_t>(halves)]);
   if (sequence.keys_ == nullptr || sequence.values_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} positions: use a smaller context", capacity);
   }

@@ -1,11 +1,12 @@
 // The memory of one running text: keys and values of every position so far, for the layers that run here.
 //
-// Keys and values are F32 and lie head by head, so that attention streams them. Each layer counts its own positions:
-// a text may pass layers [0, k) in one call and [k, L) in another, or on another node. Space is reserved at once and
-// touched as it fills, so a long context costs nothing until it is used.
+// Keys and values are binary16 and lie head by head as attention streams them (kernels.h). Each layer counts its own
+// positions: a text may pass layers [0, k) in one call and [k, L) in another, or on another node. Space is reserved at
+// once and touched as it fills, so a long context costs nothing until it is used.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -37,20 +38,22 @@ class Sequence {
   // Forgets positions from `length` on.
   void truncate(std::size_t length);
 
-  // [capacity, head_dim] of one key/value head.
-  float* keys(std::size_t layer, std::size_t kv_head) { return keys_.get() + offset(layer, kv_head); }
-  float* values(std::size_t layer, std::size_t kv_head) { return values_.get() + offset(layer, kv_head); }
+  // Of one key/value head: keys [places / 16, head_dim, 16], values [places, head_dim], places being the capacity
+  // rounded up to sixteen. The first n positions, n a multiple of sixteen, are the first n · head_dim numbers of
+  // either.
+  std::uint16_t* keys(std::size_t layer, std::size_t kv_head) { return keys_.get() + offset(layer, kv_head); }
+  std::uint16_t* values(std::size_t layer, std::size_t kv_head) { return values_.get() + offset(layer, kv_head); }
   void set_length(std::size_t layer, std::size_t length) { lengths_[layer - layer_begin_] = length; }
 
  private:
   Sequence() = default;
   std::size_t offset(std::size_t layer, std::size_t kv_head) const {
-    return ((layer - layer_begin_) * kv_heads_ + kv_head) * capacity_ * head_dim_;
+    return ((layer - layer_begin_) * kv_heads_ + kv_head) * places_ * head_dim_;
   }
 
-  std::size_t capacity_ = 0, kv_heads_ = 0, head_dim_ = 0, layer_begin_ = 0;
+  std::size_t capacity_ = 0, places_ = 0, kv_heads_ = 0, head_dim_ = 0, layer_begin_ = 0;
   std::vector<std::size_t> lengths_;  // one a layer
-  std::unique_ptr<float[]> keys_, values_;
+  std::unique_ptr<std::uint16_t[]> keys_, values_;
 };
 
 }  // namespace sedge::engine

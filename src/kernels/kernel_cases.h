@@ -40,21 +40,22 @@ struct Case<MatmulArgs> {
   Case(Prng& prng, Size size, DType format) {
     const Format& f = format_of(format);
     const std::size_t cols = (size.cols + f.block_values - 1) / f.block_values * f.block_values;
-    const std::size_t row_bytes = cols / f.block_values * f.block_bytes;
+    std::size_t row_bytes = cols / f.block_values * f.block_bytes;
     source = random_floats(prng, size.rows * cols, 0.2);
     weights.resize(size.rows * row_bytes);
     for (std::size_t r = 0; r < size.rows; ++r)
       f.quantize(source.data() + r * cols, weights.data() + r * row_bytes, cols);
     if (is_quantized(format)) {
-      packed.resize(packed_bytes(size.rows, row_bytes));
+      packed.resize(packed_bytes(format, size.rows, cols));
       pack(format, weights.data(), size.rows, cols, packed.data());
+      row_bytes = packed_row_bytes(format, cols);
     }
     x = random_floats(prng, size.tokens * cols, 8.0);
     y.resize(size.tokens * size.rows);
     if (is_quantized(format)) {
       quants.resize(x.size());
       scales.resize(x.size() / 32);
-      sums.resize(x.size() / 32);
+      sums.resize(x.size() / 16);
       scalar::quantize_q8({x.data(), x.size(), quants.data(), scales.data(), sums.data()});
     }
     args = {is_quantized(format) ? packed.data() : weights.data(),
@@ -86,7 +87,7 @@ struct Case<QuantizeArgs> {
   Case(Prng& prng, Size size, int) : x(random_floats(prng, (size.cols + 31) / 32 * 32, 30.0)) {
     quants.resize(x.size());
     scales.resize(x.size() / 32);
-    sums.resize(x.size() / 32);
+    sums.resize(x.size() / 16);
   }
   Buffer run(void (*kernel)(const QuantizeArgs&)) {
     kernel({x.data(), x.size(), quants.data(), scales.data(), sums.data()});
@@ -123,24 +124,56 @@ struct Case<SiluArgs> {
   std::vector<float> gate, up;
 };
 
+inline std::vector<std::uint16_t> random_halves(Prng& prng, std::size_t count, double span) {
+  std::vector<std::uint16_t> halves(count);
+  for (std::uint16_t& half : halves) half = f32_to_f16(static_cast<float>((prng.uniform() - 0.5) * span));
+  return halves;
+}
+
 template <>
 struct Case<AttentionArgs> {
-  Case(Prng& prng, Size size, int)
-      : q(random_floats(prng, size.tokens * size.cols, 4.0)),
-        keys(random_floats(prng, size.rows * size.cols, 4.0)),
-        values(random_floats(prng, size.rows * size.cols, 4.0)),
-        out(q.size()) {
-    const std::size_t stride = (size.rows + 15) / 16 * 16;
-    scores.resize(size.tokens * stride);
-    args = {q.data(),  keys.data(), values.data(), size.tokens, size.rows,
-            size.cols, 0.35f,       scores.data(), stride,      out.data()};
+  Case(Prng& prng, Size size, int) {
+    const std::size_t dim = size.cols, group = 1 + size.rows % 3, stride = dim * (group + 1);
+    const std::size_t last = size.rows + size.tokens - 1, padded = (last + 15) / 16 * 16;
+    q = random_floats(prng, size.tokens * stride, 4.0);
+    keys = random_halves(prng, padded * dim, 4.0), values = random_halves(prng, padded * dim, 4.0);
+    out.resize(q.size()), scores.resize(size.tokens * group * padded);
+    args = {.q = q.data(),
+            .keys = keys.data(),
+            .values = values.data(),
+            .tokens = size.tokens,
+            .group = group,
+            .positions = size.rows,
+            .window = size.rows % 2 == 0 ? 0 : 1 + size.cols % 21,
+            .head_dim = dim,
+            .scale = 0.35f,
+            .scores = scores.data(),
+            .score_stride = padded,
+            .out = out.data(),
+            .q_stride = stride};
   }
   Buffer run(void (*kernel)(const AttentionArgs&)) {
+    std::ranges::fill(out, -1.0f);
+    std::ranges::fill(scores, -1.0f);
     kernel(args);
     return bits_of(out);
   }
-  std::vector<float> q, keys, values, scores, out;
+  std::vector<std::uint16_t> keys, values;
+  std::vector<float> q, scores, out;
   AttentionArgs args{};
+};
+
+template <>
+struct Case<HalfArgs> {
+  Case(Prng& prng, Size size, int) : x(random_floats(prng, size.cols, 3e5)), y(size.cols) {
+    for (std::size_t i = 0; i < x.size(); i += 3) x[i] *= 1e-10f;  // subnormal halves
+  }
+  Buffer run(void (*kernel)(const HalfArgs&)) {
+    kernel({x.data(), x.size(), y.data()});
+    return to_buffer({reinterpret_cast<const std::uint8_t*>(y.data()), y.size() * sizeof y[0]});
+  }
+  std::vector<float> x;
+  std::vector<std::uint16_t> y;
 };
 
 }  // namespace sedge::kernels::cases

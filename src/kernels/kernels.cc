@@ -22,8 +22,9 @@ std::vector<Kernels> find_kernels() {
   if (found.size() == 2 && __builtin_cpu_supports("avxvnni") != 0) {
     Kernels vnni = found.back();
     vnni.isa = "avxvnni";
-    vnni.matmul_q8_0 = &avxvnni::matmul_q8_0;
-    vnni.matmul_q4_0 = &avxvnni::matmul_q4_0;
+#define SEDGE_VNNI(name, Args, format) vnni.name = &avxvnni::name;
+    SEDGE_BLOCK_ROWS(SEDGE_VNNI)
+#undef SEDGE_VNNI
     found.push_back(vnni);
   }
   if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&

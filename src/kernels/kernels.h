@@ -15,18 +15,22 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/formats/blocks.h"
 #include "kernels/formats/formats.h"
+
+// Of what files for one instruction set use too: no copy of it may be shared between them.
+#define SEDGE_INLINE __attribute__((always_inline))
 
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v2-blocks32";
+inline constexpr std::string_view kNumericClass = "v3-chains";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
-//           F32, F16, BF16 weights read x[t * cols + c]; Q8_0 and Q4_0 are packed (pack.h), beginning with a group,
-//           and read what quantize_q8 made.
-// Requires: quantized: cols % 32 == 0. y overlaps nothing.   Threads: re-entrant, as every kernel here.
+//           F32, F16, BF16 weights read x[t * cols + c]; those of block formats are packed (pack.h), beginning with a
+//           group, row_bytes being packed_row_bytes, and read what quantize_q8 made.
+// Requires: quantized: cols a whole number of blocks. y overlaps nothing.   Threads: re-entrant, as every kernel here.
 struct MatmulArgs {
   const std::uint8_t* weights;
   std::size_t row_bytes;
@@ -35,13 +39,13 @@ struct MatmulArgs {
   const float* x;
   const std::int8_t* quants;  // [tokens, cols]
   const float* scales;        // [tokens, cols / 32]
-  const std::int32_t* sums;   // [tokens, cols / 32]
+  const std::int32_t* sums;   // [tokens, cols / 16]
   std::size_t tokens;
   float* y;
   std::size_t y_stride;
 };
 
-// One row of activations to 8-bit integers with one scale for 32 of them: the partner of Q8_0 and Q4_0 weights.
+// One row of activations to 8-bit integers with one scale for 32 of them: the partner of weights in blocks.
 // scale = binary16(max|x| / 127), quant = round_to_even(x · (127 / max|x|)), as llama.cpp has it on x86.
 // Requires: count % 32 == 0. A NaN becomes -127; infinities make the scale infinite: never undefined behaviour.
 struct QuantizeArgs {
@@ -49,7 +53,7 @@ struct QuantizeArgs {
   std::size_t count;
   std::int8_t* quants;  // [count]
   float* scales;        // [count / 32], each a binary16 value
-  std::int32_t* sums;   // [count / 32]: of the quants, for kernels that add a constant to every weight
+  std::int32_t* sums;   // [count / 16]: of the quants, for weights with a minimum or with a constant added
 };
 
 // y = x / sqrt(mean(x²) + epsilon) · weight
@@ -68,36 +72,75 @@ struct SiluArgs {
   std::size_t count;
 };
 
-// softmax(q·keysᵀ · scale)·values for the query heads that share one key/value head.
-// Shapes:   q, out [group, head_dim]; keys, values [positions, head_dim];
-//           scores [group, score_stride] scratch, score_stride >= positions rounded up to 16.
-// Requires: positions > 0.
+// softmax(q·keysᵀ · scale)·values for one key/value head: for the query heads that share it (`group`), of `tokens`
+// neighbours in one text. Token t sees positions + t positions, or the last `window` of them.
+// Shapes:   query heads [tokens, group, head_dim], token rows q_stride apart, and out alike;
+//           keys [positions / 16, head_dim, 16], whole groups of sixteen positions; values [positions, head_dim];
+//           both binary16;
+//           scores [tokens · group, score_stride] scratch, score_stride >= positions + tokens rounded up to 16.
+// Requires: positions > 0; tokens · group <= kAttendQueriesMax; What stands in the last group
+//           past the last position is read and has no say.
+inline constexpr std::size_t kAttendQueriesMax = 64;
 struct AttentionArgs {
   const float* q;
-  const float* keys;
-  const float* values;
+  const std::uint16_t* keys;
+  const std::uint16_t* values;
+  std::size_t tokens;
   std::size_t group;
-  std::size_t positions;
+  std::size_t positions;  // of the first token
+  std::size_t window;     // 0: all
   std::size_t head_dim;
   float scale;
   float* scores;
   std::size_t score_stride;
   float* out;
+  std::size_t q_stride;
+
+  // Query i is head i % group of token i / group.
+  SEDGE_INLINE const float* query(std::size_t i) const { return q + i / group * q_stride + i % group * head_dim; }
+  SEDGE_INLINE float* output(std::size_t i) const { return out + i / group * q_stride + i % group * head_dim; }
+  SEDGE_INLINE std::size_t begin(std::size_t token) const {
+    const std::size_t end = positions + token;
+    return window == 0 || window >= end ? 0 : end - window;
+  }
+};
+
+// y = x as binary16, to nearest, ties to even: what keys and values are kept as.
+struct HalfArgs {
+  const float* x;
+  std::size_t count;
+  std::uint16_t* y;
 };
 
 // The table: every kernel that has an implementation for each instruction set, with its arguments. A matmul also
 // names the format of its weights. Dispatch, tests and benchmarks are all made from these rows.
-#define SEDGE_MATMUL_ROWS(ROW)               \
-  ROW(matmul_f32, MatmulArgs, DType::kF32)   \
-  ROW(matmul_f16, MatmulArgs, DType::kF16)   \
-  ROW(matmul_bf16, MatmulArgs, DType::kBF16) \
-  ROW(matmul_q8_0, MatmulArgs, DType::kQ8_0) \
-  ROW(matmul_q4_0, MatmulArgs, DType::kQ4_0)
+#define SEDGE_FLOAT_ROWS(ROW)              \
+  ROW(matmul_f32, MatmulArgs, DType::kF32) \
+  ROW(matmul_f16, MatmulArgs, DType::kF16) \
+  ROW(matmul_bf16, MatmulArgs, DType::kBF16)
+#define SEDGE_BLOCK_ROWS(ROW)                    \
+  ROW(matmul_q8_0, MatmulArgs, DType::kQ8_0)     \
+  ROW(matmul_q4_0, MatmulArgs, DType::kQ4_0)     \
+  ROW(matmul_q4_1, MatmulArgs, DType::kQ4_1)     \
+  ROW(matmul_q5_0, MatmulArgs, DType::kQ5_0)     \
+  ROW(matmul_q5_1, MatmulArgs, DType::kQ5_1)     \
+  ROW(matmul_q2_k, MatmulArgs, DType::kQ2_K)     \
+  ROW(matmul_q3_k, MatmulArgs, DType::kQ3_K)     \
+  ROW(matmul_q4_k, MatmulArgs, DType::kQ4_K)     \
+  ROW(matmul_q5_k, MatmulArgs, DType::kQ5_K)     \
+  ROW(matmul_q6_k, MatmulArgs, DType::kQ6_K)     \
+  ROW(matmul_iq4_nl, MatmulArgs, DType::kIQ4_NL) \
+  ROW(matmul_iq4_xs, MatmulArgs, DType::kIQ4_XS) \
+  ROW(matmul_mxfp4, MatmulArgs, DType::kMXFP4)   \
+  ROW(matmul_tq1_0, MatmulArgs, DType::kTQ1_0)   \
+  ROW(matmul_tq2_0, MatmulArgs, DType::kTQ2_0)
+#define SEDGE_MATMUL_ROWS(ROW) SEDGE_FLOAT_ROWS(ROW) SEDGE_BLOCK_ROWS(ROW)
 #define SEDGE_VECTOR_ROWS(ROW)      \
   ROW(quantize_q8, QuantizeArgs, 0) \
   ROW(rms_norm, NormArgs, 0)        \
   ROW(silu_mul, SiluArgs, 0)        \
-  ROW(attend, AttentionArgs, 0)
+  ROW(attend, AttentionArgs, 0)     \
+  ROW(to_half, HalfArgs, 0)
 #define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW)
 
 struct Kernels {
@@ -118,7 +161,7 @@ std::span<const Kernels> available_kernels();
 const Kernels& active_kernels();
 
 // Whether the format wants quantize_q8's activations.
-constexpr bool is_quantized(DType format) { return format == DType::kQ8_0 || format == DType::kQ4_0; }
+constexpr bool is_quantized(DType format) { return find_coding(format) != nullptr; }
 
 // Each implementation's functions, for the table alone.
 #define SEDGE_DECLARE(name, Args, format) void name(const Args& args);
@@ -134,10 +177,9 @@ SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
 namespace neon {
 SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
 }
-#undef SEDGE_DECLARE
 namespace avxvnni {  // what differs from avx2
-void matmul_q8_0(const MatmulArgs& args);
-void matmul_q4_0(const MatmulArgs& args);
-}  // namespace avxvnni
+SEDGE_BLOCK_ROWS(SEDGE_DECLARE)
+}
+#undef SEDGE_DECLARE
 
 }  // namespace sedge::kernels

@@ -41,12 +41,13 @@ SEDGE_KERNEL_ROWS(SEDGE_SAME_BITS)
 // Tiles of every height and width, and what is left beside them.
 TEST(EveryInstructionSet, gives_the_bits_of_the_definition_for_many_rows_and_tokens) {
   Prng prng(11);
-  for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
+  for (const Format& format : formats()) {
     for (std::size_t tokens = 1; tokens < 15; ++tokens) {
-      Case<MatmulArgs> random(prng, {.rows = 23 + 5 * tokens, .cols = 96, .tokens = tokens}, format);
-      const Buffer expected = random.run(Kernels(available_kernels().front()).matmul(format));
+      Case<MatmulArgs> random(prng, {.rows = 23 + 5 * tokens, .cols = 96, .tokens = tokens}, format.type);
+      const Buffer expected = random.run(Kernels(available_kernels().front()).matmul(format.type));
       for (const Kernels& kernels : available_kernels()) {
-        EXPECT_EQ(random.run(kernels.matmul(format)), expected) << kernels.isa << ", " << tokens << " tokens";
+        EXPECT_EQ(random.run(kernels.matmul(format.type)), expected)
+            << format.name << " on " << kernels.isa << ", " << tokens << " tokens";
       }
     }
   }
@@ -73,7 +74,7 @@ TEST(NumericClass, every_instruction_set_of_this_machine_belongs_to_it) {
         one.x += t * one.cols;                                                \
         if (one.scales != nullptr) {                                          \
           one.quants += t * one.cols;                                         \
-          one.scales += t * (one.cols / 32), one.sums += t * (one.cols / 32); \
+          one.scales += t * (one.cols / 32), one.sums += t * (one.cols / 16); \
         }                                                                     \
         one.y += t * one.y_stride;                                            \
         matmul(one);                                                          \
@@ -92,7 +93,7 @@ TEST(Matmul, is_the_product_it_says) {
     (void)c.run(Kernels(available_kernels().front()).matmul(format.type));
     std::vector<float> row(c.args.cols);
     for (std::size_t r = 0; r < c.args.rows; ++r) {
-      format.dequantize(c.weights.data() + r * c.args.row_bytes, row.data(), row.size());
+      format.dequantize(c.weights.data() + r * (c.weights.size() / c.args.rows), row.data(), row.size());
       for (std::size_t t = 0; t < c.args.tokens; ++t) {
         double expected = 0;
         for (std::size_t i = 0; i < row.size(); ++i) {
@@ -113,7 +114,7 @@ TEST(Matmul, the_most_negative_weights_do_not_saturate) {
   for (int i = 0; i < 32; ++i) block.quants[i] = -128, quants[i] = static_cast<std::int8_t>(i % 2 == 0 ? -127 : 127);
   quants[1] = -127;
   const float scale = 1.0f;
-  const std::int32_t sum = -2 * 127;
+  const std::int32_t sums[2] = {-2 * 127, 0};
   std::uint8_t packed[kPackedRows * sizeof block];
   pack(DType::kQ8_0, reinterpret_cast<const std::uint8_t*>(&block), 1, 32, packed);
   for (const Kernels& kernels : available_kernels()) {
@@ -125,7 +126,7 @@ TEST(Matmul, the_most_negative_weights_do_not_saturate) {
                          .x = nullptr,
                          .quants = quants,
                          .scales = &scale,
-                         .sums = &sum,
+                         .sums = sums,
                          .tokens = 1,
                          .y = &y,
                          .y_stride = 1});
@@ -140,12 +141,12 @@ TEST(Matmul, the_largest_nibbles_do_not_saturate) {
   for (std::uint8_t& nibbles : block.nibbles) nibbles = 0xFF;
   for (std::int8_t& quant : quants) quant = 127;
   const float scale = 1.0f;
-  const std::int32_t sum = 32 * 127;
+  const std::int32_t sums[2] = {16 * 127, 16 * 127};
   std::uint8_t packed[kPackedRows * sizeof block];
   pack(DType::kQ4_0, reinterpret_cast<const std::uint8_t*>(&block), 1, 32, packed);
   for (const Kernels& kernels : available_kernels()) {
     float y = 0;
-    kernels.matmul_q4_0({packed, sizeof block, 1, 32, nullptr, quants, &scale, &sum, 1, &y, 1});
+    kernels.matmul_q4_0({packed, sizeof block, 1, 32, nullptr, quants, &scale, sums, 1, &y, 1});
     EXPECT_EQ(y, 32.0f * 7 * 127) << kernels.isa;
   }
 }
@@ -157,7 +158,7 @@ TEST(Quantize, hostile_floats_give_defined_integers_everywhere) {
   for (const Kernels& kernels : available_kernels()) {
     std::int8_t quants[64];
     float scales[2];
-    std::int32_t sums[2];
+    std::int32_t sums[4];
     kernels.quantize_q8({x.data(), x.size(), quants, scales, sums});
     EXPECT_EQ(quants[3], -127) << kernels.isa;
     EXPECT_EQ(quants[4], 127) << kernels.isa;

@@ -4,7 +4,8 @@
 // one hand-written body for each set, which is how reduction orders drift apart.
 //
 // V has: F (a register of kWidth floats), kParts = 16 / kWidth registers to the 16 canonical lanes;
-//        kTileRows, kRowsAlone: rows of a matmul's tile by three tokens and by one. How blocks multiply: packed_simd.h.
+//        kTileRows, kRowsAlone: rows of a matmul's tile by three tokens and by one; kTileQueries: queries of
+//        attention at once; kTileDims: registers of their weighted sums. How blocks multiply: packed_simd.h.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,7 @@
 #include <type_traits>
 #include <utility>
 
-#define SEDGE_INLINE __attribute__((always_inline))
+#include "kernels/kernels.h"
 
 namespace sedge::kernels::simd {
 

@@ -16,6 +16,7 @@ namespace sedge::kernels::avx2 {
 struct V {
   using F = __m256;
   static constexpr std::size_t kWidth = 8, kParts = 2, kTileRows = 2, kRowsAlone = 4;
+  static constexpr std::size_t kTileQueries = 4, kTileDims = 8;
 
   SEDGE_INLINE static F zero() { return _mm256_setzero_ps(); }
   SEDGE_INLINE static F all(float v) { return _mm256_set1_ps(v); }
@@ -56,9 +57,16 @@ struct V {
   SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
+  SEDGE_INLINE static void store_f16(std::uint16_t* to, F v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+  SEDGE_INLINE static float from_half(std::uint16_t half) { return _cvtsh_ss(half); }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  SEDGE_INLINE static F load_i8(const std::uint8_t* from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
 
@@ -70,11 +78,10 @@ struct V {
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
   }
-  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 32
-    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
-    const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 16
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    const __m128i pairs = _mm_maddubs_epi16(_mm_set1_epi8(1), bytes);
+    const __m128i four = _mm_madd_epi16(pairs, _mm_set1_epi16(1));
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
   }

@@ -17,6 +17,7 @@ namespace sedge::kernels::avx512vnni {
 struct V {
   using F = __m512;
   static constexpr std::size_t kWidth = 16, kParts = 1, kTileRows = 4, kRowsAlone = 8;
+  static constexpr std::size_t kTileQueries = 8, kTileDims = 16;
 
   SEDGE_INLINE static F zero() { return _mm512_setzero_ps(); }
   SEDGE_INLINE static F all(float v) { return _mm512_set1_ps(v); }
@@ -64,9 +65,16 @@ struct V {
   SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
+  SEDGE_INLINE static void store_f16(std::uint16_t* to, F v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+  SEDGE_INLINE static float from_half(std::uint16_t half) { return _cvtsh_ss(half); }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  SEDGE_INLINE static F load_i8(const std::uint8_t* from) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
   SEDGE_INLINE static float round_to_half(float v) { return _cvtsh_ss(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT)); }
@@ -75,10 +83,9 @@ struct V {
   SEDGE_INLINE static void store_i8(std::int8_t* to, F v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
   }
-  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 32
-    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    const __m256i fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), bytes);
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 16
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    const __m128i four = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), bytes);
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
   }

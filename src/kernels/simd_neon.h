@@ -16,6 +16,7 @@ namespace sedge::kernels::neon {
 struct V {
   using F = float32x4_t;
   static constexpr std::size_t kWidth = 4, kParts = 4, kTileRows = 2, kRowsAlone = 4;
+  static constexpr std::size_t kTileQueries = 4, kTileDims = 16;
 
   SEDGE_INLINE static F zero() { return vdupq_n_f32(0.0f); }
   SEDGE_INLINE static F all(float v) { return vdupq_n_f32(v); }
@@ -47,8 +48,17 @@ struct V {
   SEDGE_INLINE static float largest(F v) { return vmaxnmvq_f32(v); }
 
   SEDGE_INLINE static F load_f16(const std::uint8_t* from) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
+  SEDGE_INLINE static void store_f16(std::uint16_t* to, F v) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(v))); }
+  SEDGE_INLINE static float from_half(std::uint16_t half) {
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half))), 0);
+  }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vreinterpret_u16_u8(vld1_u8(from))), 16));
+  }
+  SEDGE_INLINE static F load_i8(const std::uint8_t* from) {
+    std::int32_t four = 0;
+    std::memcpy(&four, from, sizeof four);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return vreinterpretq_f32_u8(vld1q_u8(from)); }
 
@@ -63,9 +73,7 @@ struct V {
     const std::uint32_t four = vget_lane_u32(vreinterpret_u32_s8(bytes), 0);
     std::memcpy(to, &four, sizeof four);
   }
-  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) {  // of 32
-    return vaddlvq_s8(vld1q_s8(from)) + vaddlvq_s8(vld1q_s8(from + 16));
-  }
+  SEDGE_INLINE static std::int32_t sum_i8(const std::int8_t* from) { return vaddlvq_s8(vld1q_s8(from)); }  // of 16
 };
 
 }  // namespace sedge::kernels::neon

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace sedge::model {
@@ -44,6 +46,50 @@ Result<DType> dtype_from_name(std::string_view name) {
     if (std::ranges::equal(name, format.name, same)) return format.type;
   }
   return fail(Code::kInvalidArgument, "'{}' is no tensor type (these are: {})", name, our_names());
+}
+
+Result<TypeChoice> type_choice_from_name(std::string_view name) {
+  const bool mixture = name.size() > 2 && (name.ends_with("_M") || name.ends_with("_m"));
+  auto type = dtype_from_name(mixture ? name.substr(0, name.size() - 2) : name);
+  if (type && mixture && *type != DType::kQ4_K && *type != DType::kQ5_K) type = dtype_from_name(name);  // an error
+  SEDGE_TRY(const DType found, std::move(type));
+  return TypeChoice{.type = found, .more_bits = mixture};
+}
+
+namespace {
+
+// The layer in "blk.17.attn_v.weight".
+std::optional<std::size_t> layer_of(std::string_view tensor) {
+  constexpr std::string_view kPrefix = "blk.";
+  if (!tensor.starts_with(kPrefix)) return std::nullopt;
+  std::size_t layer = 0;
+  const auto parsed = std::from_chars(tensor.data() + kPrefix.size(), tensor.data() + tensor.size(), layer);
+  return parsed.ec == std::errc() ? std::optional(layer) : std::nullopt;
+}
+
+bool wants_more_bits(std::string_view tensor, std::size_t layers) {
+  const auto layer = layer_of(tensor);
+  if (!layer) return true;  // the head, or the embedding in its place
+  if (!tensor.ends_with(".attn_v.weight") && !tensor.ends_with(".ffn_down.weight")) return false;
+  const std::size_t eighth = layers / 8;
+  return *layer < eighth || *layer >= 7 * layers / 8 || (*layer - eighth) % 3 == 2;
+}
+
+// What takes the place of a type whose blocks do not fit.
+constexpr std::pair<DType, DType> kFallbacks[] = {
+    {DType::kQ2_K, DType::kIQ4_NL},  {DType::kQ3_K, DType::kIQ4_NL},  {DType::kQ4_K, DType::kQ5_0},
+    {DType::kQ5_K, DType::kQ5_1},    {DType::kQ6_K, DType::kQ8_0},    {DType::kIQ4_XS, DType::kIQ4_NL},
+    {DType::kTQ1_0, DType::kIQ4_NL}, {DType::kTQ2_0, DType::kIQ4_NL},
+};
+
+}  // namespace
+
+DType chosen_type(TypeChoice choice, std::string_view tensor, std::uint64_t cols, std::size_t layers) {
+  DType type = choice.more_bits && wants_more_bits(tensor, layers) ? DType::kQ6_K : choice.type;
+  if (row_bytes(type, cols)) return type;
+  const auto* fallback = std::ranges::find(kFallbacks, type, &std::pair<DType, DType>::first);
+  if (fallback != std::end(kFallbacks)) type = fallback->second;
+  return row_bytes(type, cols) ? type : DType::kF16;
 }
 
 Result<std::uint64_t> row_bytes(DType type, std::uint64_t cols) {

@@ -23,6 +23,23 @@ Result<DType> dtype_from_ggml(std::uint32_t ggml_type);
 // "f32", "Q8_0", ... in any case. Errors: InvalidArgument, listing the names.
 Result<DType> dtype_from_name(std::string_view name);
 
+// What a file's matrices are to become.
+struct TypeChoice {
+  DType type = DType::kF32;
+  bool more_bits = false;  // the "_M" of Q4_K_M: see chosen_type
+
+  friend bool operator==(const TypeChoice&, const TypeChoice&) = default;
+};
+
+// A name of dtype_from_name, or Q4_K_M or Q5_K_M. Errors: as there.
+Result<TypeChoice> type_choice_from_name(std::string_view name);
+
+// The type of one matrix: the choice's, or with more_bits Q6_K for what suffers most (head and embedding, and of the
+// first and the last eighth of the layers and every third between them the values and the down projection); then, for
+// rows that are no whole number of its blocks, what stock tools fall back to, and at last F16. `tensor` is a GGUF name.
+// Source: llama.cpp's llama-quant.cpp, its rules for Q4_K_M and Q5_K_M.
+DType chosen_type(TypeChoice choice, std::string_view tensor, std::uint64_t cols, std::size_t layers);
+
 // Bytes of one row of `cols` values.
 // Errors: InvalidArgument when cols is not a whole number of blocks; OutOfRange when it overflows.
 Result<std::uint64_t> row_bytes(DType type, std::uint64_t cols);

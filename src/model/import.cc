@@ -19,25 +19,54 @@ struct TargetRow {
   float magnitude_max;      // what the format holds without becoming infinite: of a block, scale's largest × integer's
 };
 
+// K-quants are named as stock tools name pure ones ("_S").
 constexpr TargetRow kTargets[] = {
     {DType::kF32, 0, std::numeric_limits<float>::max()},
     {DType::kF16, 1, 65504.0f},
     {DType::kQ4_0, 2, 8 * 65504.0f},
     {DType::kQ8_0, 7, 127 * 65504.0f},
     {DType::kBF16, 32, 0x1.fep127f},
+    {DType::kQ4_1, 3, 65504.0f},
+    {DType::kQ5_0, 8, 65504.0f},
+    {DType::kQ5_1, 9, 65504.0f},
+    {DType::kQ2_K, 21, 65504.0f},
+    {DType::kQ3_K, 11, 65504.0f},
+    {DType::kQ4_K, 14, 65504.0f},
+    {DType::kQ5_K, 16, 65504.0f},
+    {DType::kQ6_K, 18, 65504.0f},
+    {DType::kIQ4_NL, 25, 65504.0f},
+    {DType::kIQ4_XS, 30, 65504.0f},
+    {DType::kMXFP4, 38, 0x1p126f},
+    {DType::kTQ1_0, 36, 65504.0f},
+    {DType::kTQ2_0, 37, 65504.0f},
 };
 
 const TargetRow& target_of(DType type) { return *std::ranges::find(kTargets, type, &TargetRow::type); }
 
 // Vectors (norms, factors) are F32: tiny, and stock kernels ask for it.
-// A row that is no whole number of blocks falls back to F16.
-DType target_type(const ImportTensor& tensor, const ImportOptions& options, std::vector<std::string>& notes) {
+DType target_type(const ImportTensor& tensor, const ImportOptions& options, std::size_t layers,
+                  std::vector<std::string>& notes) {
   if (tensor.shape.size() == 1) return DType::kF32;
-  const DType wanted = options.type.value_or(tensor.type);
-  if (row_bytes(wanted, tensor.shape[0])) return wanted;
-  notes.push_back(fmt::format("{}: rows of {} values do not fit {} blocks, written as F16", tensor.name,
-                              tensor.shape[0], dtype_name(wanted)));
-  return DType::kF16;
+  if (!options.type) return tensor.type;
+  const std::uint64_t cols = tensor.shape[0];
+  const DType type = chosen_type(*options.type, tensor.name, cols, layers);
+  // Any row is a whole number of bytes: what the choice is where blocks do not matter.
+  const DType wanted = chosen_type(*options.type, tensor.name, 256, layers);
+  if (type != wanted) {
+    notes.push_back(fmt::format("{}: rows of {} values do not fit {} blocks, written as {}", tensor.name, cols,
+                                dtype_name(wanted), dtype_name(type)));
+  }
+  return type;
+}
+
+std::size_t layers_of(const ImportSource& source) {
+  std::size_t layers = 0;
+  const auto has = [&](std::size_t layer) {
+    const std::string name = fmt::format("blk.{}.attn_norm.weight", layer);
+    return std::ranges::find(source.tensors, name, &ImportTensor::name) != source.tensors.end();
+  };
+  while (has(layers)) ++layers;
+  return layers;
 }
 
 // One tensor on its way: reads rows in the target's order, converts what differs.
@@ -104,7 +133,8 @@ Result<ImportSource> open_source(const std::filesystem::path& in, const ImportOp
 }
 
 // The type most of the bytes have, by which tools name a file.
-std::uint32_t file_type(const ImportSource& source, const std::vector<DType>& types) {
+std::uint32_t file_type(const ImportSource& source, const std::vector<DType>& types, const ImportOptions& options) {
+  if (options.type && options.type->more_bits) return options.type->type == DType::kQ4_K ? 15 : 17;
   std::size_t largest = 0;
   for (std::size_t i = 1; i < source.tensors.size(); ++i) {
     if (source.tensors[i].data.size() > source.tensors[largest].data.size()) largest = i;
@@ -139,8 +169,9 @@ Result<ImportReport> import_model(const std::filesystem::path& in, const std::fi
   SEDGE_TRY(ImportSource source, open_source(in, options));
   ImportReport report{.source = source.format, .tensors = source.tensors.size(), .data_bytes = 0, .notes = {}};
   std::vector<DType> types;
-  for (const ImportTensor& tensor : source.tensors) types.push_back(target_type(tensor, options, report.notes));
-  source.writer.set("general.file_type", file_type(source, types));
+  const std::size_t layers = layers_of(source);
+  for (const ImportTensor& tensor : source.tensors) types.push_back(target_type(tensor, options, layers, report.notes));
+  source.writer.set("general.file_type", file_type(source, types, options));
   source.writer.set("general.quantization_version", std::uint32_t{2});
   std::uint64_t total = 0, done = 0;
   for (std::size_t i = 0; i < types.size(); ++i) {

@@ -22,7 +22,7 @@
 namespace sedge::model {
 
 struct ImportOptions {
-  std::optional<DType> type;        // of the matrices; none keeps each as it is. Vectors are always F32.
+  std::optional<TypeChoice> type;   // of the matrices; none keeps each as it is. Vectors are always F32.
   std::filesystem::path tokenizer;  // instead of the one found beside the weights
   std::string name;                 // general.name; empty: the folder's or file's own name
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes written of tensor data; may be empty

@@ -107,8 +107,7 @@ class Writing {
   template <class Owner>
   Status add(std::string name, const LlamaTensorRow<Owner>& row, const LlamaConfig& config) {
     const auto shape = shape_of(row, config);
-    const DType type = shape.size() == 1 ? DType::kF32 : options_.type;
-    SEDGE_CHECK(row_bytes(type, shape[0]));
+    const DType type = shape.size() == 1 ? DType::kF32 : chosen_type(options_.type, name, shape[0], config.layers);
     const RandomTensor tensor(shape, type, seeds_.next());
     total_ += tensor.bytes();
     writer_.add_tensor(std::move(name), type, shape, [this, tensor](const ByteSink& sink) {

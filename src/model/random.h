@@ -17,7 +17,7 @@ namespace sedge::model {
 
 struct RandomOptions {
   std::string shape;  // a name of random_shapes()
-  DType type = DType::kF32;
+  TypeChoice type = {};
   std::uint64_t seed = 1;
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of tensor data; may be empty
 };
@@ -26,8 +26,9 @@ struct RandomOptions {
 // out, its sizes are kept.
 std::span<const std::string_view> random_shapes();
 
-// Errors: InvalidArgument (no such shape, a row that is no whole number of the type's blocks); those of
-//         GgufWriter::write.   Cost: streams; a piece of a megabyte in memory.
+// Rows that are no whole number of the type's blocks get another (chosen_type).
+// Errors: InvalidArgument (no such shape); those of GgufWriter::write.   Cost: streams; a piece of a megabyte in
+// memory.
 Status write_random(const std::filesystem::path& out, const RandomOptions& options);
 
 }  // namespace sedge::model

@@ -96,7 +96,7 @@ Status export_gguf(const std::filesystem::path& folder, const std::filesystem::p
   if (gguf.has_parent_path()) std::filesystem::create_directories(gguf.parent_path(), error);
   if (error) return fail(Code::kUnknown, "{}: {}", gguf.parent_path().string(), error.message());
   model::ImportOptions options;
-  SEDGE_TRY(options.type, model::dtype_from_name(type));
+  SEDGE_TRY(options.type, model::type_choice_from_name(type));
   options.name = name;
   SEDGE_TRY(const model::ImportReport report, model::import_model(folder, gguf, options));
   static_cast<void>(report);

@@ -1,7 +1,9 @@
 // Attention of the queries that share one key/value head (grouped queries: Ainslie et al. 2023).
-// Scores are dot products in the order of lanes.h; their exponentials are summed in the same order; the weighted
-// sum of values runs over positions in ascending order, one chain a dimension. A query sees exactly its own
-// positions, so it gives the same bits alone and inside a prefill.
+// Each score is one chain of multiply-adds over the head's dimensions; exponentials are summed in the order of lanes.h,
+// a position's lane being its number mod 16; the weighted sum of values is one chain a dimension over positions in
+// ascending order. A query sees exactly its own positions, so it gives the same bits alone and inside a prefill.
+#include <algorithm>
+
 #include "kernels/kernels.h"
 #include "kernels/lanes.h"
 #include "kernels/math.h"
@@ -9,12 +11,12 @@
 namespace sedge::kernels::scalar {
 namespace {
 
-// Turns scores into exp(scale · (score - max)); returns 1 / their sum.
-float softmax(float* scores, std::size_t count, float scale) {
-  float largest = scores[0];
-  for (std::size_t i = 1; i < count; ++i) largest = scores[i] > largest ? scores[i] : largest;
+// Turns scores [begin, end) into exp(scale · (score - max)); returns 1 / their sum.
+float softmax(float* scores, std::size_t begin, std::size_t end, float scale) {
+  float largest = scores[begin];
+  for (std::size_t i = begin + 1; i < end; ++i) largest = scores[i] > largest ? scores[i] : largest;
   Lanes sum;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = begin; i < end; ++i) {
     scores[i] = exp_f32((scores[i] - largest) * scale);
     sum.add(i % kLanes, scores[i]);
   }
@@ -24,25 +26,30 @@ float softmax(float* scores, std::size_t count, float scale) {
 }  // namespace
 
 void attend(const AttentionArgs& a) {
-  matmul_f32({.weights = reinterpret_cast<const std::uint8_t*>(a.keys),
-              .row_bytes = a.head_dim * sizeof(float),
-              .rows = a.positions,
-              .cols = a.head_dim,
-              .x = a.q,
-              .quants = nullptr,
-              .scales = nullptr,
-              .tokens = a.group,
-              .y = a.scores,
-              .y_stride = a.score_stride});
-  for (std::size_t g = 0; g < a.group; ++g) {
-    float* scores = a.scores + g * a.score_stride;
-    const float normalise = softmax(scores, a.positions, a.scale);
+  for (std::size_t i = 0; i < a.tokens * a.group; ++i) {
+    const std::size_t token = i / a.group, begin = a.begin(token), end = a.positions + token;
+    const float* const q = a.query(i);
+    float* const scores = a.scores + i * a.score_stride;
+    for (std::size_t p = begin; p < end; ++p) {
+      float score = 0.0f;
+      for (std::size_t d = 0; d < a.head_dim; ++d) {
+        score = std::fma(q[d], f16_to_f32(a.keys[(p / kLanes * a.head_dim + d) * kLanes + p % kLanes]), score);
+      }
+      scores[p] = score;
+    }
+    const float normalise = softmax(scores, begin, end, a.scale);
     for (std::size_t d = 0; d < a.head_dim; ++d) {
       float sum = 0.0f;
-      for (std::size_t p = 0; p < a.positions; ++p) sum = std::fma(scores[p], a.values[p * a.head_dim + d], sum);
-      a.out[g * a.head_dim + d] = sum * normalise;
+      for (std::size_t p = begin; p < end; ++p) {
+        sum = std::fma(scores[p], f16_to_f32(a.values[p * a.head_dim + d]), sum);
+      }
+      a.output(i)[d] = sum * normalise;
     }
   }
+}
+
+void to_half(const HalfArgs& h) {
+  for (std::size_t i = 0; i < h.count; ++i) h.y[i] = f32_to_f16(h.x[i]);
 }
 
 }  // namespace sedge::kernels::scalar

@@ -1,75 +1,174 @@
 // Attention over a vector type (simd.h): attention_scalar.cc is the definition.
+//
+// Queries of several tokens and heads go through the keys and values together: a register of sixteen keys' dimension d
+// meets dimension d of every query, so that sixteen scores grow side by side and nothing is summed across; then a value
+// is loaded once for several queries. What queries of later tokens see beyond the first goes one query at a time.
 #pragma once
 
 #include "kernels/activation/activation_simd.h"
 #include "kernels/kernels.h"
-#include "kernels/matmul/matmul_simd.h"
 #include "kernels/simd.h"
 
 namespace sedge::kernels::simd {
 
-// Turns scores into exp(scale · (score - max)); returns 1 / their sum. Writes zeros up to the next whole group.
-template <class V>
-SEDGE_INLINE inline float softmax(float* scores, std::size_t count, float scale) {
+SEDGE_INLINE inline void fill(float* from, float* to, float value) {
+  for (; from != to; ++from) *from = value;
+}
+
+// Scores of Q queries with the positions of groups [first, last) of sixteen.
+template <class V, std::size_t Q>
+SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::size_t first, std::size_t last) {
   using F = typename V::F;
-  float largest = scores[0];
-  for (std::size_t i = 1; i < count; ++i) largest = scores[i] > largest ? scores[i] : largest;
-  const std::size_t padded = (count + kLanes - 1) / kLanes * kLanes;
-  for (std::size_t i = count; i < padded; ++i) scores[i] = largest;
-  for (std::size_t i = 0; i < padded; i += V::kWidth) {
+  const float* q[Q];
+  float* to[Q];
+  unroll<Q>([&](auto i) SEDGE_INLINE {
+    q[i] = a.query(query + i);
+    to[i] = a.scores + (query + i) * a.score_stride;
+  });
+  for (std::size_t group = first; group < last; ++group) {
+    const std::uint16_t* keys = a.keys + group * kLanes * a.head_dim;
+    F sums[Q][V::kParts];
+    unroll<Q * V::kParts>([&](auto i) SEDGE_INLINE { sums[i / V::kParts][i % V::kParts] = V::zero(); });
+    for (std::size_t d = 0; d < a.head_dim; ++d, keys += kLanes) {
+      F key[V::kParts];
+      unroll<V::kParts>([&](auto p) SEDGE_INLINE {
+        key[p] = V::load_f16(reinterpret_cast<const std::uint8_t*>(keys + p * V::kWidth));
+      });
+      unroll<Q>([&](auto i) SEDGE_INLINE {
+        const F x = V::all(q[i][d]);
+        unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[i][p] = V::fma(x, key[p], sums[i][p]); });
+      });
+    }
+    unroll<Q>([&](auto i) SEDGE_INLINE {
+      unroll<V::kParts>([&](auto p) SEDGE_INLINE { V::store(to[i] + group * kLanes + p * V::kWidth, sums[i][p]); });
+    });
+  }
+}
+
+// All of `count` queries from `query` on, Q at a time.
+template <class V, std::size_t Q>
+SEDGE_INLINE inline void score_all(const AttentionArgs& a, std::size_t query, std::size_t count, std::size_t first,
+                                   std::size_t last) {
+  for (; count >= Q; query += Q, count -= Q) score<V, Q>(a, query, first, last);
+  if constexpr (Q > 1) {
+    if (count > 0) score_all<V, Q / 2>(a, query, count, first, last);
+  }
+}
+
+// Turns scores [begin, end) into exp(scale · (score - max)); returns 1 / their sum. Lanes count from position 0.
+template <class V>
+SEDGE_INLINE inline float softmax(float* scores, std::size_t begin, std::size_t end, float scale) {
+  using F = typename V::F;
+  const std::size_t first = begin / kLanes * kLanes, last = (end + kLanes - 1) / kLanes * kLanes;
+  float largest = scores[begin];
+  for (std::size_t i = begin + 1; i < end; ++i) largest = scores[i] > largest ? scores[i] : largest;
+  fill(scores + first, scores + begin, largest);
+  fill(scores + end, scores + last, largest);
+  for (std::size_t i = first; i < last; i += V::kWidth) {
     V::store(scores + i, exp<V>(V::mul(V::sub(V::load(scores + i), V::all(largest)), V::all(scale))));
   }
-  for (std::size_t i = count; i < padded; ++i) scores[i] = 0.0f;
+  fill(scores + first, scores + begin, 0.0f);
+  fill(scores + end, scores + last, 0.0f);
   F sums[V::kParts];
   unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[p] = V::zero(); });
-  for (std::size_t i = 0; i < padded; i += kLanes) {
+  for (std::size_t i = first; i < last; i += kLanes) {
     unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[p] = V::add(sums[p], V::load(scores + i + p * V::kWidth)); });
   }
   return 1.0f / fold<V>(sums);
 }
 
-// `Registers` neighbouring dimensions of the weighted sum: that many chains run side by side.
-template <class V, std::size_t Registers>
-SEDGE_INLINE inline void weigh(const AttentionArgs& a, const float* scores, float normalise, std::size_t d,
-                               float* out) {
-  typename V::F sums[Registers];
-  unroll<Registers>([&](auto i) SEDGE_INLINE { sums[i] = V::zero(); });
-  const float* value = a.values + d;
-  for (std::size_t p = 0; p < a.positions; ++p, value += a.head_dim) {
-    const auto score = V::all(scores[p]);
-    unroll<Registers>([&](auto i) SEDGE_INLINE { sums[i] = V::fma(score, V::load(value + i * V::kWidth), sums[i]); });
+// Adds positions [begin, end) to the weighted sums of Q queries, for R registers of dimensions from d on.
+template <class V, std::size_t Q, std::size_t R>
+SEDGE_INLINE inline void weigh(const AttentionArgs& a, std::size_t query, std::size_t begin, std::size_t end,
+                               std::size_t d) {
+  using F = typename V::F;
+  const float* scores[Q];
+  F sums[Q][R];
+  unroll<Q>([&](auto i) SEDGE_INLINE {
+    scores[i] = a.scores + (query + i) * a.score_stride;
+    unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::load(a.output(query + i) + d + r * V::kWidth); });
+  });
+  const std::uint16_t* value = a.values + begin * a.head_dim + d;
+  for (std::size_t p = begin; p < end; ++p, value += a.head_dim) {
+    F values[R];
+    unroll<R>([&](auto r) SEDGE_INLINE {
+      values[r] = V::load_f16(reinterpret_cast<const std::uint8_t*>(value + r * V::kWidth));
+    });
+    unroll<Q>([&](auto i) SEDGE_INLINE {
+      const F weight = V::all(scores[i][p]);
+      unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::fma(weight, values[r], sums[i][r]); });
+    });
   }
-  unroll<Registers>([&](auto i)
-                        SEDGE_INLINE { V::store(out + d + i * V::kWidth, V::mul(sums[i], V::all(normalise))); });
+  unroll<Q>([&](auto i) SEDGE_INLINE {
+    unroll<R>([&](auto r) SEDGE_INLINE { V::store(a.output(query + i) + d + r * V::kWidth, sums[i][r]); });
+  });
+}
+
+// All dimensions of Q queries.
+template <class V, std::size_t Q>
+SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, std::size_t query, std::size_t begin, std::size_t end) {
+  constexpr std::size_t kWide = V::kTileDims / Q;  // registers of dimensions that the set's registers hold
+  std::size_t d = 0;
+  for (; d + kWide * V::kWidth <= a.head_dim; d += kWide * V::kWidth) weigh<V, Q, kWide>(a, query, begin, end, d);
+  for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, Q, 1>(a, query, begin, end, d);
+  for (; d < a.head_dim; ++d) {
+    for (std::size_t i = query; i < query + Q; ++i) {
+      float* const sum = a.output(i) + d;
+      for (std::size_t p = begin; p < end; ++p) {
+        *sum = V::fma1(a.scores[i * a.score_stride + p], V::from_half(a.values[p * a.head_dim + d]), *sum);
+      }
+    }
+  }
+}
+
+template <class V, std::size_t Q>
+SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, std::size_t query, std::size_t count, std::size_t begin,
+                                   std::size_t end) {
+  for (; count >= Q; query += Q, count -= Q) weigh_row<V, Q>(a, query, begin, end);
+  if constexpr (Q > 1) {
+    if (count > 0) weigh_all<V, Q / 2>(a, query, count, begin, end);
+  }
 }
 
 template <class V>
 SEDGE_INLINE inline void attend(const AttentionArgs& a) {
-  matmul<V, WeightF32<V>>({.weights = reinterpret_cast<const std::uint8_t*>(a.keys),
-                           .row_bytes = a.head_dim * sizeof(float),
-                           .rows = a.positions,
-                           .cols = a.head_dim,
-                           .x = a.q,
-                           .quants = nullptr,
-                           .scales = nullptr,
-                           .sums = nullptr,
-                           .tokens = a.group,
-                           .y = a.scores,
-                           .y_stride = a.score_stride});
-  for (std::size_t g = 0; g < a.group; ++g) {
-    float* scores = a.scores + g * a.score_stride;
-    float* out = a.out + g * a.head_dim;
-    const float normalise = softmax<V>(scores, a.positions, a.scale);
-    std::size_t d = 0;
-    for (; d + 8 * V::kWidth <= a.head_dim; d += 8 * V::kWidth) weigh<V, 8>(a, scores, normalise, d, out);
-    for (; d + 4 * V::kWidth <= a.head_dim; d += 4 * V::kWidth) weigh<V, 4>(a, scores, normalise, d, out);
-    for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, 1>(a, scores, normalise, d, out);
-    for (; d < a.head_dim; ++d) {
-      float sum = 0.0f;
-      for (std::size_t p = 0; p < a.positions; ++p) sum = V::fma1(scores[p], a.values[p * a.head_dim + d], sum);
-      out[d] = sum * normalise;
-    }
+  const std::size_t queries = a.tokens * a.group, last = a.positions + a.tokens - 1;
+  score_all<V, V::kTileQueries>(a, 0, queries, a.begin(0) / kLanes, (last + kLanes - 1) / kLanes);
+  float normalise[kAttendQueriesMax];
+  for (std::size_t i = 0; i < queries; ++i) {
+    const std::size_t token = i / a.group;
+    float* const scores = a.scores + i * a.score_stride;
+    normalise[i] = softmax<V>(scores, a.begin(token), a.positions + token, a.scale);
+    fill(a.output(i), a.output(i) + a.head_dim, 0.0f);
   }
+  // What all see together, between what only the first and what only the later ones see.
+  const std::size_t end = a.positions, latest = a.begin(a.tokens - 1), begin = latest < end ? latest : end;
+  for (std::size_t i = 0; i < queries; ++i) {
+    if (a.begin(i / a.group) < begin) weigh_row<V, 1>(a, i, a.begin(i / a.group), begin);
+  }
+  weigh_all<V, V::kTileQueries / 2>(a, 0, queries, begin, end);
+  for (std::size_t i = 0; i < queries; ++i) {
+    const std::size_t token = i / a.group;
+    if (token > 0) weigh_row<V, 1>(a, i, a.begin(token) > end ? a.begin(token) : end, end + token);
+    float* const out = a.output(i);
+    std::size_t d = 0;
+    for (; d + V::kWidth <= a.head_dim; d += V::kWidth) {
+      V::store(out + d, V::mul(V::load(out + d), V::all(normalise[i])));
+    }
+    for (; d < a.head_dim; ++d) out[d] *= normalise[i];
+  }
+}
+
+// Floats to binary16, to nearest, ties to even.
+template <class V>
+SEDGE_INLINE inline void to_half(const HalfArgs& h) {
+  std::size_t i = 0;
+  for (; i + V::kWidth <= h.count; i += V::kWidth) V::store_f16(h.y + i, V::load(h.x + i));
+  if (i == h.count) return;
+  const Padded<sizeof(float)> x(h.x + i, h.count - i);
+  std::uint16_t y[V::kWidth];
+  V::store_f16(y, V::load_f32(x.bytes));
+  __builtin_memcpy(h.y + i, y, (h.count - i) * sizeof y[0]);
 }
 
 }  // namespace sedge::kernels::simd

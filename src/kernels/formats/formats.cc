@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "kernels/formats/blocks.h"
 
 namespace sedge::kernels {
 
@@ -58,26 +59,6 @@ void narrow(const float* in, std::uint8_t* out, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) store(out + 2 * i, kConvert(in[i]));
 }
 
-void dequantize_q8_0(const std::uint8_t* in, float* out, std::size_t count) {
-  for (std::size_t at = 0; at < count; at += kQ8Values, in += sizeof(BlockQ8_0)) {
-    const auto block = load<BlockQ8_0>(in);
-    const float scale = f16_to_f32(block.scale);
-    for (std::size_t i = 0; i < kQ8Values; ++i) out[at + i] = scale * static_cast<float>(block.quants[i]);
-  }
-}
-
-void dequantize_q4_0(const std::uint8_t* in, float* out, std::size_t count) {
-  constexpr std::size_t kHalf = kQ4Values / 2;
-  for (std::size_t at = 0; at < count; at += kQ4Values, in += sizeof(BlockQ4_0)) {
-    const auto block = load<BlockQ4_0>(in);
-    const float scale = f16_to_f32(block.scale);
-    for (std::size_t i = 0; i < kHalf; ++i) {
-      out[at + i] = scale * static_cast<float>((block.nibbles[i] & 0x0f) - 8);
-      out[at + i + kHalf] = scale * static_cast<float>((block.nibbles[i] >> 4) - 8);
-    }
-  }
-}
-
 // A cast of a float outside the integer's range is undefined; the comparison order also sends NaN to `low`.
 int to_int(float value, int low, int high) {
   if (!(value > static_cast<float>(low))) return std::isnan(value) ? 0 : low;
@@ -118,12 +99,41 @@ void quantize_q4_0(const float* in, std::uint8_t* out, std::size_t count) {
   }
 }
 
+template <DType type>
+void dequantize(const std::uint8_t* in, float* out, std::size_t count) {
+  dequantize_blocks(*find_coding(type), in, out, count);
+}
+template <DType type>
+void quantize(const float* in, std::uint8_t* out, std::size_t count) {
+  quantize_blocks(*find_coding(type), in, out, count);
+}
+
+template <DType type>
+constexpr Format blocks(std::string_view name,
+                        void (*quantize_row)(const float*, std::uint8_t*, std::size_t) = quantize<type>) {
+  constexpr BlockCoding kCoding = *find_coding(type);
+  return {type, name, kCoding.values, kCoding.bytes, dequantize<type>, quantize_row};
+}
+
 constexpr Format kFormats[] = {
     {DType::kF32, "F32", 1, 4, copy_f32_out, copy_f32_in},
     {DType::kF16, "F16", 1, 2, widen<f16_to_f32>, narrow<f32_to_f16>},
     {DType::kBF16, "BF16", 1, 2, widen<bf16_to_f32>, narrow<f32_to_bf16>},
-    {DType::kQ8_0, "Q8_0", kQ8Values, sizeof(BlockQ8_0), dequantize_q8_0, quantize_q8_0},
-    {DType::kQ4_0, "Q4_0", kQ4Values, sizeof(BlockQ4_0), dequantize_q4_0, quantize_q4_0},
+    blocks<DType::kQ8_0>("Q8_0", quantize_q8_0),
+    blocks<DType::kQ4_0>("Q4_0", quantize_q4_0),
+    blocks<DType::kQ4_1>("Q4_1"),
+    blocks<DType::kQ5_0>("Q5_0"),
+    blocks<DType::kQ5_1>("Q5_1"),
+    blocks<DType::kQ2_K>("Q2_K"),
+    blocks<DType::kQ3_K>("Q3_K"),
+    blocks<DType::kQ4_K>("Q4_K"),
+    blocks<DType::kQ5_K>("Q5_K"),
+    blocks<DType::kQ6_K>("Q6_K"),
+    blocks<DType::kIQ4_NL>("IQ4_NL"),
+    blocks<DType::kIQ4_XS>("IQ4_XS"),
+    blocks<DType::kMXFP4>("MXFP4"),
+    blocks<DType::kTQ1_0>("TQ1_0"),
+    blocks<DType::kTQ2_0>("TQ2_0"),
 };
 
 }  // namespace

@@ -6,8 +6,10 @@
 // these. Rejected: conversions written next to each kernel (four definitions of one format drift apart), and
 // _Float16 (not everywhere, and its rounding is the compiler's business).
 //
+// Those of blocks are in turn rows of blocks.h.
+//
 // Source: ggml's reference quantizer for Q4_0 and Q8_0 (same rounding, so equal bytes); IEEE 754 binary16;
-//         bfloat16 is the upper half of a binary32. docs/formats/gguf.md §5.
+//         bfloat16 is the upper half of a binary32. docs/formats/quant.md.
 #pragma once
 
 #include <bit>
@@ -19,7 +21,26 @@
 namespace sedge::kernels {
 
 // The numbers are GGUF's tensor type ids.
-enum class DType : std::uint32_t { kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ8_0 = 8, kBF16 = 30 };
+enum class DType : std::uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kIQ4_NL = 20,
+  kIQ4_XS = 23,
+  kBF16 = 30,
+  kTQ1_0 = 34,
+  kTQ2_0 = 35,
+  kMXFP4 = 39,
+};
 
 inline constexpr std::size_t kQ4Values = 32;  // values a block
 inline constexpr std::size_t kQ8Values = 32;

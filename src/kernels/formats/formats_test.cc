@@ -8,11 +8,25 @@
 #include <rapidcheck.h>
 
 #include "base/bytes.h"
+#include "base/prng.h"
+#include "kernels/formats/blocks.h"
 
 namespace sedge::kernels {
 namespace {
 
 float from_bits(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+
+// Near enough to normal: a sum of twelve uniforms.
+std::vector<float> normal_values(std::size_t count) {
+  Prng prng(17);
+  std::vector<float> values(count);
+  for (float& value : values) {
+    double sum = -6;
+    for (int i = 0; i < 12; ++i) sum += prng.uniform();
+    value = static_cast<float>(sum);
+  }
+  return values;
+}
 
 // The law of rounding to nearest even, for formats whose patterns are ordered like their magnitudes.
 template <class Widen>
@@ -106,10 +120,10 @@ TEST(Formats, q4_0_puts_the_value_of_largest_magnitude_at_minus_eight) {
 TEST(Formats, quantizing_is_defined_for_every_float) {
   for (const Format& format : formats()) {
     EXPECT_TRUE(rc::check([&format](const std::vector<std::uint32_t>& noise) {
-      std::vector<float> values(kQ8Values, 0.0f);
+      std::vector<float> values(kUnitValues, 0.0f);
       for (std::size_t i = 0; i < std::min(noise.size(), values.size()); ++i) values[i] = from_bits(noise[i]);
       if (!noise.empty()) values[31] = std::numeric_limits<float>::infinity();
-      Buffer bytes(kQ8Values / format.block_values * format.block_bytes);
+      Buffer bytes(kUnitValues / format.block_values * format.block_bytes);
       format.quantize(values.data(), bytes.data(), values.size());
       format.dequantize(bytes.data(), values.data(), values.size());  // the sanitizers judge
     }));
@@ -118,7 +132,91 @@ TEST(Formats, quantizing_is_defined_for_every_float) {
 
 TEST(Formats, the_table_is_found_by_gguf_id_and_refuses_others) {
   for (const Format& format : formats()) EXPECT_EQ(find_format(static_cast<std::uint32_t>(format.type)), &format);
-  EXPECT_EQ(find_format(12), nullptr);
+  EXPECT_EQ(find_format(16), nullptr);
+}
+
+// What ggml's own functions (of llama.cpp's release in node-llama-cpp 3.22.1) make of four blocks of these bytes, as
+// FNV-1a of the floats.
+TEST(Blocks, mean_what_ggml_says) {
+  constexpr std::pair<DType, std::uint64_t> kHashes[] = {
+      {DType::kQ8_0, 0xA7CD2353504D1E5F},  {DType::kQ4_0, 0x525B7BC486E3EFB2},   {DType::kQ4_1, 0x0A7E18660BA6E9E3},
+      {DType::kQ5_0, 0x4C286595E90C194B},  {DType::kQ5_1, 0x7F00704AB1FFAE65},   {DType::kQ2_K, 0x9285B7960417E299},
+      {DType::kQ3_K, 0xCDC747633EA81465},  {DType::kQ4_K, 0x68CA1C97A946AD8D},   {DType::kQ5_K, 0x6EF20A5A9EDFD986},
+      {DType::kQ6_K, 0x801FDDF3D89E204C},  {DType::kIQ4_NL, 0xA00BC19CA135EB7B}, {DType::kIQ4_XS, 0x0F133FE23E8DF7E3},
+      {DType::kMXFP4, 0x9A4610B33A16384B}, {DType::kTQ1_0, 0x6302280C8C659D4A},  {DType::kTQ2_0, 0xA04C826269CAA547},
+  };
+  static_assert(std::size(kHashes) == std::size(kBlockCodings));
+  for (const auto& [type, expected] : kHashes) {
+    const Format& format = format_of(type);
+    Buffer bytes(4 * format.block_bytes);
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      bytes[i] = static_cast<std::uint8_t>((i * i * 41 + i * 7 + 13) >> 3 & 255);
+    }
+    std::vector<float> values(4 * format.block_values);
+    format.dequantize(bytes.data(), values.data(), values.size());
+    std::uint64_t hash = 0xCBF29CE484222325ULL;
+    for (const std::uint8_t byte :
+         std::span(reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * sizeof(float))) {
+      hash = (hash ^ byte) * 0x100000001B3ULL;
+    }
+    EXPECT_EQ(hash, expected) << format.name;
+  }
+}
+
+TEST(Blocks, splitting_and_joining_are_inverse) {
+  for (const BlockCoding& coding : kBlockCodings) {
+    EXPECT_TRUE(rc::check([&coding](std::uint64_t seed) {
+      Prng prng(seed);
+      Buffer block(coding.bytes);
+      for (std::uint8_t& byte : block) byte = static_cast<std::uint8_t>(prng.next());
+      BlockParts parts, again;
+      split_block(coding, block.data(), parts);
+      Buffer joined(coding.bytes);
+      join_block(coding, parts, joined.data());
+      // Base 3 leaves bytes that no digits make, and TQ1_0's last four have four digits in the room of five.
+      if (coding.type != DType::kTQ1_0) RC_ASSERT(joined == block);
+      split_block(coding, joined.data(), again);
+      RC_ASSERT(again.codes == parts.codes);
+      RC_ASSERT(again.scale == parts.scale);
+      RC_ASSERT(again.sub_scale == parts.sub_scale);
+      RC_ASSERT(again.sub_min == parts.sub_min);
+    })) << format_of(coding.type).name;
+  }
+}
+
+// The bounds are ggml's own quantizers' errors on normal values (root of the mean square, of a deviation of 1).
+TEST(Blocks, are_quantized_no_worse_than_the_reference) {
+  constexpr std::pair<DType, double> kBounds[] = {
+      {DType::kQ8_0, 0.00521},  {DType::kQ4_0, 0.08432},  {DType::kQ4_1, 0.07630},   {DType::kQ5_0, 0.04226},
+      {DType::kQ5_1, 0.03703},  {DType::kQ2_K, 0.29227},  {DType::kQ3_K, 0.14910},   {DType::kQ4_K, 0.06969},
+      {DType::kQ5_K, 0.03537},  {DType::kQ6_K, 0.01737},  {DType::kIQ4_NL, 0.07463}, {DType::kIQ4_XS, 0.07518},
+      {DType::kMXFP4, 0.11524}, {DType::kTQ1_0, 0.80262}, {DType::kTQ2_0, 0.80262},
+  };
+  for (const auto& [type, bound] : kBounds) {
+    const Format& format = format_of(type);
+    const std::vector<float> values = normal_values(8192);
+    Buffer bytes(values.size() / format.block_values * format.block_bytes);
+    std::vector<float> back(values.size());
+    format.quantize(values.data(), bytes.data(), values.size());
+    format.dequantize(bytes.data(), back.data(), values.size());
+    double squares = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      squares += static_cast<double>(values[i] - back[i]) * static_cast<double>(values[i] - back[i]);
+    }
+    EXPECT_LT(std::sqrt(squares / static_cast<double>(values.size())), bound * 1.02) << format.name;
+  }
+}
+
+TEST(Blocks, of_zeros_are_zeros) {
+  for (const BlockCoding& coding : kBlockCodings) {
+    const Format& format = format_of(coding.type);
+    const std::vector<float> zeros(kUnitValues, 0.0f);
+    Buffer bytes(kUnitValues / format.block_values * format.block_bytes);
+    std::vector<float> back(kUnitValues, 1.0f);
+    format.quantize(zeros.data(), bytes.data(), zeros.size());
+    format.dequantize(bytes.data(), back.data(), back.size());
+    EXPECT_EQ(back, zeros) << format.name;
+  }
 }
 
 }  // namespace

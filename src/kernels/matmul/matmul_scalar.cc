@@ -38,32 +38,68 @@ float dot(const std::uint8_t* row, const float* x, std::size_t cols) {
   return lanes.sum();
 }
 
-// The integer of weight i of row r in a packed block of sixteen rows (pack.h), `bytes` being what follows the scales.
-struct Q8 {
-  static constexpr std::size_t kBlockBytes = sizeof(BlockQ8_0);
-  static int value(const std::uint8_t* bytes, std::size_t r, std::size_t i) {
-    return bytes[i / 4 * 64 + r * 4 + i % 4] - 128;
+// The code of column i (of 32) of row r (of 16), as pack.h lays them.
+template <BlockCoding C>
+std::uint8_t code_at(const std::uint8_t* planes, std::size_t r, std::size_t i) {
+  const std::size_t half = i / 16, step = i % 16 / 4, at = 4 * r + i % 4;
+  const auto field = [&](std::size_t plane, std::size_t shift, unsigned bits) {
+    return static_cast<unsigned>(planes[plane * kPlane + at]) >> shift & ((1u << bits) - 1);
+  };
+  unsigned code = 0;
+  switch (low_bits(C)) {
+    case 8:
+      code = field(4 * half + step, 0, 8);
+      break;
+    case 4:
+      code = field(step, 4 * half, 4);
+      break;
+    default:
+      code = field(half, 2 * step, 2);
+      break;
   }
-};
-struct Q4 {
-  static constexpr std::size_t kBlockBytes = sizeof(BlockQ4_0);
-  static int value(const std::uint8_t* bytes, std::size_t r, std::size_t i) {
-    const int byte = bytes[i % 16 / 4 * 64 + r * 4 + i % 4];
-    return (i < 16 ? byte & 15 : byte >> 4) - 8;
+  switch (high_planes(C)) {
+    case 1:
+      code |= field(low_planes(C), 4 * half + step, 1) << low_bits(C);
+      break;
+    case 2:
+      code |= field(low_planes(C) + half, 2 * step, 2) << low_bits(C);
+      break;
+    default:
+      break;
   }
-};
+  return static_cast<std::uint8_t>(code);
+}
 
-// The 32 integer products of a block are summed exactly; the sum, scaled by the product of the two blocks' scales,
-// goes to one chain of multiply-adds, blocks in ascending order.
-template <class Weight>
+// The integer products of a sub-block are summed exactly; the sum, scaled by the product of the weights' scale and the
+// activations', goes to one chain of multiply-adds, blocks in ascending order, each followed by its minimum's share.
+template <BlockCoding C>
 float dot_blocks(const std::uint8_t* group, std::size_t r, const std::int8_t* quants, const float* scales,
                  std::size_t cols) {
+  constexpr std::size_t kSpans = spans_of(C), kSpan = kPackedCols / kSpans;
+  const auto sub_at = [r](const std::uint8_t* subs, std::size_t i) {
+    return static_cast<float>(static_cast<std::int8_t>(subs[i * kPackedRows + r]));
+  };
   float y = 0.0f;
-  for (std::size_t b = 0; b < cols / 32; ++b, group += kPackedRows * Weight::kBlockBytes) {
-    const float scale = f16_to_f32(read<std::uint16_t>(group + 2 * r)) * scales[b];
-    int sum = 0;
-    for (std::size_t i = 0; i < 32; ++i) sum += Weight::value(group + 2 * kPackedRows, r, i) * quants[b * 32 + i];
-    y = std::fma(scale, static_cast<float>(sum), y);
+  for (std::size_t b = 0; b < cols; b += C.values) {
+    const auto d = read<std::uint16_t>(group + 2 * r);
+    const float scale = C.bf16_scale ? bf16_to_f32(d) : f16_to_f32(d);
+    const float min = C.has_min ? f16_to_f32(read<std::uint16_t>(group + 2 * (kPackedRows + r))) : 0.0f;
+    group += header_bytes(C);
+    for (std::size_t at = 0; at < C.values; at += kPackedCols, group += step_bytes(C), ++scales) {
+      for (std::size_t span = 0; span < kSpans; ++span) {
+        int sum = 0, total = 0;
+        for (std::size_t i = span * kSpan; i < (span + 1) * kSpan; ++i) {
+          const int quant = quants[b + at + i];
+          sum += C.level(code_at<C>(group + subs_bytes(C), r, i)) * quant;
+          total += quant;
+        }
+        const float weight = C.sub == 0 ? scale : scale * sub_at(group, span);
+        y = std::fma(weight * *scales, static_cast<float>(sum), y);
+        if (!C.has_min) continue;
+        const float least = C.sub == 0 ? min : -(min * sub_at(group, kSpans + span));
+        y = std::fma(least, *scales * static_cast<float>(total), y);
+      }
+    }
   }
   return y;
 }
@@ -82,11 +118,11 @@ void matmul_float(const MatmulArgs& m) {
   });
 }
 
-template <class Weight>
+template <BlockCoding C>
 void matmul_blocks(const MatmulArgs& m) {
   for_each_output(m, [&](std::size_t r, std::size_t t) {
-    return dot_blocks<Weight>(m.weights + r / kPackedRows * kPackedRows * m.row_bytes, r % kPackedRows,
-                              m.quants + t * m.cols, m.scales + t * (m.cols / 32), m.cols);
+    return dot_blocks<C>(m.weights + r / kPackedRows * kPackedRows * m.row_bytes, r % kPackedRows,
+                         m.quants + t * m.cols, m.scales + t * (m.cols / 32), m.cols);
   });
 }
 
@@ -95,7 +131,8 @@ void matmul_blocks(const MatmulArgs& m) {
 void matmul_f32(const MatmulArgs& m) { matmul_float<F32>(m); }
 void matmul_f16(const MatmulArgs& m) { matmul_float<F16>(m); }
 void matmul_bf16(const MatmulArgs& m) { matmul_float<BF16>(m); }
-void matmul_q8_0(const MatmulArgs& m) { matmul_blocks<Q8>(m); }
-void matmul_q4_0(const MatmulArgs& m) { matmul_blocks<Q4>(m); }
+#define SEDGE_BLOCK_MATMUL(name, Args, format) \
+  void name(const Args& m) { matmul_blocks<*find_coding(format)>(m); }
+SEDGE_BLOCK_ROWS(SEDGE_BLOCK_MATMUL)
 
 }  // namespace sedge::kernels::scalar

@@ -1,14 +1,19 @@
 // Products with packed weights (pack.h) over a vector type (simd.h): matmul_scalar.cc is the definition.
 //
-// A tile is G groups of sixteen rows by T tokens, each output in a lane of its own. For every block of 32 columns the
-// products are summed as integers, which is exact in any order, then one multiply-add takes the sum to the output's
-// chain. The larger the tile, the more products feed on each load; how large is what the set's registers hold.
+// A tile is G groups of sixteen rows by T tokens, each output in a lane of its own. For every 32 columns the products
+// of each sub-block are summed as integers, which is exact in any order, then one multiply-add takes the sum to the
+// output's chain. The larger the tile, the more products feed on each load; how large is what the set's registers hold.
+// What differs between formats (blocks.h) is known when this is compiled: planes, scales and minima that a format does
+// not have cost nothing.
 //
-// Besides V, an instruction set supplies Q8 and Q4: how it multiplies four bytes of every row by four of a token.
-//   W, X, A              registers of weights, of a token's four bytes spread out, of sums
-//   kOffset              what it leaves added to every weight; taken off through the token's sum
-//   load(at, W[])        kGroups registers of weights, in the order of columns kStride apart
-//   spread(x), start(offset), dot(A, W, X), sum(A, offset) -> V::F
+// Besides V, an instruction set supplies Bytes, registers of codes:
+//   B; load(at), with(B, mask), join(B, B), left<n>(B), right<n>(B) (bits may cross bytes: a mask follows)
+// and Products<C>, how it multiplies four codes of every row by four quants of a token:
+//   W, X, A                    registers of weights, of a token's four quants spread out, of sums
+//   kTileGroups, kTileTokens   a tile's size
+//   operand(B) -> W            of codes
+//   spread(x), start(sum), dot(A, W, X), total(A, sum) -> V::F
+//                              where `sum`, of the token's quants, takes off what operand() left added to the levels
 #pragma once
 
 #include "kernels/kernels.h"
@@ -17,44 +22,115 @@
 
 namespace sedge::kernels::simd {
 
-template <class V, class Q, std::size_t G, std::size_t T>
+// Sixteen rows' codes of columns 16·half + 4·step and the next three.
+template <class Bytes, BlockCoding C, std::size_t half, std::size_t step>
+SEDGE_INLINE inline typename Bytes::B load_codes(const std::uint8_t* planes) {
+  using B = typename Bytes::B;
+  constexpr std::size_t kLow = low_bits(C), kLowPlanes = low_planes(C);
+  B low;
+  if constexpr (kLow == 8) {
+    return Bytes::load(planes + kPlane * (4 * half + step));
+  } else if constexpr (kLow == 4) {
+    low = Bytes::with(Bytes::template right<4 * half>(Bytes::load(planes + kPlane * step)), 0x0F);
+  } else {
+    low = Bytes::with(Bytes::template right<2 * step>(Bytes::load(planes + kPlane * half)), 0x03);
+  }
+  if constexpr (high_planes(C) == 0) {
+    return low;
+  } else {
+    constexpr bool kTwo = high_planes(C) == 2;
+    constexpr std::size_t kAt = kTwo ? 2 * step : 4 * half + step;  // where the upper bits are, and should be at kLow
+    const B plane = Bytes::load(planes + kPlane * (kLowPlanes + (kTwo ? half : 0)));
+    constexpr std::uint8_t kMask = (kTwo ? 3 : 1) << kLow;
+    if constexpr (kAt < kLow) {
+      return Bytes::join(low, Bytes::with(Bytes::template left<kLow - kAt>(plane), kMask));
+    } else {
+      return Bytes::join(low, Bytes::with(Bytes::template right<kAt - kLow>(plane), kMask));
+    }
+  }
+}
+
+template <class V, class Bytes, class Q, BlockCoding C, std::size_t G, std::size_t T>
 struct PackedTile {
   using F = typename V::F;
   static constexpr std::size_t kRegisters = G * V::kParts;
-  static constexpr std::size_t kSteps = 8 / Q::kGroups;  // loads of a block
-  static constexpr std::size_t kBlockBytes = kPackedRows * Q::kBlockBytes;
+  static constexpr std::size_t kSpans = spans_of(C);
+  static constexpr std::size_t kHalves = 2 / kSpans;  // of a span: sixteen columns each
+  static constexpr std::size_t kHeader = header_bytes(C), kSubs = subs_bytes(C), kStep = step_bytes(C);
 
   F y[kRegisters][T];
-  const std::uint8_t* w[G];
+  const std::uint8_t* header[G];  // of the block
+  const std::uint8_t* at[G];      // of its present 32 columns
   const std::int8_t* x[T];
   const float* scales[T];
-  const std::int32_t* sums[T];
+  const std::int32_t* sums[T];  // two for 32 columns
 
-  SEDGE_INLINE static std::size_t part(std::size_t r) { return r % V::kParts; }
+  SEDGE_INLINE static constexpr std::size_t part(std::size_t r) { return r % V::kParts * V::kWidth; }
 
-  SEDGE_INLINE void block() {
+  template <std::size_t span>
+  SEDGE_INLINE F scale(std::size_t r) const {
+    const std::uint8_t* const from = header[r / V::kParts] + part(r) * 2;
+    F d;
+    if constexpr (C.bf16_scale) {
+      d = V::load_bf16(from);
+    } else {
+      d = V::load_f16(from);
+    }
+    if constexpr (C.sub != 0) d = V::mul(d, V::load_i8(at[r / V::kParts] + span * kPackedRows + part(r)));
+    return d;
+  }
+
+  template <std::size_t span>
+  SEDGE_INLINE F minimum(std::size_t r) const {
+    const F m = V::load_f16(header[r / V::kParts] + kPackedRows * 2 + part(r) * 2);
+    if constexpr (C.sub == 0) {
+      return m;
+    } else {
+      return V::negate(V::mul(m, V::load_i8(at[r / V::kParts] + (kSpans + span) * kPackedRows + part(r))));
+    }
+  }
+
+  template <std::size_t span>
+  SEDGE_INLINE std::int32_t sum_of(std::size_t t) const {
+    if constexpr (kSpans == 2) {
+      return sums[t][span];
+    } else {
+      return sums[t][0] + sums[t][1];
+    }
+  }
+
+  template <std::size_t span>
+  SEDGE_INLINE void add_span() {
     typename Q::A acc[kRegisters][T];
+    std::int32_t sum[T];
     unroll<T>([&](auto t) SEDGE_INLINE {
-      const typename Q::A start = Q::start(*sums[t]);
+      sum[t] = sum_of<span>(t);
+      const typename Q::A start = Q::start(sum[t]);
       unroll<kRegisters>([&](auto r) SEDGE_INLINE { acc[r][t] = start; });
     });
-    unroll<kSteps>([&](auto step) SEDGE_INLINE {
-      typename Q::W weights[kRegisters][Q::kGroups];
+    unroll<4 * kHalves>([&](auto i) SEDGE_INLINE {
+      constexpr std::size_t step = i / kHalves, half = span + i % kHalves;
+      typename Q::W weights[kRegisters];
       unroll<kRegisters>([&](auto r) SEDGE_INLINE {
-        Q::load(w[r / V::kParts] + kPackedRows * 2 + step * 64 + part(r) * V::kWidth * 4, weights[r]);
+        const std::uint8_t* const planes = at[r / V::kParts] + kSubs + part(r) * 4;
+        weights[r] = Q::operand(load_codes<Bytes, C, half, step>(planes));
       });
-      unroll<Q::kGroups>([&](auto g) SEDGE_INLINE {
-        unroll<T>([&](auto t) SEDGE_INLINE {
-          const typename Q::X four = Q::spread(x[t] + step * 4 + g * 16);
-          unroll<kRegisters>([&](auto r) SEDGE_INLINE { acc[r][t] = Q::dot(acc[r][t], weights[r][g], four); });
-        });
+      unroll<T>([&](auto t) SEDGE_INLINE {
+        const typename Q::X four = Q::spread(x[t] + half * 16 + step * 4);
+        unroll<kRegisters>([&](auto r) SEDGE_INLINE { acc[r][t] = Q::dot(acc[r][t], weights[r], four); });
       });
     });
     unroll<kRegisters>([&](auto r) SEDGE_INLINE {
-      const F scale = V::load_f16(w[r / V::kParts] + part(r) * V::kWidth * 2);
+      const F weight = scale<span>(r);
       unroll<T>([&](auto t) SEDGE_INLINE {
-        y[r][t] = V::fma(V::mul(scale, V::all(*scales[t])), Q::sum(acc[r][t], *sums[t]), y[r][t]);
+        y[r][t] = V::fma(V::mul(weight, V::all(*scales[t])), Q::total(acc[r][t], sum[t]), y[r][t]);
       });
+      if constexpr (C.has_min) {
+        const F min = minimum<span>(r);
+        unroll<T>([&](auto t) SEDGE_INLINE {
+          y[r][t] = V::fma(min, V::all(*scales[t] * static_cast<float>(sum[t])), y[r][t]);
+        });
+      }
     });
   }
 
@@ -75,42 +151,54 @@ struct PackedTile {
 
   SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token) {
     PackedTile tile;
-    const std::size_t blocks = m.cols / 32;
-    unroll<G>([&](auto g) SEDGE_INLINE { tile.w[g] = m.weights + (row + g * kPackedRows) * m.row_bytes; });
+    const std::size_t blocks = m.cols / kPackedCols;
+    unroll<G>([&](auto g) SEDGE_INLINE { tile.at[g] = m.weights + (row + g * kPackedRows) * m.row_bytes; });
     unroll<T>([&](auto t) SEDGE_INLINE {
       tile.x[t] = m.quants + (token + t) * m.cols;
       tile.scales[t] = m.scales + (token + t) * blocks;
-      tile.sums[t] = m.sums + (token + t) * blocks;
+      tile.sums[t] = m.sums + (token + t) * blocks * 2;
     });
     unroll<kRegisters * T>([&](auto i) SEDGE_INLINE { tile.y[i / T][i % T] = V::zero(); });
-    for (std::size_t b = blocks; b > 0; --b) {
-      tile.block();
-      unroll<G>([&](auto g) SEDGE_INLINE { tile.w[g] += kBlockBytes; });
-      unroll<T>([&](auto t) SEDGE_INLINE { tile.x[t] += 32, ++tile.scales[t], ++tile.sums[t]; });
+    for (std::size_t b = m.cols / C.values; b > 0; --b) {
+      unroll<G>([&](auto g) SEDGE_INLINE { tile.header[g] = tile.at[g], tile.at[g] += kHeader; });
+      for (std::size_t i = 0; i < C.values / kPackedCols; ++i) {
+        unroll<kSpans>([&](auto span) SEDGE_INLINE { tile.template add_span<span>(); });
+        unroll<G>([&](auto g) SEDGE_INLINE { tile.at[g] += kStep; });
+        unroll<T>([&](auto t) SEDGE_INLINE { tile.x[t] += kPackedCols, ++tile.scales[t], tile.sums[t] += 2; });
+      }
     }
     tile.store(m, row, token);
   }
 };
 
-// One or two groups of rows with all tokens: T at a time, then what is left as one smaller tile.
-template <class V, class Q, std::size_t G, std::size_t T>
+// All tokens: T at a time, then what is left in smaller tiles. Few sizes: each is code for every format.
+template <class V, class Bytes, class Q, BlockCoding C, std::size_t G, std::size_t T>
 inline void packed_rows(const MatmulArgs& m, std::size_t row, std::size_t token) {
-  for (; token + T <= m.tokens; token += T) PackedTile<V, Q, G, T>::run(m, row, token);
+  for (; token + T <= m.tokens; token += T) PackedTile<V, Bytes, Q, C, G, T>::run(m, row, token);
   if constexpr (T > 1) {
-    if (token < m.tokens) packed_rows<V, Q, G, T - 1>(m, row, token);
+    constexpr std::size_t kSmaller = T > 4 ? 4 : T > 2 ? 2 : 1;
+    if (token < m.tokens) packed_rows<V, Bytes, Q, C, G, kSmaller>(m, row, token);
   }
 }
 
-template <class V, class Q>
+template <class V, class Bytes, class Q, BlockCoding C>
 inline void packed_matmul(const MatmulArgs& m) {
   constexpr std::size_t kGroups = Q::kTileGroups, kTokens = Q::kTileTokens;
   std::size_t row = 0;
-  if (m.tokens > 1) {
-    for (; row + (kGroups - 1) * kPackedRows < m.rows; row += kGroups * kPackedRows) {
-      packed_rows<V, Q, kGroups, kTokens>(m, row, 0);
+  if constexpr (kGroups > 1) {
+    for (; m.tokens > 1 && row + (kGroups - 1) * kPackedRows < m.rows; row += kGroups * kPackedRows) {
+      packed_rows<V, Bytes, Q, C, kGroups, kTokens>(m, row, 0);
     }
   }
-  for (; row < m.rows; row += kPackedRows) packed_rows<V, Q, 1, kTokens>(m, row, 0);
+  constexpr std::size_t kAlone = kGroups > 1 ? 2 : kTokens;  // the last group of an odd number is rare
+  for (; row < m.rows; row += kPackedRows) packed_rows<V, Bytes, Q, C, 1, kAlone>(m, row, 0);
 }
 
 }  // namespace sedge::kernels::simd
+
+// The products of every block format, for the file of an instruction set: its V, Bytes and Products are in scope.
+#define SEDGE_BLOCK_MATMUL(name, Args, format)                    \
+  void name(const Args& m) {                                      \
+    constexpr BlockCoding kCoding = *find_coding(format);         \
+    simd::packed_matmul<V, Bytes, Products<kCoding>, kCoding>(m); \
+  }

@@ -8,34 +8,100 @@
 namespace sedge::kernels {
 namespace {
 
-constexpr std::size_t kScaleBytes = sizeof(std::uint16_t);
+const BlockCoding& coding_of(DType format) {
+  const BlockCoding* coding = find_coding(format);
+  SEDGE_ASSERT(coding != nullptr);
+  return *coding;
+}
 
-// One block of each of `rows` rows, row_bytes apart; `flip` is xored to every byte behind the scale.
-void pack_blocks(const std::uint8_t* from, std::size_t rows, std::size_t row_bytes, std::size_t block_bytes,
-                 std::uint8_t flip, std::uint8_t* to) {
-  std::fill_n(to, kPackedRows * block_bytes, std::uint8_t{0});
-  std::uint8_t* const bytes = to + kPackedRows * kScaleBytes;
-  for (std::size_t r = 0; r < rows; ++r, from += row_bytes) {
-    std::memcpy(to + r * kScaleBytes, from, kScaleBytes);
-    for (std::size_t at = 0; at + kScaleBytes < block_bytes; at += 4) {
-      std::uint8_t four[4];
-      std::memcpy(four, from + kScaleBytes + at, sizeof four);
-      for (std::uint8_t& byte : four) byte ^= flip;
-      std::memcpy(bytes + at * kPackedRows + r * 4, four, sizeof four);
+// Four columns of a row are one word: no step below lets a bit cross a byte.
+using Word = std::uint32_t;
+constexpr Word spread(unsigned byte) { return byte * 0x01010101u; }
+
+// The 32 codes of one row as words [half][step].
+struct Codes {
+  Word word[2][4];
+  explicit Codes(const std::uint8_t* codes) { std::memcpy(word, codes, sizeof word); }
+};
+
+void add_word(std::uint8_t* at, Word bits) {
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  word |= bits;
+  std::memcpy(at, &word, sizeof word);
+}
+
+void weave_codes(const BlockCoding& c, const Codes& codes, std::size_t row, std::uint8_t* planes) {
+  std::uint8_t* const upper = planes + kPlane * low_planes(c);
+  for (unsigned h = 0; h < 2; ++h) {
+    for (unsigned s = 0; s < 4; ++s) {
+      const Word word = codes.word[h][s];
+      const auto put = [row](std::uint8_t* plane, Word bits) { add_word(plane + 4 * row, bits); };
+      switch (low_bits(c)) {
+        case 8:
+          put(planes + kPlane * (4 * h + s), word);
+          break;
+        case 4:
+          put(planes + kPlane * s, (word & spread(0x0F)) << (4 * h));
+          break;
+        default:
+          put(planes + kPlane * h, (word & spread(0x03)) << (2 * s));
+          break;
+      }
+      switch (high_planes(c)) {
+        case 1:
+          put(upper, (word >> low_bits(c) & spread(0x01)) << (4 * h + s));
+          break;
+        case 2:
+          put(upper + kPlane * h, (word >> low_bits(c) & spread(0x03)) << (2 * s));
+          break;
+        default:
+          break;
+      }
     }
+  }
+}
+
+// One block of one row into its places in a group's.
+void weave(const BlockCoding& c, const BlockParts& parts, std::size_t row, std::uint8_t* to) {
+  std::memcpy(to + 2 * row, &parts.scale, sizeof parts.scale);
+  if (c.has_min) std::memcpy(to + 2 * (kPackedRows + row), &parts.min, sizeof parts.min);
+  to += header_bytes(c);
+  const std::size_t spans = spans_of(c);
+  for (std::size_t step = 0; step < c.values / kPackedCols; ++step, to += step_bytes(c)) {
+    for (std::size_t span = 0; c.sub != 0 && span < spans; ++span) {
+      const std::size_t sub = step * spans + span;
+      to[span * kPackedRows + row] = static_cast<std::uint8_t>(parts.sub_scale[sub]);
+      if (c.has_min) to[(spans + span) * kPackedRows + row] = static_cast<std::uint8_t>(parts.sub_min[sub]);
+    }
+    weave_codes(c, Codes(parts.codes.data() + step * kPackedCols), row, to + subs_bytes(c));
   }
 }
 
 }  // namespace
 
-void pack(DType type, const std::uint8_t* weights, std::size_t rows, std::size_t cols, std::uint8_t* packed) {
-  SEDGE_ASSERT((type == DType::kQ8_0 || type == DType::kQ4_0) && cols % 32 == 0);
-  const std::size_t block_bytes = format_of(type).block_bytes, blocks = cols / 32, row_bytes = blocks * block_bytes;
-  const std::uint8_t flip = type == DType::kQ8_0 ? 0x80 : 0;
+std::size_t packed_row_bytes(DType format, std::size_t cols) {
+  const BlockCoding& c = coding_of(format);
+  return cols / c.values * block_bytes(c) / kPackedRows;
+}
+
+std::size_t packed_bytes(DType format, std::size_t rows, std::size_t cols) {
+  return (rows + kPackedRows - 1) / kPackedRows * kPackedRows * packed_row_bytes(format, cols);
+}
+
+void pack(DType format, const std::uint8_t* weights, std::size_t rows, std::size_t cols, std::uint8_t* packed) {
+  const BlockCoding& c = coding_of(format);
+  SEDGE_ASSERT(cols % c.values == 0);
+  const std::size_t blocks = cols / c.values, row_bytes = blocks * c.bytes;
+  BlockParts parts;
   for (std::size_t row = 0; row < rows; row += kPackedRows) {
     const std::size_t count = std::min(kPackedRows, rows - row);
-    for (std::size_t b = 0; b < blocks; ++b, packed += kPackedRows * block_bytes) {
-      pack_blocks(weights + row * row_bytes + b * block_bytes, count, row_bytes, block_bytes, flip, packed);
+    for (std::size_t b = 0; b < blocks; ++b, packed += block_bytes(c)) {
+      std::fill_n(packed, block_bytes(c), std::uint8_t{0});
+      for (std::size_t r = 0; r < count; ++r) {
+        split_block(c, weights + (row + r) * row_bytes + b * c.bytes, parts);
+        weave(c, parts, r, packed);
+      }
     }
   }
 }

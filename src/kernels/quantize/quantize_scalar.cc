@@ -13,15 +13,14 @@ void quantize_q8(const QuantizeArgs& q) {
     for (std::size_t i = 0; i < 32; ++i) largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
     const float to_quant = largest > 0.0f ? 127.0f / largest : 0.0f;
     q.scales[b] = f16_to_f32(f32_to_f16(largest / 127.0f));
-    std::int32_t sum = 0;
+    q.sums[2 * b] = q.sums[2 * b + 1] = 0;
     for (std::size_t i = 0; i < 32; ++i) {
       float v = x[i] * to_quant;
       v = v > -127.0f ? v : -127.0f;  // a NaN too
       v = v < 127.0f ? v : 127.0f;
       q.quants[b * 32 + i] = static_cast<std::int8_t>(v + kRoundMagic - kRoundMagic);  // to nearest, ties to even
-      sum += q.quants[b * 32 + i];
+      q.sums[2 * b + i / 16] += q.quants[b * 32 + i];
     }
-    q.sums[b] = sum;
   }
 }
 

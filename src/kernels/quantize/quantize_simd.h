@@ -25,7 +25,7 @@ SEDGE_INLINE inline void quantize_q8(const QuantizeArgs& q) {
       const F v = V::min(V::max(V::mul(values[i], to_quant), V::all(-127.0f)), V::all(127.0f));
       V::store_i8(q.quants + b * 32 + i * V::kWidth, v);
     });
-    q.sums[b] = V::sum_i8(q.quants + b * 32);
+    for (std::size_t half = 0; half < 2; ++half) q.sums[2 * b + half] = V::sum_i8(q.quants + b * 32 + half * 16);
   }
 }
 
