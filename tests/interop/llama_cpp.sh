@@ -1,8 +1,8 @@
 #!/bin/sh
-# Stock llama.cpp runs what Sedge writes, and says the same. Imports a real model as F32 and as Q8_0, then compares
+# Stock llama.cpp runs what Sedge writes, and says the same. Imports a real model as F32, Q8_0 and IQ4_NL, then compares
 # greedy tokens. Exit codes: 0 the same, 1 not, 77 skipped (no data, no node, or npm's registry out of reach).
 #
-# F32 is compared over 64 tokens. With Q8_0 both sides round activations to 8 bits, and a difference in the sixth
+# F32 is compared over 64 tokens. With the others both sides round activations to 8 bits, and a difference in the sixth
 # digit (llama.cpp keeps its cache in half precision) may round to another integer: logits then differ by some
 # hundredths, so the prompts and the length there are ones whose best tokens stand further apart.
 #
@@ -57,5 +57,6 @@ compare() {
 
 status=0
 compare f32 64 "Once upon a time" "The river" "Tom and his dog" || status=1
-compare q8_0 24 "The river" "One day, a little girl named Lily" "Tom and his dog" || status=1
+compare q8_0 24 "The river" "The sun was" "In the morning" || status=1
+compare iq4_nl 24 "Once upon a time" "The river" "A big bear" || status=1
 exit $status
