@@ -90,9 +90,10 @@ class Pass {
   // One token is not worth a thread's attention.
   template <class Body>
   void for_each_token(const Body& body) {
-    e_.pool_.run(n_, 1, nullptr, [&](unsigned, std::size_t begin, std::size_t end) {
-      for (std::size_t t = begin; t < end; ++t) body(t);
-    });
+    e_.pool_.run(n_, std::max(n_ / (std::size_t{e_.threads()} * 4), std::size_t{1}), nullptr,
+                 [&](unsigned, std::size_t begin, std::size_t end) {
+                   for (std::size_t t = begin; t < end; ++t) body(t);
+                 });
   }
 
   void find_angles(std::span<const Row> rows) {

@@ -1,10 +1,12 @@
 #include "engine/packed_weights.h"
 
+#include <algorithm>
 #include <new>
 #include <vector>
 
 #include <sys/mman.h>
 
+#include "engine/thread_pool.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/pack.h"
 
@@ -14,6 +16,7 @@ namespace {
 // A huge page: where the system grants some, a decode step's walk through all weights misses few translations.
 constexpr std::align_val_t kAlignment{std::size_t{2} << 20};
 constexpr std::size_t kLine = 64;
+constexpr std::size_t kGroupsTogether = 16;  // of sixteen rows, for a thread to pack
 
 std::size_t packed_size(const model::TensorView& tensor) {
   return kernels::packed_bytes(tensor.type, static_cast<std::size_t>(tensor.rows()),
@@ -51,10 +54,18 @@ Result<PackedWeights> PackedWeights::make(model::LlamaModel& llama) {
                 packed.bytes_ >> 20);
   }
   ::madvise(packed.memory_.get(), packed.bytes_, MADV_HUGEPAGE);  // advice: nothing depends on it
+  ThreadPool pool(hardware_threads());                            // only for this: a model is loaded once
   std::uint8_t* at = packed.memory_.get();
   for (model::TensorView* tensor : matrices) {
     const auto rows = static_cast<std::size_t>(tensor->rows()), cols = static_cast<std::size_t>(tensor->cols());
-    kernels::pack(tensor->type, tensor->data.data(), rows, cols, at);
+    const std::uint8_t* const from = tensor->data.data();
+    const std::size_t row_bytes = tensor->data.size() / rows;
+    const std::size_t packed_row = kernels::packed_row_bytes(tensor->type, cols);
+    const std::size_t groups = (rows + kernels::kPackedRows - 1) / kernels::kPackedRows;
+    pool.run(groups, kGroupsTogether, nullptr, [&](unsigned, std::size_t begin, std::size_t end) {
+      const std::size_t first = begin * kernels::kPackedRows, last = std::min(end * kernels::kPackedRows, rows);
+      kernels::pack(tensor->type, from + first * row_bytes, last - first, cols, at + first * packed_row);
+    });
     tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);
   }

@@ -55,13 +55,26 @@ SEDGE_INLINE inline void score_all(const AttentionArgs& a, std::size_t query, st
   }
 }
 
+// The order of comparisons does not matter, so a register of them goes side by side.
+template <class V>
+SEDGE_INLINE inline float largest_of(const float* scores, std::size_t begin, std::size_t end) {
+  float largest = scores[begin];
+  std::size_t i = begin;
+  if (end - begin >= 2 * V::kWidth) {
+    typename V::F most = V::load(scores + begin);
+    for (i += V::kWidth; i + V::kWidth <= end; i += V::kWidth) most = V::max(V::load(scores + i), most);
+    largest = V::largest(most);
+  }
+  for (; i < end; ++i) largest = scores[i] > largest ? scores[i] : largest;
+  return largest;
+}
+
 // Turns scores [begin, end) into exp(scale · (score - max)); returns 1 / their sum. Lanes count from position 0.
 template <class V>
 SEDGE_INLINE inline float softmax(float* scores, std::size_t begin, std::size_t end, float scale) {
   using F = typename V::F;
   const std::size_t first = begin / kLanes * kLanes, last = (end + kLanes - 1) / kLanes * kLanes;
-  float largest = scores[begin];
-  for (std::size_t i = begin + 1; i < end; ++i) largest = scores[i] > largest ? scores[i] : largest;
+  const float largest = largest_of<V>(scores, begin, end);
   fill(scores + first, scores + begin, largest);
   fill(scores + end, scores + last, largest);
   for (std::size_t i = first; i < last; i += V::kWidth) {

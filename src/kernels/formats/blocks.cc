@@ -35,6 +35,7 @@ void move_bits(Byte& byte, unsigned shift, unsigned bits, std::uint8_t& code, un
   }
 }
 
+// A block's bytes and its codes never overlap; said so, loops over them become vector instructions.
 template <Way way>
 using BytesOf = std::conditional_t<way == Way::kSplit, const std::uint8_t, std::uint8_t>;
 template <Way way>
@@ -54,11 +55,9 @@ void move16(BytesOf<way>* at, std::conditional_t<way == Way::kSplit, std::uint16
 
 // Nibbles: byte j holds value j below and value j + 16 above.
 template <Way way, class Codes>
-void move_nibbles(BytesOf<way>* nibbles, Codes* codes) {
-  for (std::size_t j = 0; j < 16; ++j) {
-    move_bits<way>(nibbles[j], 0, 4, codes[j]);
-    move_bits<way>(nibbles[j], 4, 4, codes[j + 16]);
-  }
+void move_nibbles(BytesOf<way>* __restrict nibbles, Codes* __restrict codes) {
+  for (std::size_t j = 0; j < 16; ++j) move_bits<way>(nibbles[j], 0, 4, codes[j]);
+  for (std::size_t j = 0; j < 16; ++j) move_bits<way>(nibbles[j], 4, 4, codes[j + 16]);
 }
 
 // scale, [min,] [fifth bits: a word of 32,] nibbles
@@ -71,14 +70,14 @@ void move_small(const BlockCoding& c, BytesOf<way>* block, std::uint8_t* codes, 
     block += 2;
   }
   if (c.bits == 5) {
-    for (std::size_t i = 0; i < 32; ++i) move_bits<way>(block[i / 8], i % 8, 1, codes[i], 4);
+    for (unsigned i = 0; i < 32; ++i) move_bits<way>(block[i / 8], i % 8, 1, codes[i], 4);
     block += 4;
   }
   move_nibbles<way>(block, codes);
 }
 
 template <Way way>
-void move_q8_0(BytesOf<way>* block, std::uint8_t* codes, PartsOf<way>& parts) {
+void move_q8_0(BytesOf<way>* __restrict block, std::uint8_t* __restrict codes, PartsOf<way>& parts) {
   move16<way>(block, parts.scale);
   for (std::size_t i = 0; i < 32; ++i) {
     if constexpr (way == Way::kSplit) {
@@ -107,7 +106,7 @@ void move_mxfp4(BytesOf<way>* block, std::uint8_t* codes, PartsOf<way>& parts) {
 
 // Two bits of each value: 128 values share 32 bytes, value 32·j + l of them at bits 2j of byte l.
 template <Way way>
-void move_pairs(BytesOf<way>* bytes, std::uint8_t* codes, unsigned high) {
+void move_pairs(BytesOf<way>* __restrict bytes, std::uint8_t* __restrict codes, unsigned high) {
   for (std::size_t half = 0; half < 2; ++half, bytes += 32) {
     for (unsigned j = 0; j < 4; ++j, codes += 32) {
       for (std::size_t l = 0; l < 32; ++l) move_bits<way>(bytes[l], 2 * j, 2, codes[l], high);
@@ -117,7 +116,7 @@ void move_pairs(BytesOf<way>* bytes, std::uint8_t* codes, unsigned high) {
 
 // One bit of each value: byte l has those of values l, l + 32, l + 64, ...
 template <Way way>
-void move_singles(BytesOf<way>* bytes, std::uint8_t* codes, unsigned high) {
+void move_singles(BytesOf<way>* __restrict bytes, std::uint8_t* __restrict codes, unsigned high) {
   for (unsigned j = 0; j < 8; ++j, codes += 32) {
     for (std::size_t l = 0; l < 32; ++l) move_bits<way>(bytes[l], j, 1, codes[l], high);
   }
@@ -125,7 +124,7 @@ void move_singles(BytesOf<way>* bytes, std::uint8_t* codes, unsigned high) {
 
 // Four bits of each value: 2 · `width` values share `width` bytes, the first half below.
 template <Way way, std::size_t width>
-void move_quads(BytesOf<way>* bytes, std::uint8_t* codes) {
+void move_quads(BytesOf<way>* __restrict bytes, std::uint8_t* __restrict codes) {
   for (std::size_t i = 0; i < kUnitValues; i += 2 * width, bytes += width, codes += 2 * width) {
     for (std::size_t l = 0; l < width; ++l) move_bits<way>(bytes[l], 0, 4, codes[l]);
     for (std::size_t l = 0; l < width; ++l) move_bits<way>(bytes[l], 4, 4, codes[width + l]);
@@ -293,7 +292,9 @@ void move_block(const BlockCoding& c, BytesOf<way>* block, std::uint8_t* codes, 
 }  // namespace
 
 void split_block(const BlockCoding& coding, const std::uint8_t* block, BlockParts& parts) {
-  parts = BlockParts{};
+  parts.scale = parts.min = 0;
+  std::fill_n(parts.codes.data(), coding.values, std::uint8_t{0});
+  if (coding.sub != 0) parts.sub_scale = {}, parts.sub_min = {};
   move_block<Way::kSplit>(coding, block, parts.codes.data(), parts);
 }
 
