@@ -49,7 +49,9 @@ class GgufReader {
     SEDGE_CHECK(index_entries());
     SEDGE_CHECK(read_alignment());
     for (std::uint64_t i = 0; i < tensor_count_; ++i) SEDGE_CHECK(read_tensor(i));
-    SEDGE_CHECK(index_tensors());
+    if (auto indexed = out_.index_tensors(); !indexed) {
+      return fail(Code::kDataLoss, "{} (descriptions end at offset {})", indexed.error().message, at_);
+    }
     SEDGE_CHECK(place_tensors());
     return std::move(out_);
   }
@@ -101,7 +103,6 @@ class GgufReader {
   Status read_alignment();
   Status read_tensor(std::uint64_t index);
   Status read_shape(TensorView& tensor, std::string_view field);
-  Status index_tensors();
   Status place_tensors();
   Status place_tensor(std::size_t index, std::uint64_t data_start);
 
@@ -243,18 +244,6 @@ Status GgufReader::read_shape(TensorView& tensor, std::string_view field) {
   return {};
 }
 
-Status GgufReader::index_tensors() {
-  auto& order = out_.by_name_;
-  order.resize(out_.tensors_.size());
-  std::iota(order.begin(), order.end(), 0u);
-  const auto name = [this](std::uint32_t i) -> std::string_view { return out_.tensors_[i].name; };
-  std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(name(i), i); });
-  const auto twice = std::ranges::adjacent_find(order, {}, name);
-  if (twice == order.end()) return {};
-  return fail(Code::kDataLoss, "tensor '{}' stands twice, as tensor {} and tensor {} (descriptions end at offset {})",
-              name(*twice), *twice, *(twice + 1), at_);
-}
-
 Status GgufReader::place_tensors() {
   const std::uint64_t data_start = (at_ + out_.alignment_ - 1) / out_.alignment_ * out_.alignment_;
   for (std::size_t i = 0; i < out_.tensors_.size(); ++i) SEDGE_CHECK(place_tensor(i, data_start));
@@ -296,7 +285,8 @@ Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
   SEDGE_TRY(auto mapping, MappedFile::open(path));
   auto file = parse(mapping->bytes());
   if (!file) return in_context(path.string(), file.error());
-  file->mapping_ = std::move(mapping);
+  file->mappings_.push_back(std::move(mapping));
+  if (auto added = file->add_shards(path); !added) return in_context(path.string(), std::move(added).error());
   return file;
 }
 

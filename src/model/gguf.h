@@ -76,6 +76,7 @@ std::string shape_text(std::span<const std::uint64_t> shape);
 
 class GgufFile {
  public:
+  // Of a model in several files (NAME-00001-of-00003.gguf) the first opens them all (gguf_shards.cc).
   static Result<GgufFile> open(const std::filesystem::path& path);
 
   // Borrows `file`, which must outlive the object and should be 32-byte aligned if tensor data is to be read as
@@ -84,7 +85,8 @@ class GgufFile {
 
   std::span<const GgufEntry> metadata() const { return entries_; }
   std::span<const TensorView> tensors() const { return tensors_; }
-  std::uint64_t file_bytes() const { return file_bytes_; }
+  std::uint64_t file_bytes() const { return file_bytes_; }  // of all parts
+  std::vector<Bytes> parts() const;                         // each file's bytes; none when they are borrowed
   std::uint64_t alignment() const { return alignment_; }
 
   const GgufEntry* find(std::string_view key) const;           // nullptr: absent
@@ -105,11 +107,14 @@ class GgufFile {
   GgufFile() = default;
   friend class GgufReader;
 
-  std::shared_ptr<const MappedFile> mapping_;  // empty when the bytes are borrowed
-  std::vector<GgufEntry> entries_;             // in file order
-  std::vector<TensorView> tensors_;            // in file order
-  std::vector<std::uint32_t> by_key_;          // indexes of entries_, sorted by key
-  std::vector<std::uint32_t> by_name_;         // indexes of tensors_, sorted by name
+  Status add_shards(const std::filesystem::path& path);
+  Status index_tensors();
+
+  std::vector<std::shared_ptr<const MappedFile>> mappings_;  // one a file; none when the bytes are borrowed
+  std::vector<GgufEntry> entries_;                           // in file order
+  std::vector<TensorView> tensors_;                          // in file order
+  std::vector<std::uint32_t> by_key_;                        // indexes of entries_, sorted by key
+  std::vector<std::uint32_t> by_name_;                       // indexes of tensors_, sorted by name
   std::uint64_t file_bytes_ = 0;
   std::uint64_t alignment_ = 32;
 };

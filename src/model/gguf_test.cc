@@ -336,6 +336,65 @@ TEST(MappedFile, views_outlive_the_name_and_the_move) {
   EXPECT_EQ(second.get_uint("a.u32").value(), 7u);
 }
 
+// Three files of one tensor each.
+std::vector<fs::path> write_shards(const std::string& stem) {
+  const std::vector<float> values(8, 1.5f);
+  const Bytes data(reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * sizeof(float));
+  std::vector<fs::path> paths;
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    GgufWriter writer;
+    if (i == 0) writer.set("general.architecture", "llama");
+    writer.set("split.no", i);
+    writer.set("split.count", std::uint32_t{3});
+    writer.set("split.tensors.count", std::int32_t{3});
+    writer.add_tensor(fmt::format("t{}", i), DType::kF32, {8}, data);
+    paths.push_back(scratch(fmt::format("{}-{:05}-of-00003.gguf", stem, i + 1)));
+    EXPECT_TRUE(writer.write(paths.back()));
+  }
+  return paths;
+}
+
+TEST(GgufShards, the_first_file_opens_them_all) {
+  const auto paths = write_shards("whole");
+  const GgufFile file = GgufFile::open(paths[0]).value();
+  ASSERT_EQ(file.tensors().size(), 3u);
+  EXPECT_EQ(file.find_tensor("t2")->data.size(), 32u);
+  EXPECT_EQ(file.parts().size(), 3u);
+  std::uintmax_t bytes = 0;
+  for (const fs::path& path : paths) bytes += fs::file_size(path);
+  EXPECT_EQ(file.file_bytes(), bytes);
+}
+
+TEST(GgufShards, what_does_not_belong_together_is_refused_by_name) {
+  const auto paths = write_shards("broken");
+  const auto error = [](const fs::path& path) { return GgufFile::open(path).error().message; };
+  EXPECT_EQ(error(paths[1]), paths[1].string() +
+                                 ": this is part 2 of 3: name the first, which ends with "
+                                 "'-00001-of-00003.gguf'");
+  const fs::path renamed = scratch("other.gguf");
+  fs::copy_file(paths[0], renamed, fs::copy_options::overwrite_existing);
+  EXPECT_NE(error(renamed).find("must be named '...-00001-of-00003.gguf'"), std::string::npos) << error(renamed);
+  fs::copy_file(paths[1], paths[2], fs::copy_options::overwrite_existing);
+  EXPECT_EQ(error(paths[0]),
+            fmt::format("{}: {}: says that it is part 2 of 3, not 3 of 3", paths[0].string(), paths[2].string()));
+  (void)write_shards("broken");
+  fs::remove(paths[2]);
+  EXPECT_EQ(GgufFile::open(paths[0]).error().code, Code::kNotFound);
+  fs::remove(renamed), fs::remove(paths[0]), fs::remove(paths[1]);
+}
+
+TEST(GgufShards, a_tensor_in_two_files_is_refused) {
+  const auto paths = write_shards("twice");
+  GgufWriter writer;
+  writer.set("split.no", std::uint32_t{2});
+  writer.set("split.count", std::uint32_t{3});
+  const std::vector<float> values(8, 1.5f);
+  writer.add_tensor("t0", DType::kF32, {8}, Bytes(reinterpret_cast<const std::uint8_t*>(values.data()), 32));
+  ASSERT_TRUE(writer.write(paths[2]));
+  EXPECT_NE(GgufFile::open(paths[0]).error().message.find("tensor 't0' stands twice"), std::string::npos);
+  for (const fs::path& path : paths) fs::remove(path);
+}
+
 TEST(Gguf, a_model_made_by_others_is_read) {
   SEDGE_NEED_DATA(path, "llm/stories260K/stories260K.gguf");
   const GgufFile file = GgufFile::open(path).value();

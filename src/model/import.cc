@@ -156,7 +156,9 @@ Result<ImportSource> open_gguf(const std::filesystem::path& in) {
   source.format = "GGUF";
   source.opened.push_back(file);
   for (const GgufEntry& entry : file->metadata()) {
-    if (entry.key != "general.file_type" && entry.key != "general.quantization_version") source.writer.copy(entry);
+    const bool of_parts = entry.key.starts_with("split.");  // what is written is one file
+    if (of_parts || entry.key == "general.file_type" || entry.key == "general.quantization_version") continue;
+    source.writer.copy(entry);
   }
   for (const TensorView& tensor : file->tensors()) {
     source.tensors.push_back({tensor.name, tensor.type, tensor.shape, tensor.data, 0});
