@@ -8,14 +8,15 @@ namespace {
 constexpr unsigned kThreadsMax = 256;
 constexpr int kSpins = 2000;  // about 30 µs: longer than the gap between two products, shorter than a time slice
 
-// A ticket: epoch (24 bits) | blocks (20) | next block (20). The epoch only makes a new loop look new to a sleeper.
+// A ticket: epoch (24 bits) | end (20) | next block (20). The epoch tells a loop's tickets from those of the one
+// before.
 constexpr unsigned kFieldBits = 20;
 constexpr std::uint64_t kFieldMax = (1u << kFieldBits) - 1;
 constexpr std::uint64_t next_of(std::uint64_t ticket) { return ticket & kFieldMax; }
-constexpr std::uint64_t blocks_of(std::uint64_t ticket) { return ticket >> kFieldBits & kFieldMax; }
+constexpr std::uint64_t end_of(std::uint64_t ticket) { return ticket >> kFieldBits & kFieldMax; }
 constexpr std::uint64_t epoch_of(std::uint64_t ticket) { return ticket >> (2 * kFieldBits); }
-constexpr std::uint64_t make_ticket(std::uint64_t epoch, std::uint64_t blocks) {
-  return epoch << (2 * kFieldBits) | blocks << kFieldBits;
+constexpr std::uint64_t make_ticket(std::uint64_t epoch, std::uint64_t next, std::uint64_t end) {
+  return epoch << (2 * kFieldBits) | end << kFieldBits | next;
 }
 
 void relax() {
@@ -40,16 +41,15 @@ void wait_while(const std::atomic<T>& value, T seen) {
 
 unsigned hardware_threads() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-ThreadPool::ThreadPool(unsigned threads) {
-  const unsigned count = std::clamp(threads, 1u, kThreadsMax);
-  workers_.reserve(count - 1);
-  for (unsigned worker = 1; worker < count; ++worker) workers_.emplace_back([this, worker] { work(worker); });
+ThreadPool::ThreadPool(unsigned threads) : tickets_(std::clamp(threads, 1u, kThreadsMax)) {
+  workers_.reserve(tickets_.size() - 1);
+  for (unsigned worker = 1; worker < tickets_.size(); ++worker) workers_.emplace_back([this, worker] { work(worker); });
 }
 
 ThreadPool::~ThreadPool() {
   stop_.store(true, std::memory_order_relaxed);
-  ticket_.store(make_ticket(epoch_of(ticket_.load()) + 1, 0), std::memory_order_release);
-  ticket_.notify_all();
+  loops_.fetch_add(1, std::memory_order_release);
+  loops_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -60,22 +60,24 @@ void ThreadPool::run_block(unsigned worker, std::size_t index) const {
 }
 
 void ThreadPool::take_blocks(unsigned worker) {
-  std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-  while (next_of(ticket) < blocks_of(ticket)) {
-    // Success means that the block is of the present loop: job_ stands until it is reported finished.
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
-      continue;
-    run_block(worker, next_of(ticket));
-    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
-    ticket = ticket_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < tickets_.size(); ++i) {
+    std::atomic<std::uint64_t>& ticket = tickets_[(worker + i) % tickets_.size()].value;
+    std::uint64_t seen = ticket.load(std::memory_order_acquire);
+    while (next_of(seen) < end_of(seen)) {
+      // Success means that the block is of the present loop: job_ stands until it is reported finished.
+      if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      run_block(worker, next_of(seen));
+      if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+      seen = ticket.load(std::memory_order_acquire);
+    }
   }
 }
 
 void ThreadPool::work(unsigned worker) {
   while (!stop_.load(std::memory_order_relaxed)) {
+    const std::uint32_t loop = loops_.load(std::memory_order_acquire);  // before looking: a later one is not missed
     take_blocks(worker);
-    const std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    if (next_of(ticket) >= blocks_of(ticket) && !stop_.load(std::memory_order_relaxed)) wait_while(ticket_, ticket);
+    if (!stop_.load(std::memory_order_relaxed)) wait_while(loops_, loop);
   }
 }
 
@@ -87,9 +89,14 @@ bool ThreadPool::run_erased(std::size_t count, std::size_t block, const CancelFl
     for (std::size_t i = 0; i < blocks; ++i) run_block(0, i);
   } else {
     pending_.store(static_cast<std::uint32_t>(blocks), std::memory_order_relaxed);
-    ticket_.store(make_ticket(epoch_of(ticket_.load(std::memory_order_relaxed)) + 1, blocks),
-                  std::memory_order_release);
-    ticket_.notify_all();
+    for (std::size_t i = 0; i < tickets_.size(); ++i) {
+      std::atomic<std::uint64_t>& ticket = tickets_[i].value;
+      const std::uint64_t epoch = epoch_of(ticket.load(std::memory_order_relaxed)) + 1;
+      const std::uint64_t next = blocks * i / tickets_.size(), end = blocks * (i + 1) / tickets_.size();
+      ticket.store(make_ticket(epoch, next, end), std::memory_order_release);
+    }
+    loops_.fetch_add(1, std::memory_order_release);
+    loops_.notify_all();
     take_blocks(0);
     for (std::uint32_t left = 0; (left = pending_.load(std::memory_order_acquire)) != 0;) wait_while(pending_, left);
   }

@@ -1,10 +1,12 @@
 // A fixed number of threads that share one loop at a time.
 //
 // The problem: a decode step is some dozens of matrix products of tens of microseconds each; waking a thread through
-// the kernel costs as much as its share of the work. The idea: one 64-bit ticket (epoch, blocks, next block) that
-// threads advance by compare-and-swap; idle ones watch it for a few tens of microseconds, then sleep on it. The
-// caller works too and never waits for a sleeper: a thread that does not wake in time finds nothing left.
-// Rejected: a task queue (allocation and order that nobody needs), OpenMP (its pool is not ours to bound or cancel).
+// the kernel costs as much as its share of the work. The idea: each thread has a run of neighbouring blocks and a
+// 64-bit ticket (epoch, end, next block) that threads advance by compare-and-swap: its own first, so that it walks
+// through memory in order as prefetchers like it, then what others have left. Idle threads watch for a new loop for a
+// few tens of microseconds, then sleep. The caller works too and never waits for a sleeper: a thread that does not wake
+// in time, or runs on a slow core, finds its blocks taken. Rejected: a task queue (allocation and order that nobody
+// needs), OpenMP (its pool is not ours to bound or cancel).
 #pragma once
 
 #include <atomic>
@@ -59,7 +61,11 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   Job job_;  // written only while no block is left, read only by who took one
-  std::atomic<std::uint64_t> ticket_{0};
+  struct alignas(64) Ticket {
+    std::atomic<std::uint64_t> value{0};
+  };
+  std::vector<Ticket> tickets_;            // one a thread
+  std::atomic<std::uint32_t> loops_{0};    // begun so far: what idle threads watch
   std::atomic<std::uint32_t> pending_{0};  // blocks not finished
   std::atomic<bool> stop_{false};
 };
