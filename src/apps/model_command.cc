@@ -89,6 +89,30 @@ std::string token_text(const model::Vocab& vocab, const std::optional<std::int32
   return id ? fmt::format("{} {}", *id, valid_utf8(vocab.tokens[static_cast<std::size_t>(*id)])) : "none";
 }
 
+// What sets the model apart from others of the family.
+std::string features_text(const model::LlamaConfig& c) {
+  std::string text = model::describe(c.features);
+  if (c.experts != 0) {
+    text += fmt::format(", {} of {} experts of width {}", c.experts_used, c.experts, c.expert_ffn_dim);
+  }
+  if (c.window != 0) {
+    text +=
+        fmt::format(", a window of {} in {}", c.window,
+                    c.features.window_period == 1 ? "every layer"
+                                                  : fmt::format("all but each {}th layer", c.features.window_period));
+  }
+  if (c.attention_cap != 0) text += fmt::format(", scores capped at {:g}", c.attention_cap);
+  if (c.logit_cap != 0) text += fmt::format(", logits capped at {:g}", c.logit_cap);
+  return text;
+}
+
+std::string positions_text(const model::LlamaConfig& c) {
+  if (c.features.rope == model::RopeLayout::kNone) return fmt::format("{} tokens", c.context);
+  constexpr std::string_view kScalings[] = {"", ", stretched {} times", ", stretched {} times by YaRN", ", LongRoPE"};
+  return fmt::format("{} tokens, RoPE base {:g} over {} dimensions", c.context, c.rope_base, c.rope_dim) +
+         fmt::format(fmt::runtime(kScalings[static_cast<std::size_t>(c.rope_scaling.kind)]), c.rope_scaling.factor);
+}
+
 std::vector<std::pair<std::string, std::string>> rows(const Description& model) {
   std::vector<std::pair<std::string, std::string>> out = {
       {"file", fmt::format("{} ({})", model.path, size_text(model.bytes))},
@@ -100,9 +124,8 @@ std::vector<std::pair<std::string, std::string>> rows(const Description& model) 
     const model::LlamaConfig& c = *model.config;
     out.emplace_back("network", fmt::format("{} layers, width {}, feed-forward {}", c.layers, c.dim, c.ffn_dim));
     out.emplace_back("attention", fmt::format("{} heads of {}, {} key-value heads", c.heads, c.head_dim, c.kv_heads));
-    out.emplace_back("positions",
-                     fmt::format("{} tokens, RoPE base {:g} over {} dimensions, {}", c.context, c.rope_base, c.rope_dim,
-                                 c.rope_layout == model::RopeLayout::kHalf ? "halves" : "interleaved"));
+    out.emplace_back("features", features_text(c));
+    out.emplace_back("positions", positions_text(c));
     out.emplace_back("output head", c.tied ? "tied to the embedding" : "its own matrix");
   }
   if (model.vocab) {
@@ -121,19 +144,12 @@ std::vector<std::pair<std::string, std::string>> rows(const Description& model) 
 }
 
 json::Object config_json(const model::LlamaConfig& c) {
-  return {{"layers", c.layers},
-          {"width", c.dim},
-          {"heads", c.heads},
-          {"kv_heads", c.kv_heads},
-          {"head_size", c.head_dim},
-          {"feed_forward", c.ffn_dim},
-          {"vocabulary", c.vocab},
-          {"context", c.context},
-          {"rope_base", c.rope_base},
-          {"rope_size", c.rope_dim},
-          {"rms_eps", c.rms_eps},
-          {"tied", c.tied},
-          {"rope_layout", c.rope_layout == model::RopeLayout::kHalf ? "half" : "interleaved"}};
+  return {{"layers", c.layers},          {"width", c.dim},          {"heads", c.heads},
+          {"kv_heads", c.kv_heads},      {"head_size", c.head_dim}, {"feed_forward", c.ffn_dim},
+          {"vocabulary", c.vocab},       {"context", c.context},    {"rope_base", c.rope_base},
+          {"rope_size", c.rope_dim},     {"norm_eps", c.norm_eps},  {"tied", c.tied},
+          {"window", c.window},          {"experts", c.experts},    {"experts_used", c.experts_used},
+          {"features", features_text(c)}};
 }
 
 json::Value id_json(const std::optional<std::int32_t>& id) { return id ? json::Value(*id) : json::Value(nullptr); }
@@ -269,7 +285,7 @@ Status run_tokenize(const TokenizeOptions& options) {
 }
 
 struct RandomCommand {
-  std::string shape, out, type = "f32";
+  std::string shape, out, hf, type = "f32";
   std::uint64_t seed = 1;
 };
 
@@ -277,8 +293,10 @@ Status run_random(const RandomCommand& command) {
   model::RandomOptions options{.shape = command.shape, .seed = command.seed, .progress = {}};
   SEDGE_TRY(options.type, model::type_choice_from_name(command.type));
   if (on_terminal()) options.progress = progress_line();
-  SEDGE_CHECK(model::write_random(command.out, options));
-  fmt::print("{}: random weights in the shape of {}\n", command.out, command.shape);
+  if (command.out.empty() == command.hf.empty()) return fail(Code::kInvalidArgument, "give one of --output and --hf");
+  const bool hf = command.out.empty();
+  SEDGE_CHECK(hf ? model::write_random_hf(command.hf, options) : model::write_random(command.out, options));
+  fmt::print("{}: random weights in the shape of {}\n", hf ? command.hf : command.out, command.shape);
   return {};
 }
 
@@ -301,7 +319,8 @@ void add_import(Commands& commands, CLI::App& parent) {
                    "a Hugging Face directory or its .safetensors file, a llama2.c checkpoint, or a GGUF")
       ->required();
   command->add_option("-o,--output", options->out, "the GGUF to write")->required();
-  command->add_option("--type", options->type, "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, q6_k, ... ; without it as they are");
+  command->add_option("--type", options->type,
+                      "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, q6_k, ... ; without it as they are");
   command->add_option(
       "--tokenizer", options->tokenizer,
       "tokenizer.json, a SentencePiece .model or a llama2.c .bin; without it the one beside the weights");
@@ -316,9 +335,11 @@ void add_random(Commands& commands, CLI::App& parent) {
   const auto options = std::make_shared<RandomCommand>();
   command->add_option("--shape", options->shape, fmt::format("one of {}", fmt::join(model::random_shapes(), ", ")))
       ->required();
-  command->add_option("--type", options->type, "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, q6_k, ...")->capture_default_str();
+  command->add_option("--type", options->type, "of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, q6_k, ...")
+      ->capture_default_str();
   command->add_option("--seed", options->seed, "the same seed gives the same file")->capture_default_str();
-  command->add_option("-o,--output", options->out, "the GGUF to write")->required();
+  command->add_option("-o,--output", options->out, "the GGUF to write");
+  command->add_option("--hf", options->hf, "a Hugging Face directory to write instead, in F32");
   commands.on(command, [options] { return run_random(*options); });
 }
 

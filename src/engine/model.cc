@@ -11,6 +11,10 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
     : file_(std::move(file)), llama_(std::move(llama)), packed_(std::move(packed)), tokenizer_(std::move(tokenizer)) {
   const auto base = static_cast<double>(llama_.config.rope_base);
   rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, base, llama_.rope_factors);
+  rope_magnitude_ = model::scaling_magnitude(llama_.config.rope_scaling);
+  if (llama_.config.local_rope_base == 0) return;
+  const auto local = static_cast<double>(llama_.config.local_rope_base);
+  local_rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, local, {});
 }
 
 Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file) {

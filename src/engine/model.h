@@ -32,6 +32,10 @@ class Model {
 
   // Radians a position for each pair of dimensions: [rope_dim / 2].
   std::span<const double> rope_frequencies() const { return rope_frequencies_; }
+  // The same of layers with a window; empty where those turn as all others.
+  std::span<const double> local_rope_frequencies() const { return local_rope_frequencies_; }
+  // Of rotated queries and keys.
+  double rope_magnitude() const { return rope_magnitude_; }
 
   // Models of equal bytes on nodes of equal numeric class give bit-identical results.
   std::string_view numeric_class() const { return kernels::kNumericClass; }
@@ -43,7 +47,8 @@ class Model {
   model::LlamaModel llama_;
   PackedWeights packed_;
   model::Tokenizer tokenizer_;
-  std::vector<double> rope_frequencies_;
+  std::vector<double> rope_frequencies_, local_rope_frequencies_;
+  double rope_magnitude_ = 1;
 };
 
 }  // namespace sedge::engine

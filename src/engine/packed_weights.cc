@@ -9,6 +9,7 @@
 #include "engine/thread_pool.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/pack.h"
+#include "model/llama_tensors.h"
 
 namespace sedge::engine {
 namespace {
@@ -31,9 +32,10 @@ std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
     if (kernels::is_quantized(tensor.type)) found.push_back(&tensor);
   };
   for (model::LlamaLayer& layer : llama.weights.layers) {
-    for (auto part : {&model::LlamaLayer::q, &model::LlamaLayer::k, &model::LlamaLayer::v, &model::LlamaLayer::o,
-                      &model::LlamaLayer::gate, &model::LlamaLayer::up, &model::LlamaLayer::down})
-      add(layer.*part);
+    for (const auto& row : model::kLayerRows) {
+      if (row.rows != nullptr) add(layer.*row.view);
+    }
+    for (model::LlamaExpert& expert : layer.experts) add(expert.gate), add(expert.up), add(expert.down);
   }
   add(llama.weights.output);
   return found;

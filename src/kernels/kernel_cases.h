@@ -113,15 +113,26 @@ struct Case<NormArgs> {
 };
 
 template <>
-struct Case<SiluArgs> {
+struct Case<GatedArgs> {
   Case(Prng& prng, Size size, int)
       : gate(random_floats(prng, size.cols, 240.0)), up(random_floats(prng, size.cols, 4.0)) {}
-  Buffer run(void (*kernel)(const SiluArgs&)) {
+  Buffer run(void (*kernel)(const GatedArgs&)) {
     std::vector<float> result = gate;
     kernel({result.data(), up.data(), up.size()});
     return bits_of(result);
   }
   std::vector<float> gate, up;
+};
+
+template <>
+struct Case<SoftcapArgs> {
+  Case(Prng& prng, Size size, int) : x(random_floats(prng, size.cols, 400.0)) {}
+  Buffer run(void (*kernel)(const SoftcapArgs&)) {
+    std::vector<float> result = x;
+    kernel({result.data(), result.size(), 0.7f, 30.0f});
+    return bits_of(result);
+  }
+  std::vector<float> x;
 };
 
 inline std::vector<std::uint16_t> random_halves(Prng& prng, std::size_t count, double span) {
@@ -150,7 +161,8 @@ struct Case<AttentionArgs> {
             .scores = scores.data(),
             .score_stride = padded,
             .out = out.data(),
-            .q_stride = stride};
+            .q_stride = stride,
+            .cap = size.tokens % 2 == 0 ? 5.0f : 0.0f};
   }
   Buffer run(void (*kernel)(const AttentionArgs&)) {
     std::ranges::fill(out, -1.0f);

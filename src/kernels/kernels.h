@@ -24,7 +24,7 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v3-chains";
+inline constexpr std::string_view kNumericClass = "v4-families";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
@@ -65,15 +65,25 @@ struct NormArgs {
   float* y;
 };
 
-// gate = gate / (1 + exp(-gate)) · up, in place.
-struct SiluArgs {
+// gate = f(gate) · up, in place. silu_mul: f(x) = x / (1 + exp(-x)); gelu_mul: f(x) = x / (1 + exp(-x · (a + b · x²))),
+// GELU with its tanh (math.h has a and b).
+struct GatedArgs {
   float* gate;
   const float* up;
   std::size_t count;
 };
 
+// x = cap · tanh(x · scale / cap), in place: keeps |x| below cap. Requires: cap > 0.
+struct SoftcapArgs {
+  float* x;
+  std::size_t count;
+  float scale;
+  float cap;
+};
+
 // softmax(q·keysᵀ · scale)·values for one key/value head: for the query heads that share it (`group`), of `tokens`
-// neighbours in one text. Token t sees positions + t positions, or the last `window` of them.
+// neighbours in one text. Token t sees positions + t positions, or the last `window` of them. With `cap` above 0, the
+// products pass through softcap first.
 // Shapes:   query heads [tokens, group, head_dim], token rows q_stride apart, and out alike;
 //           keys [positions / 16, head_dim, 16], whole groups of sixteen positions; values [positions, head_dim];
 //           both binary16;
@@ -95,6 +105,7 @@ struct AttentionArgs {
   std::size_t score_stride;
   float* out;
   std::size_t q_stride;
+  float cap = 0;
 
   // Query i is head i % group of token i / group.
   SEDGE_INLINE const float* query(std::size_t i) const { return q + i / group * q_stride + i % group * head_dim; }
@@ -138,7 +149,9 @@ struct HalfArgs {
 #define SEDGE_VECTOR_ROWS(ROW)      \
   ROW(quantize_q8, QuantizeArgs, 0) \
   ROW(rms_norm, NormArgs, 0)        \
-  ROW(silu_mul, SiluArgs, 0)        \
+  ROW(silu_mul, GatedArgs, 0)       \
+  ROW(gelu_mul, GatedArgs, 0)       \
+  ROW(softcap, SoftcapArgs, 0)      \
   ROW(attend, AttentionArgs, 0)     \
   ROW(to_half, HalfArgs, 0)
 #define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW)

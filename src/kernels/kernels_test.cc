@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -9,6 +10,7 @@
 #include "kernels/kernel_cases.h"
 #include "kernels/lanes.h"
 #include "kernels/math.h"
+#include "kernels/norm/centre.h"
 #include "kernels/numeric_class.h"
 #include "kernels/pack/pack.h"
 #include "kernels/rope/rope.h"
@@ -189,12 +191,39 @@ TEST(Math, agrees_with_the_library_within_its_bounds) {
   EXPECT_EQ(exp_f32(-1e30f), exp_f32(kExpMin));
 }
 
+TEST(Math, gelu_and_the_cap_are_what_they_say) {
+  for (double x = -12; x < 12; x += 0.0173) {
+    float y = static_cast<float>(x), one = 1.0f;
+    const double exact = static_cast<double>(y);
+    active_kernels().gelu_mul({&y, &one, 1});
+    const double u = std::sqrt(2 / std::numbers::pi) * (exact + 0.044715 * exact * exact * exact);
+    EXPECT_NEAR(y, 0.5 * exact * (1 + std::tanh(u)), 3e-6) << x;
+    float capped = static_cast<float>(20 * x);
+    active_kernels().softcap({&capped, 1, 0.25f, 30.0f});
+    EXPECT_NEAR(capped, 30 * std::tanh(20 * x * 0.25 / 30), 1e-5) << x;
+  }
+}
+
+TEST(Norm, centred_values_sum_to_nothing_and_keep_their_distances) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    Prng prng(seed);
+    std::vector<float> x = cases::random_floats(prng, *rc::gen::inRange<std::size_t>(1, 200), 8.0), y(x.size());
+    centre(x, y.data());
+    double sum = 0;
+    for (const float v : y) sum += static_cast<double>(v);
+    RC_ASSERT(std::fabs(sum) < 1e-4 * static_cast<double>(x.size()));
+    RC_ASSERT(std::fabs((y.back() - y.front()) - (x.back() - x.front())) < 1e-5f);
+    centre(x, x.data());
+    RC_ASSERT(x == y);
+  }));
+}
+
 TEST(Rope, both_layouts_turn_the_same_pairs_by_the_same_angles) {
   const std::vector<double> frequencies = rope_frequencies(6, 10000.0, {});
   EXPECT_EQ(frequencies[0], 1.0);
   EXPECT_NEAR(frequencies[2], std::pow(10000.0, -4.0 / 6.0), 1e-15);
   float cosines[3], sines[3];
-  rope_angles(frequencies, 5, cosines, sines);
+  rope_angles(frequencies, 5, 1.0, cosines, sines);
   std::vector<float> interleaved = {1, 4, 2, 5, 3, 6, 7, 8}, half = {1, 2, 3, 4, 5, 6, 7, 8};  // 8: two stay unturned
   rope({interleaved.data(), 1, 8, 3, cosines, sines, true});
   rope({half.data(), 1, 8, 3, cosines, sines, false});

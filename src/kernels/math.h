@@ -15,6 +15,10 @@ inline constexpr float kLn2Low = 0x1.7f7d1cp-20f;
 inline constexpr float kRoundMagic = 0x1.8p+23f;  // adding it leaves the nearest integer in the low bits
 inline constexpr float kExpPolynomial[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
 
+// GELU with tanh is x · sigmoid(x · (kGelu1 + kGelu3 · x²)), since (1 + tanh(u)) / 2 = sigmoid(2u).
+inline constexpr float kGelu1 = 0x1.988454p+0f;  // 2 · sqrt(2 / pi)
+inline constexpr float kGelu3 = 0x1.2444f2p-4f;  // kGelu1 · 0.044715
+
 // e^x, relative error below 2e-7; arguments outside [kExpMin, kExpMax] (and NaN) are clamped.
 float exp_f32(float x);
 

@@ -4,6 +4,7 @@
 
 #include "kernels/kernel_cases.h"
 #include "kernels/math.h"
+#include "kernels/norm/centre.h"
 #include "kernels/rope/rope.h"
 
 namespace sedge::kernels {
@@ -41,6 +42,11 @@ std::uint64_t numeric_fingerprint(const Kernels& kernels) {
     }
   }
   for (float x = kExpMin; x < kExpMax; x += 1.7f) values.push_back(exp_f32(x));
+  std::vector<float> centred(51);
+  for (std::size_t count = 1; count <= centred.size(); count += 10) {
+    centre(std::span(values).first(count), centred.data());
+    values.insert(values.end(), centred.begin(), centred.begin() + static_cast<std::ptrdiff_t>(count));
+  }
   hash.add(cases::bits_of(values));
   return hash.value();
 }

@@ -8,14 +8,15 @@
 #include <vector>
 
 #include "base/result.h"
-#include "model/llama.h"
+#include "model/hf_type.h"
 
 namespace sedge::model {
 
 struct HfConfig {
-  LlamaConfig config;             // rope_layout is what a GGUF made from it has: kInterleaved
-  float rope_linear = 1;          // linear position scaling
-  std::vector<float> rope_freqs;  // empty, or the rope_dim / 2 factors of Llama 3.1's scaling
+  const HfType* type = nullptr;  // its row
+  LlamaConfig config;            // what a GGUF made from it has
+  // Empty, or rope_dim / 2 factors each: those of Llama 3.1's scaling; the short and the long ones of LongRoPE.
+  std::vector<float> rope_freqs, rope_short, rope_long;
   std::optional<std::int32_t> bos, eos;
 };
 

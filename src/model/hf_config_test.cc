@@ -1,5 +1,6 @@
 #include "model/hf_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -27,7 +28,7 @@ TEST(HfConfig, defaults_are_those_of_transformers) {
   EXPECT_EQ(config.config.head_dim, 16u);
   EXPECT_EQ(config.config.rope_dim, 16u);
   EXPECT_EQ(config.config.rope_base, 10000.0f);
-  EXPECT_EQ(config.config.rms_eps, 1e-6f);
+  EXPECT_EQ(config.config.norm_eps, 1e-6f);
   EXPECT_FALSE(config.config.tied);
   EXPECT_TRUE(config.rope_freqs.empty());
   EXPECT_EQ(config.bos, std::nullopt);
@@ -49,14 +50,30 @@ TEST(HfConfig, given_fields_win_and_null_is_absent) {
 }
 
 TEST(HfConfig, what_the_engine_does_not_have_is_refused_by_field) {
-  EXPECT_EQ(error_of("", "gpt2"), "config.json: field 'model_type' 'gpt2': llama and mistral are imported");
+  EXPECT_EQ(
+      error_of("", "mamba"),
+      "config.json: field 'model_type' 'mamba': llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, smollm3, gemma2, "
+      "gemma3_text, phi3, gpt2 are imported");
   EXPECT_EQ(error_of(R"("hidden_act":"gelu")"), "config.json: field 'hidden_act' 'gelu': only silu is run");
-  EXPECT_EQ(error_of(R"("attention_bias":true)"), "config.json: field 'attention_bias' is true: biases are not run");
+  EXPECT_EQ(error_of(R"("attention_bias":true)"), "config.json: field 'attention_bias' is true: that is not run");
   EXPECT_EQ(error_of(R"("sliding_window":128)"),
             "config.json: field 'sliding_window' 128 is shorter than the context 256");
   EXPECT_EQ(error_of(R"("sliding_window":256)"), "");
-  EXPECT_EQ(error_of(R"("rope_scaling":{"type":"yarn"})"),
-            "config.json: field 'rope_scaling': type 'yarn' (linear and llama3 are known)");
+  EXPECT_EQ(error_of(R"("rope_scaling":{"type":"dynamic"})"),
+            "config.json: field 'rope_scaling': type 'dynamic' (linear, yarn, longrope and llama3 are known)");
+  EXPECT_EQ(error_of(R"("rope_scaling":{"type":"yarn","factor":4,"mscale":0.7})"),
+            "config.json: field 'rope_scaling': 'mscale' is not supported");
+  EXPECT_EQ(error_of(R"("norm_topk_prob":false)", "qwen3_moe"),
+            "config.json: field 'norm_topk_prob' is false: that is not run");
+  EXPECT_EQ(error_of(R"("no_rope_layers":[1,0])", "smollm3"),
+            "config.json: field 'no_rope_layers': layer 1 is of another kind than smollm3 has it");
+  EXPECT_EQ(error_of(R"("layer_types":["full_attention","full_attention"],"sliding_window":64,)"
+                     R"("attn_logit_softcapping":50,"final_logit_softcapping":30)",
+                     "gemma2"),
+            "config.json: field 'layer_types': layer 0 is of another kind than gemma2 has it");
+  EXPECT_EQ(
+      error_of(R"("query_pre_attn_scalar":256,"attn_logit_softcapping":50,"final_logit_softcapping":30)", "gemma2"),
+      "config.json: field 'query_pre_attn_scalar' is 256, a gemma2 of 2 layers has 16");
 }
 
 TEST(HfConfig, impossible_fields_are_refused_by_name) {
@@ -72,12 +89,36 @@ TEST(HfConfig, impossible_fields_are_refused_by_name) {
 }
 
 TEST(HfConfig, linear_scaling_under_its_old_and_new_name) {
-  EXPECT_EQ(parse_hf_config(config_with(R"("rope_scaling":{"type":"linear","factor":4})")).value().rope_linear, 4.0f);
-  const HfConfig config =
-      parse_hf_config(config_with(R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e6})")).value();
-  EXPECT_EQ(config.rope_linear, 2.0f);
-  EXPECT_EQ(config.config.rope_base, 1e6f);
+  const auto scaling = [](std::string_view more) { return parse_hf_config(config_with(more)).value().config; };
+  EXPECT_EQ(scaling(R"("rope_scaling":{"type":"linear","factor":4})").rope_scaling.factor, 4.0f);
+  const LlamaConfig config = scaling(R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e6})");
+  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(config.rope_scaling.factor, 2.0f);
+  EXPECT_EQ(config.rope_base, 1e6f);
   EXPECT_FALSE(parse_hf_config(config_with(R"("rope_scaling":{"type":"linear","factor":0})")));
+}
+
+TEST(HfConfig, yarn_keeps_short_waves_and_stretches_long_ones) {
+  const LlamaConfig config =
+      parse_hf_config(
+          config_with(R"("rope_scaling":{"type":"yarn","factor":4,"original_max_position_embeddings":64})", "qwen2"))
+          .value()
+          .config;
+  const std::vector<float> factors = scaling_factors(config.rope_scaling, config.rope_dim, config.rope_base);
+  ASSERT_EQ(factors.size(), 8u);
+  EXPECT_EQ(factors.front(), 1.0f);
+  EXPECT_EQ(factors.back(), 4.0f);
+  EXPECT_TRUE(std::ranges::is_sorted(factors));
+  EXPECT_NEAR(scaling_magnitude(config.rope_scaling), 1 + 0.1 * std::log(4), 1e-9);
+}
+
+TEST(HfConfig, a_window_is_read_where_the_type_means_it) {
+  const auto window = [](std::string_view more, std::string_view type) {
+    return parse_hf_config(config_with(more, type)).value().config.window;
+  };
+  EXPECT_EQ(window(R"("sliding_window":128)", "mistral"), 128u);
+  EXPECT_EQ(window(R"("sliding_window":4096)", "mistral"), 0u);  // longer than the context
+  EXPECT_EQ(window(R"("sliding_window":128,"use_sliding_window":false)", "qwen2"), 0u);
 }
 
 TEST(HfConfig, llama3_scaling_keeps_short_waves_and_stretches_long_ones) {

@@ -46,7 +46,7 @@ const TargetRow& target_of(DType type) { return *std::ranges::find(kTargets, typ
 // Vectors (norms, factors) are F32: tiny, and stock kernels ask for it.
 DType target_type(const ImportTensor& tensor, const ImportOptions& options, std::size_t layers,
                   std::vector<std::string>& notes) {
-  if (tensor.shape.size() == 1) return DType::kF32;
+  if (tensor.shape.size() == 1 || tensor.exact) return DType::kF32;
   if (!options.type) return tensor.type;
   const std::uint64_t cols = tensor.shape[0];
   const DType type = chosen_type(*options.type, tensor.name, cols, layers);
@@ -79,10 +79,10 @@ class RowStream {
         cols_(static_cast<std::size_t>(tensor.shape[0])),
         row_bytes_in_(cols_ / from_.block_values * from_.block_bytes),
         row_bytes_out_(cols_ / to_.block_values * to_.block_bytes),
-        rows_(tensor.data.size() / row_bytes_in_) {}
+        rows_(static_cast<std::size_t>(tensor.bytes()) / row_bytes_in_) {}
 
   Status run(const ByteSink& sink) {
-    values_.resize(from_.type == to_.type ? 0 : cols_);
+    values_.resize(cols_);
     const std::size_t rows_a_piece = std::max<std::size_t>(1, kPieceBytes / row_bytes_out_);
     for (std::size_t row = 0; row < rows_; row += rows_a_piece) {
       const std::size_t count = std::min(rows_a_piece, rows_ - row);
@@ -94,14 +94,33 @@ class RowStream {
   }
 
  private:
+  const std::uint8_t* row_at(std::size_t row) const {
+    const std::size_t a_piece = rows_ / tensor_.pieces.size();
+    return tensor_.pieces[row / a_piece].data() + row % a_piece * row_bytes_in_;
+  }
+
+  // One value of each input row: the columns of a transposed matrix are our rows. Blocks of one value, as every type of
+  // a foreign file has.
+  void gather_column(std::size_t column) {
+    column_.resize(cols_ * from_.block_bytes);
+    for (std::size_t i = 0; i < cols_; ++i) {
+      std::copy_n(tensor_.pieces[0].data() + (i * rows_ + column) * from_.block_bytes, from_.block_bytes,
+                  column_.data() + i * from_.block_bytes);
+    }
+  }
+
   Status convert(std::size_t row, std::uint8_t* out) {
     const std::size_t source = tensor_.half_heads == 0 ? row : half_row(row, rows_ / tensor_.half_heads);
-    const std::uint8_t* in = tensor_.data.data() + source * row_bytes_in_;
-    if (from_.type == to_.type) {
+    if (tensor_.transposed) gather_column(source);
+    const std::uint8_t* in = tensor_.transposed ? column_.data() : row_at(source);
+    if (from_.type == to_.type && !tensor_.less_one) {
       std::copy_n(in, row_bytes_in_, out);
       return {};
     }
     from_.dequantize(in, values_.data(), cols_);
+    if (tensor_.less_one) {
+      for (float& value : values_) value += 1.0f;
+    }
     const float max = target_of(to_.type).magnitude_max;
     const auto bad = std::ranges::find_if(values_, [max](float v) { return !(std::fabs(v) <= max); });
     if (bad != values_.end()) {
@@ -117,7 +136,7 @@ class RowStream {
   const kernels::Format& to_;
   std::size_t cols_, row_bytes_in_, row_bytes_out_, rows_;
   std::vector<float> values_;
-  Buffer piece_;
+  Buffer piece_, column_;
 };
 
 Result<bool> begins_with_gguf(const std::filesystem::path& in) {
@@ -137,7 +156,7 @@ std::uint32_t file_type(const ImportSource& source, const std::vector<DType>& ty
   if (options.type && options.type->more_bits) return options.type->type == DType::kQ4_K ? 15 : 17;
   std::size_t largest = 0;
   for (std::size_t i = 1; i < source.tensors.size(); ++i) {
-    if (source.tensors[i].data.size() > source.tensors[largest].data.size()) largest = i;
+    if (source.tensors[i].bytes() > source.tensors[largest].bytes()) largest = i;
   }
   return types.empty() ? 0 : target_of(types[largest]).file_type;
 }
@@ -161,7 +180,10 @@ Result<ImportSource> open_gguf(const std::filesystem::path& in) {
     source.writer.copy(entry);
   }
   for (const TensorView& tensor : file->tensors()) {
-    source.tensors.push_back({tensor.name, tensor.type, tensor.shape, tensor.data, 0});
+    ImportTensor& made = source.tensors.emplace_back();
+    made.name = tensor.name, made.type = tensor.type, made.shape = tensor.shape;
+    made.pieces = {tensor.data};
+    made.exact = tensor.name.ends_with(".ffn_gate_inp.weight");
   }
   return source;
 }
@@ -180,7 +202,7 @@ Result<ImportReport> import_model(const std::filesystem::path& in, const std::fi
     const ImportTensor& tensor = source.tensors[i];
     SEDGE_TRY(const std::uint64_t bytes, row_bytes(types[i], tensor.shape[0]));
     SEDGE_TRY(const std::uint64_t bytes_in, row_bytes(tensor.type, tensor.shape[0]));
-    total += tensor.data.size() / bytes_in * bytes;
+    total += tensor.bytes() / bytes_in * bytes;
     source.writer.add_tensor(tensor.name, types[i], tensor.shape, [&, target = types[i]](const ByteSink& sink) {
       return RowStream(tensor, target).run([&](Bytes piece) -> Status {
         done += piece.size();

@@ -100,61 +100,84 @@ class Shards {
 
 class Collector {
  public:
-  Collector(const Shards& shards, const LlamaConfig& config, std::vector<ImportTensor>& out)
-      : shards_(shards), config_(config), out_(out) {}
+  Collector(const Shards& shards, const HfConfig& hf, std::vector<ImportTensor>& out)
+      : shards_(shards), hf_(hf), config_(hf.config), out_(out) {}
 
   Status collect() {
-    const auto file_name = [](const auto& row) { return fmt::format("{}.weight", row.hf); };
-    // A tied model may be saved under either name of its one matrix.
-    const bool as_head = config_.tied && shards_.find(file_name(kEmbeddingRow)) == nullptr;
-    SEDGE_CHECK(take(kEmbeddingRow, file_name(as_head ? kOutputRow : kEmbeddingRow), gguf_name(kEmbeddingRow)));
-    SEDGE_CHECK(take(kOutputNormRow, file_name(kOutputNormRow), gguf_name(kOutputNormRow)));
-    if (config_.tied) {
-      used_.insert(file_name(kOutputRow));
-    } else {
-      SEDGE_CHECK(take(kOutputRow, file_name(kOutputRow), gguf_name(kOutputRow)));
-    }
-    for (std::size_t layer = 0; layer < config_.layers; ++layer) {
-      for (const auto& row : kLayerRows) {
-        SEDGE_CHECK(take(row, fmt::format("model.layers.{}.{}.weight", layer, row.hf), gguf_name(row, layer)));
-      }
-    }
+    SEDGE_CHECK(
+        for_each_tensor(config_, [&](const auto& row, std::size_t layer) -> Status { return take(row, layer); }));
+    if (config_.tied) used_.insert(find_name(hf_name(*hf_.type, kOutputRow)));  // saved once more
     return nothing_left();
   }
 
  private:
+  // GPT-2 is saved by itself or as a part of a "transformer".
+  std::string find_name(std::string name) const {
+    std::string longer = fmt::format("transformer.{}", name);
+    return shards_.find(name) == nullptr && shards_.find(longer) != nullptr ? longer : name;
+  }
+
   template <class Owner>
-  Status take(const LlamaTensorRow<Owner>& row, const std::string& name, std::string gguf) {
+  Status take(const LlamaTensorRow<Owner>& row, std::size_t layer) {
+    const auto shape = shape_of(row, config_);
+    ImportTensor made;
+    made.name = gguf_name(row, layer);
+    made.shape = shape;
+    made.exact = row.gguf == "ffn_gate_inp";
+    made.less_one = hf_.type->norms_less_one && shape.size() == 1 && row.suffix == kWeight;
+    made.transposed = hf_.type->transposed && shape.size() == 2 && !std::is_same_v<Owner, LlamaWeights>;
+    const bool interleaved = config_.features.rope == RopeLayout::kInterleaved;
+    made.half_heads = row.heads != nullptr && interleaved ? row.heads(config_) : 0;
+    const std::size_t planes = row.planes == nullptr ? 1 : row.planes(config_);
+    std::vector<std::uint64_t> wanted(shape.begin(), shape.begin() + std::min<std::ptrdiff_t>(2, std::ssize(shape)));
+    if (made.transposed) std::swap(wanted[0], wanted[1]);
+    for (std::size_t plane = 0; plane < planes; ++plane) {
+      std::string name = hf_name(*hf_.type, row, layer, plane);
+      // A tied model may be saved under either name of its one matrix.
+      if (row.gguf == kEmbeddingRow.gguf && config_.tied && shards_.find(find_name(name)) == nullptr) {
+        name = hf_name(*hf_.type, kOutputRow);
+      }
+      SEDGE_TRY(const SafeTensor* tensor, find(find_name(std::move(name)), wanted));
+      if (plane != 0 && *tensor->type != made.type) {
+        return fail(Code::kUnimplemented, "tensor '{}' is of another type than the expert before it", tensor->name);
+      }
+      made.type = *tensor->type;
+      made.pieces.push_back(tensor->data);
+    }
+    out_.push_back(std::move(made));
+    return {};
+  }
+
+  Result<const SafeTensor*> find(const std::string& name, const std::vector<std::uint64_t>& wanted) {
     const SafeTensor* tensor = shards_.find(name);
     if (tensor == nullptr) return fail(Code::kNotFound, "tensor '{}' is missing", name);
     if (!tensor->type) {
       return fail(Code::kUnimplemented, "tensor '{}': dtype {} is not imported (F32, F16, BF16 are)", name,
                   tensor->dtype);
     }
-    const auto wanted = shape_of(row, config_);
     const std::vector<std::uint64_t> shape(tensor->shape.rbegin(), tensor->shape.rend());
     if (shape != wanted) {
       return fail(Code::kDataLoss, "tensor '{}' has shape {}, config.json asks for {} (innermost first)", name,
                   shape_text(shape), shape_text(wanted));
     }
-    const std::size_t heads = row.heads != nullptr ? row.heads(config_) : 0;
-    out_.push_back({std::move(gguf), *tensor->type, shape, tensor->data, heads});
     used_.insert(name);
-    return {};
+    return tensor;
   }
 
-  // A tensor without a place (a bias, an adapter) would change the answer if it were ignored; the frequencies that
-  // old exports carry follow from the config.
+  // A tensor without a place (a bias, an adapter) would change the answer if it were ignored; the frequencies and masks
+  // that old exports carry follow from the config.
   Status nothing_left() const {
     for (const auto& [name, tensor] : shards_.all()) {
-      if (used_.contains(name) || name.ends_with(".rotary_emb.inv_freq")) continue;
-      return fail(Code::kUnimplemented, "tensor '{}' {} has no place in a plain Llama of {} layers", name,
-                  shape_text(tensor->shape), config_.layers);
+      const bool mask = has_positions(config_) && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
+      if (used_.contains(name) || name.ends_with(".rotary_emb.inv_freq") || mask) continue;
+      return fail(Code::kUnimplemented, "tensor '{}' {} has no place in a {} of {} layers", name,
+                  shape_text(tensor->shape), hf_.type->model_type, config_.layers);
     }
     return {};
   }
 
   const Shards& shards_;
+  const HfConfig& hf_;
   const LlamaConfig& config_;
   std::vector<ImportTensor>& out_;
   std::set<std::string> used_;
@@ -201,16 +224,15 @@ Result<ImportSource> open_hf(const fs::path& in, const ImportOptions& options) {
   source.format = "Hugging Face directory";
   source.opened = shards.files();
   write_llama_config(source.writer, config.config);
-  if (config.rope_linear != 1) {
-    source.writer.set("llama.rope.scaling.type", "linear");
-    source.writer.set("llama.rope.scaling.factor", config.rope_linear);
-  }
   write_vocab(source.writer, vocab);
-  SEDGE_CHECK(Collector(shards, config.config, source.tensors).collect());
-  source.rope_freqs = std::move(config.rope_freqs);
-  if (const auto& freqs = source.rope_freqs; !freqs.empty()) {
-    const Bytes data(reinterpret_cast<const std::uint8_t*>(freqs.data()), freqs.size() * sizeof(float));
-    source.tensors.push_back({std::string(kRopeFreqsName), DType::kF32, {freqs.size()}, data, 0});
+  SEDGE_CHECK(Collector(shards, config, source.tensors).collect());
+  source.rope_factors = {std::move(config.rope_freqs), std::move(config.rope_short), std::move(config.rope_long)};
+  constexpr std::string_view kNames[] = {kRopeFreqsName, kRopeShortName, kRopeLongName};
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    const std::vector<float>& factors = source.rope_factors[i];
+    if (factors.empty()) continue;
+    const Bytes data(reinterpret_cast<const std::uint8_t*>(factors.data()), factors.size() * sizeof(float));
+    source.tensors.push_back({std::string(kNames[i]), DType::kF32, {factors.size()}, {data}});
   }
   return source;
 }

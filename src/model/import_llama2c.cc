@@ -135,7 +135,7 @@ class Checkpoint {
     std::uint64_t bytes = sizeof(float);
     for (const std::uint64_t dimension : shape) bytes *= dimension;  // check_llama_config: cannot overflow
     SEDGE_TRY(const Bytes data, bytes_of(bytes, name));
-    out_.tensors.push_back({std::move(name), DType::kF32, std::move(shape), data, 0});
+    out_.tensors.push_back({std::move(name), DType::kF32, std::move(shape), {data}});
     return {};
   }
 

@@ -1,6 +1,7 @@
 // What an importer's front end hands to the back end. Internal to import*.cc and their tests.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -19,16 +20,23 @@ struct ImportTensor {
   std::string name;
   DType type = DType::kF32;
   std::vector<std::uint64_t> shape;  // GGUF order
-  Bytes data;                        // rows × row_bytes(type, shape[0]), checked by the front end
+  // Of equal size, behind each other: rows × row_bytes(type, shape[0]) in all, checked by the front end. Experts come
+  // as one piece each, all else as one piece.
+  std::vector<Bytes> pieces;
   // 0, or the number of heads whose rows stand half by half and are to be interleaved.
   std::size_t half_heads = 0;
+  bool transposed = false;  // one piece, [shape[0]] rows of shape[1] values: to be read by columns
+  bool less_one = false;    // 1 is to be added to each value
+  bool exact = false;       // stays F32: a router's choice hangs on its last bits
+
+  std::uint64_t bytes() const { return pieces.empty() ? 0 : pieces.size() * pieces[0].size(); }
 };
 
 struct ImportSource {
   std::string format;
   GgufWriter writer;  // the metadata is set, but for general.file_type
   std::vector<ImportTensor> tensors;
-  std::vector<float> rope_freqs;                    // what the tensor of that name points into
+  std::array<std::vector<float>, 3> rope_factors;   // what the tensors of RoPE's factors point into
   std::vector<std::shared_ptr<const void>> opened;  // keeps `data` valid
 };
 

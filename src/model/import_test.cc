@@ -85,16 +85,14 @@ Named tiny_values(const LlamaConfig& config) {
   return values;
 }
 
-std::string hf_name(const std::string& gguf) {
-  for (const auto* row : {&kEmbeddingRow, &kOutputNormRow, &kOutputRow}) {
-    if (gguf == gguf_name(*row)) return fmt::format("{}.weight", row->hf);
-  }
-  for (std::size_t layer = 0; layer < 9; ++layer) {
-    for (const auto& row : kLayerRows) {
-      if (gguf == gguf_name(row, layer)) return fmt::format("model.layers.{}.{}.weight", layer, row.hf);
-    }
-  }
-  return gguf;
+std::string hf_name(const LlamaConfig& config, const std::string& gguf) {
+  std::string found;
+  const Status all = for_each_tensor(config, [&](const auto& row, std::size_t layer) -> Status {
+    if (gguf_name(row, layer) == gguf) found = hf_name(*find_hf_type("llama"), row, layer);
+    return {};
+  });
+  EXPECT_TRUE(all);
+  return found;
 }
 
 // F32 safetensors of some of a model's tensors, under their Hugging Face names.
@@ -108,7 +106,7 @@ Buffer safetensors_of(const LlamaConfig& config, const Named& values,
     append(data, bytes_of(values.at(name)));
     const std::vector<std::uint64_t> outer_first(shape.rbegin(), shape.rend());
     header += fmt::format(R"({}"{}":{{"dtype":"F32","shape":{},"data_offsets":[{},{}]}})", header.size() > 1 ? "," : "",
-                          hf_name(name), shape_text(outer_first), begin, data.size());
+                          hf_name(config, name), shape_text(outer_first), begin, data.size());
   }
   header += '}';
   const std::uint64_t length = header.size();
@@ -180,8 +178,8 @@ TEST(Import, shards_behind_an_index_give_the_same_file_as_one) {
                 safetensors_of(config, values, [&](const auto& name) { return !first_layer(name); }));
   std::string map;
   for (const auto& [name, unused] : values) {
-    map +=
-        fmt::format(R"({}"{}":"x-{}.safetensors")", map.empty() ? "" : ",", hf_name(name), first_layer(name) ? 1 : 2);
+    map += fmt::format(R"({}"{}":"x-{}.safetensors")", map.empty() ? "" : ",", hf_name(config, name),
+                       first_layer(name) ? 1 : 2);
   }
   scratch.write("model.safetensors.index.json", fmt::format(R"({{"metadata":{{}},"weight_map":{{{}}}}})", map));
   ASSERT_TRUE(import_model(scratch.path(), scratch / "sharded.gguf", options));
@@ -227,7 +225,7 @@ TEST(Import, a_tensor_that_is_missing_misshapen_or_unknown_is_named) {
   LlamaConfig other = config;
   other.layers = 1;
   scratch.write("config.json", config_json(other));
-  EXPECT_NE(error(all).find("has no place in a plain Llama of 1 layers"), std::string::npos);
+  EXPECT_NE(error(all).find("has no place in a llama of 1 layers"), std::string::npos);
   other = config;
   other.ffn_dim = 65;
   scratch.write("config.json", config_json(other));

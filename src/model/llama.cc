@@ -1,33 +1,22 @@
-// From metadata and tensors to a description the engine can trust. Rejected: loading whatever is there and failing
-// in the first matrix product; a missing, surplus or misshapen tensor is found here, with its name.
-// Source: the GGUF specification's "LLaMA" section for the keys; docs/formats/gguf.md §4.
+// Metadata to sizes and back. Every key of a known architecture that would change the arithmetic is either read or
+// refused. Source: the GGUF specification's "LLaMA" section for the keys; docs/formats/gguf.md §4.
 #include "model/llama.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
-#include <set>
+#include <iterator>
 
+#include "base/assert.h"
 #include "model/llama_tensors.h"
 
 namespace sedge::model {
 namespace {
 
-struct Architecture {
-  std::string_view name;  // general.architecture, and the prefix of its keys
-  RopeLayout rope_layout;
-};
-
-constexpr Architecture kArchitectures[] = {
-    {"llama", RopeLayout::kInterleaved},  // Llama, Mistral, TinyLlama, SmolLM, ... as stock converters write them
-    {"exaone", RopeLayout::kHalf},        // the same network with rows left in Hugging Face's order
-};
-
 struct SizeLimit {
   std::string_view name;
   std::size_t LlamaConfig::* size;
   std::size_t max;
+  std::size_t min = 1;
 };
 
 // Far above any model of this family (the largest has 126 layers, width 16384) and small enough that no product
@@ -37,7 +26,8 @@ constexpr SizeLimit kLimits[] = {
     {"heads", &LlamaConfig::heads, 1 << 12},          {"key-value heads", &LlamaConfig::kv_heads, 1 << 12},
     {"head size", &LlamaConfig::head_dim, 1 << 14},   {"feed-forward width", &LlamaConfig::ffn_dim, 1 << 22},
     {"vocabulary", &LlamaConfig::vocab, 1 << 21},     {"context", &LlamaConfig::context, 1 << 28},
-    {"rotary size", &LlamaConfig::rope_dim, 1 << 14},
+    {"rotary size", &LlamaConfig::rope_dim, 1 << 14}, {"window", &LlamaConfig::window, 1 << 28, 0},
+    {"experts", &LlamaConfig::experts, 1 << 10, 0},   {"expert width", &LlamaConfig::expert_ffn_dim, 1 << 22, 0},
 };
 
 // Reads the keys of one architecture: "<arch>.block_count" and so on.
@@ -70,11 +60,16 @@ class Keys {
   std::string_view arch_;
 };
 
-Result<const Architecture*> architecture_of(const GgufFile& file) {
+std::string_view epsilon_key(const LlamaConfig& config) {
+  return config.features.norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
+}
+
+Result<LlamaConfig> architecture_of(const GgufFile& file) {
   SEDGE_TRY(const std::string name, file.get_string("general.architecture"));
-  const auto* row = std::ranges::find(kArchitectures, name, &Architecture::name);
-  if (row != std::end(kArchitectures)) return row;
-  return fail(Code::kUnimplemented, "general.architecture '{}' is not run here (llama and exaone are)", name);
+  if (find_architecture(name) != nullptr) return config_of_architecture(name);
+  std::vector<std::string_view> known;
+  for (const Architecture& row : architectures()) known.push_back(row.name);
+  return fail(Code::kUnimplemented, "general.architecture '{}' is not run here ({} are)", name, fmt::join(known, ", "));
 }
 
 Status read_vocab_size(const GgufFile& file, const Keys& keys, LlamaConfig& config) {
@@ -100,91 +95,121 @@ Status read_heads(const Keys& keys, LlamaConfig& config) {
 }
 
 // Features of the wider family that change the arithmetic: ignoring one would give wrong text without a word.
-Status refuse_what_is_not_plain(const Keys& keys) {
+Status refuse_what_is_not_known(const Keys& keys, const Features& features) {
+  for (const std::string_view name :
+       {"attention.clamp_kqv", "attention.scale", "attention.max_alibi_bias", "logit_scale", "residual_scale",
+        "embedding_scale", "expert_shared_count", "use_parallel_residual"}) {
+    if (keys.has(name)) return fail(Code::kUnimplemented, "{} is not supported", keys.key(name));
+  }
   std::size_t experts = 0;
   SEDGE_CHECK(keys.size_or(experts, "expert_count", 0));
-  if (experts != 0)
-    return fail(Code::kUnimplemented, "{} is {}: mixtures are not run", keys.key("expert_count"), experts);
-  for (const std::string_view name : {"attention.sliding_window", "attention.clamp_kqv", "logit_scale"}) {
-    if (keys.has(name)) return fail(Code::kUnimplemented, "{} is not supported", keys.key(name));
+  if (experts != 0 && !features.mixture) {
+    return fail(Code::kUnimplemented, "{} is {}: mixtures of this architecture are not run", keys.key("expert_count"),
+                experts);
+  }
+  if (keys.has("attention.sliding_window") && features.window_period == 0) {
+    return fail(Code::kUnimplemented, "{} is not supported", keys.key("attention.sliding_window"));
   }
   return {};
 }
 
-// Linear position scaling, as a divisor of every frequency; 1 when there is none.
-Result<float> linear_scaling(const GgufFile& file, const Keys& keys) {
+Status read_experts(const Keys& keys, LlamaConfig& config) {
+  if (!config.features.mixture) return {};
+  SEDGE_CHECK(keys.size_or(config.experts, "expert_count", 0));
+  if (config.experts == 0) return {};
+  SEDGE_CHECK(keys.size(config.experts_used, "expert_used_count"));
+  return keys.size_or(config.expert_ffn_dim, "expert_feed_forward_length", config.ffn_dim);
+}
+
+// Which layers see how far, and what caps scores and logits.
+Status read_attention(const Keys& keys, LlamaConfig& config) {
+  if (config.features.window_period != 0) {
+    SEDGE_CHECK(keys.size_or(config.window, "attention.sliding_window", config.window));
+    SEDGE_CHECK(
+        keys.size_or(config.features.window_period, "attention.sliding_window_pattern", config.features.window_period));
+    if (config.features.window_period == 0) {
+      return fail(Code::kInvalidArgument, "{} is 0", keys.key("attention.sliding_window_pattern"));
+    }
+  }
+  if (config.local_rope_base != 0) {
+    SEDGE_CHECK(keys.real_or(config.local_rope_base, "rope.freq_base_swa", config.local_rope_base));
+  }
+  if (config.attention_cap == 0) return {};
+  SEDGE_CHECK(keys.real_or(config.attention_cap, "attn_logit_softcapping", config.attention_cap));
+  return keys.real_or(config.logit_cap, "final_logit_softcapping", config.logit_cap);
+}
+
+Result<RopeScaling::Kind> scaling_kind(const GgufFile& file, const Keys& keys) {
+  using Kind = RopeScaling::Kind;
   const std::string type_key = keys.key("rope.scaling.type");
   std::string type = keys.has("rope.scale_linear") ? "linear" : "none";
   if (file.has(type_key)) {
     SEDGE_TRY(type, file.get_string(type_key));
   }
-  if (type == "none") return 1.0f;
-  if (type != "linear") return fail(Code::kUnimplemented, "{} '{}' is not supported (linear is)", type_key, type);
-  float factor = 1;
-  SEDGE_CHECK(keys.real_or(factor, keys.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 1));
-  if (std::isfinite(factor) && factor > 0) return factor;
-  return fail(Code::kInvalidArgument, "{} {} is not a positive number", keys.key("rope.scaling.factor"), factor);
+  const bool own_factors = file.find_tensor(kRopeShortName) != nullptr;
+  if (type == "longrope" || (type == "none" && own_factors)) return Kind::kLongRope;
+  if (own_factors) return fail(Code::kDataLoss, "{} is '{}' beside tensor '{}'", type_key, type, kRopeShortName);
+  if (type == "none") return Kind::kNone;
+  if (type == "linear") return Kind::kLinear;
+  if (type == "yarn") return Kind::kYarn;
+  return fail(Code::kUnimplemented, "{} '{}' is not supported (linear, yarn and longrope are)", type_key, type);
 }
 
-class Loader {
- public:
-  Loader(const GgufFile& file, const LlamaConfig& config) : file_(file), config_(config) {}
+Status read_scaling(const GgufFile& file, const Keys& keys, LlamaConfig& config) {
+  RopeScaling& scaling = config.rope_scaling;
+  using Kind = RopeScaling::Kind;
+  SEDGE_TRY(scaling.kind, scaling_kind(file, keys));
+  SEDGE_CHECK(keys.real_or(scaling.magnitude, "rope.scaling.attn_factor", 1));
+  if (scaling.kind == Kind::kLinear || scaling.kind == Kind::kYarn) {
+    const bool old = !keys.has("rope.scaling.factor");
+    SEDGE_CHECK(keys.real_or(scaling.factor, old ? "rope.scale_linear" : "rope.scaling.factor", 1));
+  }
+  if (scaling.kind == Kind::kNone || scaling.kind == Kind::kLinear) return {};
+  SEDGE_CHECK(keys.size_or(scaling.original_context, "rope.scaling.original_context_length", config.context));
+  SEDGE_CHECK(keys.real_or(scaling.beta_fast, "rope.scaling.yarn_beta_fast", scaling.beta_fast));
+  SEDGE_CHECK(keys.real_or(scaling.beta_slow, "rope.scaling.yarn_beta_slow", scaling.beta_slow));
+  if (scaling.kind == Kind::kLongRope) config.context = std::min(config.context, scaling.original_context);
+  return {};
+}
 
-  template <class Owner>
-  Status take(Owner& owner, const LlamaTensorRow<Owner>& row, const std::string& name) {
-    const TensorView* tensor = file_.find_tensor(name);
-    if (tensor == nullptr) return fail(Code::kNotFound, "tensor '{}' is missing", name);
-    const auto wanted = shape_of(row, config_);
-    if (tensor->shape != wanted) {
-      return fail(Code::kDataLoss, "tensor '{}' has shape {}, the metadata asks for {}", name,
-                  shape_text(tensor->shape), shape_text(wanted));
-    }
-    if (row.rows == nullptr && tensor->type != DType::kF32) {
-      return fail(Code::kUnimplemented, "tensor '{}' is {}, norms are read as F32", name, dtype_name(tensor->type));
-    }
-    owner.*row.view = *tensor;
-    used_.insert(name);
+Status check_scaling(const LlamaConfig& config) {
+  const RopeScaling& scaling = config.rope_scaling;
+  const auto positive = [](float value) { return std::isfinite(value) && value > 0; };
+  if (!positive(scaling.factor) || !positive(scaling.magnitude)) {
+    return fail(Code::kInvalidArgument, "RoPE's scaling factor {} or magnitude {} is not a positive number",
+                scaling.factor, scaling.magnitude);
+  }
+  if (scaling.kind != RopeScaling::Kind::kYarn) return {};
+  if (config.rope_base > 1 && scaling.original_context > 0 && positive(scaling.beta_slow) &&
+      std::isfinite(scaling.beta_fast) && scaling.beta_fast > scaling.beta_slow)
     return {};
-  }
+  return fail(Code::kInvalidArgument, "YaRN needs a base above 1, a context, and turns {} above {} above 0",
+              scaling.beta_fast, scaling.beta_slow);
+}
 
-  Result<std::vector<float>> rope_freqs() {
-    const TensorView* tensor = file_.find_tensor(kRopeFreqsName);
-    if (tensor == nullptr) return std::vector<float>();
-    used_.insert(std::string(kRopeFreqsName));
-    if (tensor->type != DType::kF32 || tensor->shape != std::vector<std::uint64_t>{config_.rope_dim / 2}) {
-      return fail(Code::kDataLoss, "tensor '{}' is {} {}, should be F32 [{}]", kRopeFreqsName, dtype_name(tensor->type),
-                  shape_text(tensor->shape), config_.rope_dim / 2);
+Status check_features(const LlamaConfig& config) {
+  if (config.experts_used > config.experts || (config.experts != 0 && config.experts_used == 0)) {
+    return fail(Code::kInvalidArgument, "{} of {} experts cannot be chosen", config.experts_used, config.experts);
+  }
+  if (config.experts != 0 && config.expert_ffn_dim == 0) return fail(Code::kInvalidArgument, "expert width is 0");
+  if (config.features.fused_qkv && config.features.rope == RopeLayout::kInterleaved) {
+    return fail(Code::kUnimplemented, "fused queries and keys that rotate interleaved");
+  }
+  for (const float cap : {config.attention_cap, config.logit_cap, config.local_rope_base}) {
+    if (!std::isfinite(cap) || cap < 0 || (cap != 0 && cap < 1e-3f)) {
+      return fail(Code::kInvalidArgument, "{} is no cap of logits and no base of RoPE", cap);
     }
-    std::vector<float> factors(config_.rope_dim / 2);
-    std::memcpy(factors.data(), tensor->data.data(), tensor->data.size());
-    const auto bad = std::ranges::find_if(factors, [](float f) { return !std::isfinite(f) || f <= 0; });
-    if (bad == factors.end()) return factors;
-    return fail(Code::kDataLoss, "tensor '{}': factor {} is not a positive number", kRopeFreqsName, *bad);
   }
-
-  Status nothing_left() const {
-    for (const TensorView& tensor : file_.tensors()) {
-      if (!used_.contains(tensor.name)) {
-        return fail(Code::kUnimplemented, "tensor '{}' has no place in a plain Llama of {} layers", tensor.name,
-                    config_.layers);
-      }
-    }
-    return {};
-  }
-
- private:
-  const GgufFile& file_;
-  const LlamaConfig& config_;
-  std::set<std::string, std::less<>> used_;
-};
+  return check_scaling(config);
+}
 
 }  // namespace
 
 Status check_llama_config(const LlamaConfig& config) {
   for (const SizeLimit& limit : kLimits) {
     const std::size_t size = config.*limit.size;
-    if (size >= 1 && size <= limit.max) continue;
-    return fail(Code::kInvalidArgument, "{} is {}, 1 to {} are allowed", limit.name, size, limit.max);
+    if (size >= limit.min && size <= limit.max) continue;
+    return fail(Code::kInvalidArgument, "{} is {}, {} to {} are allowed", limit.name, size, limit.min, limit.max);
   }
   if (config.heads % config.kv_heads != 0) {
     return fail(Code::kInvalidArgument, "{} heads cannot share {} key-value heads", config.heads, config.kv_heads);
@@ -196,22 +221,39 @@ Status check_llama_config(const LlamaConfig& config) {
   if (!std::isfinite(config.rope_base) || config.rope_base <= 0) {
     return fail(Code::kInvalidArgument, "RoPE's base {} is not a positive number", config.rope_base);
   }
-  if (!(config.rms_eps >= 0 && config.rms_eps < 1)) {
-    return fail(Code::kInvalidArgument, "RMSNorm's epsilon {} is not in [0, 1)", config.rms_eps);
+  if (!(config.norm_eps >= 0 && config.norm_eps < 1)) {
+    return fail(Code::kInvalidArgument, "the norms' epsilon {} is not in [0, 1)", config.norm_eps);
   }
-  return {};
+  return check_features(config);
+}
+
+LlamaConfig config_of_architecture(std::string_view name) {
+  const Architecture* row = find_architecture(name);
+  SEDGE_ASSERT(row != nullptr);
+  LlamaConfig config;
+  config.arch = row->name;
+  config.features = row->features;
+  config.window = row->window;
+  config.attention_cap = row->attention_cap;
+  config.logit_cap = row->logit_cap;
+  config.local_rope_base = row->local_rope_base;
+  return config;
+}
+
+void set_scale_dim(LlamaConfig& config) {
+  const Architecture* row = find_architecture(config.arch);
+  const bool wide = row != nullptr && row->wide_layers != 0 && row->wide_layers == config.layers;
+  config.scale_dim = wide ? config.dim / config.heads : 0;
 }
 
 Result<LlamaConfig> read_llama_config(const GgufFile& file) {
-  SEDGE_TRY(const Architecture* architecture, architecture_of(file));
-  const Keys keys(file, architecture->name);
-  LlamaConfig config;
-  config.arch = architecture->name;
-  config.rope_layout = architecture->rope_layout;
+  SEDGE_TRY(LlamaConfig config, architecture_of(file));
+  const std::string arch = config.arch;
+  const Keys keys(file, arch);
   if (file.has("general.name")) {
     SEDGE_TRY(config.name, file.get_string("general.name"));
   }
-  SEDGE_CHECK(refuse_what_is_not_plain(keys));
+  SEDGE_CHECK(refuse_what_is_not_known(keys, config.features));
   SEDGE_CHECK(keys.size(config.layers, "block_count"));
   SEDGE_CHECK(keys.size(config.dim, "embedding_length"));
   SEDGE_CHECK(keys.size(config.ffn_dim, "feed_forward_length"));
@@ -219,11 +261,34 @@ Result<LlamaConfig> read_llama_config(const GgufFile& file) {
   SEDGE_CHECK(read_heads(keys, config));
   SEDGE_CHECK(read_vocab_size(file, keys, config));
   SEDGE_CHECK(keys.real_or(config.rope_base, "rope.freq_base", config.rope_base));
-  SEDGE_CHECK(keys.real_or(config.rms_eps, "attention.layer_norm_rms_epsilon", config.rms_eps));
+  SEDGE_CHECK(keys.real_or(config.norm_eps, epsilon_key(config), config.norm_eps));
+  SEDGE_CHECK(read_experts(keys, config));
+  SEDGE_CHECK(read_attention(keys, config));
+  SEDGE_CHECK(read_scaling(file, keys, config));
   config.tied = file.find_tensor(gguf_name(kOutputRow)) == nullptr;
   SEDGE_CHECK(check_llama_config(config));
+  set_scale_dim(config);
   return config;
 }
+
+namespace {
+
+// The type of longrope is told by its tensors, as stock converters leave it.
+void write_scaling(const auto& set, const RopeScaling& scaling) {
+  using Kind = RopeScaling::Kind;
+  if (scaling.kind == Kind::kLinear) set("rope.scaling.type", "linear");
+  if (scaling.kind == Kind::kYarn) set("rope.scaling.type", "yarn");
+  if (scaling.kind == Kind::kLinear || scaling.kind == Kind::kYarn) set("rope.scaling.factor", scaling.factor);
+  if (scaling.original_context != 0) {
+    set("rope.scaling.original_context_length", static_cast<std::uint32_t>(scaling.original_context));
+  }
+  if (scaling.magnitude != 1) set("rope.scaling.attn_factor", scaling.magnitude);
+  const RopeScaling plain;
+  if (scaling.beta_fast != plain.beta_fast) set("rope.scaling.yarn_beta_fast", scaling.beta_fast);
+  if (scaling.beta_slow != plain.beta_slow) set("rope.scaling.yarn_beta_slow", scaling.beta_slow);
+}
+
+}  // namespace
 
 void write_llama_config(GgufWriter& writer, const LlamaConfig& config) {
   const auto set = [&](std::string_view name, auto value) {
@@ -238,42 +303,25 @@ void write_llama_config(GgufWriter& writer, const LlamaConfig& config) {
   set("feed_forward_length", size(config.ffn_dim));
   set("attention.head_count", size(config.heads));
   set("attention.head_count_kv", size(config.kv_heads));
-  set("attention.layer_norm_rms_epsilon", config.rms_eps);
-  set("rope.dimension_count", size(config.rope_dim));
-  set("rope.freq_base", config.rope_base);
+  set(epsilon_key(config), config.norm_eps);
+  if (config.features.rope != RopeLayout::kNone) {
+    set("rope.dimension_count", size(config.rope_dim));
+    set("rope.freq_base", config.rope_base);
+  }
   set("vocab_size", size(config.vocab));
+  if (config.window != 0) set("attention.sliding_window", size(config.window));
+  if (config.local_rope_base != 0) set("rope.freq_base_swa", config.local_rope_base);
+  if (config.attention_cap != 0) set("attn_logit_softcapping", config.attention_cap);
+  if (config.logit_cap != 0) set("final_logit_softcapping", config.logit_cap);
+  if (config.experts != 0) {
+    set("expert_count", size(config.experts));
+    set("expert_used_count", size(config.experts_used));
+    set("expert_feed_forward_length", size(config.expert_ffn_dim));
+  }
+  write_scaling(set, config.rope_scaling);
   if (config.q_dim() == config.dim) return;
   set("attention.key_length", size(config.head_dim));
   set("attention.value_length", size(config.head_dim));
-}
-
-Result<LlamaModel> load_llama(const GgufFile& file) {
-  LlamaModel model;
-  SEDGE_TRY(model.config, read_llama_config(file));
-  if (file.tensors().empty()) return fail(Code::kFailedPrecondition, "the file holds a vocabulary and no weights");
-  const LlamaConfig& config = model.config;
-  Loader loader(file, config);
-  LlamaWeights& weights = model.weights;
-  SEDGE_CHECK(loader.take(weights, kEmbeddingRow, gguf_name(kEmbeddingRow)));
-  SEDGE_CHECK(loader.take(weights, kOutputNormRow, gguf_name(kOutputNormRow)));
-  if (config.tied) {
-    weights.output = weights.token_embd;
-  } else {
-    SEDGE_CHECK(loader.take(weights, kOutputRow, gguf_name(kOutputRow)));
-  }
-  for (std::size_t layer = 0; layer < config.layers; ++layer) {
-    LlamaLayer& views = weights.layers.emplace_back();
-    for (const auto& row : kLayerRows) SEDGE_CHECK(loader.take(views, row, gguf_name(row, layer)));
-  }
-  SEDGE_TRY(model.rope_factors, loader.rope_freqs());
-  SEDGE_TRY(const float linear, linear_scaling(file, Keys(file, config.arch)));
-  if (linear != 1) {
-    model.rope_factors.resize(config.rope_dim / 2, 1.0f);
-    for (float& factor : model.rope_factors) factor *= linear;
-  }
-  SEDGE_CHECK(loader.nothing_left());
-  for (const TensorView& tensor : file.tensors()) model.parameters += tensor.values();
-  return model;
 }
 
 }  // namespace sedge::model

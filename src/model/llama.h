@@ -1,7 +1,8 @@
-// What a Llama-shaped model is: its sizes, and views of its weights with every shape checked against them.
+// What a Llama-shaped model is: its sizes and features, and views of its weights with every shape checked against them.
 // The engine runs from this description and never looks at names or metadata.
 //
-// Architectures are rows of a table (llama.cc): a row says the metadata prefix and how RoPE pairs dimensions.
+// "Llama" stands for the whole family: architectures are rows of a table (architecture.h), and a model is its sizes and
+// its row's features.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +10,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/architecture.h"
 #include "model/gguf.h"
+#include "model/rope_scaling.h"
 
 namespace sedge::model {
-
-// Which two dimensions of a head rotate together: 2i and 2i+1 (Meta's weights, arch "llama"), or i and i + rope_dim/2
-// (Hugging Face's weights, "neox" elsewhere; arch "exaone").
-enum class RopeLayout { kInterleaved, kHalf };
 
 struct LlamaConfig {
   std::string arch;
@@ -30,31 +29,64 @@ struct LlamaConfig {
   std::size_t context = 0;   // positions it was trained for
   std::size_t rope_dim = 0;  // even, at most head_dim: dimensions past it do not rotate
   float rope_base = 10000.0f;
-  float rms_eps = 1e-5f;
-  RopeLayout rope_layout = RopeLayout::kInterleaved;
+  float norm_eps = 1e-5f;
   bool tied = false;  // the head is the embedding
+  Features features;
+  RopeScaling rope_scaling;
+  std::size_t window = 0;                  // positions that a layer with a window sees, its own included; 0: no window
+  float local_rope_base = 0;               // of layers with a window; 0: rope_base and its scaling
+  float attention_cap = 0, logit_cap = 0;  // soft-capping of scores and logits; 0: none
+  std::size_t scale_dim = 0;               // scores are divided by its square root; 0: head_dim
+  std::size_t experts = 0, experts_used = 0, expert_ffn_dim = 0;  // 0: no mixture
 
   std::size_t q_dim() const { return heads * head_dim; }
   std::size_t kv_dim() const { return kv_heads * head_dim; }
+  // Whether a layer sees `window` positions only.
+  bool is_local(std::size_t layer) const {
+    return window != 0 && (features.window_period == 1 || (layer + 1) % features.window_period != 0);
+  }
+  bool rotates(std::size_t layer) const {
+    if (features.rope == RopeLayout::kNone) return false;
+    return features.no_rope_period == 0 || (layer + 1) % features.no_rope_period != 0;
+  }
 };
 
-// Shapes in GGUF order: [row length, rows]. Norms are F32.
+// The defaults of an architecture, sizes to be filled in. Requires: a name of the table.
+LlamaConfig config_of_architecture(std::string_view name);
+
+// What scores are divided by follows from the other sizes: no file says it.
+void set_scale_dim(LlamaConfig& config);
+
+// Shapes in GGUF order: [row length, rows]. Norms and biases are F32. A view that the model's features do not have is
+// empty.
+struct LlamaExpert {
+  TensorView gate;  // [dim, expert_ffn_dim]
+  TensorView up;    // [dim, expert_ffn_dim]
+  TensorView down;  // [expert_ffn_dim, dim]
+};
+
 struct LlamaLayer {
-  TensorView attn_norm;  // [dim]
-  TensorView q;          // [dim, heads · head_dim]
-  TensorView k;          // [dim, kv_heads · head_dim]
-  TensorView v;          // [dim, kv_heads · head_dim]
-  TensorView o;          // [heads · head_dim, dim]
-  TensorView ffn_norm;   // [dim]
-  TensorView gate;       // [dim, ffn_dim]
-  TensorView up;         // [dim, ffn_dim]
-  TensorView down;       // [ffn_dim, dim]
+  TensorView attn_norm, attn_norm_bias;      // [dim]
+  TensorView q;                              // [dim, heads · head_dim]
+  TensorView k;                              // [dim, kv_heads · head_dim]
+  TensorView v;                              // [dim, kv_heads · head_dim]
+  TensorView q_bias, k_bias, v_bias;         // [rows of q, k, v]
+  TensorView q_norm, k_norm;                 // [head_dim]
+  TensorView o, o_bias;                      // [heads · head_dim, dim], [dim]
+  TensorView attn_post_norm, ffn_post_norm;  // [dim]
+  TensorView ffn_norm, ffn_norm_bias;        // [dim]
+  TensorView gate;                           // [dim, ffn_dim]
+  TensorView up, up_bias;                    // [dim, ffn_dim], [ffn_dim]
+  TensorView down, down_bias;                // [ffn_dim, dim], [dim]
+  TensorView router;                         // [dim, experts]
+  std::vector<LlamaExpert> experts;
 };
 
 struct LlamaWeights {
-  TensorView token_embd;   // [dim, vocab]
-  TensorView output_norm;  // [dim]
-  TensorView output;       // [dim, vocab]; the embedding's view when tied
+  TensorView token_embd;                     // [dim, vocab]
+  TensorView position_embd;                  // [dim, context]
+  TensorView output_norm, output_norm_bias;  // [dim]
+  TensorView output;                         // [dim, vocab]; the embedding's view when tied
   std::vector<LlamaLayer> layers;
 };
 
@@ -63,7 +95,7 @@ struct LlamaModel {
   LlamaConfig config;
   LlamaWeights weights;
   // Empty, or rope_dim / 2 factors: pair i turns by position · base^(-2i/rope_dim) / rope_factors[i].
-  // (rope_freqs.weight of Llama 3.1 and later, or linear position scaling.)
+  // (rope_freqs.weight of Llama 3.1 and later, rope_factors_short.weight, or what rope_scaling makes.)
   std::vector<float> rope_factors;
   std::uint64_t parameters = 0;  // values in all tensors, a tied head counted once
 };
@@ -81,8 +113,8 @@ Result<LlamaConfig> read_llama_config(const GgufFile& file);
 void write_llama_config(GgufWriter& writer, const LlamaConfig& config);
 
 // Errors: as above, and DataLoss naming the tensor with the shape it has and the one it should have;
-//         FailedPrecondition for a vocabulary alone; Unimplemented for a tensor that a plain Llama has no use
-//         for (biases, experts): it would change the answer.
+//         FailedPrecondition for a vocabulary alone; Unimplemented for a tensor that the architecture has no use
+//         for: it would change the answer.
 Result<LlamaModel> load_llama(const GgufFile& file);
 
 }  // namespace sedge::model

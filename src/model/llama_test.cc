@@ -51,7 +51,7 @@ TEST(Llama, sizes_that_are_written_are_read_and_every_view_has_its_shape) {
     EXPECT_EQ(model.config.rope_dim, 6u);
     EXPECT_EQ(model.config.name, "tiny");
     EXPECT_EQ(model.config.tied, tied);
-    EXPECT_EQ(model.config.rope_layout, RopeLayout::kInterleaved);
+    EXPECT_EQ(model.config.features.rope, RopeLayout::kInterleaved);
     EXPECT_EQ(model.weights.output.data.data() == model.weights.token_embd.data.data(), tied);
     ASSERT_EQ(model.weights.layers.size(), 2u);
     EXPECT_EQ(model.weights.layers[1].k.shape, (std::vector<std::uint64_t>{32, 32}));
@@ -71,10 +71,10 @@ TEST(Llama, a_missing_surplus_or_misshapen_tensor_is_named) {
   EXPECT_EQ(with_tensors([](auto& name, auto&, auto& type) {
               if (name == "output_norm.weight") type = DType::kF16;
             }),
-            "tensor 'output_norm.weight' is F16, norms are read as F32");
+            "tensor 'output_norm.weight' is F16, norms and biases are read as F32");
   GgufWriter writer = tiny_writer(tiny_config());
   writer.add_tensor("blk.0.attn_q.bias", DType::kF32, {1}, as_bytes("0000"));
-  EXPECT_EQ(load_error(writer), "tensor 'blk.0.attn_q.bias' has no place in a plain Llama of 2 layers");
+  EXPECT_EQ(load_error(writer), "tensor 'blk.0.attn_q.bias' has no place in a llama of 2 layers");
 }
 
 TEST(Llama, sizes_outside_their_limits_are_refused_by_name) {
@@ -92,7 +92,7 @@ TEST(Llama, sizes_outside_their_limits_are_refused_by_name) {
   EXPECT_EQ(error([](auto& c) { c.rope_dim = 10; }),
             "head size 8 and rotary size 10 must be even, the second at most the first");
   EXPECT_NE(error([](auto& c) { c.rope_base = std::numeric_limits<float>::infinity(); }), "");
-  EXPECT_NE(error([](auto& c) { c.rms_eps = std::nanf(""); }), "");
+  EXPECT_NE(error([](auto& c) { c.norm_eps = std::nanf(""); }), "");
 }
 
 TEST(Llama, features_that_would_change_the_answer_are_refused) {
@@ -101,10 +101,11 @@ TEST(Llama, features_that_would_change_the_answer_are_refused) {
     writer.set(key, value);
     return load_error(writer);
   };
-  EXPECT_EQ(error("llama.expert_count", std::uint32_t{8}), "llama.expert_count is 8: mixtures are not run");
-  EXPECT_EQ(error("llama.attention.sliding_window", std::uint32_t{8}),
-            "llama.attention.sliding_window is not supported");
-  EXPECT_EQ(error("llama.rope.scaling.type", "yarn"), "llama.rope.scaling.type 'yarn' is not supported (linear is)");
+  EXPECT_EQ(error("llama.expert_count", std::uint32_t{8}), "metadata key 'llama.expert_used_count' is missing");
+  EXPECT_EQ(error("llama.attention.clamp_kqv", 8.0f), "llama.attention.clamp_kqv is not supported");
+  EXPECT_EQ(error("llama.rope.scaling.type", "dynamic"),
+            "llama.rope.scaling.type 'dynamic' is not supported (linear, yarn and longrope are)");
+  EXPECT_EQ(error("llama.rope.scaling.factor", -1.0f), "");  // of no type: not read
   EXPECT_EQ(error("llama.rope.scaling.type", "none"), "");
 }
 
@@ -124,9 +125,37 @@ TEST(Llama, an_architecture_is_a_row_that_says_how_rope_pairs) {
   LlamaConfig config = tiny_config();
   config.arch = "exaone";
   const Buffer bytes = tiny_writer(config).to_bytes().value();
-  EXPECT_EQ(load_llama(GgufFile::parse(bytes).value()).value().config.rope_layout, RopeLayout::kHalf);
+  EXPECT_EQ(load_llama(GgufFile::parse(bytes).value()).value().config.features.rope, RopeLayout::kHalf);
   config.arch = "mamba";
-  EXPECT_EQ(load_error(tiny_writer(config)), "general.architecture 'mamba' is not run here (llama and exaone are)");
+  EXPECT_EQ(
+      load_error(tiny_writer(config)),
+      "general.architecture 'mamba' is not run here (llama, exaone, qwen2, qwen3, qwen3moe, smollm3, gemma2, gemma3, "
+      "phi3, gpt2 are)");
+}
+
+TEST(Llama, features_of_an_architecture_without_them_are_refused) {
+  LlamaConfig config = tiny_config();
+  config.arch = "qwen3";
+  config.features = find_architecture("qwen3")->features;
+  GgufWriter writer = tiny_writer(config);
+  EXPECT_EQ(load_error(writer), "");
+  writer.set("qwen3.attention.sliding_window", std::uint32_t{8});
+  EXPECT_EQ(load_error(writer), "qwen3.attention.sliding_window is not supported");
+  GgufWriter mixed = tiny_writer(config);
+  mixed.set("qwen3.expert_count", std::uint32_t{8});
+  EXPECT_EQ(load_error(mixed), "qwen3.expert_count is 8: mixtures of this architecture are not run");
+}
+
+TEST(Llama, layers_see_a_window_or_everything_as_the_period_says) {
+  LlamaConfig config = config_of_architecture("gemma3");
+  EXPECT_FALSE(config.is_local(0));  // no window
+  config.window = 8;
+  for (std::size_t layer = 0; layer < 12; ++layer) EXPECT_EQ(config.is_local(layer), layer != 5 && layer != 11);
+  config = config_of_architecture("llama");
+  config.window = 8;
+  EXPECT_TRUE(config.is_local(0) && config.is_local(1));
+  config = config_of_architecture("smollm3");
+  for (std::size_t layer = 0; layer < 9; ++layer) EXPECT_EQ(config.rotates(layer), layer != 3 && layer != 7);
 }
 
 TEST(Llama, a_model_made_by_others_loads) {

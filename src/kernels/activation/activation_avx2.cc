@@ -4,6 +4,8 @@
 
 namespace sedge::kernels::avx2 {
 
-void silu_mul(const SiluArgs& args) { simd::silu_mul<V>(args); }
+void silu_mul(const GatedArgs& args) { simd::gated<V, simd::Silu<V>>(args); }
+void gelu_mul(const GatedArgs& args) { simd::gated<V, simd::Gelu<V>>(args); }
+void softcap(const SoftcapArgs& args) { simd::softcap<V>(args); }
 
 }  // namespace sedge::kernels::avx2

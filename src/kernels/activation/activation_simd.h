@@ -1,5 +1,5 @@
-// The exponential and SwiGLU's product over a vector type (simd.h): the same operations as math.cc's exp_f32 and
-// activation_scalar.cc, lane by lane.
+// The exponential, the gates' products and the cap over a vector type (simd.h): the same operations as math.cc's
+// exp_f32 and activation_scalar.cc, lane by lane.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -21,22 +21,49 @@ SEDGE_INLINE inline typename V::F exp(typename V::F x) {
 }
 
 template <class V>
-SEDGE_INLINE inline typename V::F silu_mul(typename V::F gate, typename V::F up) {
-  return V::mul(V::div(gate, V::add(V::all(1.0f), exp<V>(V::negate(gate)))), up);
-}
+struct Silu {
+  SEDGE_INLINE static typename V::F mul(typename V::F gate, typename V::F up) {
+    return V::mul(V::div(gate, V::add(V::all(1.0f), exp<V>(V::negate(gate)))), up);
+  }
+};
 
 template <class V>
-SEDGE_INLINE inline void silu_mul(const SiluArgs& s) {
+struct Gelu {
+  SEDGE_INLINE static typename V::F mul(typename V::F x, typename V::F up) {
+    const typename V::F twice = V::mul(x, V::fma(V::mul(x, x), V::all(kGelu3), V::all(kGelu1)));
+    return V::mul(V::div(x, V::add(V::all(1.0f), exp<V>(V::negate(twice)))), up);
+  }
+};
+
+template <class V, class Function>
+SEDGE_INLINE inline void gated(const GatedArgs& s) {
   std::size_t i = 0;
   for (; i + V::kWidth <= s.count; i += V::kWidth) {
-    V::store(s.gate + i, silu_mul<V>(V::load(s.gate + i), V::load(s.up + i)));
+    V::store(s.gate + i, Function::mul(V::load(s.gate + i), V::load(s.up + i)));
   }
   if (i == s.count) return;
   const std::size_t rest = s.count - i;
   Padded<sizeof(float)> gate(s.gate + i, rest), up(s.up + i, rest);
   float result[V::kWidth];
-  V::store(result, silu_mul<V>(V::load_f32(gate.bytes), V::load_f32(up.bytes)));
+  V::store(result, Function::mul(V::load_f32(gate.bytes), V::load_f32(up.bytes)));
   __builtin_memcpy(s.gate + i, result, rest * sizeof(float));
+}
+
+template <class V>
+SEDGE_INLINE inline void softcap(const SoftcapArgs& s) {
+  using F = typename V::F;
+  const F twice = V::all(2.0f * s.scale / s.cap), cap = V::all(s.cap), one = V::all(1.0f), two = V::all(2.0f);
+  const auto capped = [&](F x) SEDGE_INLINE {
+    return V::mul(cap, V::sub(one, V::div(two, V::add(exp<V>(V::mul(x, twice)), one))));
+  };
+  std::size_t i = 0;
+  for (; i + V::kWidth <= s.count; i += V::kWidth) V::store(s.x + i, capped(V::load(s.x + i)));
+  if (i == s.count) return;
+  const std::size_t rest = s.count - i;
+  Padded<sizeof(float)> x(s.x + i, rest);
+  float result[V::kWidth];
+  V::store(result, capped(V::load_f32(x.bytes)));
+  __builtin_memcpy(s.x + i, result, rest * sizeof(float));
 }
 
 }  // namespace sedge::kernels::simd

@@ -37,7 +37,8 @@ void attend(const AttentionArgs& a) {
       }
       scores[p] = score;
     }
-    const float normalise = softmax(scores, begin, end, a.scale);
+    if (a.cap > 0) softcap({scores + begin, end - begin, a.scale, a.cap});
+    const float normalise = softmax(scores, begin, end, a.cap > 0 ? 1.0f : a.scale);
     for (std::size_t d = 0; d < a.head_dim; ++d) {
       float sum = 0.0f;
       for (std::size_t p = begin; p < end; ++p) {

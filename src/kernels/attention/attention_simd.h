@@ -151,7 +151,9 @@ SEDGE_INLINE inline void attend(const AttentionArgs& a) {
   for (std::size_t i = 0; i < queries; ++i) {
     const std::size_t token = i / a.group;
     float* const scores = a.scores + i * a.score_stride;
-    normalise[i] = softmax<V>(scores, a.begin(token), a.positions + token, a.scale);
+    const std::size_t begin = a.begin(token), end = a.positions + token;
+    if (a.cap > 0) softcap<V>(SoftcapArgs{scores + begin, end - begin, a.scale, a.cap});
+    normalise[i] = softmax<V>(scores, begin, end, a.cap > 0 ? 1.0f : a.scale);
     fill(a.output(i), a.output(i) + a.head_dim, 0.0f);
   }
   // What all see together, between what only the first and what only the later ones see.

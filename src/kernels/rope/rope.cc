@@ -13,11 +13,12 @@ std::vector<double> rope_frequencies(std::size_t rope_dim, double base, std::spa
   return frequencies;
 }
 
-void rope_angles(std::span<const double> frequencies, std::size_t position, float* cosines, float* sines) {
+void rope_angles(std::span<const double> frequencies, std::size_t position, double magnitude, float* cosines,
+                 float* sines) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     const SinCos angle = sin_cos(static_cast<double>(position) * frequencies[i]);
-    cosines[i] = static_cast<float>(angle.cos);
-    sines[i] = static_cast<float>(angle.sin);
+    cosines[i] = static_cast<float>(angle.cos * magnitude);
+    sines[i] = static_cast<float>(angle.sin * magnitude);
   }
 }
 

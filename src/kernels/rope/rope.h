@@ -11,8 +11,9 @@ namespace sedge::kernels {
 // Angular frequencies, radians a position: base^(-2i / rope_dim) / factors[i]. `factors` empty or [rope_dim / 2].
 std::vector<double> rope_frequencies(std::size_t rope_dim, double base, std::span<const float> factors);
 
-// cosines, sines [frequencies] of one position.
-void rope_angles(std::span<const double> frequencies, std::size_t position, float* cosines, float* sines);
+// cosines, sines [frequencies] of one position, times `magnitude` (1, or what a stretched context asks for).
+void rope_angles(std::span<const double> frequencies, std::size_t position, double magnitude, float* cosines,
+                 float* sines);
 
 // Rotates `heads` heads of head_dim values in place. Pair i is (2i, 2i + 1) when interleaved, else (i, i + pairs).
 struct RopeArgs {

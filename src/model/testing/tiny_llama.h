@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/prng.h"
 #include "model/gguf.h"
 #include "model/llama_tensors.h"
@@ -30,12 +31,11 @@ inline LlamaConfig tiny_config() {
 // Every tensor of such a model by its GGUF name and shape, in file order.
 inline std::vector<std::pair<std::string, std::vector<std::uint64_t>>> tensor_list(const LlamaConfig& config) {
   std::vector<std::pair<std::string, std::vector<std::uint64_t>>> list;
-  for (const auto* row : {&kEmbeddingRow, &kOutputNormRow, &kOutputRow}) {
-    if (row != &kOutputRow || !config.tied) list.emplace_back(gguf_name(*row), shape_of(*row, config));
-  }
-  for (std::size_t layer = 0; layer < config.layers; ++layer) {
-    for (const auto& row : kLayerRows) list.emplace_back(gguf_name(row, layer), shape_of(row, config));
-  }
+  const Status all = for_each_tensor(config, [&](const auto& row, std::size_t layer) -> Status {
+    list.emplace_back(gguf_name(row, layer), shape_of(row, config));
+    return {};
+  });
+  SEDGE_ASSERT(all.has_value());
   return list;
 }
 

@@ -1,0 +1,334 @@
+#include "engine/pass.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/norm/centre.h"
+#include "kernels/pack/pack.h"
+#include "kernels/rope/rope.h"
+
+namespace sedge::engine {
+
+using kernels::MatmulArgs;
+using model::LlamaLayer;
+using model::TensorView;
+
+namespace {
+
+// Rows of weights a block: several blocks a thread to share unevenly, small enough to notice a cancel soon.
+// Whole groups of packed rows; matrices of other types are cut alike.
+constexpr std::size_t kGroup = kernels::kPackedRows;
+
+std::size_t groups_of(std::size_t rows) { return (rows + kGroup - 1) / kGroup; }
+
+// Logits that a thread caps at once: some tens of microseconds.
+constexpr std::size_t kCapBlock = 16384;
+
+// A query tile's rows and the scores of an item of attention at most: what stays in a core's own caches.
+constexpr std::size_t kTileQueries = 24, kScoresMax = std::size_t{64} << 10;
+
+// Of a matrix as the kernels read it.
+std::size_t row_bytes_of(const TensorView& matrix) {
+  const std::size_t cols = matrix.cols();
+  if (kernels::is_quantized(matrix.type)) return kernels::packed_row_bytes(matrix.type, cols);
+  const kernels::Format& format = kernels::format_of(matrix.type);
+  return cols / format.block_values * format.block_bytes;
+}
+
+const float* floats(const TensorView& tensor) { return reinterpret_cast<const float*>(tensor.data.data()); }
+
+void add(const float* x, std::size_t count, float* to) {
+  for (std::size_t i = 0; i < count; ++i) to[i] += x[i];
+}
+
+}  // namespace
+
+bool Pass::layers(std::span<const PassRow> rows, std::size_t begin, std::size_t end, float* hidden) {
+  if (begin == 0 && config_.features.rope == model::RopeLayout::kNone) add_positions(rows, hidden);
+  find_angles(rows);
+  for (std::size_t layer = begin; layer < end; ++layer) {
+    if (!attention(rows, layer, hidden) || !feed_forward(model_.weights().layers[layer], hidden)) return false;
+  }
+  return true;
+}
+
+bool Pass::head(const float* hidden, float* logits) {
+  const float* x = norm(model_.weights().output_norm, model_.weights().output_norm_bias, hidden);
+  const Product product{.weights = &model_.weights().output, .y = logits};
+  if (!multiply(x, {&product, 1})) return false;
+  if (config_.logit_cap == 0) return true;
+  return e_.pool_.run(n_ * config_.vocab, kCapBlock, cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+    kernels_.softcap({logits + begin, end - begin, 1.0f, config_.logit_cap});
+  });
+}
+
+// An even number of groups for several tokens: kernels take two together.
+std::size_t Pass::group_block(std::size_t groups) const {
+  const std::size_t block = std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, 256 / kGroup);
+  return n_ > 1 ? block + block % 2 : block;
+}
+
+void Pass::add_positions(std::span<const PassRow> rows, float* hidden) {
+  const TensorView& table = model_.weights().position_embd;
+  const kernels::Format& format = kernels::format_of(table.type);
+  const std::size_t dim = config_.dim, row_bytes = dim / format.block_values * format.block_bytes;
+  float* learned = at_least(e_.normed_, n_ * dim);
+  for_each_token([&](std::size_t t) {
+    format.dequantize(table.data.data() + rows[t].position * row_bytes, learned + t * dim, dim);
+    add(learned + t * dim, dim, hidden + t * dim);
+  });
+}
+
+void Pass::find_angles(std::span<const PassRow> rows) {
+  if (config_.features.rope == model::RopeLayout::kNone) return;
+  const auto find = [&](std::span<const double> frequencies, double magnitude, float* cosines, float* sines) {
+    for_each_token([&](std::size_t t) {
+      kernels::rope_angles(frequencies, rows[t].position, magnitude, cosines + t * pairs(), sines + t * pairs());
+    });
+  };
+  find(model_.rope_frequencies(), model_.rope_magnitude(), at_least(e_.cosines_, n_ * pairs()),
+       at_least(e_.sines_, n_ * pairs()));
+  if (model_.local_rope_frequencies().empty()) return;
+  find(model_.local_rope_frequencies(), 1.0, at_least(e_.local_cosines_, n_ * pairs()),
+       at_least(e_.local_sines_, n_ * pairs()));
+}
+
+// LayerNorm is RMSNorm of what is left of the mean, and a bias.
+void Pass::norm_row(const TensorView& weight, const TensorView& bias, const float* x, std::size_t count,
+                    float* y) const {
+  if (config_.features.norm == model::NormKind::kLayer) {
+    kernels::centre({x, count}, y);
+    x = y;
+  }
+  kernels_.rms_norm({x, floats(weight), count, config_.norm_eps, y});
+  if (!bias.data.empty()) add(floats(bias), count, y);
+}
+
+const float* Pass::norm(const TensorView& weight, const TensorView& bias, const float* x) {
+  const std::size_t dim = config_.dim;
+  float* y = at_least(e_.normed_, n_ * dim);
+  for_each_token([&](std::size_t t) { norm_row(weight, bias, x + t * dim, dim, y + t * dim); });
+  return y;
+}
+
+// The norm behind a block: x is left normed.
+void Pass::add_normed(const TensorView& weight, float* x, float* hidden) {
+  const std::size_t dim = config_.dim;
+  for_each_token([&](std::size_t t) {
+    norm_row(weight, {}, x + t * dim, dim, x + t * dim);
+    add(x + t * dim, dim, hidden + t * dim);
+  });
+}
+
+// Makes the 8-bit form of x [n, cols] when one of the weights asks for it.
+void Pass::quantize(const float* x, std::size_t cols, std::span<const Product> products) {
+  if (std::ranges::none_of(products, [](const Product& p) { return kernels::is_quantized(p.weights->type); })) return;
+  std::int8_t* quants = at_least(e_.quants_, n_ * cols);
+  const std::size_t blocks = cols / 32;
+  float* scales = at_least(e_.scales_, n_ * blocks);
+  std::int32_t* sums = at_least(e_.sums_, n_ * blocks * 2);
+  for_each_token([&](std::size_t t) {
+    kernels_.quantize_q8({x + t * cols, cols, quants + t * cols, scales + t * blocks, sums + t * blocks * 2});
+  });
+}
+
+// Groups [first, last) of one product's rows, for all tokens.
+void Pass::multiply_groups(const Product& product, const float* x, std::size_t first, std::size_t last) const {
+  const TensorView& w = *product.weights;
+  const std::size_t rows = w.rows(), begin = first * kGroup, end = std::min(last * kGroup, rows);
+  const std::size_t cols = w.cols(), row_bytes = row_bytes_of(w);
+  kernels_.matmul(w.type)(MatmulArgs{.weights = w.data.data() + begin * row_bytes,
+                                     .row_bytes = row_bytes,
+                                     .rows = end - begin,
+                                     .cols = cols,
+                                     .x = x,
+                                     .quants = e_.quants_.data(),
+                                     .scales = e_.scales_.data(),
+                                     .sums = e_.sums_.data(),
+                                     .tokens = n_,
+                                     .y = product.y + begin,
+                                     .y_stride = rows});
+  const bool biased = product.bias != nullptr && !product.bias->data.empty();
+  if (!biased && product.add_to == nullptr) return;
+  for (std::size_t t = 0; t < n_; ++t) {
+    float* y = product.y + t * rows + begin;
+    if (biased) add(floats(*product.bias) + begin, end - begin, y);
+    if (product.add_to != nullptr) add(y, end - begin, product.add_to + t * rows + begin);
+  }
+}
+
+// Several products of the same x in one loop over all their rows.
+bool Pass::multiply(const float* x, std::span<const Product> products) {
+  quantize(x, products[0].weights->cols(), products);
+  std::size_t total = 0;
+  for (const Product& product : products) total += groups_of(product.weights->rows());
+  return e_.pool_.run(total, group_block(total), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+    std::size_t first = 0;
+    for (const Product& product : products) {
+      const std::size_t last = first + groups_of(product.weights->rows());
+      if (begin < last && end > first) {
+        multiply_groups(product, x, std::max(begin, first) - first, std::min(end, last) - first);
+      }
+      first = last;
+    }
+  });
+}
+
+// Norms the heads of token t's queries or keys where the model does, and turns them by its position.
+void Pass::turn(const TensorView& norm, std::size_t layer, std::size_t t, std::size_t heads, float* x) const {
+  const std::size_t head_dim = config_.head_dim;
+  if (config_.features.head_norms) {
+    for (std::size_t h = 0; h < heads; ++h) norm_row(norm, {}, x + h * head_dim, head_dim, x + h * head_dim);
+  }
+  if (!config_.rotates(layer)) return;
+  const bool local = config_.is_local(layer) && !model_.local_rope_frequencies().empty();
+  kernels::rope({.x = x,
+                 .heads = heads,
+                 .head_dim = head_dim,
+                 .pairs = pairs(),
+                 .cosines = (local ? e_.local_cosines_ : e_.cosines_).data() + t * pairs(),
+                 .sines = (local ? e_.local_sines_ : e_.sines_).data() + t * pairs(),
+                 .interleaved = config_.features.rope == model::RopeLayout::kInterleaved});
+}
+
+// Turns q and k and files k and v in the cache.
+void Pass::place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, const float* v) {
+  const LlamaLayer& w = model_.weights().layers[layer];
+  const std::size_t head_dim = config_.head_dim;
+  at_least(e_.k16_, n_ * config_.kv_dim());
+  for_each_token([&](std::size_t t) {
+    turn(w.q_norm, layer, t, config_.heads, q + t * config_.q_dim());
+    turn(w.k_norm, layer, t, config_.kv_heads, k + t * config_.kv_dim());
+    const std::size_t dim = config_.kv_dim(), position = rows[t].position;
+    std::uint16_t* const k16 = e_.k16_.data() + t * dim;
+    kernels_.to_half({k + t * dim, dim, k16});
+    for (std::size_t h = 0; h < config_.kv_heads; ++h) {
+      std::uint16_t* const keys = rows[t].sequence->keys(layer, h) + position / 16 * head_dim * 16 + position % 16;
+      for (std::size_t d = 0; d < head_dim; ++d) keys[d * 16] = k16[h * head_dim + d];
+      kernels_.to_half(
+          {v + t * dim + h * head_dim, head_dim, rows[t].sequence->values(layer, h) + position * head_dim});
+    }
+  });
+}
+
+// How many rows from `first` on are neighbours in one text, for attention to take together: as many as keep scores
+// small.
+std::size_t Pass::run_length(std::span<const PassRow> rows, std::size_t first, std::size_t group) const {
+  const std::size_t most = std::clamp(kScoresMax / (group * (rows[first].position + 16)), std::size_t{1},
+                                      std::clamp(kTileQueries / group, std::size_t{1}, kernels::kAttendQueriesMax));
+  std::size_t last = first + 1;
+  while (last < rows.size() && last - first < most && rows[last].sequence == rows[first].sequence &&
+         rows[last].position == rows[last - 1].position + 1) {
+    ++last;
+  }
+  return last - first;
+}
+
+// Work items: one key/value head of a few tokens, with the query heads that share it.
+bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float* q, float* out) {
+  const std::size_t shared = config_.heads / config_.kv_heads, head_dim = config_.head_dim;
+  const std::size_t group = std::min(shared, kernels::kAttendQueriesMax);  // of the heads that share one
+  const std::size_t pieces = (shared + group - 1) / group, per_run = config_.kv_heads * pieces;
+  std::size_t largest = 0;  // scores of an item
+  e_.runs_.clear();
+  for (std::size_t first = 0; first < rows.size(); first += e_.runs_.back().tokens) {
+    const std::size_t tokens = run_length(rows, first, group);
+    const std::size_t stride = (rows[first].position + tokens + 15) / 16 * 16;
+    e_.runs_.push_back({first, tokens, stride});
+    largest = std::max(largest, tokens * group * stride);
+  }
+  float* scores = at_least(e_.scores_, e_.threads() * largest);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(config_.scale_dim != 0 ? config_.scale_dim : head_dim));
+  const std::size_t window = config_.is_local(layer) ? config_.window : 0;
+  return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t) {
+    const TokenRun& run = e_.runs_[begin / per_run];
+    const std::size_t h = begin % per_run / pieces, piece = begin % pieces * group;
+    const std::size_t at = run.first * config_.q_dim() + (h * shared + piece) * head_dim;
+    const PassRow& row = rows[run.first];
+    kernels_.attend({.q = q + at,
+                     .keys = row.sequence->keys(layer, h),
+                     .values = row.sequence->values(layer, h),
+                     .tokens = run.tokens,
+                     .group = std::min(group, shared - piece),
+                     .positions = row.position + 1,
+                     .window = window,
+                     .head_dim = head_dim,
+                     .scale = scale,
+                     .scores = scores + worker * largest,
+                     .score_stride = run.stride,
+                     .out = out + at,
+                     .q_stride = config_.q_dim(),
+                     .cap = config_.attention_cap});
+  });
+}
+
+bool Pass::attention(std::span<const PassRow> rows, std::size_t layer, float* hidden) {
+  const LlamaLayer& w = model_.weights().layers[layer];
+  float* q = at_least(e_.q_, n_ * config_.q_dim());
+  float* k = at_least(e_.k_, n_ * config_.kv_dim());
+  float* v = at_least(e_.v_, n_ * config_.kv_dim());
+  const Product qkv[] = {{&w.q, q, &w.q_bias}, {&w.k, k, &w.k_bias}, {&w.v, v, &w.v_bias}};
+  if (!multiply(norm(w.attn_norm, w.attn_norm_bias, hidden), qkv)) return false;
+  place(rows, layer, q, k, v);
+  float* mixed = at_least(e_.mixed_, n_ * config_.q_dim());
+  if (!attend(rows, layer, q, mixed)) return false;
+  const bool post = config_.features.post_norms;
+  float* added = at_least(e_.added_, n_ * config_.dim);
+  const Product o{.weights = &w.o, .y = added, .bias = &w.o_bias, .add_to = post ? nullptr : hidden};
+  if (!multiply(mixed, {&o, 1})) return false;
+  if (post) add_normed(w.attn_post_norm, added, hidden);
+  return true;
+}
+
+void Pass::activate(float* gate, const float* up, std::size_t count) const {
+  if (config_.features.feed_forward == model::FeedForward::kSwiGlu) {
+    kernels_.silu_mul({gate, up, count});
+  } else {
+    kernels_.gelu_mul({gate, up, count});
+  }
+}
+
+// down(f(gate) · up): a block of rows of gate and up is multiplied, then joined while it is in the cache. Without a
+// gate up takes its place, and its partner is ones.
+bool Pass::run_network(const Network& network, const float* x, float* y, float* add_to) {
+  const std::size_t width = network.width;
+  const bool gated = !network.gate->data.empty();
+  float* gate = at_least(e_.gate_, n_ * width);
+  float* up = gated ? at_least(e_.up_, n_ * width) : nullptr;
+  if (!gated && e_.ones_.size() < width) e_.ones_.assign(width, 1.0f);
+  const Product both[] = {{network.gate, gate}, {network.up, gated ? up : gate, network.up_bias}};
+  const auto products = std::span(both).subspan(gated ? 0 : 1);
+  quantize(x, config_.dim, products);
+  const std::size_t groups = groups_of(width);
+  const bool done =
+      e_.pool_.run(groups, group_block(groups), cancel_, [&](unsigned, std::size_t first, std::size_t last) {
+        for (const Product& product : products) multiply_groups(product, x, first, last);
+        const std::size_t begin = first * kGroup, end = std::min(last * kGroup, width);
+        for (std::size_t t = 0; t < n_; ++t) {
+          activate(gate + t * width + begin, (gated ? up + t * width : e_.ones_.data()) + begin, end - begin);
+        }
+      });
+  if (!done) return false;
+  const Product down{.weights = network.down, .y = y, .bias = network.down_bias, .add_to = add_to};
+  return multiply(gate, {&down, 1});
+}
+
+bool Pass::feed_forward(const LlamaLayer& w, float* hidden) {
+  const float* x = norm(w.ffn_norm, w.ffn_norm_bias, hidden);
+  float* added = at_least(e_.added_, n_ * config_.dim);
+  const bool direct = !config_.features.post_norms && config_.experts == 0;
+  if (config_.experts != 0) {
+    if (!mixture(w, x, added)) return false;
+  } else if (!run_network({&w.gate, &w.up, &w.down, &w.up_bias, &w.down_bias, config_.ffn_dim}, x, added,
+                          direct ? hidden : nullptr)) {
+    return false;
+  }
+  if (config_.features.post_norms) {
+    add_normed(w.ffn_post_norm, added, hidden);
+  } else if (!direct) {
+    for_each_token([&](std::size_t t) { add(added + t * config_.dim, config_.dim, hidden + t * config_.dim); });
+  }
+  return true;
+}
+
+}  // namespace sedge::engine
