@@ -60,7 +60,7 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf)
     COMMAND heron-eval ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf ${CMAKE_SOURCE_DIR}/models/heron/eval/demo.jsonl
       --mistakes 5 --at-least 0.95)
 endif()
-foreach(peer llama_cpp openai)  # stock programs from npm; skipped where it is out of reach
+foreach(peer llama_cpp architectures openai)  # stock programs from npm; skipped where it is out of reach
   add_test(NAME interop.${peer} COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/${peer}.sh $<TARGET_FILE:sedge>)
   set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
 endforeach()

@@ -1,7 +1,10 @@
 // sedge eval: how well a model predicts a text, and how fast.
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include <sys/resource.h>
 
@@ -17,7 +20,7 @@ namespace {
 constexpr std::size_t kWindowDefault = 512;  // at most; a model's context may be less
 
 struct EvalOptions {
-  std::string model, text, ids;
+  std::string model, text, ids, logits;
   std::size_t window = 0;  // tokens
   std::size_t limit = 0;   // windows
   unsigned threads = 0;
@@ -94,6 +97,30 @@ json::Object report(const Progress& done, std::size_t window, unsigned threads, 
           {"threads", threads}};
 }
 
+// The logits behind each token of the first window, as little-endian F32 [tokens, vocabulary]: for comparison with
+// other runtimes. In pieces, for those of a large vocabulary would take gigabytes.
+Status write_logits(const std::string& path, engine::Engine& engine, const engine::Model& model,
+                    std::span<const std::int32_t> window) {
+  constexpr std::size_t kPieceTokens = 32;
+  SEDGE_TRY(engine::Sequence sequence, engine::Sequence::make(model, {.capacity = window.size()}));
+  std::ofstream file(path, std::ios::binary);
+  std::vector<float> hidden, logits;
+  for (std::size_t at = 0; at < window.size(); at += kPieceTokens) {
+    const auto piece = window.subspan(at, std::min(kPieceTokens, window.size() - at));
+    hidden.resize(piece.size() * model.config().dim);
+    logits.resize(piece.size() * model.config().vocab);
+    SEDGE_CHECK(engine.embed(model, piece, hidden));
+    const engine::Slice slice{&sequence, piece.size()};
+    SEDGE_CHECK(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden));
+    SEDGE_CHECK(engine.head(model, hidden, logits));
+    file.write(reinterpret_cast<const char*>(logits.data()),
+               static_cast<std::streamsize>(logits.size() * sizeof(float)));
+  }
+  file.close();
+  if (file) return {};
+  return fail(Code::kUnknown, "{}: cannot be written", path);
+}
+
 Status run_eval(const EvalOptions& options) {
   if (options.text.empty() == options.ids.empty()) return fail(Code::kInvalidArgument, "give one of --text and --ids");
   const Instant begun = platform::now();
@@ -109,6 +136,7 @@ Status run_eval(const EvalOptions& options) {
     return fail(Code::kInvalidArgument, "{} tokens are too few to predict any", ids.size());
 
   engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
+  if (!options.logits.empty()) SEDGE_CHECK(write_logits(options.logits, engine, *model, windows.front()));
   SEDGE_TRY(engine::Sequence sequence, engine::Sequence::make(*model, {.capacity = window}));
   Progress progress;
   for (const auto each : windows) {
@@ -144,6 +172,8 @@ void add_eval(Commands& commands) {
   command->add_option("--window", options->window,
                       "tokens a window; without it 512, or the model's context when that is less");
   command->add_option("--limit", options->limit, "stop after this many windows; 0: all")->capture_default_str();
+  command->add_option("--logits", options->logits,
+                      "write the first window's logits there as well: little-endian F32, a row a token");
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object");
   commands.on(command, [options] { return run_eval(*options); });

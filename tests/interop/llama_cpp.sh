@@ -11,26 +11,14 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 sedge=$(realpath "$1")
+. "$here/node_llama_cpp.sh"
 data=${2:-${SEDGE_TEST_DATA:-$here/../../../shared/data}/llm}/TinyStories-656K-hf
 
 skip() { echo "skipped: $1"; exit 77; }
 [ -d "$data" ] || skip "$data is absent (set SEDGE_TEST_DATA)"
-command -v node >/dev/null && command -v npm >/dev/null || skip "node and npm are not installed"
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
-packages=${SEDGE_NLC:-$work}
-if [ ! -d "$packages/node_modules/node-llama-cpp" ]; then
-  case $(uname -m) in
-    x86_64) binary=linux-x64 ;;
-    aarch64) binary=linux-arm64 ;;
-    *) skip "npm has no llama.cpp for $(uname -m)" ;;
-  esac
-  echo "installing node-llama-cpp from npm..."
-  (cd "$packages" && timeout 300 npm install --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error \
-    node-llama-cpp "@node-llama-cpp/$binary" >npm.log 2>&1) ||
-    skip "npm could not install node-llama-cpp: $(head -n 1 "$packages/npm.log")"
-fi
+packages=$(node_llama_cpp "$work") || exit $?
 
 # compare TYPE TOKENS PROMPT...
 compare() {

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Every architecture of the table gives stock llama.cpp's logits on the same file: a random one of each tiny shape, in
+# F32 and F16, 200 tokens. Wanted: no logit apart by more than 2 % of the position's range, and the best token equal at
+# 99 % of positions. Exit codes: 0 so, 1 not, 77 skipped (no node, or npm's registry out of reach).
+#
+# llama.cpp keeps its cache in half precision and looks GELU up in a table of halves: most of the distance is that, and it
+# turns the order of two logits that are as near to each other.
+#
+# Usage: architectures.sh SEDGE        SEDGE_NLC: a folder that has node-llama-cpp installed already
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+sedge=$(realpath "$1")
+. "$here/node_llama_cpp.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT INT TERM
+packages=$(node_llama_cpp "$work") || exit $?
+
+shapes="tiny tiny-mistral tiny-qwen2 tiny-qwen2-yarn tiny-qwen3 tiny-smollm3 tiny-gemma2 tiny-gemma3 tiny-phi tiny-gpt2
+tiny-mixtral tiny-qwen3moe"
+node -e 'let x = 9; const ids = [1];
+  while (ids.length < 200) { x = (x * 1103515245 + 12345) % 2147483648; ids.push(3 + Math.floor(x / 65536) % 509); }
+  console.log(JSON.stringify(ids));' >"$work/ids.json"
+
+status=0
+for type in f32 f16; do
+  for shape in $shapes; do
+    "$sedge" model random --shape "$shape" --type "$type" --seed 3 -o "$work/m.gguf" >/dev/null
+    "$sedge" eval "$work/m.gguf" --ids "$work/ids.json" --logits "$work/ours" --threads 1 --json >/dev/null
+    (cd "$packages" && timeout 120 node "$here/logits.mjs" "$work/m.gguf" "$work/ids.json" "$work/ours" "$shape $type") ||
+      status=1
+  done
+done
+exit $status
