@@ -1,7 +1,10 @@
 // How fast the engine reads a prompt and how fast it writes, and what this machine could do at most.
 //
-// Two modes, so that a driver (bench/peers/engine.py) can let them take turns with another engine:
+// Modes, so that a driver (bench/peers/engine.py) can let them take turns with another engine:
 //   sedge-bench-engine MODEL ...           one measurement: prompt and generated tokens a second
+//   sedge-bench-engine MODEL --batch N ... generated tokens a second of N texts that share steps, all together; with
+//                                          --beside N while a prompt of N tokens is read: gaps between tokens
+//   sedge-bench-engine MODEL --prefix N .. a prompt of N tokens, cold and remembered
 //   sedge-bench-engine --limits BYTES ...  the machine: bytes read a second, integer products a second
 // A decode step reads every weight once, so it is bounded by the first; a long prompt multiplies, so by the second.
 #include <chrono>
@@ -16,6 +19,7 @@
 #include "base/json.h"
 #include "engine/engine.h"
 #include "engine_limits.h"
+#include "engine_sharing.h"
 #include "kernels/kernels.h"
 
 namespace sedge::bench {
@@ -25,6 +29,7 @@ struct Options {
   std::string model;
   unsigned threads = 1;
   std::size_t prompt = 512, generate = 128;
+  std::size_t batch = 0, beside = 0, prefix = 0;
   std::size_t limit_bytes = 0;
 };
 
@@ -98,6 +103,14 @@ Status measure(const Options& options) {
     return {};
   }
   SEDGE_TRY(std::shared_ptr<const engine::Model> model, engine::Model::load(options.model));
+  if (options.batch > 0 || options.prefix > 0) {
+    const SharingOptions sharing{.threads = options.threads, .prompt = options.prompt, .generate = options.generate};
+    SEDGE_TRY(const json::Object out, options.prefix > 0   ? measure_prefix(model, options.prefix, sharing)
+                                      : options.beside > 0 ? measure_gaps(model, options.batch, options.beside, sharing)
+                                                           : measure_batch(model, options.batch, sharing));
+    fmt::print("{}\n", json::write(out));
+    return {};
+  }
   double prompt_s = 0, generate_s = 0;
   json::Object out = sizes_of(*model);
   SEDGE_CHECK(Run(std::move(model), options).run(prompt_s, generate_s));
@@ -118,6 +131,9 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads)->capture_default_str();
   app.add_option("--prompt", options.prompt, "tokens read at once")->capture_default_str();
   app.add_option("--generate", options.generate, "tokens written one by one")->capture_default_str();
+  app.add_option("--batch", options.batch, "so many texts writing together, instead of one")->check(CLI::Range(1, 64));
+  app.add_option("--beside", options.beside, "with --batch: tokens of a prompt that is read meanwhile");
+  app.add_option("--prefix", options.prefix, "tokens of a prompt that is read twice, remembered the second time");
   app.add_option("--limits", options.limit_bytes, "measure the machine instead, reading so many bytes");
   CLI11_PARSE(app, argc, argv);
   if (const auto done = sedge::bench::measure(options); !done) {

@@ -8,9 +8,11 @@ others use too, --realtime gives both a realtime priority (chrt -f 10), the limi
 
 What the fraction of the limit means: of the prompt, products a second over what the instruction set in use can multiply
 in registers; of the generated tokens, bytes of weights read a second over what plain reads of as much memory reach.
+Rows "batch of N" are N texts that write together, past short prompts: tokens a second of all, and how many times one's.
 llama.cpp comes from npm (node-llama-cpp with its prebuilt binary); where it cannot be had, Sedge is measured alone.
 """
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -112,6 +114,27 @@ def measure(file, threads, isa, peer, options):
         limits, version
 
 
+def measure_batch(file, threads, isa, batch, options):
+    """Tokens a second of so many texts that share steps, and the same number's multiple of one text's: medians."""
+    environment = {"SEDGE_ISA": isa} if isa else {}
+    rates = {1: [], batch: []}
+    for _ in range(options.runs):  # in turn, so that a noisy minute falls on both
+        for count in rates:
+            out = run((options.build / "sedge-bench-engine", file, "--threads", threads, "--prompt", options.batch_prompt,
+                       "--generate", options.generate // 2, "--batch", count), options, environment)
+            rates[count].append(out["generate_tok_s"])
+    together, alone = (statistics.median(rates[count]) for count in (batch, 1))
+    return out["isa"], together, together / alone
+
+
+def batch_rows(shape, kind, threads, isa, file, options):
+    for batch in (int(count) for count in options.batches.split(",") if count):
+        used, together, gain = measure_batch(file, threads, isa, batch, options)
+        yield {"shape": shape, "type": kind, "threads": threads, "isa": used, "what": f"batch of {batch}",
+               "sedge_tok_s": round(together, 2), "peer_tok_s": None, "ratio": None, "limit_fraction": None,
+               "over_one": round(gain, 2), "peer": ""}
+
+
 def rows_of(shape, kind, threads, measured):
     first, rates, limits, version = measured
     most = {"prompt": limits["products_s"] / first["token_products"], "generate": limits["read_bytes_s"] / first["step_bytes"]}
@@ -127,7 +150,8 @@ def rows_of(shape, kind, threads, measured):
 def show(row):
     text = lambda value, form: form.format(value) if value is not None else "-"
     print(f"| {row['shape']} {row['type'].upper()} | {row['threads']} | {row['isa']} | {row['what']} | {row['sedge_tok_s']:.1f} "
-          f"| {text(row['peer_tok_s'], '{:.1f}')} | {text(row['ratio'], '{:.2f}')} | {text(row['limit_fraction'], '{:.0%}')} |",
+          f"| {text(row['peer_tok_s'], '{:.1f}')} | {text(row['ratio'], '{:.2f}')} | {text(row['limit_fraction'], '{:.0%}')} "
+          f"| {text(row.get('over_one'), '{:.2f}')} |",
           flush=True)
 
 
@@ -142,6 +166,8 @@ def main():
     parser.add_argument("--isa", default="", help="comma separated: avx2, avxvnni, avx512vnni; without it the best")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=128)
+    parser.add_argument("--batches", default="2,4,8", help="how many texts write together, in rows of their own; empty: none")
+    parser.add_argument("--batch-prompt", type=int, default=64, help="tokens that each of them has read")
     parser.add_argument("--realtime", action="store_true", help="run both sides under chrt -f 10")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path(os.environ.get("SEDGE_TEST_DATA", "")) / "llm")
     options = parser.parse_args()
@@ -152,12 +178,14 @@ def main():
         packages, reason = install_peer(folder)
         if reason:
             print(f"without llama.cpp: {reason}", file=sys.stderr)
-        print("| model | threads | ISA | tokens | Sedge, tokens/s | llama.cpp | ratio | of the limit |\n|---|---|---|---|---|---|---|---|")
+        print("| model | threads | ISA | tokens | Sedge, tokens/s | llama.cpp | ratio | of the limit | of one text |\n"
+              "|---|---|---|---|---|---|---|---|---|")
         for shape, kind, file in models(options, folder):
             for isa in options.isa.split(","):
                 peer = restrict_peer(packages, isa, folder)
                 for threads in map(int, options.threads.split(",")):
-                    for row in rows_of(shape, kind, threads, measure(file, threads, isa, peer, options)):
+                    measured = rows_of(shape, kind, threads, measure(file, threads, isa, peer, options))
+                    for row in itertools.chain(measured, batch_rows(shape, kind, threads, isa, file, options)):
                         rows.append(row)
                         show(row)
     if options.json:

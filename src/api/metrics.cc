@@ -1,5 +1,6 @@
 #include "api/metrics.h"
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -55,6 +56,16 @@ void add_tasks(Families& out, const node::Node& node) {
   out.gauge("sedge_tasks_open", "Tasks this node owns now.").sample(node.owner().open());
   out.counter("sedge_frames_refused_total", "Messages of peers that were malformed or forbidden.")
       .sample(stats.frames_refused);
+}
+
+void add_engine(Families& out, const node::WorkerStats& stats) {
+  out.counter("sedge_engine_tokens_total", "Tokens that this node's engines made.").sample(stats.tokens);
+  out.counter("sedge_engine_prompt_tokens_total", "Tokens of prompts, by whether they were computed or remembered.")
+      .sample(stats.prompt_tokens - std::min(stats.prompt_tokens, stats.cached_tokens), {{"how", "computed"}})
+      .sample(stats.cached_tokens, {{"how", "remembered"}});
+  out.counter("sedge_engine_drafted_tokens_total", "Tokens guessed ahead, by whether the model said the same.")
+      .sample(stats.accepted_tokens, {{"outcome", "accepted"}})
+      .sample(stats.drafted_tokens - std::min(stats.drafted_tokens, stats.accepted_tokens), {{"outcome", "rejected"}});
 }
 
 void add_transport(Families& out, const platform::TransportStats& stats) {
@@ -147,6 +158,7 @@ std::string metrics_text(const node::Node& node, const platform::TransportStats&
       .sample(1, {{"node", node.id().hex()}, {"name", node.options().name}});
   out.gauge("sedge_boot_epoch", "Starts of this node so far.").sample(node.options().epoch.value);
   add_tasks(out, node);
+  add_engine(out, node.worker().stats());
   add_transport(out, transport);
   add_mesh(out, node);
   add_state(out, node);

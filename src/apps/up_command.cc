@@ -28,6 +28,8 @@ struct UpOptions {
   std::string http_token;
   unsigned workers = 1;
   unsigned threads = 0;
+  std::size_t prefix_mib = 0;
+  std::size_t prefix_disk_mib = platform::RuntimeOptions().prefix_disk_bytes >> 20;
   double privacy_budget = 10;
   std::size_t tensor_mib = node::NodeOptions().tensor_bytes_max >> 20;
   std::string overlay = "partial";
@@ -44,6 +46,8 @@ Status up(const UpOptions& options) {
   runtime_options.models.assign(options.models.begin(), options.models.end());
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
+  runtime_options.prefix_memory_bytes = options.prefix_mib << 20;
+  runtime_options.prefix_disk_bytes = std::uint64_t{options.prefix_disk_mib} << 20;
   runtime_options.tensor_bytes_max = options.tensor_mib << 20;
   runtime_options.beacons = !options.no_beacon;
   runtime_options.privacy_budget = options.privacy_budget;
@@ -93,8 +97,17 @@ void add_up(Commands& commands) {
   command->add_option("--model", options->models, "GGUF file to load and offer; may be given several times");
   command->add_option("--http", options->http, "address of the HTTP API, or 'off'")->capture_default_str();
   command->add_option("--http-token", options->http_token, "bearer token; needed where HTTP listens off loopback");
-  command->add_option("--workers", options->workers, "sequences that run at once")->capture_default_str();
+  command->add_option("--workers", options->workers, "passes that run at once, each of several sequences")
+      ->capture_default_str();
   command->add_option("--threads", options->threads, "engine threads a worker; 0: all cores")->capture_default_str();
+  command
+      ->add_option("--prefix-mib", options->prefix_mib,
+                   "memory for beginnings of prompts, so that they are computed once; 0: an eighth of all, up to 512")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--prefix-disk-mib", options->prefix_disk_mib, "disk for the same, over a restart; 0: none")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   command
       ->add_option("--privacy-budget", options->privacy_budget,
                    "epsilon that the private messages of one topic may spend together, for ever (`sedge pub "

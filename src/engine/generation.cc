@@ -4,8 +4,14 @@
 #include <limits>
 #include <utility>
 
+#include "base/assert.h"
+#include "engine/batch.h"
+
 namespace sedge::engine {
 namespace {
+
+constexpr std::size_t kRecallBlocks = 64;
+constexpr double kAcceptanceSmoothing = 0.15;  // weight of the newest guess
 
 Status check_options(const GenerationOptions& options) {
   SEDGE_CHECK(check_sampling(options.sampling));
@@ -50,8 +56,13 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
                 context);
   }
   const std::size_t room = std::min(options.tokens_max, context - prompt.size());
-  SEDGE_TRY(Sequence sequence, Sequence::make(*model, {.capacity = prompt.size() + room}));
-  Generation generation(std::move(model), std::move(sequence), std::move(options));
+  auto sequence = Sequence::make(*model, {.capacity = prompt.size() + room});
+  if (!sequence && sequence.error().code == Code::kResourceExhausted && options.cache != nullptr) {
+    options.cache->shrink(0);  // what is remembered goes before what is asked
+    sequence = Sequence::make(*model, {.capacity = prompt.size() + room});
+  }
+  if (!sequence) return std::unexpected(std::move(sequence).error());
+  Generation generation(std::move(model), *std::move(sequence), std::move(options));
   generation.ids_.assign(prompt.begin(), prompt.end());
   generation.prompt_tokens_ = prompt.size();
   generation.resumed_ = resume.size();
@@ -77,12 +88,14 @@ std::size_t Generation::prefill_left() const {
 bool Generation::full() const { return tokens().size() >= options_.tokens_max || ids_.size() > sequence_.capacity(); }
 
 // Adds a token and its text.
-std::string Generation::accept(std::int32_t id, Step& step) {
-  step.token = id;
-  step.bytes = model_->tokenizer().decode_piece(id);
-  if (std::exchange(swallow_space_, false) && step.bytes.starts_with(' ')) step.bytes.erase(0, 1);
+void Generation::accept(std::int32_t id, Step& step) {
+  std::string bytes = model_->tokenizer().decode_piece(id);
+  if (std::exchange(swallow_space_, false) && bytes.starts_with(' ')) bytes.erase(0, 1);
   ids_.push_back(id);
-  return stream_.push(step.bytes);
+  step.token = id;
+  step.bytes += bytes;
+  step.pieces.push_back({id, stream_.push(bytes)});
+  step.text += step.pieces.back().text;
 }
 
 void Generation::end(Finish finish, Step& step) {
@@ -90,29 +103,88 @@ void Generation::end(Finish finish, Step& step) {
   if (!stream_.stopped()) step.text += stream_.finish();
 }
 
-Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
-  if (finish_ != Finish::kNone || failed_) return fail(Code::kFailedPrecondition, "this generation has ended");
+bool Generation::recall(std::size_t blocks_max) {
+  if (options_.cache == nullptr || prefill_left() == 0 || stream_.stopped() || full()) return false;
+  // The last position is computed in any case: its logits are what is wanted.
+  const std::size_t gained = options_.cache->recall(options_.cache_scope, ids_, sequence_, ids_.size() - 1, blocks_max);
+  cached_ += gained;
+  return gained > 0;
+}
+
+std::size_t Generation::drafts() {
+  if (options_.draft_max == 0 || ended() || prefill_left() > 0 || ids_.size() - sequence_.length() != 1) return 0;
+  if (!guess_) guess_ = lookup_.guess(ids_, options_.draft_max);
+  // No guess stands past the last token that may be made, nor where the sequence has no room for it.
+  const std::size_t room = sequence_.capacity() - std::min(sequence_.capacity(), ids_.size());
+  const std::size_t wanted = options_.tokens_max - std::min(options_.tokens_max, tokens().size() + 1);
+  return std::min({guess_->size(), room, wanted});
+}
+
+Rows Generation::rows(std::size_t most) {
+  SEDGE_ASSERT(!ended() && most > 0);
+  before_ = sequence_.length();
+  if (stream_.stopped() || full()) return {};  // resumed at its end
+  const auto left = std::span<const std::int32_t>(ids_).subspan(before_);
+  const std::size_t ahead = std::min(most - 1, drafts());
+  if (ahead == 0) return {.ids = left.first(std::min(most, left.size())), .logits = most < left.size() ? 0u : 1u};
+  rows_.assign(left.begin(), left.end());
+  rows_.insert(rows_.end(), guess_->begin(), guess_->begin() + static_cast<std::ptrdiff_t>(ahead));
+  return {.ids = rows_, .logits = rows_.size()};
+}
+
+Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
+  const std::size_t vocab = model_->config().vocab;
+  SEDGE_ASSERT(logits.size() == rows.logits * vocab);
   Step step;
-  if (stream_.stopped() || full()) {  // resumed at its end
+  if (rows.ids.empty()) {
     end(stream_.stopped() ? Finish::kStop : Finish::kLength, step);
     return step;
   }
-  const model::LlamaConfig& config = model_->config();
-  const std::size_t done = sequence_.length(), count = std::min(options_.chunk_tokens, ids_.size() - done);
-  hidden_.resize(count * config.dim);
-  SEDGE_CHECK(engine.embed(*model_, std::span(ids_).subspan(done, count), hidden_));
-  const Slice slice{&sequence_, count};
-  SEDGE_CHECK(engine.forward(*model_, {&slice, 1}, 0, config.layers, hidden_, cancel));
-  if (done + count < ids_.size()) return step;
-  logits_.resize(config.vocab);
-  if (auto status = engine.head(*model_, std::span(hidden_).last(config.dim), logits_, cancel); !status) {
-    sequence_.truncate(done);  // so that the same slice can be asked for again
-    return std::unexpected(std::move(status).error());
+  if (rows.logits > 0) {
+    step.drafted = rows.logits - 1;
+    const std::size_t given = ids_.size();
+    SEDGE_CHECK(choose(logits.first(vocab), step));
+    // Each guess that is what was chosen makes the next row's logits those of this very text.
+    for (; step.accepted < step.drafted && finish_ == Finish::kNone; ++step.accepted) {
+      if (*step.token != rows.ids[step.accepted + 1]) break;
+      SEDGE_CHECK(choose(logits.subspan((step.accepted + 1) * vocab, vocab), step));
+    }
+    sequence_.truncate(before_ + rows.ids.size() - step.drafted + step.accepted);
+    learn(given);
   }
-  return choose();
+  if (options_.cache != nullptr) {  // an answer may be gone on from, but not for so long that a disk need have it
+    options_.cache->keep(options_.cache_scope, ids_, sequence_, before_, prompt_tokens_);
+  }
+  return step;
 }
 
-Result<Step> Generation::choose() {
+// What the tokens since `given` say of how good guesses are, whether they were tried or not.
+void Generation::learn(std::size_t given) {
+  if (!guess_) return;
+  for (std::size_t i = 0; i < guess_->size() && given + i < ids_.size(); ++i) {
+    const bool right = (*guess_)[i] == ids_[given + i];
+    acceptance_ += kAcceptanceSmoothing * ((right ? 1.0 : 0.0) - acceptance_);
+    if (!right) break;
+  }
+  guess_.reset();
+}
+
+void Generation::undo(const Rows& rows) {
+  if (!rows.ids.empty()) sequence_.truncate(before_);
+}
+
+Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
+  if (ended()) return fail(Code::kFailedPrecondition, "this generation has ended");
+  while (recall(kRecallBlocks)) continue;
+  if (alone_ == nullptr) alone_ = std::make_shared<Batch>();
+  Member self{.generation = this, .drafts = options_.draft_max};
+  SEDGE_CHECK(alone_->step(engine, {&self, 1}, options_.chunk_tokens, cancel));
+  return std::move(self.did);
+}
+
+// The next token, from its logits [vocab], or the end.
+Status Generation::choose(std::span<const float> logits, Step& step) {
+  logits_.assign(logits.begin(), logits.end());
   if (tokens().size() < options_.tokens_min) {
     for (const std::int32_t id : ends_) logits_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   }
@@ -121,18 +193,17 @@ Result<Step> Generation::choose() {
     failed_ = true;
     return std::unexpected(std::move(chosen).error());
   }
-  Step step;
   if (model_->tokenizer().is_end(*chosen)) {
     end(Finish::kStop, step);
-    return step;
+    return {};
   }
-  step.text = accept(*chosen, step);
+  accept(*chosen, step);
   if (stream_.stopped()) {
     end(Finish::kStop, step);
   } else if (full()) {
     end(Finish::kLength, step);
   }
-  return step;
+  return {};
 }
 
 }  // namespace sedge::engine

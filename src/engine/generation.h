@@ -1,5 +1,8 @@
-// One text in the making, advanced in slices: a chunk of the prompt, then a token at a time. A scheduler decides
+// One text in the making, advanced in steps: a chunk of the prompt, then a token at a time. A scheduler decides
 // when; nothing here waits, reads a clock or keeps a thread.
+//
+// A step is two calls: which rows the text wants from the next forward pass, and the logits that came of them. Between
+// them the rows of many texts share one pass (batch.h); step() is both for a text alone.
 //
 // A generation started with tokens that another node made (`resume`) goes on exactly as the other would have: the
 // forward pass gives the same bits however the tokens are cut, and the sampler's draws depend on positions alone.
@@ -16,6 +19,8 @@
 #include "engine/cancel.h"
 #include "engine/engine.h"
 #include "engine/model.h"
+#include "engine/prefix_cache.h"
+#include "engine/prompt_lookup.h"
 #include "engine/sampler.h"
 #include "engine/sequence.h"
 #include "engine/text_stream.h"
@@ -30,18 +35,42 @@ struct GenerationOptions {
   std::size_t tokens_min = 0;      // before so many no end token is chosen
   std::vector<std::string> stops;  // at most kStopsMax of 1 to kStopBytesMax bytes; none is shown
   std::size_t context = 0;         // positions; 0: what prompt and tokens_max need, at most the model's
-  std::size_t chunk_tokens = 48;   // of the prompt, a slice
+  std::size_t chunk_tokens = 48;   // of the prompt, a step alone
+  // Most tokens that are guessed ahead, from what the text said before (prompt_lookup.h); 0: none. step() guesses as
+  // many as it may, a batch as many as its caller says. The text is the same: a guess is kept only where the model and
+  // the draw say the same.
+  std::size_t draft_max = 0;
+  // Where beginnings of prompts are kept, and under what name besides their tokens (prefix_cache.h); none: nowhere.
+  std::shared_ptr<PrefixCache> cache{};
+  std::string cache_scope{};
 };
 
 enum class Finish { kNone, kStop, kLength };  // kStop: end of text or a stop string; kLength: tokens_max or context
 
-// What one slice did.
+// What a text wants of the next forward pass: these tokens, at the positions after what is computed, and the logits
+// of the last `logits` of them (0 while the prompt is not through). All but the first of those are guessed.
+struct Rows {
+  std::span<const std::int32_t> ids;
+  std::size_t logits = 0;
+};
+
+struct Piece {
+  std::int32_t id = 0;
+  std::string text;  // now certain
+};
+
+// What one step did. It makes one token; more where guessed ones proved right.
 struct Step {
-  std::optional<std::int32_t> token;  // absent while the prompt is not through, and when the end token was chosen
-  std::string bytes;                  // of the token
+  std::optional<std::int32_t> token;  // the last: absent while the prompt is not through, and with the end token alone
+  std::string bytes;                  // of all its tokens
   std::string text;                   // now certain: valid UTF-8, stop strings held back
+  std::vector<Piece> pieces;          // its tokens; what an end set free of held back text is in `text` alone
+  std::size_t drafted = 0;            // tokens that were guessed,
+  std::size_t accepted = 0;           // and those that proved right
   Finish finish = Finish::kNone;
 };
+
+class Batch;  // batch.h
 
 class Generation {
  public:
@@ -50,9 +79,29 @@ class Generation {
   static Result<Generation> start(std::shared_ptr<const Model> model, std::span<const std::int32_t> prompt,
                                   std::span<const std::int32_t> resume = {}, GenerationOptions options = {});
 
-  // Runs one slice. After a finish, or an error other than Cancelled, no more may be asked for: FailedPrecondition.
-  // Errors: Cancelled (nothing was done: the same slice may be asked for again); DataLoss (damaged weights).
+  // Runs one step alone. After a finish, or an error other than Cancelled, no more may be asked for:
+  // FailedPrecondition.
+  // Errors: Cancelled (nothing was done: the same step may be asked for again); DataLoss (damaged weights).
   Result<Step> step(Engine& engine, const CancelFlag* cancel = nullptr);
+
+  // Copies what the cache has of the prompt, up to `blocks_max` blocks of it. True when it did: there may be more.
+  // Between two steps; step() does it by itself.
+  bool recall(std::size_t blocks_max);
+
+  // How many tokens could be guessed now, and how likely the first one is right by those before it.
+  std::size_t drafts();
+  double acceptance() const { return acceptance_; }
+
+  // The same in two calls. At most `most` rows (at least 1), valid until take() or undo(), in a text past its prompt
+  // with guesses behind the first; none when the text goes on without a pass: resumed at its end.
+  // Requires: no finish and no failure yet.
+  Rows rows(std::size_t most);
+  // After a pass put all of `rows` through every layer: logits [rows.logits, vocab]. Errors: DataLoss.
+  Result<Step> take(const Rows& rows, std::span<const float> logits);
+  // After a pass that failed: forgets what it added, so that the same rows may be asked for again.
+  void undo(const Rows& rows);
+  // What a pass adds keys and values to. Layers, positions and lengths are the pass's alone to change.
+  Sequence& sequence() { return sequence_; }
 
   Finish finish() const { return finish_; }
   std::size_t prompt_tokens() const { return prompt_tokens_; }
@@ -60,8 +109,11 @@ class Generation {
   std::size_t computed() const { return sequence_.length(); }
   // Of the prompt and the resumed tokens, what is still to compute before the next token can be chosen.
   std::size_t prefill_left() const;
+  // Of the prompt and the resumed tokens, what was copied instead.
+  std::size_t cached() const { return cached_; }
   // All generated tokens, resumed ones first.
   std::span<const std::int32_t> tokens() const { return std::span(ids_).subspan(prompt_tokens_); }
+  bool ended() const { return finish_ != Finish::kNone || failed_; }
   // The logits that the last token was chosen from [vocab], after any repetition penalty; empty before.
   std::span<const float> logits() const { return logits_; }
   const Model& model() const { return *model_; }
@@ -74,8 +126,9 @@ class Generation {
         stream_(options_.stops) {}
 
   bool full() const;  // tokens_max is reached, or the last token has no position left to stand at
-  Result<Step> choose();
-  std::string accept(std::int32_t id, Step& step);
+  Status choose(std::span<const float> logits, Step& step);
+  void accept(std::int32_t id, Step& step);
+  void learn(std::size_t made);
   void end(Finish finish, Step& step);
 
   std::shared_ptr<const Model> model_;
@@ -85,10 +138,17 @@ class Generation {
   std::vector<std::int32_t> ids_;  // prompt, then generated
   std::size_t prompt_tokens_ = 0;
   std::size_t resumed_ = 0;
+  std::size_t cached_ = 0;
   bool swallow_space_ = false;  // the text starts here: without the space that the vocabulary puts in front
   Finish finish_ = Finish::kNone;
   bool failed_ = false;
-  std::vector<float> hidden_, logits_;
+  std::size_t before_ = 0;  // positions computed when rows were last asked for
+  PromptLookup lookup_;
+  std::optional<std::vector<std::int32_t>> guess_;  // of what comes now, once asked for
+  double acceptance_ = 0.5;                         // moving average
+  std::vector<std::int32_t> rows_;                  // the last token with guesses
+  std::vector<float> logits_;
+  std::shared_ptr<Batch> alone_;    // of step(): its scratch
   std::vector<std::int32_t> ends_;  // end tokens, where tokens_min holds them back
 };
 

@@ -60,6 +60,8 @@ class RandomModel {
 
   // Valid while this object lives.
   const std::shared_ptr<const Model>& model() const { return model_; }
+  // The same as a GGUF file would have it.
+  Bytes file() const { return file_; }
 
  private:
   void describe() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/assert.h"
 #include "base/prng.h"
 
 namespace sedge::engine {
@@ -44,6 +45,34 @@ std::size_t Sequence::length() const { return *std::ranges::min_element(lengths_
 
 bool Sequence::holds(std::size_t layer_begin, std::size_t layer_end) const {
   return layer_begin >= layer_begin_ && layer_begin < layer_end && layer_end <= layer_begin_ + lengths_.size();
+}
+
+void Sequence::copy_out(std::size_t begin, std::size_t count, std::span<std::uint16_t> numbers) const {
+  SEDGE_ASSERT(begin % 16 == 0 && count % 16 == 0 && begin + count <= length());
+  SEDGE_ASSERT(numbers.size() == count * numbers_per_position());
+  std::uint16_t* out = numbers.data();
+  for (std::size_t head = 0; head < lengths_.size() * kv_heads_; ++head) {
+    const std::size_t at = (head * places_ + begin) * head_dim_;
+    out = std::copy_n(keys_.get() + at, count * head_dim_, out);
+    out = std::copy_n(values_.get() + at, count * head_dim_, out);
+  }
+}
+
+// Positions before the sequence's length get the bits that they have, since the tokens are the same; those after the
+// new length are written again when they are computed.
+void Sequence::copy_in(std::span<const std::uint16_t> numbers, std::size_t begin, std::size_t count,
+                       std::size_t new_length) {
+  SEDGE_ASSERT(begin % 16 == 0 && count % 16 == 0 && begin + count <= places_ && new_length <= capacity_);
+  SEDGE_ASSERT(numbers.size() == count * numbers_per_position());
+  SEDGE_ASSERT(begin <= length() && length() <= new_length && new_length <= begin + count);
+  const std::uint16_t* in = numbers.data();
+  for (std::size_t head = 0; head < lengths_.size() * kv_heads_; ++head) {
+    const std::size_t at = (head * places_ + begin) * head_dim_;
+    std::copy_n(in, count * head_dim_, keys_.get() + at);
+    std::copy_n(in + count * head_dim_, count * head_dim_, values_.get() + at);
+    in += 2 * count * head_dim_;
+  }
+  std::ranges::fill(lengths_, new_length);
 }
 
 void Sequence::truncate(std::size_t length) {

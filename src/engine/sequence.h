@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -34,6 +35,15 @@ class Sequence {
   // Positions that every layer here has seen.
   std::size_t length() const;
   bool holds(std::size_t layer_begin, std::size_t layer_end) const;
+
+  // Numbers a position takes: of all layers here, keys and values.
+  std::size_t numbers_per_position() const { return lengths_.size() * kv_heads_ * head_dim_ * 2; }
+  // Keys and values of positions [begin, begin + count) that every layer has seen, both multiples of sixteen:
+  // [layers, kv_heads, (keys, values), count · head_dim], each part as it lies here.
+  void copy_out(std::size_t begin, std::size_t count, std::span<std::uint16_t> numbers) const;
+  // Puts what copy_out gave where it stood, in a sequence of the same tokens that is computed up to its begin or up to
+  // somewhere in it; afterwards up to `new_length`, somewhere in it or its end.
+  void copy_in(std::span<const std::uint16_t> numbers, std::size_t begin, std::size_t count, std::size_t new_length);
 
   // Forgets positions from `length` on.
   void truncate(std::size_t length);

@@ -1,5 +1,6 @@
 // The compute seam: where the fleet wing hands work to the engine without knowing a tensor. serve/ decides what runs
 // and for how many steps (a slice); the platform's engine workers, or a simulation's generator, run it and report.
+// Jobs that run at the same time may share steps; a worker goes from step to step by itself until slices are used up.
 // Jobs keep their place (KV cache) between slices; every started job is ended by exactly one release().
 #pragma once
 
@@ -81,7 +82,12 @@ struct SliceReport {
   std::uint32_t prompt_tokens = 0;  // of the whole prompt, once known
   std::uint32_t prefilled = 0;      // of them, done so far (with `resume`)
   bool prefilling = false;          // some of `busy` went into the prompt
-  Duration busy{};                  // time the worker spent
+  Duration busy{};                  // time the worker spent, on this job and those that shared its steps
+  std::uint32_t batch = 1;          // jobs past their prompts that shared the step
+  bool mixed = false;               // rows of some other job's prompt were in the step too
+  std::uint32_t cached = 0;         // of the prompt, what was remembered from another job and not computed
+  std::uint32_t drafted = 0;        // tokens guessed ahead since the last report,
+  std::uint32_t accepted = 0;       // and those of them that were right
 };
 
 // What a node can run, advertised to the fleet.
@@ -114,8 +120,10 @@ class Compute {
   virtual std::uint32_t workers() const = 0;
   // Begins a job; costs nothing until its first slice.
   virtual void start(TaskId task, JobSpec spec) = 0;
-  // Runs up to `steps` steps (a prefill chunk or one token each); a SliceReport follows through the node.
-  virtual void run(TaskId task, std::uint32_t steps) = 0;
+  // Runs up to `steps` steps (a prefill chunk or one token each); SliceReports follow through the node, the last one
+  // without `more`. Of a job that runs already: so many from now on; with 0 its slice ends after the step under way. A
+  // lower rank is more urgent. Where a slice is reported as a whole, a running job is not called again.
+  virtual void run(TaskId task, std::uint32_t steps, std::uint32_t rank) = 0;
   // Ends the job, between slices or within one (whose report then never comes), and frees what it holds.
   virtual void release(TaskId task) = 0;
 };

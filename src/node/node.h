@@ -130,6 +130,7 @@ class Node {
   const mesh::Broadcast& broadcast() const { return *broadcast_; }
   const mesh::PubSub& pubsub() const { return *pubsub_; }
   const TaskOwner& owner() const { return owner_; }
+  const TaskWorker& worker() const { return worker_; }
   const NodeStats& stats() const { return stats_; }
   const PeerMeter& meter() const { return meter_; }
   Auditor& auditor() { return *auditor_; }

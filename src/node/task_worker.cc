@@ -82,6 +82,7 @@ void TaskWorker::on_slice(const env::SliceReport& report, Instant now) {
     if (report.prompt_tokens > 0) job.prompt_tokens = report.prompt_tokens;
     job.unsent.insert(job.unsent.end(), report.tokens.begin(), report.tokens.end());
     job.made += static_cast<std::uint32_t>(report.tokens.size());
+    count(report, job);
     if (report.end == env::JobEnd::kFailed) {
       finish(report.task, job, wire::TaskEnd::kFailed, report.error);
     } else if (report.end != env::JobEnd::kNone) {
@@ -90,6 +91,16 @@ void TaskWorker::on_slice(const env::SliceReport& report, Instant now) {
     flush(report.task, job, now);
   }
   run_slices(now);
+}
+
+void TaskWorker::count(const env::SliceReport& report, Job& job) {
+  stats_.tokens += report.tokens.size();
+  stats_.drafted_tokens += report.drafted;
+  stats_.accepted_tokens += report.accepted;
+  if (job.read || report.prompt_tokens == 0 || report.prefilled < report.prompt_tokens) return;
+  job.read = true;
+  stats_.prompt_tokens += report.prompt_tokens;
+  stats_.cached_tokens += report.cached;
 }
 
 void TaskWorker::on_owner_lost(NodeId owner, Instant now) {
@@ -139,7 +150,7 @@ wire::LoadReport TaskWorker::load() {
 }
 
 void TaskWorker::run_slices(Instant now) {
-  while (const auto slice = scheduler_.next(now)) compute_.run(slice->task, slice->steps);
+  while (const auto slice = scheduler_.next(now)) compute_.run(slice->task, slice->steps, slice->rank);
 }
 
 // Sends what the credit allows, then the end if there is one. May erase the job.

@@ -28,6 +28,15 @@ struct TaskWorkerOptions {
   Duration heartbeat = 30ms;  // a third of the shortest gap an owner tolerates
 };
 
+// What this node's engines did, since its start.
+struct WorkerStats {
+  std::uint64_t tokens = 0;           // made
+  std::uint64_t prompt_tokens = 0;    // of prompts that were read to their end
+  std::uint64_t cached_tokens = 0;    // of those, remembered and not computed
+  std::uint64_t drafted_tokens = 0;   // guessed ahead
+  std::uint64_t accepted_tokens = 0;  // and right
+};
+
 // An attempt that this node served, as it ended.
 struct ServedAttempt {
   TaskId task;
@@ -60,6 +69,7 @@ class TaskWorker {
 
   wire::LoadReport load();
   std::size_t tasks() const { return jobs_.size(); }
+  const WorkerStats& stats() const { return stats_; }
 
  private:
   struct Job {
@@ -76,9 +86,11 @@ class TaskWorker {
     std::string model;
     trust::Digest prompt{};
     std::uint32_t made = 0;
+    bool read = false;  // its prompt is in the statistics
   };
 
   void run_slices(Instant now);
+  void count(const env::SliceReport& report, Job& job);
   void flush(TaskId task, Job& job, Instant now);
   void finish(TaskId task, Job& job, wire::TaskEnd end, Error error);
   void drop(TaskId task);
@@ -92,6 +104,7 @@ class TaskWorker {
   std::map<TaskId, Job> jobs_;
   std::vector<env::Send> sends_;
   std::uint64_t load_number_ = 0;
+  WorkerStats stats_;
   std::function<void(const ServedAttempt&)> served_;
 };
 

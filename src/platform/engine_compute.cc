@@ -1,6 +1,7 @@
 #include "platform/engine_compute.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "engine/prompt.h"
@@ -14,6 +15,9 @@ namespace {
 // A first guess of the rates, so that admission has figures before the first task: one chunk, a few tokens.
 constexpr std::size_t kMeasureChunk = 32;
 constexpr int kMeasureTokens = 8;
+
+// Of remembered prompts a step: some megabytes, so that those who share it wait no longer than for a pass.
+constexpr std::size_t kRecallBlocks = 8;
 
 Status measure(const std::shared_ptr<const engine::Model>& model, unsigned threads, env::ModelOffer& offer) {
   engine::Engine engine({.threads = threads});
@@ -54,14 +58,20 @@ engine::SamplingOptions sampling_of(const env::Sampling& sampling) {
 
 EngineCompute::EngineCompute(EngineComputeOptions options, Post post, Report report)
     : options_(options), post_(std::move(post)), report_(std::move(report)) {
+  if (options_.prefix_cache_bytes > 0 || options_.prefix_store != nullptr) {
+    cache_ = std::make_shared<engine::PrefixCache>(options_.prefix_cache_bytes, options_.prefix_store);
+  }
   for (unsigned i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
 }
 
 EngineCompute::~EngineCompute() {
-  for (auto& [task, job] : jobs_) job->released = true;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    for (auto& [task, job] : jobs_) {
+      job->released = true;
+      cancel_if_deserted(*job);
+    }
   }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
@@ -99,40 +109,82 @@ void EngineCompute::start(TaskId task, env::JobSpec spec) {
   auto job = std::make_shared<Job>();
   job->task = task;
   job->spec = std::move(spec);
-  if (const auto found = models_.find(job->spec.model); found != models_.end()) job->model = found->second.model;
+  if (const auto found = models_.find(job->spec.model); found != models_.end()) {
+    job->model = found->second.model;
+    job->cache_scope = fmt::format("{} {}", found->second.offer.hash, found->second.offer.numeric_class);
+  }
   jobs_[task] = std::move(job);
 }
 
-void EngineCompute::run(TaskId task, std::uint32_t steps) {
+void EngineCompute::run(TaskId task, std::uint32_t steps, std::uint32_t rank) {
   const auto found = jobs_.find(task);
   if (found == jobs_.end()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    slices_.push_back({found->second, steps});
+  const std::shared_ptr<Job>& job = found->second;
+  const std::lock_guard lock(mutex_);
+  job->rank = rank;
+  if (job->ended) return;  // the loop has not heard yet
+  if (steps > 0) {
+    if (job->steps == 0) job->order = ++slices_;
+    if (std::ranges::find(runnable_, job) == runnable_.end()) runnable_.push_back(job);
+    job->steps = steps;
+    wake_.notify_one();
+    return;
   }
-  wake_.notify_one();
+  if (std::exchange(job->steps, 0) == 0 || job->team != nullptr) return;  // the step under way reports the end
+  std::erase(runnable_, job);
+  env::SliceReport rests;
+  rests.task = task;
+  send(job, std::move(rests));
 }
 
 void EngineCompute::release(TaskId task) {
-  if (const auto found = jobs_.extract(task)) found.mapped()->released = true;
+  const auto found = jobs_.extract(task);
+  if (!found) return;
+  const std::shared_ptr<Job>& job = found.mapped();
+  const std::lock_guard lock(mutex_);
+  job->released = true;
+  std::erase(runnable_, job);
+  cancel_if_deserted(*job);
+}
+
+// A step goes on for the others as long as there are any.
+void EngineCompute::cancel_if_deserted(const Job& job) {
+  if (job.team == nullptr) return;
+  const bool deserted = std::ranges::all_of(job.team->jobs, [](const auto& each) { return each->released.load(); });
+  if (deserted) job.team->cancel = true;
 }
 
 void EngineCompute::work() {
-  engine::Engine engine({.threads = options_.threads_per_worker});
+  Worker worker{.engine = engine::Engine({.threads = options_.threads_per_worker}), .batch = {}, .pacers = {}};
   for (;;) {
-    Slice slice;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !slices_.empty(); });
-      if (stopping_) return;
-      slice = std::move(slices_.front());
-      slices_.pop_front();
-    }
-    run_slice(engine, slice.job, slice.steps);
+    Team team;
+    if (!gather(team)) return;
+    step(worker, team);
   }
 }
 
-Status EngineCompute::begin(Job& job) {
+// Waits for work, and takes who steps next. False when there will be none any more.
+bool EngineCompute::gather(Team& team) {
+  std::unique_lock lock(mutex_);
+  std::vector<std::shared_ptr<Job>> free;
+  wake_.wait(lock, [&] {
+    free.clear();
+    for (const auto& job : runnable_) {
+      if (job->team == nullptr) free.push_back(job);
+    }
+    return stopping_ || !free.empty();
+  });
+  if (stopping_) return false;
+  std::ranges::sort(free, {}, [](const auto& job) { return std::tuple(job->rank, job->order); });
+  std::erase_if(free, [model = free.front()->model](const auto& job) { return job->model != model; });
+  const std::size_t share = (free.size() + options_.workers - 1) / options_.workers;
+  free.resize(std::min<std::size_t>(share, options_.batch_max));
+  for (const auto& job : free) job->team = &team;
+  team.jobs = std::move(free);
+  return true;
+}
+
+Status EngineCompute::begin(Job& job) const {
   if (job.model == nullptr) return fail(Code::kNotFound, "model '{}' is not loaded here", job.spec.model);
   std::vector<std::int32_t> prompt;
   if (job.spec.turns.empty()) {
@@ -147,46 +199,124 @@ Status EngineCompute::begin(Job& job) {
   options.tokens_max = job.spec.tokens_max;
   options.tokens_min = job.spec.tokens_min;
   options.stops = job.spec.stops;
+  options.draft_max = options_.draft_max;
+  options.cache = cache_;
+  options.cache_scope = job.cache_scope;
   SEDGE_TRY(auto generation, engine::Generation::start(job.model, prompt, job.spec.resume, std::move(options)));
   job.prompt_tokens = prompt.size();
   job.generation.emplace(std::move(generation));
   return {};
 }
 
-void EngineCompute::run_slice(engine::Engine& engine, const std::shared_ptr<Job>& job, std::uint32_t steps) {
-  for (std::uint32_t i = 0; i < steps && !job->released; ++i) {
-    env::SliceReport report;
-    report.task = job->task;
-    const Instant begun = now();
-    Status status;
-    if (!job->generation) status = begin(*job);
-    if (status) {
-      engine::Generation& generation = *job->generation;
-      report.prefilling = generation.prefill_left() > 0;
-      const auto step = generation.step(engine, &job->released);
-      if (!step) {
-        if (step.error().code == Code::kCancelled) return;
-        status = std::unexpected(step.error());
-      } else {
-        // The text that is now certain goes with the token; what an end flushes goes with none (id -1).
-        if (step->token || !step->text.empty()) report.tokens.push_back({step->token.value_or(-1), step->text});
-        if (step->finish == engine::Finish::kStop) report.end = env::JobEnd::kStop;
-        if (step->finish == engine::Finish::kLength) report.end = env::JobEnd::kLength;
-        report.prompt_tokens = static_cast<std::uint32_t>(job->prompt_tokens);
-        report.prefilled =
-            static_cast<std::uint32_t>(job->prompt_tokens - std::min(job->prompt_tokens, generation.prefill_left()));
-      }
+void EngineCompute::prepare(Job& job, Part& part) const {
+  part.report.task = job.task;
+  if (!job.generation) {
+    if (const Status begun = begin(job); !begun) {
+      part.report.end = env::JobEnd::kFailed;
+      part.report.error = begun.error();
+      return;
     }
-    if (!status) {
-      report.end = env::JobEnd::kFailed;
-      report.error = status.error();
-    }
-    report.busy = now() - begun;
-    report.more = report.end == env::JobEnd::kNone && i + 1 < steps;
-    const bool last = !report.more;
-    send(job, std::move(report));
-    if (last) return;
   }
+  part.report.prefilling = job.generation->prefill_left() > 0;
+  if (job.generation->recall(kRecallBlocks)) {  // its step was this
+    part.stepped = true;
+    count(job, part.report);
+    return;
+  }
+  part.member.generation = &*job.generation;
+}
+
+// After the pass: what the job's owner is told.
+void EngineCompute::describe(const Job& job, const Status& pass, Part& part) {
+  env::SliceReport& report = part.report;
+  const Status status = !pass ? pass : part.member.did ? Status{} : std::unexpected(part.member.did.error());
+  if (!status) {
+    report.end = env::JobEnd::kFailed;
+    report.error = status.error();
+    return;
+  }
+  const engine::Step& step = *part.member.did;
+  part.stepped = part.member.asked;
+  // The text that is now certain goes with the token; what an end flushes with the last, or with none (id -1).
+  std::size_t told = 0;
+  for (const engine::Piece& piece : step.pieces) {
+    report.tokens.push_back({piece.id, piece.text});
+    told += piece.text.size();
+  }
+  if (step.pieces.empty() && !step.text.empty()) report.tokens.push_back({-1, {}});
+  if (told < step.text.size()) report.tokens.back().bytes += step.text.substr(told);
+  report.drafted = static_cast<std::uint32_t>(step.drafted);
+  report.accepted = static_cast<std::uint32_t>(step.accepted);
+  if (step.finish == engine::Finish::kStop) report.end = env::JobEnd::kStop;
+  if (step.finish == engine::Finish::kLength) report.end = env::JobEnd::kLength;
+  count(job, report);
+}
+
+void EngineCompute::count(const Job& job, env::SliceReport& report) {
+  report.prompt_tokens = static_cast<std::uint32_t>(job.prompt_tokens);
+  report.prefilled =
+      static_cast<std::uint32_t>(job.prompt_tokens - std::min(job.prompt_tokens, job.generation->prefill_left()));
+  report.cached = static_cast<std::uint32_t>(job.generation->cached());
+}
+
+// Guesses beside the tokens, as many as pay. Not while somebody reads a prompt: its rows have the room.
+void EngineCompute::draft(const engine::Pacer& pacer, std::span<engine::Member> members) {
+  std::size_t rows = members.size();
+  for (engine::Member& member : members) {
+    member.drafts = pacer.drafts(rows, member.generation->drafts(), member.generation->acceptance());
+    rows += member.drafts;
+  }
+}
+
+void EngineCompute::step(Worker& worker, Team& team) {
+  const Instant begun = now();
+  std::vector<Part> parts(team.jobs.size());
+  std::vector<engine::Member> members;
+  std::size_t decoding = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    prepare(*team.jobs[i], parts[i]);
+    if (parts[i].member.generation == nullptr) continue;
+    members.push_back(parts[i].member);
+    if (!parts[i].report.prefilling) ++decoding;
+  }
+  Status pass;
+  std::size_t prompt_rows = 0;
+  if (!members.empty()) {
+    engine::Pacer& pacer = worker.pacers[team.jobs[0]->model.get()];
+    const Instant started = now();
+    if (decoding == members.size()) draft(pacer, members);
+    pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding), &team.cancel);
+    prompt_rows = worker.batch.prompt_rows();
+    if (pass) pacer.took(worker.batch.token_rows(), prompt_rows, now() - started);
+  }
+  const Duration busy = now() - begun;
+  auto member = members.begin();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].member.generation != nullptr) {
+      parts[i].member = std::move(*member++);
+      describe(*team.jobs[i], pass, parts[i]);
+    }
+    parts[i].report.busy = busy;
+    parts[i].report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));
+    parts[i].report.mixed = !parts[i].report.prefilling && (prompt_rows > 0 || decoding < parts.size());
+  }
+  close(team, parts);
+}
+
+// Under one lock, so that a job's reports keep their order whoever steps it next.
+void EngineCompute::close(Team& team, std::vector<Part>& parts) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::shared_ptr<Job>& job = team.jobs[i];
+    Part& part = parts[i];
+    job->team = nullptr;
+    if (part.stepped && job->steps > 0) --job->steps;
+    if (part.report.end != env::JobEnd::kNone) job->ended = true, job->steps = 0;
+    part.report.more = job->steps > 0;
+    if (!part.report.more) std::erase(runnable_, job);
+    if (part.stepped || !part.report.more) send(job, std::move(part.report));
+  }
+  wake_.notify_all();
 }
 
 void EngineCompute::send(const std::shared_ptr<Job>& job, env::SliceReport report) {

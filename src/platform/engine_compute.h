@@ -1,27 +1,34 @@
-// env::Compute on the real engine: a few worker threads, each with its own engine, running slices of jobs whose
-// contexts (KV caches) they keep between slices. The event loop hands out work and gets reports through `post`; it
-// never waits for a tensor.
+// env::Compute on the real engine: a few worker threads, each with its own engine, stepping jobs whose contexts (KV
+// caches) they keep between slices. The event loop hands out slices and gets reports through `post`; it never waits for
+// a tensor, and a step never waits for the loop.
 //
-// A job is shared by the table and the slice that runs it, so that release() returns at once: it raises the cancel flag
-// that the engine looks at between row blocks, and the memory goes when the slice has noticed.
+// Before each step a worker takes the most urgent job that has steps left and, of the same model, the next ones up to
+// batch_max (a share of them, where other workers are free): they go through one pass (engine/batch.h), and how many
+// rows of prompts it has the measured times decide (engine/pacer.h). So whoever comes in starts at the next step.
+//
+// A job is shared by the table and the step that runs it, so that release() returns at once: the memory goes when the
+// step has ended, and when nobody is left in it the cancel flag ends it between row blocks.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "engine/batch.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/model.h"
+#include "engine/pacer.h"
+#include "engine/prefix_cache.h"
 #include "env/compute.h"
 
 namespace sedge::platform {
@@ -29,6 +36,11 @@ namespace sedge::platform {
 struct EngineComputeOptions {
   unsigned workers = 1;
   unsigned threads_per_worker = 1;
+  unsigned batch_max =
+      8;  // jobs that share a step; each row of a pass costs less than the one before, up to about this
+  unsigned draft_max = 7;              // tokens guessed ahead, where it pays: with the next one a tile of eight rows
+  std::size_t prefix_cache_bytes = 0;  // of beginnings of prompts, all models together; 0: none
+  engine::BlockStore* prefix_store = nullptr;  // where they outlive the process; it outlives the engines
 };
 
 class EngineCompute final : public env::Compute {
@@ -49,40 +61,71 @@ class EngineCompute final : public env::Compute {
   std::vector<env::ModelOffer> offers() const override;
   std::uint32_t workers() const override { return options_.workers; }
   void start(TaskId task, env::JobSpec spec) override;
-  void run(TaskId task, std::uint32_t steps) override;
+  std::uint32_t batch_max() const { return options_.batch_max; }
+  void run(TaskId task, std::uint32_t steps, std::uint32_t rank) override;
   void release(TaskId task) override;
 
  private:
+  struct Team;
   struct Job {
     TaskId task;
     env::JobSpec spec;
     std::shared_ptr<const engine::Model> model;
-    std::optional<engine::Generation> generation;  // made by the first slice: tokenizing is work too
+    std::string cache_scope;                       // what its keys and values depend on besides tokens
+    std::optional<engine::Generation> generation;  // made by the first step: tokenizing is work too
     std::size_t prompt_tokens = 0;
-    engine::CancelFlag released{false};
+    std::atomic<bool> released{false};
+    // Under the mutex.
+    bool ended = false;
+    std::uint32_t steps = 0;  // left of its slice
+    std::uint32_t rank = 0;
+    std::uint64_t order = 0;  // of slices: of equal ranks the longest waiting is first
+    Team* team = nullptr;     // while a step runs
   };
-  struct Slice {
-    std::shared_ptr<Job> job;
-    std::uint32_t steps = 0;
+  // Those in one step. Lives on its worker's stack.
+  struct Team {
+    std::vector<std::shared_ptr<Job>> jobs;  // most urgent first
+    engine::CancelFlag cancel{false};
+  };
+  struct Worker {
+    engine::Engine engine;
+    engine::Batch batch;
+    std::map<const engine::Model*, engine::Pacer> pacers;
   };
   struct Offered {
     env::ModelOffer offer;
     std::shared_ptr<const engine::Model> model;
   };
 
+  // What a step is to one of its team.
+  struct Part {
+    env::SliceReport report;
+    engine::Member member;
+    bool stepped = false;  // it took part: one step of its slice is used up
+  };
+
   void work();
-  void run_slice(engine::Engine& engine, const std::shared_ptr<Job>& job, std::uint32_t steps);
-  static Status begin(Job& job);
+  bool gather(Team& team);
+  static void draft(const engine::Pacer& pacer, std::span<engine::Member> members);
+  void step(Worker& worker, Team& team);
+  void prepare(Job& job, Part& part) const;
+  static void count(const Job& job, env::SliceReport& report);
+  static void describe(const Job& job, const Status& pass, Part& part);
+  void close(Team& team, std::vector<Part>& parts);
+  Status begin(Job& job) const;
+  static void cancel_if_deserted(const Job& job);
   void send(const std::shared_ptr<Job>& job, env::SliceReport report);
 
   EngineComputeOptions options_;
   Post post_;
   Report report_;
+  std::shared_ptr<engine::PrefixCache> cache_;  // none where it would be empty
   std::map<std::string, Offered> models_;
   std::map<TaskId, std::shared_ptr<Job>> jobs_;  // event loop only
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Slice> slices_;
+  std::vector<std::shared_ptr<Job>> runnable_;  // those with steps left
+  std::uint64_t slices_ = 0;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -19,6 +19,7 @@
 #include "platform/engine_compute.h"
 #include "platform/file_storage.h"
 #include "platform/home.h"
+#include "platform/prefix_store.h"
 #include "platform/publish_queue.h"
 #include "platform/rotation.h"
 #include "platform/storage_worker.h"
@@ -192,6 +193,14 @@ class Runtime::Loop {
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
     engines.threads_per_worker =
         options_.engine_threads != 0 ? options_.engine_threads : std::max(1u, cores / engines.workers);
+    engines.prefix_cache_bytes = options_.prefix_memory_bytes != 0
+                                     ? options_.prefix_memory_bytes
+                                     : std::min(memory_bytes() / 8, std::size_t{512} << 20);
+    if (options_.prefix_disk_bytes > 0 && !options_.models.empty()) {
+      prefix_store_ = std::make_unique<PrefixStore>(
+          PrefixStoreOptions{.folder = options_.home / "prefixes", .bytes_max = options_.prefix_disk_bytes});
+      engines.prefix_store = prefix_store_.get();
+    }
     compute_ = std::make_unique<EngineCompute>(
         engines, [this](std::function<void()> work) { asio::post(io_, std::move(work)); },
         [this](const env::SliceReport& report) {
@@ -228,6 +237,7 @@ class Runtime::Loop {
     options.zone = options_.zone;
     options.gateway_rank = machine_rank();
     options.worker.scheduler.workers = compute_->workers();
+    options.worker.scheduler.batch_max = compute_->batch_max();
     if (identity.issuer_key && identity.issuer) {
       node::IssuerOptions issuer;
       std::copy_n(identity.issuer_key->seed().begin(), issuer.key.size(), issuer.key.begin());
@@ -496,6 +506,7 @@ class Runtime::Loop {
   UdpSocket udp_;
   BeaconSocket beacons_;
   std::optional<trust::Directory> directory_;
+  std::unique_ptr<PrefixStore> prefix_store_;
   std::unique_ptr<EngineCompute> compute_;
   std::unique_ptr<quic::Endpoint> endpoint_;
   std::unique_ptr<node::Node> node_;

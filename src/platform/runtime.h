@@ -35,7 +35,9 @@ struct RuntimeOptions {
   std::vector<std::string> seeds;       // HOST:PORT
   std::vector<std::filesystem::path> models;
   unsigned engine_workers = 1;
-  unsigned engine_threads = 0;  // a worker; 0: all cores divided by the workers
+  unsigned engine_threads = 0;          // a worker; 0: all cores divided by the workers
+  std::size_t prefix_memory_bytes = 0;  // of remembered beginnings of prompts; 0: an eighth of memory, at most 512 MiB
+  std::uint64_t prefix_disk_bytes = std::uint64_t{1} << 30;  // of those kept over a restart; 0: none
   bool beacons = true;
   double privacy_budget = 10;  // epsilon of each topic (node/privacy.h)
   std::size_t tensor_bytes_max = node::NodeOptions().tensor_bytes_max;

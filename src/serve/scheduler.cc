@@ -18,26 +18,35 @@ std::uint32_t prompt_tokens_of(const wire::TaskSpec& spec) {
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
 
-constexpr double kRateSmoothing = 0.2;     // weight of the newest slice
+constexpr double kLengthSmoothing = 0.2;  // weight of the newest answer
+constexpr double kStretch = 2;            // of the time between tokens, while others' prompts are read (engine/pacer.h)
 constexpr double kExpectedHeadroom = 1.3;  // answers vary in length around their average
+constexpr double kOverrun = 0.25;          // what is longer than usual goes on for a quarter of its length, at least
 
 }  // namespace
 
 Scheduler::Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers) : options_(options) {
-  SEDGE_ASSERT(options_.workers > 0 && options_.slice_tokens > 0);
-  for (const env::ModelOffer& offer : offers) rates_[offer.name] = {offer.prefill_tok_s, offer.decode_tok_s, 0};
+  SEDGE_ASSERT(options_.workers > 0 && options_.slice_tokens > 0 && options_.batch_max > 0);
+  for (const env::ModelOffer& offer : offers) {
+    rates_.insert_or_assign(offer.name, Rates(offer.prefill_tok_s, offer.decode_tok_s));
+  }
 }
 
-Duration Scheduler::work_left(const Entry& entry) const {
+Load Scheduler::load_of(const Entry& entry) const {
   const Rates& rates = rates_.at(entry.model);
   double expected = entry.tokens_left;
   if (rates.generated > 0) {
     const double usual = rates.generated * kExpectedHeadroom - entry.generated;
-    expected = std::min(expected, std::max(usual, 1.0));
+    expected = std::min(expected, std::max({usual, entry.generated * kOverrun, 1.0}));
   }
-  const double prefill = entry.prompt_left / std::max(rates.prefill_tok_s, 1e-3);
-  const double decode = expected / std::max(rates.decode_tok_s, 1e-3);
-  return seconds((prefill + decode) * options_.margin);
+  return {
+      .rates = &rates, .prompt_s = rates.prefill_s(entry.prompt_left), .tokens = expected, .deadline = entry.deadline};
+}
+
+// Of a worker's time, without company.
+Duration Scheduler::work_left(const Entry& entry) const {
+  const Load load = load_of(entry);
+  return seconds((load.prompt_s + load.tokens * load.rates->step_s(1)) * options_.margin);
 }
 
 std::vector<const Scheduler::Entry*> Scheduler::in_deadline_order() const {
@@ -45,6 +54,43 @@ std::vector<const Scheduler::Entry*> Scheduler::in_deadline_order() const {
   for (const auto& [task, entry] : tasks_) order.push_back(&entry);
   std::sort(order.begin(), order.end(), [this](const Entry* a, const Entry* b) { return key_of(*a) < key_of(*b); });
   return order;
+}
+
+// Everyone in deadline order, the new one among them, one task a worker at a time: when does each end?
+bool Scheduler::fits_one_by_one(const Entry& added, Instant now, Admission& answer) const {
+  Duration done{};
+  Duration before{};
+  Duration late{};
+  for (const Entry* each : in_deadline_order()) {
+    if (each == &added) before = done;
+    done += work_left(*each) / options_.workers;
+    const Duration alone = work_left(*each);  // one task runs on one worker, however many there are
+    const Instant end = now + std::max(done, alone);
+    if (each->deadline != kNever && end > each->deadline && (each == &added || key_of(added) < key_of(*each))) {
+      late = std::max(late, end - each->deadline);
+    }
+  }
+  answer.first_token = before + seconds(rates_.at(added.model).prefill_s(added.prompt_left));
+  if (late == Duration::zero()) return true;
+  answer.reason = fmt::format("it would end {:.0f} ms too late: {:.0f} ms of earlier work, {:.0f} ms of its own",
+                              to_ms(late), to_ms(before), to_ms(work_left(added)));
+  answer.retry_after = std::min(before, std::max(late, Duration(1ms)));
+  return false;
+}
+
+// The same with shared steps. Those before the new one are not made late by it: `together` sees to that.
+bool Scheduler::fits_together(TaskId added, Instant now, Admission& answer) const {
+  const std::vector<const Entry*> order = in_deadline_order();
+  std::vector<Load> loads;
+  for (const Entry* each : order) loads.push_back(load_of(*each));
+  const std::vector<Outlook> outlook = forecast(loads, now, forecast_options());
+  const auto place = std::ranges::find(order, &tasks_.at(added));
+  const auto first = static_cast<std::size_t>(place - order.begin());
+  for (std::size_t i = first; i < order.size(); ++i) {
+    if (order[i]->deadline != kNever && outlook[i].end > order[i]->deadline) return false;
+  }
+  answer.first_token = outlook[first].first_token - now;
+  return true;
 }
 
 Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline,
@@ -71,47 +117,66 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
               .prompt_left = prompt_tokens_of(spec) + static_cast<std::uint32_t>(resumed),
               .tokens_left = spec.tokens_max - std::min(spec.tokens_max, static_cast<std::uint32_t>(resumed)),
               .generated = static_cast<std::uint32_t>(resumed)};
-
-  // Everyone in deadline order, the new one among them: when does each end?
-  tasks_.emplace(task, entry);
-  const Entry& added = tasks_.at(task);
-  Duration done{};
-  Duration before{};
-  Duration late{};
-  for (const Entry* each : in_deadline_order()) {
-    if (each == &added) before = done;
-    done += work_left(*each) / options_.workers;
-    const Duration alone = work_left(*each);  // one task runs on one worker, however many there are
-    const Instant end = now + std::max(done, alone);
-    if (each->deadline != kNever && end > each->deadline && (each == &added || key_of(added) < key_of(*each))) {
-      late = std::max(late, end - each->deadline);
-    }
-  }
-  if (late > Duration::zero()) {
-    answer.reason = fmt::format("it would end {:.0f} ms too late: {:.0f} ms of earlier work, {:.0f} ms of its own",
-                                to_ms(late), to_ms(before), to_ms(work_left(added)));
-    answer.retry_after = std::min(before, std::max(late, Duration(1ms)));
+  const Entry& added = tasks_.emplace(task, std::move(entry)).first->second;
+  // Shared steps never do worse than one task after the other, so either may say that it fits.
+  if (!fits_one_by_one(added, now, answer) && (options_.batch_max == 1 || !fits_together(task, now, answer))) {
     tasks_.erase(task);
     return answer;
   }
   answer.accepted = true;
-  answer.first_token = before + seconds(added.prompt_left / std::max(rates->second.prefill_tok_s, 1e-3));
-  answer.step = seconds(1.0 / std::max(rates->second.decode_tok_s, 1e-3));
+  answer.reason.clear();
+  answer.retry_after = {};
+  // In a batch its tokens come as far apart as those of all who may be in it, prompts beside them.
+  const bool batches = options_.batch_max > 1;
+  answer.step = seconds(rates->second.step_s(batches ? std::min<std::size_t>(options_.batch_max, tasks_.size()) : 1) *
+                        (batches ? kStretch : 1));
   return answer;
 }
 
 void Scheduler::remove(TaskId task) { tasks_.erase(task); }
 
-std::optional<Slice> Scheduler::next(Instant /*now*/) {
-  if (running() >= options_.workers) return std::nullopt;
-  auto best = tasks_.end();
-  for (auto each = tasks_.begin(); each != tasks_.end(); ++each) {
-    if (each->second.running || each->second.parked) continue;
-    if (best == tasks_.end() || key_of(each->second) < key_of(best->second)) best = each;
+ForecastOptions Scheduler::forecast_options() const {
+  return {.workers = options_.workers, .batch_max = options_.batch_max, .stretch = kStretch, .margin = options_.margin};
+}
+
+// Who should step now.
+std::vector<TaskId> Scheduler::chosen(Instant now) const {
+  std::vector<std::pair<Key, TaskId>> order;
+  for (const auto& [task, entry] : tasks_) {
+    if (!entry.parked) order.emplace_back(key_of(entry), task);
   }
-  if (best == tasks_.end()) return std::nullopt;
-  best->second.running = true;
-  return Slice{best->first, options_.slice_tokens};
+  std::ranges::sort(order);
+  std::vector<Load> loads;
+  for (const auto& [key, task] : order) loads.push_back(load_of(tasks_.at(task)));
+  std::vector<TaskId> tasks;
+  for (const std::size_t i : together(loads, now, forecast_options())) tasks.push_back(order[i].second);
+  return tasks;
+}
+
+std::uint32_t Scheduler::rank_of(const Entry& entry) const {
+  return static_cast<std::uint32_t>(
+      std::ranges::count_if(tasks_, [&](const auto& other) { return key_of(other.second) < key_of(entry); }));
+}
+
+std::optional<Slice> Scheduler::next(Instant now) {
+  const std::vector<TaskId> now_best = chosen(now);
+  const bool shared = options_.batch_max > 1;
+  for (auto& [task, entry] : tasks_) {
+    if (!shared || !entry.running || entry.ending || std::ranges::find(now_best, task) != now_best.end()) continue;
+    entry.ending = true;
+    return Slice{task, 0, rank_of(entry)};
+  }
+  std::size_t room = std::size_t{options_.workers} * options_.batch_max;
+  room -= std::min(room, running());
+  for (const TaskId task : now_best) {
+    Entry& entry = tasks_.at(task);
+    const bool renew = shared && entry.running && !entry.ending && entry.granted <= options_.slice_tokens / 2;
+    if (!renew && (entry.running || room == 0)) continue;
+    entry.running = true;
+    entry.granted = options_.slice_tokens;
+    return Slice{task, options_.slice_tokens, rank_of(entry)};
+  }
+  return std::nullopt;
 }
 
 void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
@@ -120,20 +185,19 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
   Entry& entry = found->second;
   Rates& rates = rates_.at(entry.model);
   entry.running = report.more;
+  entry.ending = entry.ending && report.more;
+  entry.granted = report.more && entry.granted > 0 ? entry.granted - 1 : 0;
   const auto made = static_cast<std::uint32_t>(report.tokens.size());
   entry.generated += made;
   entry.tokens_left -= std::min(entry.tokens_left, made);
   if (report.prompt_tokens > 0)
     entry.prompt_left = report.prompt_tokens - std::min(report.prompt_tokens, report.prefilled);
   // Only reports of decoding alone say something about the decode rate.
-  if (made > 0 && !report.prefilling && report.busy > Duration::zero()) {
-    const double rate = made / to_seconds(report.busy);
-    rates.decode_tok_s += kRateSmoothing * (rate - rates.decode_tok_s);
-  }
+  if (made > 0 && !report.prefilling && !report.mixed) rates.stepped(report.batch, to_seconds(report.busy) / made);
   if (report.end == env::JobEnd::kNone) return;
   if (report.end != env::JobEnd::kFailed) {
     const double total = entry.generated;
-    rates.generated = rates.generated == 0 ? total : rates.generated + kRateSmoothing * (total - rates.generated);
+    rates.generated = rates.generated == 0 ? total : rates.generated + kLengthSmoothing * (total - rates.generated);
   }
   tasks_.erase(found);
 }
@@ -156,10 +220,20 @@ Instant Scheduler::next_deadline() const {
   return next;
 }
 
+// With as many tasks a step as may share one.
 Duration Scheduler::backlog() const {
-  Duration total{};
-  for (const auto& [task, entry] : tasks_) total += work_left(entry);
-  return total / options_.workers;
+  const auto together = std::clamp<std::size_t>(tasks_.size() / options_.workers, 1, options_.batch_max);
+  if (together == 1) {
+    Duration total{};
+    for (const auto& [task, entry] : tasks_) total += work_left(entry);
+    return total / options_.workers;
+  }
+  double total = 0;
+  for (const auto& [task, entry] : tasks_) {
+    const Load load = load_of(entry);
+    total += load.prompt_s + load.tokens * load.rates->step_s(together) / static_cast<double>(together);
+  }
+  return seconds(total * options_.margin / options_.workers);
 }
 
 std::size_t Scheduler::running() const {

@@ -1,4 +1,4 @@
-// Which task runs next on this node, and whether a new one may come in at all.
+// Which tasks run next on this node, and whether a new one may come in at all.
 //
 // The problem: an answer after its deadline is worthless, and a queue that accepts everything makes every answer late.
 // The idea: earliest deadline first, in slices, so that an urgent task waits at most one slice; and admission by
@@ -6,7 +6,13 @@
 // those accepted before still make it. What does not fit is refused at once, with the time after which it may.
 // First-come-first-served with time-outs (what inference servers do) was rejected: it spends the engine on answers
 // that nobody can use any more. This object never computes: it emits slices.
-// Source: Liu & Layland 1973 (EDF is optimal on one processor); with w workers the test is the fluid bound.
+//
+// Where a worker steps several tasks together (batch_max), a step of n costs less than n steps of one, but more than
+// one: company is welcome unless it would make somebody more urgent late. What a step of n costs is measured; until it
+// is, it counts as n steps of one, so that nothing is promised on hope. Running tasks get their next slice before the
+// last is used up, and one that should rest gets a slice of no steps.
+// Source: Liu & Layland 1973 (EDF is optimal on one processor); with w workers the test is the fluid bound, which
+// batches only improve on; what they add is found by playing the policy to its end (forecast.h).
 #pragma once
 
 #include <cstdint>
@@ -20,21 +26,24 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "env/compute.h"
+#include "serve/forecast.h"
 #include "wire/task_messages.h"
 
 namespace sedge::serve {
 
 struct SchedulerOptions {
   std::uint32_t workers = 1;
+  std::uint32_t batch_max = 1;       // tasks of one model that a worker steps together
   std::size_t tasks_max = 64;        // accepted and unfinished; each holds a KV cache
-  std::uint32_t slice_tokens = 8;    // decode steps a slice: an urgent task waits at most for these
+  std::uint32_t slice_tokens = 8;    // decode steps a slice: where batch_max is 1, an urgent task waits for these
   std::uint32_t prefill_chunk = 64;  // prompt tokens one step of prefill does; only the estimate needs it
   double margin = 1.15;              // estimates are stretched by this, for what else the machine does
 };
 
 struct Slice {
   TaskId task;
-  std::uint32_t steps = 0;
+  std::uint32_t steps = 0;  // 0: the slice under way ends
+  std::uint32_t rank = 0;   // how many are more urgent
 };
 
 struct Admission {
@@ -53,7 +62,7 @@ class Scheduler {
   Admission submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline, Instant now);
   void remove(TaskId task);
 
-  // The next slice for an idle worker, or none. Call until none.
+  // The next slice to hand out, or none. Call until none.
   std::optional<Slice> next(Instant now);
 
   // After each slice. A report with an end removes the task.
@@ -71,11 +80,6 @@ class Scheduler {
   std::size_t waiting() const;
 
  private:
-  struct Rates {
-    double prefill_tok_s = 0;
-    double decode_tok_s = 0;
-    double generated = 0;  // moving average of tokens an answer has; 0 before the first
-  };
   struct Entry {
     std::string model;
     Instant deadline = kNever;
@@ -84,16 +88,24 @@ class Scheduler {
     std::uint32_t prompt_left = 0;  // estimated until the worker says
     std::uint32_t tokens_left = 0;
     std::uint32_t generated = 0;
+    std::uint32_t granted = 0;  // steps left of its slice
     bool running = false;
+    bool ending = false;  // its slice was ended; the last report is still to come
     bool parked = false;
   };
   using Key = std::tuple<Instant, std::uint8_t, std::uint64_t>;
   Key key_of(const Entry& entry) const { return {entry.deadline, entry.priority, entry.order}; }
+  ForecastOptions forecast_options() const;
+  Load load_of(const Entry& entry) const;
   Duration work_left(const Entry& entry) const;
+  std::vector<TaskId> chosen(Instant now) const;
+  bool fits_one_by_one(const Entry& added, Instant now, Admission& answer) const;
+  bool fits_together(TaskId added, Instant now, Admission& answer) const;
+  std::uint32_t rank_of(const Entry& entry) const;
   std::vector<const Entry*> in_deadline_order() const;
 
   SchedulerOptions options_;
-  std::map<std::string, Rates> rates_;
+  std::map<std::string, Rates> rates_;  // their addresses are what Load points to
   std::map<TaskId, Entry> tasks_;
   std::uint64_t arrivals_ = 0;
 };

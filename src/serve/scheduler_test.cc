@@ -1,7 +1,11 @@
 #include "serve/scheduler.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+
+#include "base/assert.h"
 
 namespace sedge::serve {
 namespace {
@@ -101,6 +105,143 @@ TEST(Scheduler, whatever_is_accepted_ends_before_its_deadline) {
     const auto ended = serve_all(s, kStart, lengths);
     RC_ASSERT(ended.size() == deadlines.size());
     for (const auto& [task, at] : ended) RC_ASSERT(at <= deadlines.at(task) + 80ms);  // one slice of granularity
+  }));
+}
+
+// What a worker does that steps up to four tasks together, a step of n taking 10 ms and 2 more for each after the
+// first: plays to the end; returns who ended when. They fail, so that nobody learns from these answers how long others
+// will be.
+std::map<TaskId, Instant> serve_together(Scheduler& s, Instant now, std::map<TaskId, std::uint32_t> lengths) {
+  std::map<TaskId, Instant> ended;
+  std::map<TaskId, std::uint32_t> steps;
+  while (!lengths.empty()) {
+    while (const auto slice = s.next(now)) steps[slice->task] = slice->steps;
+    const auto running = std::ranges::count_if(steps, [](const auto& each) { return each.second > 0; });
+    SEDGE_ASSERT(running > 0 && running <= 4);
+    const Duration step = 10ms + (running - 1) * 2ms;
+    now += step;
+    for (auto each = steps.begin(); each != steps.end();) {
+      env::SliceReport report;
+      report.task = each->first;
+      if (each->second > 0) {
+        std::uint32_t& left = lengths.at(each->first);
+        report.tokens.resize(1);
+        report.prompt_tokens = report.prefilled = 1;
+        report.busy = step;
+        report.batch = static_cast<std::uint32_t>(running);
+        report.more = --each->second > 0 && left > 1;
+        if (--left == 0) report.end = env::JobEnd::kFailed, ended[each->first] = now, lengths.erase(each->first);
+      }
+      s.on_report(report, now);
+      each = report.more ? std::next(each) : steps.erase(each);
+    }
+  }
+  return ended;
+}
+
+SchedulerOptions four_together() { return {.workers = 1, .batch_max = 4, .margin = 1.0}; }
+
+TEST(Scheduler, tasks_of_one_model_step_together_and_their_slices_are_renewed_before_they_end) {
+  Scheduler s(four_together(), {offer()});
+  for (std::uint8_t i = 1; i <= 5; ++i) ASSERT_TRUE(s.submit(task_number(i), spec(40), 0, kNever, kStart).accepted);
+  std::vector<TaskId> begun;
+  while (const auto slice = s.next(kStart)) {
+    EXPECT_EQ(slice->rank, begun.size());
+    begun.push_back(slice->task);
+  }
+  EXPECT_EQ(begun, (std::vector<TaskId>{task_number(1), task_number(2), task_number(3), task_number(4)}));
+  env::SliceReport report;
+  report.task = task_number(2);
+  report.more = true;
+  for (int i = 0; i < 3; ++i) s.on_report(report, kStart);
+  EXPECT_FALSE(s.next(kStart));
+  s.on_report(report, kStart);
+  const auto renewed = s.next(kStart);
+  ASSERT_TRUE(renewed);
+  EXPECT_EQ(renewed->task, task_number(2));
+  EXPECT_EQ(renewed->steps, 8u);
+}
+
+TEST(Scheduler, an_urgent_task_takes_the_place_of_the_least_urgent_at_the_next_step) {
+  Scheduler s(four_together(), {offer()});
+  for (std::uint8_t i = 1; i <= 4; ++i) ASSERT_TRUE(s.submit(task_number(i), spec(40), 0, kNever, kStart).accepted);
+  while (s.next(kStart)) continue;
+  ASSERT_TRUE(s.submit(task_number(5), spec(4), 0, kStart + 2000ms, kStart).accepted);
+  const auto ends = s.next(kStart);
+  ASSERT_TRUE(ends);
+  EXPECT_EQ(ends->task, task_number(4));
+  EXPECT_EQ(ends->steps, 0u);
+  EXPECT_FALSE(s.next(kStart)) << "its step is still under way";
+  env::SliceReport rests;
+  rests.task = task_number(4);
+  s.on_report(rests, kStart + 10ms);
+  const auto urgent = s.next(kStart + 10ms);
+  ASSERT_TRUE(urgent);
+  EXPECT_EQ(urgent->task, task_number(5));
+  EXPECT_EQ(urgent->rank, 0u);
+}
+
+TEST(Scheduler, nobody_steps_beside_a_task_whose_deadline_leaves_no_room_for_company) {
+  Scheduler s(four_together(), {offer()});
+  ASSERT_TRUE(s.submit(task_number(1), spec(40), 0, kNever, kStart).accepted);
+  ASSERT_TRUE(s.submit(task_number(2), spec(50, ""), 0, kStart + 520ms, kStart).accepted);
+  const auto alone = s.next(kStart);
+  ASSERT_TRUE(alone);
+  EXPECT_EQ(alone->task, task_number(2));
+  EXPECT_FALSE(s.next(kStart));
+}
+
+TEST(Scheduler, what_a_shared_step_was_measured_to_cost_lets_more_in) {
+  const auto accepted = [](Scheduler& s, Instant now) {
+    std::map<TaskId, std::uint32_t> lengths;
+    for (std::uint8_t i = 1; i <= 4; ++i) {
+      if (s.submit(task_number(i), spec(50, ""), 0, now + 1200ms, now).accepted) lengths[task_number(i)] = 50;
+    }
+    const auto ended = serve_together(s, now, lengths);
+    for (const auto& [task, at] : ended) EXPECT_LE(at, now + 1200ms);
+    return lengths.size();
+  };
+  Scheduler s(four_together(), {offer()});
+  EXPECT_EQ(accepted(s, kStart), 2u) << "nothing is promised on hope";
+  std::map<TaskId, std::uint32_t> unhurried;
+  for (std::uint8_t i = 1; i <= 4; ++i) {
+    ASSERT_TRUE(s.submit(task_number(i), spec(50, ""), 0, kNever, kStart).accepted);
+    unhurried[task_number(i)] = 50;
+  }
+  serve_together(s, kStart, unhurried);
+  EXPECT_EQ(accepted(s, kStart + 60s), 4u) << "50 steps of 16 ms";
+}
+
+TEST(Scheduler, whatever_is_accepted_ends_before_its_deadline_in_company_too) {
+  EXPECT_TRUE(rc::check([](bool measured) {
+    Scheduler s(four_together(), {offer()});
+    if (measured) {
+      RC_ASSERT(s.submit(task_number(99), spec(500), 0, kNever, kStart).accepted);
+      for (std::uint32_t batch = 2; batch <= 4; ++batch) {
+        env::SliceReport report;
+        report.task = task_number(99);
+        report.tokens.resize(1);
+        report.batch = batch;
+        report.busy = 10ms + (batch - 1) * 2ms;
+        s.on_report(report, kStart);
+      }
+      s.remove(task_number(99));
+    }
+    std::map<TaskId, Instant> deadlines;
+    std::map<TaskId, std::uint32_t> lengths;
+    for (std::uint8_t i = 1; i <= 12; ++i) {
+      const auto tokens = *rc::gen::inRange<std::uint32_t>(1, 60);
+      const Instant deadline =
+          *rc::gen::inRange(0, 4) == 0 ? kNever : kStart + std::chrono::milliseconds(*rc::gen::inRange(50, 4000));
+      if (!s.submit(task_number(i), spec(tokens, ""), 0, deadline, kStart).accepted) continue;
+      deadlines[task_number(i)] = deadline;
+      lengths[task_number(i)] = tokens;
+    }
+    const auto ended = serve_together(s, kStart, lengths);
+    RC_ASSERT(ended.size() == deadlines.size());
+    for (const auto& [task, at] : ended) {
+      if (deadlines.at(task) != kNever) RC_ASSERT(at <= deadlines.at(task) + 200ms);  // a step for each that ends
+    }
   }));
 }
 

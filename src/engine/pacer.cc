@@ -1,0 +1,63 @@
+#include "engine/pacer.h"
+
+#include <algorithm>
+
+namespace sedge::engine {
+namespace {
+
+constexpr double kSmoothing = 0.25;  // weight of the newest measurement
+
+void smooth(double& value, double measured) { value = value == 0 ? measured : value + kSmoothing * (measured - value); }
+
+}  // namespace
+
+std::size_t Pacer::prompt_rows(std::size_t token_rows) const {
+  const double gap = gap_s_[index(token_rows)];
+  if (token_rows > 0 && (gap == 0 || mixed_ >= options_.mixed_max)) return 0;
+  if (row_s_ == 0) return options_.rows_min;
+  const double time = token_rows == 0 ? to_seconds(options_.step_max) : gap * (options_.stretch_max - 1);
+  const double rows = std::min(time / row_s_, static_cast<double>(options_.rows_max));
+  const auto whole = static_cast<std::size_t>(rows) / options_.rows_min * options_.rows_min;  // whole tiles
+  return std::max(whole, options_.rows_min);
+}
+
+// Of a step of so many rows: measured, or what the next smaller that was measured makes likely. A guess too low is
+// measured at its first use, one too high never: a tenth a row is what memory-bound steps take at most.
+double Pacer::gap_s(std::size_t token_rows) const {
+  for (std::size_t n = index(token_rows); n > 0; --n) {
+    if (gap_s_[n] > 0) return gap_s_[n] * (1 + 0.1 * static_cast<double>(token_rows - n));
+  }
+  return 0;
+}
+
+std::size_t Pacer::drafts(std::size_t token_rows, std::size_t most, double acceptance) const {
+  const double without = gap_s(token_rows);
+  if (without == 0 || token_rows == 0) return 0;
+  // Those who share the step wait for the guesses too and bring what they bring anyway.
+  const auto others = static_cast<double>(token_rows - 1);
+  double best = options_.gain_min, tokens = 1, chance = 1;
+  std::size_t count = 0;
+  for (std::size_t k = 1; k <= most; ++k) {
+    chance *= acceptance;
+    tokens += chance;
+    const double gain = (others + tokens) / (others + 1) * without / gap_s(token_rows + k);
+    if (gain > best) best = gain, count = k;
+  }
+  return count;
+}
+
+void Pacer::took(std::size_t token_rows, std::size_t prompt_rows, Duration time) {
+  const double seconds = std::max(to_seconds(time), 1e-9);
+  double& gap = gap_s_[index(token_rows)];
+  if (prompt_rows == 0) {
+    if (token_rows > 0) smooth(gap, seconds);
+    mixed_ = 0;
+    return;
+  }
+  mixed_ = token_rows > 0 ? mixed_ + 1 : 0;
+  if (token_rows > 0 && gap == 0) return;  // what the rows took of it is not known
+  // A gap that has shrunk since it was measured would make rows seem free.
+  smooth(row_s_, std::max(seconds - gap, seconds * 0.05) / static_cast<double>(prompt_rows));
+}
+
+}  // namespace sedge::engine

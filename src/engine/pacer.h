@@ -1,0 +1,54 @@
+// How many rows of prompts the next step of a batch may take, so that those who are past their prompts do not wait; and
+// how many guesses it pays to try.
+//
+// The problem: a row of a prompt costs time that depends on the model, the machine, the context and who else uses the
+// cores; a fixed chunk is either a stall or a crawl. The idea: measure. A step without prompt rows tells what a gap
+// between tokens is when nobody reads a prompt; the excess of one with prompt rows, over their number, tells what a row
+// costs; as many go along as stretch the gap by `stretch_max`. Where nobody generates only `step_max` bounds a step:
+// it is what an urgent newcomer may have to wait. Guesses are worth their rows where the tokens they are expected to
+// bring come faster than one by one, by what steps of so many rows were measured to take. It is handed durations and
+// reads no clock; what it says changes how fast a text comes, never the text.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "base/time.h"
+
+namespace sedge::engine {
+
+struct PacerOptions {
+  double stretch_max = 1.8;    // of the gap between tokens while a prompt is read; under 2, for what is not foreseen
+  Duration step_max = 100ms;   // of a step where nobody generates
+  std::size_t rows_min = 6;    // a prompt always comes on: one tile of tokens
+  std::size_t rows_max = 84;   // with a dozen tokens beside them one chunk of a pass (EngineOptions)
+  double gain_min = 1.1;       // guesses must promise so many times the tokens a second
+  std::size_t mixed_max = 32;  // steps with prompt rows between two without, which measure the gap anew
+};
+
+class Pacer {
+ public:
+  explicit Pacer(PacerOptions options = {}) : options_(options) {}
+
+  // Rows of prompts for a step with `token_rows` rows past prompts. 0: this step is for measuring the gap.
+  std::size_t prompt_rows(std::size_t token_rows) const;
+
+  // Of `most` guesses of a text, each right with probability `acceptance` if those before it were, how many to try in a
+  // step that has `token_rows` rows without them.
+  std::size_t drafts(std::size_t token_rows, std::size_t most, double acceptance) const;
+
+  // What a step took.
+  void took(std::size_t token_rows, std::size_t prompt_rows, Duration time);
+
+ private:
+  static constexpr std::size_t kCounts = 33;  // measured apart up to 32 rows; more share the last
+  static std::size_t index(std::size_t token_rows) { return token_rows < kCounts ? token_rows : kCounts - 1; }
+  double gap_s(std::size_t token_rows) const;
+
+  PacerOptions options_;
+  std::array<double, kCounts> gap_s_{};  // of steps without prompt rows; 0: not measured
+  double row_s_ = 0;                     // of a prompt row; 0: not measured
+  std::size_t mixed_ = 0;                // steps with prompt rows since one without
+};
+
+}  // namespace sedge::engine

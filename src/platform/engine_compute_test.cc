@@ -1,0 +1,221 @@
+// Real worker threads on a small random model: what jobs get when they share steps.
+#include "platform/engine_compute.h"
+
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "engine/random_model.h"
+#include "platform/prefix_store.h"
+
+namespace sedge::platform {
+namespace {
+
+TaskId task_number(std::uint8_t number) {
+  TaskId id;
+  id.bytes[0] = number;
+  return id;
+}
+
+// The event loop: what workers post runs here, one after the other.
+class Loop {
+ public:
+  void post(std::function<void()> work) {
+    {
+      const std::lock_guard lock(mutex_);
+      queue_.push_back(std::move(work));
+    }
+    wake_.notify_one();
+  }
+  void run_one() {
+    std::function<void()> work;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return !queue_.empty(); });
+      work = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    work();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> queue_;
+};
+
+struct Answer {
+  std::string text;
+  std::size_t tokens = 0;
+  env::JobEnd end = env::JobEnd::kNone;
+  std::size_t shared = 0;  // reports of steps with company
+  std::size_t slices = 0;
+  std::size_t cached = 0;
+  std::string error;
+};
+
+class EngineComputeTest : public testing::Test {
+ protected:
+  void open(EngineComputeOptions options) {
+    const auto path = folder_ / "random.gguf";
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(random_.file().data()),
+               static_cast<std::streamsize>(random_.file().size()));
+    compute_.emplace(
+        options, [this](std::function<void()> work) { loop_.post(std::move(work)); },
+        [this](const env::SliceReport& report) { on_report(report); });
+    ASSERT_TRUE(compute_->add_model(path));
+  }
+
+  static env::JobSpec job(std::uint8_t number) {
+    env::JobSpec spec;
+    spec.model = "random";
+    spec.prompt = std::string(5 + number * 7u, static_cast<char>('a' + number));
+    spec.tokens_max = 10u + number;
+    spec.sampling.temperature = 1;
+    spec.sampling.seed = number;
+    return spec;
+  }
+
+  void on_report(const env::SliceReport& report) {
+    Answer& answer = answers_[report.task];
+    for (const env::Token& token : report.tokens) answer.text += token.bytes, answer.tokens += token.id >= 0;
+    if (report.batch > 1) ++answer.shared;
+    if (!report.more) ++answer.slices;
+    answer.cached = std::max<std::size_t>(answer.cached, report.cached);
+    if (report.end != env::JobEnd::kNone) answer.end = report.end, answer.error = report.error.message;
+    if (on_report_) on_report_(report);
+    if (!report.more && report.end == env::JobEnd::kNone && again_) compute_->run(report.task, 4, report.task.bytes[0]);
+  }
+
+  void run_until_ended(const std::vector<std::uint8_t>& numbers) {
+    for (const std::uint8_t number : numbers) {
+      while (answers_[task_number(number)].end == env::JobEnd::kNone) loop_.run_one();
+    }
+  }
+
+  std::map<TaskId, Answer> run(std::vector<std::uint8_t> numbers) {
+    answers_.clear();
+    for (const std::uint8_t number : numbers) {
+      compute_->start(task_number(number), job(number));
+      compute_->run(task_number(number), 4, number);
+    }
+    run_until_ended(numbers);
+    for (const std::uint8_t number : numbers) compute_->release(task_number(number));
+    return answers_;
+  }
+
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "sedge-test-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override {
+    compute_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::filesystem::path folder_;
+  engine::RandomModel random_{{.context = 256}};
+  Loop loop_;
+  bool again_ = true;
+  std::function<void(const env::SliceReport&)> on_report_;
+  std::map<TaskId, Answer> answers_;
+  std::optional<EngineCompute> compute_;
+};
+
+TEST_F(EngineComputeTest, jobs_that_share_steps_have_the_text_they_have_alone) {
+  for (const unsigned workers : {1u, 2u}) {
+    open({.workers = workers, .threads_per_worker = 1});
+    std::map<TaskId, Answer> alone;
+    for (std::uint8_t number = 1; number <= 6; ++number) alone.merge(run({number}));
+    const auto shared = run({1, 2, 3, 4, 5, 6});
+    std::size_t in_company = 0;
+    for (const auto& [task, answer] : shared) {
+      EXPECT_EQ(answer.text, alone.at(task).text);
+      EXPECT_EQ(answer.end, alone.at(task).end);
+      in_company += answer.shared;
+    }
+    EXPECT_TRUE(workers > 1 || in_company > 0);
+    compute_.reset();
+  }
+}
+
+TEST_F(EngineComputeTest, a_prompt_that_was_read_is_remembered_even_by_another_process) {
+  PrefixStore store({.folder = folder_ / "prefixes", .bytes_max = 1 << 20});
+  open({.prefix_cache_bytes = 1 << 20, .prefix_store = &store});
+  const auto first = run({6});  // 48 tokens: one block and some more
+  EXPECT_EQ(first.at(task_number(6)).cached, 0u);
+  const auto again = run({6});
+  EXPECT_EQ(again.at(task_number(6)).cached, 32u);
+  EXPECT_EQ(again.at(task_number(6)).text, first.at(task_number(6)).text);
+  compute_.reset();
+  open({.prefix_cache_bytes = 1 << 20, .prefix_store = &store});
+  const auto later = run({6});
+  EXPECT_EQ(later.at(task_number(6)).cached, 32u);
+  EXPECT_EQ(later.at(task_number(6)).text, first.at(task_number(6)).text);
+}
+
+TEST_F(EngineComputeTest, a_slice_of_no_steps_ends_the_one_under_way_and_says_so_once) {
+  open({});
+  again_ = false;
+  compute_->start(task_number(1), job(1));
+  compute_->run(task_number(1), 1000, 0);
+  loop_.run_one();
+  compute_->run(task_number(1), 0, 0);
+  Answer& answer = answers_[task_number(1)];
+  while (answer.slices == 0) loop_.run_one();
+  if (answer.end == env::JobEnd::kNone) {
+    EXPECT_LT(answer.tokens, 11u);
+    compute_->run(task_number(1), 0, 0);  // rests already: nothing is said
+    again_ = true;
+    compute_->run(task_number(1), 1000, 0);
+    run_until_ended({1});
+    EXPECT_EQ(answer.slices, 2u);
+  }
+  EXPECT_GT(answer.tokens, 0u);
+}
+
+TEST_F(EngineComputeTest, a_released_job_is_not_heard_of_again_and_the_others_go_on) {
+  open({});
+  const auto alone = run({3});
+  answers_.clear();
+  bool gone = false;
+  on_report_ = [&](const env::SliceReport& report) {
+    EXPECT_FALSE(gone && report.task == task_number(2));
+    if (report.task == task_number(2)) {
+      gone = true;
+      compute_->release(task_number(2));
+    }
+  };
+  for (const std::uint8_t number : std::vector<std::uint8_t>{2, 3}) {
+    compute_->start(task_number(number), job(number));
+    compute_->run(task_number(number), 4, number);
+  }
+  run_until_ended({3});
+  EXPECT_EQ(answers_.at(task_number(3)).text, alone.at(task_number(3)).text);
+}
+
+TEST_F(EngineComputeTest, a_job_that_cannot_begin_fails_by_itself) {
+  open({});
+  env::JobSpec endless = job(1);
+  endless.prompt.assign(5000, 'x');
+  compute_->start(task_number(9), endless);
+  compute_->run(task_number(9), 4, 0);
+  for (const std::uint8_t number : std::vector<std::uint8_t>{1, 2}) {
+    compute_->start(task_number(number), job(number));
+    compute_->run(task_number(number), 4, number);
+  }
+  run_until_ended({9, 1, 2});
+  EXPECT_EQ(answers_.at(task_number(9)).end, env::JobEnd::kFailed);
+  EXPECT_NE(answers_.at(task_number(9)).error.find("shorten the prompt"), std::string::npos);
+  EXPECT_NE(answers_.at(task_number(1)).end, env::JobEnd::kFailed);
+}
+
+}  // namespace
+}  // namespace sedge::platform

@@ -1,0 +1,200 @@
+#include "platform/prefix_store.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "trust/keys.h"
+
+namespace sedge::platform {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMagic = "SDGPFX1\n";
+constexpr std::string_view kSuffix = ".kv";
+constexpr std::size_t kHeaderBytes = kMagic.size() + 2 * sizeof(trust::Digest);  // magic, name, checksum
+constexpr std::size_t kNameBytes = 2 * sizeof(trust::Digest) + kSuffix.size();
+constexpr std::size_t kFilesMax = 1 << 16;  // looked at when a folder is opened; what is more is left alone
+
+Bytes bytes_of(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
+
+template <class T>
+Bytes bytes_of(std::span<const T> values) {
+  return {reinterpret_cast<const std::uint8_t*>(values.data()), values.size_bytes()};
+}
+
+// Everything the values depend on.
+trust::Digest key_of(const std::string& scope, std::span<const std::int32_t> tokens) {
+  Buffer all;
+  const auto append = [&](Bytes bytes) { all.insert(all.end(), bytes.begin(), bytes.end()); };
+  append(bytes_of(kMagic));
+  append(bytes_of(std::string_view(scope)));
+  all.push_back(0);
+  append(bytes_of(tokens));
+  return trust::digest(all);
+}
+
+std::string name_of(const trust::Digest& key) { return to_hex(Bytes(key)) + std::string(kSuffix); }
+
+trust::Digest checksum(Bytes key, Bytes values) { return trust::digest(values, key); }
+
+Bytes values_of(const engine::BlockValues& values) { return bytes_of(std::span<const std::uint16_t>(*values)); }
+
+}  // namespace
+
+PrefixStore::PrefixStore(PrefixStoreOptions options) : options_(std::move(options)), files_(options_.folder) {
+  scan();
+  thread_ = std::thread([this] { run(); });
+}
+
+PrefixStore::~PrefixStore() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void PrefixStore::scan() {
+  struct Found {
+    fs::file_time_type used;
+    std::string name;
+    std::uint64_t bytes;
+  };
+  std::vector<Found> found;
+  std::error_code error;
+  for (fs::directory_iterator each(options_.folder, error), end; !error && each != end; each.increment(error)) {
+    const std::string name = each->path().filename().string();
+    if (name.size() != kNameBytes || !name.ends_with(kSuffix) || found.size() == kFilesMax) continue;
+    std::error_code gone;
+    const auto used = each->last_write_time(gone);
+    const std::uint64_t bytes = gone ? 0 : each->file_size(gone);
+    if (!gone) found.push_back({used, name, bytes});
+  }
+  std::ranges::sort(found, {}, &Found::used);
+  for (const Found& file : found) add(file.name, file.bytes);
+  evict();
+}
+
+void PrefixStore::add(const std::string& name, std::uint64_t bytes) {
+  uses_.push_front(name);
+  kept_[name] = {bytes, uses_.begin()};
+  bytes_ += bytes;
+}
+
+void PrefixStore::forget(const std::string& name) {
+  const auto found = kept_.find(name);
+  if (found == kept_.end()) return;
+  bytes_ -= found->second.bytes;
+  uses_.erase(found->second.use);
+  kept_.erase(found);
+}
+
+void PrefixStore::evict() {
+  while (bytes_ > options_.bytes_max) {
+    const std::string oldest = uses_.back();
+    forget(oldest);
+    (void)files_.remove(oldest, false);  // what cannot be removed is no longer counted, and found at the next start
+  }
+}
+
+engine::BlockValues PrefixStore::load(const std::string& scope, std::span<const std::int32_t> tokens,
+                                      std::size_t count) {
+  const trust::Digest key = key_of(scope, tokens);
+  const std::string name = name_of(key);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto waiting = std::ranges::find(queue_, key, &Waiting::key);
+    if (waiting != queue_.end()) return waiting->values->size() == count ? waiting->values : nullptr;
+    const auto found = kept_.find(name);
+    if (found == kept_.end()) return nullptr;
+    uses_.splice(uses_.begin(), uses_, found->second.use);
+  }
+  const std::size_t bytes = count * sizeof(std::uint16_t);
+  const Result<Buffer> content = read_file(options_.folder / name, kHeaderBytes + bytes);
+  const auto part = [&](std::size_t begin, std::size_t size) { return Bytes(*content).subspan(begin, size); };
+  const bool whole = content && content->size() == kHeaderBytes + bytes &&
+                     std::ranges::equal(part(0, kMagic.size()), bytes_of(kMagic)) &&
+                     std::ranges::equal(part(kMagic.size(), key.size()), key) &&
+                     std::ranges::equal(part(kMagic.size() + key.size(), sizeof(trust::Digest)),
+                                        checksum(Bytes(key), part(kHeaderBytes, bytes)));
+  if (!whole) {
+    const std::lock_guard lock(mutex_);
+    ++stats_.damaged;
+    forget(name);
+    (void)files_.remove(name, false);
+    return nullptr;
+  }
+  auto values = std::make_shared<std::vector<std::uint16_t>>(count);
+  std::ranges::copy(part(kHeaderBytes, bytes), reinterpret_cast<std::uint8_t*>(values->data()));
+  std::error_code ignored;  // the order of use survives a restart where the file system keeps it
+  fs::last_write_time(options_.folder / name, fs::file_time_type::clock::now(), ignored);
+  const std::lock_guard lock(mutex_);
+  ++stats_.loaded;
+  return values;
+}
+
+void PrefixStore::save(const std::string& scope, std::span<const std::int32_t> tokens, engine::BlockValues values) {
+  const trust::Digest key = key_of(scope, tokens);
+  {
+    const std::lock_guard lock(mutex_);
+    if (kept_.contains(name_of(key)) || std::ranges::find(queue_, key, &Waiting::key) != queue_.end()) return;
+    if (queue_.size() >= options_.queued_max || kHeaderBytes + values_of(values).size() > options_.bytes_max) {
+      ++stats_.dropped;
+      return;
+    }
+    queue_.push_back({key, std::move(values)});
+  }
+  wake_.notify_one();
+}
+
+Status PrefixStore::write(const Waiting& block) {
+  std::error_code error;
+  if (fs::create_directory(options_.folder, error)) {
+    fs::permissions(options_.folder, fs::perms::owner_all, error);  // prompts can be read out of the values
+  }
+  const Bytes values = values_of(block.values);
+  const trust::Digest sum = checksum(Bytes(block.key), values);
+  Buffer header;
+  for (const Bytes part : {bytes_of(kMagic), Bytes(block.key), Bytes(sum)}) {
+    header.insert(header.end(), part.begin(), part.end());
+  }
+  SEDGE_TRY(const auto file, files_.open(name_of(block.key), true));
+  SEDGE_CHECK(file->truncate(0));
+  SEDGE_CHECK(file->write(0, header));
+  return file->write(header.size(), values);
+}
+
+void PrefixStore::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    const Waiting next = queue_.front();  // stays there until it can be read from the disk
+    lock.unlock();
+    const Status written = write(next);
+    if (!written) (void)files_.remove(name_of(next.key), false);
+    lock.lock();
+    queue_.pop_front();
+    if (!written) {
+      ++stats_.dropped;
+      continue;
+    }
+    ++stats_.saved;
+    add(name_of(next.key), kHeaderBytes + values_of(next.values).size());
+    evict();
+  }
+}
+
+PrefixStoreStats PrefixStore::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+}  // namespace sedge::platform
