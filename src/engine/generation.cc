@@ -4,11 +4,16 @@
 #include <limits>
 #include <utility>
 
+#include "base/assert.h"
+
 namespace sedge::engine {
 namespace {
 
 Status check_options(const GenerationOptions& options) {
   SEDGE_CHECK(check_sampling(options.sampling));
+  if (options.logprobs > kLogprobsMax) {
+    return fail(Code::kInvalidArgument, "logprobs of {} tokens, at most {} are told", options.logprobs, kLogprobsMax);
+  }
   if (options.chunk_tokens == 0) return fail(Code::kInvalidArgument, "chunk_tokens is 0, at least 1 is needed");
   if (options.stops.size() > kStopsMax) {
     return fail(Code::kInvalidArgument, "{} stop strings, at most {} are allowed", options.stops.size(), kStopsMax);
@@ -62,9 +67,16 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
       if (tokenizer.is_end(id)) generation.ends_.push_back(id);
     }
   }
+  if (generation.options_.grammar != nullptr) {
+    const Model& of = *generation.model_;
+    generation.constraint_ = std::make_unique<TokenConstraint>(of.tokenizer(), of.token_trie(),
+                                                               generation.options_.grammar, generation.swallow_space_);
+  }
   for (const std::int32_t id : resume) {  // the stream holds back what it held back elsewhere; the text was shown there
     Step shown_already;
     generation.accept(id, shown_already);
+    if (generation.constraint_ == nullptr || generation.constraint_->advance(shown_already.bytes)) continue;
+    return fail(Code::kInvalidArgument, "the resumed tokens are no text of the grammar");
   }
   return generation;
 }
@@ -93,8 +105,8 @@ void Generation::end(Finish finish, Step& step) {
 Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
   if (finish_ != Finish::kNone || failed_) return fail(Code::kFailedPrecondition, "this generation has ended");
   Step step;
-  if (stream_.stopped() || full()) {  // resumed at its end
-    end(stream_.stopped() ? Finish::kStop : Finish::kLength, step);
+  if (stopped() || full()) {  // resumed at its end
+    end(stopped() ? Finish::kStop : Finish::kLength, step);
     return step;
   }
   const model::LlamaConfig& config = model_->config();
@@ -113,10 +125,12 @@ Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
 }
 
 Result<Step> Generation::choose() {
+  std::vector<float> asked;  // as the model gave them
+  if (options_.logprobs > 0) asked = logits_;
   if (tokens().size() < options_.tokens_min) {
     for (const std::int32_t id : ends_) logits_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   }
-  auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling);
+  auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling, constraint_.get(), prompt_tokens_);
   if (!chosen) {
     failed_ = true;
     return std::unexpected(std::move(chosen).error());
@@ -127,7 +141,14 @@ Result<Step> Generation::choose() {
     return step;
   }
   step.text = accept(*chosen, step);
-  if (stream_.stopped()) {
+  if (options_.logprobs > 0) {
+    step.logprobs = best_logprobs(asked, options_.logprobs - 1);
+    const float own = asked[static_cast<std::size_t>(*chosen)] - log_total(asked);
+    step.logprobs.insert(step.logprobs.begin(), {*chosen, own});
+  }
+  const bool follows = constraint_ == nullptr || constraint_->advance(step.bytes);
+  SEDGE_ASSERT(follows);
+  if (stopped()) {
     end(Finish::kStop, step);
   } else if (full()) {
     end(Finish::kLength, step);
