@@ -5,6 +5,7 @@
 
 #include "engine/prompt.h"
 #include "model/mapped_file.h"
+#include "platform/grammar.h"
 #include "platform/system.h"
 #include "trust/keys.h"
 
@@ -47,7 +48,17 @@ engine::SamplingOptions sampling_of(const env::Sampling& sampling) {
   options.min_p = static_cast<float>(sampling.min_p);
   options.repeat_penalty = static_cast<float>(sampling.repeat_penalty);
   options.seed = sampling.seed;
+  options.frequency_penalty = static_cast<float>(sampling.frequency_penalty);
+  options.presence_penalty = static_cast<float>(sampling.presence_penalty);
   return options;
+}
+
+std::vector<env::TokenLogprob> logprobs_of(const engine::Model& model, const engine::Step& step) {
+  std::vector<env::TokenLogprob> all;
+  for (const engine::Logprob& each : step.logprobs) {
+    all.push_back({each.id, model.tokenizer().decode_piece(each.id), static_cast<double>(each.logprob)});
+  }
+  return all;
 }
 
 }  // namespace
@@ -147,6 +158,13 @@ Status EngineCompute::begin(Job& job) {
   options.tokens_max = job.spec.tokens_max;
   options.tokens_min = job.spec.tokens_min;
   options.stops = job.spec.stops;
+  for (const env::LogitBias& each : job.spec.logit_bias) {
+    options.sampling.bias.emplace_back(each.token, static_cast<float>(each.bias));
+  }
+  options.logprobs = job.spec.logprobs;
+  if (job.spec.grammar.kind != env::GrammarKind::kNone) {
+    SEDGE_TRY(options.grammar, read_grammar(job.spec.grammar));
+  }
   SEDGE_TRY(auto generation, engine::Generation::start(job.model, prompt, job.spec.resume, std::move(options)));
   job.prompt_tokens = prompt.size();
   job.generation.emplace(std::move(generation));
@@ -169,7 +187,9 @@ void EngineCompute::run_slice(engine::Engine& engine, const std::shared_ptr<Job>
         status = std::unexpected(step.error());
       } else {
         // The text that is now certain goes with the token; what an end flushes goes with none (id -1).
-        if (step->token || !step->text.empty()) report.tokens.push_back({step->token.value_or(-1), step->text});
+        if (step->token || !step->text.empty()) {
+          report.tokens.push_back({step->token.value_or(-1), step->text, logprobs_of(*job->model, *step)});
+        }
         if (step->finish == engine::Finish::kStop) report.end = env::JobEnd::kStop;
         if (step->finish == engine::Finish::kLength) report.end = env::JobEnd::kLength;
         report.prompt_tokens = static_cast<std::uint32_t>(job->prompt_tokens);

@@ -20,7 +20,9 @@ namespace {
 using Expr = GrammarBuilder::Expr;
 
 constexpr std::size_t kDepthMax = 64, kAlternativesMax = 256;
-constexpr std::uint32_t kCountMax = 1u << 16;  // of characters, items
+constexpr std::size_t kReadingMax = 160;        // schemas within schemas, merged ones too: bounds our recursion
+constexpr std::size_t kMemberStatesMax = 4096;  // members by how many stand before
+constexpr std::uint32_t kCountMax = 1u << 16;   // of characters, items
 
 enum Types : unsigned { kNull = 1, kBoolean = 2, kInteger = 4, kNumber = 8, kString = 16, kArray = 32, kObject = 64 };
 constexpr unsigned kAnyType = 127 & ~kInteger;
@@ -33,6 +35,8 @@ constexpr std::pair<std::string_view, unsigned> kTypeNames[] = {
 constexpr std::pair<std::string_view, unsigned> kKeywords[] = {{"properties", kObject},
                                                                {"required", kObject},
                                                                {"additionalProperties", kObject},
+                                                               {"minProperties", kObject},
+                                                               {"maxProperties", kObject},
                                                                {"items", kArray},
                                                                {"prefixItems", kArray},
                                                                {"minItems", kArray},
@@ -66,6 +70,14 @@ std::optional<std::string> pattern_of(std::string_view format) {
   return std::nullopt;
 }
 
+// Formats that the specification knows, beside those above. Any other name is the schema's own, and a remark.
+bool is_standard(std::string_view format) {
+  static constexpr std::string_view kStandard[] = {
+      "duration",     "idn-email",    "idn-hostname",          "ipv6", "uri", "uri-reference", "iri", "iri-reference",
+      "uri-template", "json-pointer", "relative-json-pointer", "regex"};
+  return std::ranges::find(kStandard, format) != std::end(kStandard);
+}
+
 std::string_view text_of(const json::Value& value) {
   const auto& text = value.get_string();
   return {text.data(), text.size()};
@@ -79,6 +91,12 @@ unsigned type_of(const json::Value& value) {
   if (value.is_object()) return kObject;
   const bool whole = !value.is_double() || value.get_double() == std::floor(value.get_double());
   return whole ? kInteger | kNumber : kNumber;
+}
+
+// A reference, with what stands beside it.
+json::Value together_with(json::Object beside, const json::Value& reference) {
+  beside["$ref"] = reference;
+  return beside;
 }
 
 class Reader {
@@ -117,6 +135,7 @@ class Reader {
 
   Result<Expr> read_schema(const json::Value& schema, const Place& place);
   Result<Expr> read_object_schema(const json::Object& schema, const Place& place);
+  Result<Expr> read_keywords(const json::Object& schema, const Place& place);
   Result<Expr> read_all(const json::Object& schema, const Place& place);
   Result<Expr> read_alternatives(const json::Object& schema, std::string_view keyword, const Place& place);
   Result<Expr> read_listed(const json::Object& schema, unsigned types, const Place& place);
@@ -127,7 +146,8 @@ class Reader {
   Result<Expr> read_object(const json::Object& schema, const Place& place);
   Result<std::optional<Expr>> read_others(const json::Object& schema, const Place& place,
                                           const std::vector<std::string_view>& names);
-  Expr members(const std::vector<Expr>& each, const std::vector<bool>& required, std::optional<Expr> other);
+  Result<Expr> members(const std::vector<Expr>& each, const std::vector<bool>& required, std::optional<Expr> other,
+                       std::uint32_t min, std::uint32_t max, const Place& place);
 
   Result<std::uint32_t> read_count(const json::Object& schema, std::string_view name, std::uint32_t otherwise,
                                    const Place& place);
@@ -135,6 +155,7 @@ class Reader {
                                                     std::string_view open, bool integer, const Place& place);
 
   const json::Value* document_ = nullptr;
+  std::size_t reading_ = 0;
   GrammarBuilder builder_;
   JsonText text_{builder_};
   SchemaBudget budget_;
@@ -151,12 +172,19 @@ Result<Expr> Reader::read_schema(const json::Value& schema, const Place& place) 
 }
 
 Result<Expr> Reader::read_object_schema(const json::Object& schema, const Place& place) {
+  if (reading_ >= kReadingMax)
+    return refuse(place, "over {} schemas within schemas, or references in a circle", kReadingMax);
+  ++reading_;
+  auto expr = read_keywords(schema, place);
+  --reading_;
+  return expr;
+}
+
+Result<Expr> Reader::read_keywords(const json::Object& schema, const Place& place) {
   if (const auto* to = schema.if_contains("$ref")) {
     if (!to->is_string()) return refuse(place, "'$ref' is a string");
-    for (const auto& member : schema) {
-      if (member.key() == "$ref" || is_annotation(member.key())) continue;
-      return refuse(place, "'{}' beside '$ref' is not supported", std::string_view(member.key()));
-    }
+    const auto more = [](const auto& member) { return member.key() != "$ref" && !is_annotation(member.key()); };
+    if (std::ranges::any_of(schema, more)) return read_all(schema, place);
     auto called = reference(text_of(*to));
     if (!called) return in_context(fmt::format("schema {}", place), called.error());
     return called;
@@ -178,12 +206,16 @@ Result<Expr> Reader::read_object_schema(const json::Object& schema, const Place&
 
 // Schemas that must all hold, as the one that they make together.
 Result<Expr> Reader::read_all(const json::Object& schema, const Place& place) {
-  const auto* list = schema.at("allOf").if_array();
-  if (list == nullptr || list->empty()) return refuse(place, "'allOf' is a list of schemas");
   json::Object together = schema;
-  together.erase("allOf");
-  for (std::size_t i = 0; i < list->size(); ++i) {
-    const json::Value* part = &(*list)[i];
+  json::Array parts;
+  if (const auto* all = schema.if_contains("allOf")) {
+    if (!all->is_array() || all->get_array().empty()) return refuse(place, "'allOf' is a list of schemas");
+    parts = all->get_array();
+  }
+  if (const auto* to = schema.if_contains("$ref")) parts.insert(parts.begin(), json::Object{{"$ref", *to}});
+  together.erase("allOf"), together.erase("$ref");
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const json::Value* part = &parts[i];
     for (int hop = 0; hop < 16 && part->is_object() && part->get_object().contains("$ref"); ++hop) {
       const auto& object = part->get_object();
       const json::Value& to = object.at("$ref");
@@ -195,7 +227,7 @@ Result<Expr> Reader::read_all(const json::Object& schema, const Place& place) {
     }
     if (!part->is_object()) return refuse(place, "'allOf' is a list of schemas that are objects");
     auto merged = merge_schemas(together, part->get_object(), budget_);
-    if (!merged) return in_context(fmt::format("schema {}/allOf/{}", place, i), merged.error());
+    if (!merged) return in_context(fmt::format("schema {}, of all that must hold", place), merged.error());
     together = *std::move(merged);
     if (together.contains("$ref")) return refuse(place, "references in a circle within 'allOf'");
   }
@@ -211,22 +243,27 @@ Result<Expr> Reader::read_alternatives(const json::Object& schema, std::string_v
   for (const auto& member : schema) {
     if (member.key() != keyword && !is_annotation(member.key())) common.insert(member);
   }
-  std::vector<Expr> ways;
+  std::vector<json::Value> each;
   for (std::size_t i = 0; i < list->size(); ++i) {
     const Place at = fmt::format("{}/{}/{}", place, keyword, i);
+    if (common.empty() || !(*list)[i].is_object()) {
+      if (!common.empty()) return refuse(at, "a schema that is an object is needed here");
+      each.push_back((*list)[i]);
+    } else if (const auto* to = (*list)[i].get_object().if_contains("$ref")) {
+      each.push_back(together_with(common, *to));
+    } else {
+      auto merged = merge_schemas(common, (*list)[i].get_object(), budget_);
+      if (!merged) return in_context(fmt::format("schema {}", at), merged.error());
+      each.push_back(*std::move(merged));
+    }
     for (std::size_t j = 0; keyword == "oneOf" && j < i; ++j) {
-      if (never_both(*document_, (*list)[i], (*list)[j], budget_)) continue;
+      if (never_both(*document_, each[i], each[j], budget_)) continue;
       return refuse(at, "it cannot be told from number {}, and 'oneOf' allows exactly one; write 'anyOf'", j);
     }
-    if (common.empty()) {
-      SEDGE_TRY(ways.emplace_back(), read_schema((*list)[i], at));
-      continue;
-    }
-    if (!(*list)[i].is_object()) return refuse(at, "a schema that is an object is needed here");
-    auto merged = merge_schemas(common, (*list)[i].get_object(), budget_);
-    if (!merged) return in_context(fmt::format("schema {}", at), merged.error());
-    SEDGE_TRY(const Expr way, read_object_schema(*merged, at));
-    ways.push_back(builder_.shared(at, way));
+  }
+  std::vector<Expr> ways;
+  for (std::size_t i = 0; i < each.size(); ++i) {
+    SEDGE_TRY(ways.emplace_back(), read_schema(each[i], fmt::format("{}/{}/{}", place, keyword, i)));
   }
   return builder_.choice(std::move(ways));
 }
@@ -350,7 +387,9 @@ Result<Expr> Reader::read_string(const json::Object& schema, const Place& place)
   std::string regex(text_of(value));
   if (pattern == nullptr) {
     const auto known = pattern_of(regex);
-    if (!known) return refuse(place, "the format '{}' is not supported", regex);
+    if (!known && is_standard(regex)) return refuse(place, "the format '{}' is not supported", regex);
+    if (!known)
+      return text_.string(builder_.repeat(text_.character(), 0, GrammarBuilder::kNoLimit));  // says nothing here
     regex = *known;
   }
   auto inside = read_regex(regex, builder_, [&](const CodeSet& set) { return text_.spelled(set); });
@@ -448,29 +487,47 @@ Result<Expr> Reader::read_object(const json::Object& schema, const Place& place)
     add(name, value, true);
   }
   SEDGE_TRY(const auto others, read_others(schema, place, names));
-  return text_.object(members(each, must, others));
+  SEDGE_TRY(const std::uint32_t min, read_count(schema, "minProperties", 0, place));
+  SEDGE_TRY(const std::uint32_t max, read_count(schema, "maxProperties", GrammarBuilder::kNoLimit, place));
+  SEDGE_TRY(const Expr inside, members(each, must, others, min, max, place));
+  return text_.object(inside);
 }
 
-// Members in their order, the optional ones left out or not, commas between those that are there. `rest`: some stand
-// before; `first`: none does. Told from the end, each a rule, so that the whole grows with their number alone.
-Expr Reader::members(const std::vector<Expr>& each, const std::vector<bool>& required, std::optional<Expr> other) {
-  Expr rest = builder_.nothing(), first = builder_.nothing();
-  if (other) {
-    const Expr one = builder_.shared("other member", *other);
-    rest = builder_.shared("other members",
-                           builder_.repeat(builder_.sequence({text_.comma(), one}), 0, GrammarBuilder::kNoLimit));
-    first = builder_.optional(builder_.sequence({one, rest}));
+// Members in their order, the optional ones left out or not, commas between those that are there. Told from the end, a
+// rule for each member and number of those before it (up to the number that matters), so that nothing is written twice.
+Result<Expr> Reader::members(const std::vector<Expr>& each, const std::vector<bool>& required,
+                             std::optional<Expr> other, std::uint32_t min, std::uint32_t max, const Place& place) {
+  if (!other && max >= each.size()) max = GrammarBuilder::kNoLimit;
+  const std::uint32_t most = max != GrammarBuilder::kNoLimit ? max : std::max(min, 1u);
+  if ((each.size() + 1) * (most + std::size_t{1}) > kMemberStatesMax) {
+    return refuse(place, "'minProperties' and 'maxProperties' are too large for {} members", each.size());
   }
-  const auto begins = std::ranges::find(required, true) - required.begin();  // no one after it can be the first
-  for (std::size_t i = each.size(); i-- > 0;) {
-    if (static_cast<std::ptrdiff_t>(i) <= begins) {
-      const Expr here = builder_.sequence({each[i], rest});
-      first = builder_.shared("members", required[i] ? here : builder_.choice({here, first}));
+  std::vector<std::optional<Expr>> rest(most + 1);  // by how many stand before; nothing: the object cannot end well
+  for (std::uint32_t before = 0; before <= most; ++before) {
+    const std::uint32_t need = min > before ? min - before : 0;
+    const std::uint32_t room = max == GrammarBuilder::kNoLimit ? max : max - before;
+    if (!other) {
+      if (need == 0) rest[before] = builder_.nothing();
+    } else if (before > 0) {
+      rest[before] = builder_.repeat(builder_.sequence({text_.comma(), *other}), need, room);
+    } else {
+      rest[before] = text_.list(*other, need, room);
     }
-    const Expr here = builder_.sequence({text_.comma(), each[i], rest});
-    rest = builder_.shared("members", required[i] ? here : builder_.choice({here, rest}));
   }
-  return first;
+  for (std::size_t i = each.size(); i-- > 0;) {
+    for (std::uint32_t before = 0; before <= most; ++before) {  // ascending: the next number is still the one behind
+      const bool full = max != GrammarBuilder::kNoLimit && before == max;
+      const auto& behind = rest[std::min(before + 1, most)];
+      std::vector<Expr> ways;
+      if (!full && behind) {
+        ways.push_back(builder_.sequence({before > 0 ? text_.comma() : builder_.nothing(), each[i], *behind}));
+      }
+      if (!required[i] && rest[before]) ways.push_back(*rest[before]);
+      rest[before] = ways.empty() ? std::nullopt : std::optional(builder_.shared("members", builder_.choice(ways)));
+    }
+  }
+  if (!rest[0] || max < min) return refuse(place, "'minProperties' and 'maxProperties' leave no object");
+  return *rest[0];
 }
 
 }  // namespace

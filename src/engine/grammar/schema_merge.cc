@@ -89,14 +89,76 @@ std::size_t size_of(const json::Value& value) {
   return size;
 }
 
-Status merge_properties(json::Object& into, const json::Object& from) {
-  for (const auto& [name, schema] : from) {
-    const auto [at, made] = into.emplace(name, schema);
-    if (!made && at->value() != schema) {
-      return fail(Code::kInvalidArgument, "the member '{}' is described twice, differently", std::string_view(name));
+Result<json::Value> merge_values(const json::Value& a, const json::Value& b, SchemaBudget& budget);
+
+// What holds for a member under one schema: its own, else that of members not named, else anything.
+const json::Value& schema_of(const json::Object& schema, std::string_view name) {
+  static const json::Value kAnything(true);
+  const auto* properties = schema.if_contains("properties");
+  const auto* own =
+      properties != nullptr && properties->is_object() ? properties->get_object().if_contains(name) : nullptr;
+  if (own != nullptr) return *own;
+  const auto* others = schema.if_contains("additionalProperties");
+  return others != nullptr ? *others : kAnything;
+}
+
+Status merge_members(json::Object& merged, const json::Object& a, const json::Object& b, SchemaBudget& budget) {
+  json::Object members;
+  for (const auto* each : {&a, &b}) {
+    const auto* properties = each->if_contains("properties");
+    if (properties == nullptr || !properties->is_object()) continue;
+    for (const auto& member : properties->get_object()) {
+      if (members.contains(member.key())) continue;
+      auto both = merge_values(schema_of(a, member.key()), schema_of(b, member.key()), budget);
+      if (!both) return in_context(std::string(member.key()), both.error());
+      members[member.key()] = *std::move(both);
     }
   }
+  if (!members.empty()) merged["properties"] = std::move(members);
+  if (a.contains("additionalProperties") && b.contains("additionalProperties")) {
+    SEDGE_TRY(merged["additionalProperties"],
+              merge_values(a.at("additionalProperties"), b.at("additionalProperties"), budget));
+  }
   return {};
+}
+
+// Both schemas' values, where each lists some.
+Status merge_listed(json::Object& merged, const json::Object& a, const json::Object& b, SchemaBudget& budget) {
+  const auto left = listed(a), right = listed(b);
+  if (!left || !right) return {};
+  if (left->size() * right->size() > budget.compared) return fail(Code::kResourceExhausted, "too many listed values");
+  budget.compared -= left->size() * right->size();
+  json::Array common;
+  for (const json::Value* value : *left) {
+    if (std::ranges::any_of(*right, [&](const json::Value* other) { return *value == *other; }))
+      common.push_back(*value);
+  }
+  merged.erase("const");
+  merged["enum"] = std::move(common);
+  return {};
+}
+
+// Bounds: the narrower one holds.
+bool merge_bound(std::string_view name, json::Value& a, const json::Value& b) {
+  static constexpr std::string_view kLow[] = {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"};
+  static constexpr std::string_view kHigh[] = {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"};
+  const bool low = std::ranges::find(kLow, name) != std::end(kLow);
+  const bool high = std::ranges::find(kHigh, name) != std::end(kHigh);
+  if ((!low && !high) || !a.is_number() || !b.is_number()) return false;
+  const bool larger = b.to_number<double>() > a.to_number<double>();
+  if (larger == low) a = b;
+  return true;
+}
+
+Result<json::Value> merge_values(const json::Value& a, const json::Value& b, SchemaBudget& budget) {
+  const auto is = [](const json::Value& value, bool what) { return value.is_bool() && value.get_bool() == what; };
+  if (is(a, true) || is(b, false) || a == b) return b;
+  if (is(b, true) || is(a, false)) return a;
+  if (!a.is_object() || !b.is_object() || a.get_object().contains("$ref") || b.get_object().contains("$ref")) {
+    return fail(Code::kInvalidArgument, "two different schemas must hold at once");
+  }
+  SEDGE_TRY(json::Object merged, merge_schemas(a.get_object(), b.get_object(), budget));
+  return json::Value(std::move(merged));
 }
 
 }  // namespace
@@ -138,23 +200,19 @@ Result<json::Object> merge_schemas(const json::Object& a, const json::Object& b,
   }
   budget.copied -= cost;
   json::Object merged = a;
-  const bool closes = a.contains("additionalProperties") || b.contains("additionalProperties");
-  if (closes && a.contains("properties") && b.contains("properties")) {
-    return fail(Code::kInvalidArgument, "'additionalProperties' cannot be told of members from two schemas");
-  }
   for (const auto& [name, value] : b) {
-    if (is_annotation(name)) continue;
+    if (is_annotation(name) || name == "properties") continue;
     const auto [at, made] = merged.emplace(name, value);
-    if (made || at->value() == value) continue;
-    if (name == "properties" && at->value().is_object() && value.is_object()) {
-      SEDGE_CHECK(merge_properties(at->value().get_object(), value.get_object()));
-    } else if (name == "required" && at->value().is_array() && value.is_array()) {
+    if (made || at->value() == value || name == "additionalProperties" || name == "const" || name == "enum") continue;
+    if (name == "required" && at->value().is_array() && value.is_array()) {
       auto& list = at->value().get_array();  // a name that comes twice is one
       list.insert(list.end(), value.get_array().begin(), value.get_array().end());
-    } else {
+    } else if (!merge_bound(name, at->value(), value)) {
       return fail(Code::kInvalidArgument, "two different '{}' must hold at once", std::string_view(name));
     }
   }
+  SEDGE_CHECK(merge_members(merged, a, b, budget));
+  SEDGE_CHECK(merge_listed(merged, a, b, budget));
   return merged;
 }
 

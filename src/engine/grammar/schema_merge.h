@@ -22,8 +22,9 @@ struct SchemaBudget {
   std::size_t compared = 1u << 22;  // values, to tell alternatives apart
 };
 
-// One schema for `a` and `b` both. Members of one name must be equal, but for `properties` and `required`.
-// Errors: InvalidArgument naming the member that cannot be merged; ResourceExhausted (the budget).
+// One schema for `a` and `b` both: members' schemas merged likewise, what one closes closed, bounds the narrower,
+// listed values those in both. Other keywords that stand in both must be equal. Errors: InvalidArgument naming the
+// member that cannot be merged; ResourceExhausted (the budget).
 Result<json::Object> merge_schemas(const json::Object& a, const json::Object& b, SchemaBudget& budget);
 
 // Whether no text can satisfy both: by type, by `const` or `enum`, or by those of a member that both require.

@@ -69,7 +69,7 @@ class SchemaJudge {
     if (schema.is_bool()) return schema.get_bool();
     const json::Object& s = schema.get_object();
     const auto has = [&](const char* name) { return s.if_contains(name); };
-    if (const auto* to = has("$ref")) return judge(behind(text_of(*to)), v);
+    if (const auto* to = has("$ref"); to && !judge(behind(text_of(*to)), v)) return false;
     if (const auto* type = has("type")) {
       const json::Array one = {*type};
       const json::Array& types = type->is_array() ? type->get_array() : one;
@@ -152,6 +152,9 @@ class SchemaJudge {
         if (!members.contains(name.get_string())) return false;
       }
     }
+    const auto size = static_cast<double>(members.size());
+    if (const auto* min = s.if_contains("minProperties"); min && size < min->to_number<double>()) return false;
+    if (const auto* max = s.if_contains("maxProperties"); max && size > max->to_number<double>()) return false;
     const auto* properties = s.if_contains("properties");
     const auto* others = s.if_contains("additionalProperties");
     return std::ranges::all_of(members, [&](const auto& member) {
