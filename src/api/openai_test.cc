@@ -208,7 +208,7 @@ TEST(OpenAi, logprobs_stand_beside_the_text_with_their_exact_bytes) {
   EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/1/bytes/0"), 0xC3);
   EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/2/top_logprobs/0/token"), "\xEF\xBF\xBD\xEF\xBF\xBD");
   const auto text = json_of(completion_body(kTextHead, result));
-  EXPECT_EQ(text.at_pointer("/choices/0/logprobs/token_logprobs/2"), -2);
+  EXPECT_EQ(text.at_pointer("/choices/0/logprobs/token_logprobs/2"), -2.0);
   EXPECT_EQ(text.at_pointer("/choices/0/logprobs/top_logprobs/0/b"), -1.5);
   EXPECT_EQ(text.at_pointer("/choices/0/logprobs/text_offset/2"), 1);
   const auto event = events_of(text_event(kChatHead, "a", std::span(result.logprobs).first(1)));

@@ -252,7 +252,11 @@ Result<std::shared_ptr<const Grammar>> GrammarBuilder::build() {
   // Ways that never come to an end are cut, so that whoever is on a way can always finish.
   const auto depths = depths_to_end(grammar, [](const Edge&) { return true; });
   SEDGE_CHECK(check_endings(grammar, depths));
-  std::erase_if(draft.edges, [&](const Draft::From& each) { return depths[each.edge.target] == kNever; });
+  std::erase_if(draft.edges, [&](const Draft::From& each) {
+    const Edge& edge = each.edge;
+    const bool calls = edge.kind == Kind::kCall;
+    return depths[edge.target] == kNever || (calls && depths[grammar.rule_starts_[edge.rule]] == kNever);
+  });
   place(draft.edges);
   for (std::size_t i = 0; i < depths.size(); ++i) grammar.nodes_[i].depth_to_end = depths[i];
 
@@ -302,15 +306,13 @@ Status GrammarBuilder::check_left_recursion(const Grammar& grammar) const {
               rules_[static_cast<std::size_t>(bad - calls.begin())].name);
 }
 
+// Of the root alone: elsewhere a way that nothing satisfies is one that is never taken.
 Status GrammarBuilder::check_endings(const Grammar& grammar, const std::vector<std::uint32_t>& depths) const {
-  for (std::uint32_t rule = 0; rule < rules_.size(); ++rule) {
-    const std::uint32_t depth = depths[grammar.rule_start(rule)];
-    if (depth <= kStackDepthMax) continue;
-    if (depth == kNever) return fail(Code::kInvalidArgument, "nothing finite satisfies rule '{}'", rules_[rule].name);
-    return fail(Code::kInvalidArgument, "rule '{}' calls others within others {} deep at least, at most {} are taken",
-                rules_[rule].name, depth, kStackDepthMax);
-  }
-  return {};
+  const std::uint32_t depth = depths[grammar.root()];
+  if (depth == kNever) return fail(Code::kInvalidArgument, "nothing finite satisfies rule '{}'", rules_[0].name);
+  if (depth <= kStackDepthMax) return {};
+  return fail(Code::kInvalidArgument, "a text has calls within calls, {} deep at least, at most {} are taken", depth,
+              kStackDepthMax);
 }
 
 }  // namespace sedge::engine

@@ -3,7 +3,7 @@
 // say what they read to a GrammarBuilder; a matcher (matcher.h) runs the result.
 //
 // What could run away is refused here, so that a matcher needs to ask no more: a rule that can reach itself before a
-// byte was taken (left recursion), a rule that no finite text satisfies, a grammar over a bound. Rejected: one
+// byte was taken (left recursion), a root that no finite text satisfies, a grammar over a bound. Rejected: one
 // automaton without a stack, which cannot say JSON, and LR tables, which cannot say ambiguous grammars as people write
 // them. Source: Thompson 1968 (the machine of an expression); Dong et al. 2024, arXiv 2411.15100 (a machine a rule).
 #pragma once
@@ -99,7 +99,7 @@ class GrammarBuilder {
   // One expression as a rule of its own, so that using it often costs a node each.
   Expr shared(std::string name, Expr expr);
 
-  // Errors: InvalidArgument naming the rule: not defined, left-recursive, satisfied by no finite text;
+  // Errors: InvalidArgument naming the rule: not defined, left-recursive, a root that no finite text satisfies;
   //         ResourceExhausted (a bound). All are the grammar's author's to correct.
   Result<std::shared_ptr<const Grammar>> build();
 

@@ -70,14 +70,6 @@ std::optional<std::string> pattern_of(std::string_view format) {
   return std::nullopt;
 }
 
-// Formats that the specification knows, beside those above. Any other name is the schema's own, and a remark.
-bool is_standard(std::string_view format) {
-  static constexpr std::string_view kStandard[] = {
-      "duration",     "idn-email",    "idn-hostname",          "ipv6", "uri", "uri-reference", "iri", "iri-reference",
-      "uri-template", "json-pointer", "relative-json-pointer", "regex"};
-  return std::ranges::find(kStandard, format) != std::end(kStandard);
-}
-
 std::string_view text_of(const json::Value& value) {
   const auto& text = value.get_string();
   return {text.data(), text.size()};
@@ -165,7 +157,7 @@ class Reader {
 
 Result<Expr> Reader::read_schema(const json::Value& schema, const Place& place) {
   if (schema.is_bool() && schema.get_bool()) return text_.value();
-  if (schema.is_bool()) return refuse(place, "nothing satisfies 'false'");
+  if (schema.is_bool()) return builder_.choice({});
   if (!schema.is_object()) return refuse(place, "a schema is an object, true or false");
   SEDGE_TRY(const Expr expr, read_object_schema(schema.get_object(), place));
   return builder_.shared(place, expr);  // a rule each keeps expressions shallow
@@ -285,7 +277,6 @@ Result<Expr> Reader::read_listed(const json::Object& schema, unsigned types, con
     if (list == nullptr) return refuse(place, "'enum' is a list");
     for (const json::Value& value : *list) add(value);
   }
-  if (ways.empty()) return refuse(place, "no listed value is of the type");
   return builder_.choice(std::move(ways));
 }
 
@@ -372,27 +363,23 @@ Result<std::uint32_t> Reader::read_count(const json::Object& schema, std::string
 Result<Expr> Reader::read_string(const json::Object& schema, const Place& place) {
   SEDGE_TRY(const std::uint32_t min, read_count(schema, "minLength", 0, place));
   SEDGE_TRY(const std::uint32_t max, read_count(schema, "maxLength", GrammarBuilder::kNoLimit, place));
-  const auto* pattern = schema.if_contains("pattern");
-  const auto* format = schema.if_contains("format");
-  if (pattern == nullptr && format == nullptr) {
+  std::optional<std::string> regex;  // of a format that is held to, or the pattern
+  for (const std::string_view name : {"format", "pattern"}) {
+    const auto* value = schema.if_contains(name);
+    if (value == nullptr) continue;
+    if (!value->is_string()) return refuse(place, "'{}' is a string", name);
+    auto meant = name == "pattern" ? std::optional(std::string(text_of(*value))) : pattern_of(text_of(*value));
+    if (!meant) continue;  // a name of the schema's own: a remark, as the specification has it
+    if (regex || schema.contains("minLength") || schema.contains("maxLength")) {
+      return refuse(place, "only one of 'pattern', 'format' and lengths is supported");
+    }
+    regex = std::move(meant);
+  }
+  if (!regex) {
     if (max < min) return refuse(place, "'maxLength' is below 'minLength'");
     return text_.string(builder_.repeat(text_.character(), min, max));
   }
-  const bool lengths = schema.contains("minLength") || schema.contains("maxLength");
-  if (lengths || (pattern != nullptr && format != nullptr)) {
-    return refuse(place, "only one of 'pattern', 'format' and lengths is supported");
-  }
-  const json::Value& value = pattern != nullptr ? *pattern : *format;
-  if (!value.is_string()) return refuse(place, "'pattern' and 'format' are strings");
-  std::string regex(text_of(value));
-  if (pattern == nullptr) {
-    const auto known = pattern_of(regex);
-    if (!known && is_standard(regex)) return refuse(place, "the format '{}' is not supported", regex);
-    if (!known)
-      return text_.string(builder_.repeat(text_.character(), 0, GrammarBuilder::kNoLimit));  // says nothing here
-    regex = *known;
-  }
-  auto inside = read_regex(regex, builder_, [&](const CodeSet& set) { return text_.spelled(set); });
+  auto inside = read_regex(*regex, builder_, [&](const CodeSet& set) { return text_.spelled(set); });
   if (!inside) return in_context(fmt::format("schema {}", place), inside.error());
   return text_.string(*inside);
 }
@@ -472,7 +459,7 @@ Result<Expr> Reader::read_object(const json::Object& schema, const Place& place)
     const Place at = fmt::format("{}/properties/{}", place, std::string_view(member.key()));
     const bool never = member.value().is_bool() && !member.value().get_bool();
     const auto needed = required.extract(std::string(member.key()));
-    if (never && needed) return refuse(at, "it is required, and 'false'");
+    if (never && needed) return builder_.choice({});  // an alternative, perhaps, that is never taken
     if (never) {
       names.push_back(member.key());
       continue;

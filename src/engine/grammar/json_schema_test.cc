@@ -183,7 +183,7 @@ TEST(JsonSchema, what_no_grammar_holds_to_is_refused_with_its_place) {
   const std::pair<const char*, const char*> wrong[] = {
       {"{", "offset"},
       {"7", "schema #: a schema is an object"},
-      {"false", "nothing satisfies 'false'"},
+      {"false", "nothing finite satisfies rule '#'"},
       {R"({"type": "text"})", "schema #: 'type'"},
       {R"({"properties": {"a": {"not": {}}}})", "schema #/properties/a: 'not' is not supported"},
       {R"({"items": {"uniqueItems": true}})", "schema #/items: 'uniqueItems'"},
@@ -200,17 +200,16 @@ TEST(JsonSchema, what_no_grammar_holds_to_is_refused_with_its_place) {
       {R"({"properties": {"a": {"$ref": "#"}}, "required": ["a"]})", "nothing finite"},
       {R"({"oneOf": [{"type": "string"}, {"maxLength": 3}]})", "schema #/oneOf/1: it cannot be told"},
       {R"({"enum": [1], "minimum": 3})", "'minimum' beside 'enum'"},
-      {R"({"enum": []})", "no listed value"},
+      {R"({"enum": []})", "nothing finite"},
       {R"({"minLength": 5, "maxLength": 4})", "'maxLength' is below"},
       {R"({"minLength": -1})", "'minLength' is a whole number"},
       {R"g({"pattern": "(?=x)"})g", "looks around"},
       {R"({"pattern": "a\\b"})", "the escape \\b"},
       {R"({"pattern": "a^b"})", "an anchor within"},
       {R"({"pattern": "x", "minLength": 3})", "only one of"},
-      {R"({"format": "iri"})", "the format 'iri'"},
       {R"({"type": "number", "minimum": 0.5})", "must be whole"},
       {R"({"type": "integer", "minimum": 3, "maximum": 2})", "nothing finite"},
-      {R"({"required": ["a"], "additionalProperties": false})", "nothing satisfies 'false'"},
+      {R"({"required": ["a"], "additionalProperties": false})", "nothing finite"},
       {R"({"minItems": 3, "maxItems": 2})", "no array has"},
   };
   for (const auto& [schema, why] : wrong) {
