@@ -321,6 +321,17 @@ Status op_sub(platform::Runtime& runtime, const json::Object& request, const Ses
   return {};
 }
 
+Result<env::Grammar> grammar_of(const json::Object& request) {
+  if (request.contains("grammar") && request.contains("json_schema")) {
+    return fail(Code::kInvalidArgument, "'grammar' and 'json_schema' cannot both say what the answer must be");
+  }
+  SEDGE_TRY(std::string grammar, text_field(request, "grammar", ""));
+  SEDGE_TRY(std::string schema, text_field(request, "json_schema", ""));
+  if (request.contains("grammar")) return env::Grammar{env::GrammarKind::kGbnf, std::move(grammar)};
+  if (request.contains("json_schema")) return env::Grammar{env::GrammarKind::kJsonSchema, std::move(schema)};
+  return env::Grammar{};
+}
+
 Result<node::TaskRequest> task_request(const json::Object& request) {
   node::TaskRequest task;
   SEDGE_TRY(task.spec.model, json::get_string(request, "model"));
@@ -340,6 +351,9 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
   SEDGE_TRY(sampling.min_p, optional_field(request, "min_p", 0.0, json::get_double));
   SEDGE_TRY(sampling.repeat_penalty, optional_field(request, "repeat_penalty", 1.0, json::get_double));
   SEDGE_TRY(sampling.seed, optional_field(request, "seed", std::uint64_t{0}, json::get_uint));
+  SEDGE_TRY(sampling.frequency_penalty, optional_field(request, "frequency_penalty", 0.0, json::get_double));
+  SEDGE_TRY(sampling.presence_penalty, optional_field(request, "presence_penalty", 0.0, json::get_double));
+  SEDGE_TRY(task.spec.grammar, grammar_of(request));
   SEDGE_TRY(const double deadline_ms, optional_field(request, "deadline_ms", 0.0, json::get_double));
   if (deadline_ms < 0 || deadline_ms > 1e9) return fail(Code::kInvalidArgument, "deadline_ms is outside 0 to 1e9");
   if (deadline_ms > 0) task.deadline = Duration(static_cast<std::int64_t>(deadline_ms * 1e6));

@@ -146,9 +146,10 @@ const ApiError kLeaving{503, "server_error", "this node is leaving the fleet; as
 // A task under way. The node's callbacks fill it, the coroutine empties it.
 struct Call {
   TaskId task;
-  bool began = false;        // the first token is there
-  std::string text;          // not yet written
-  std::uint32_t tokens = 0;  // whose credit is not yet given back
+  bool began = false;                // the first token is there
+  std::string text;                  // not yet written
+  std::vector<env::Token> logprobs;  // of that text, where asked for
+  std::uint32_t tokens = 0;          // whose credit is not yet given back
   std::optional<node::TaskResult> result;
   bool gone = false;  // the client
 };
@@ -414,7 +415,10 @@ void Connection::start_task(CompletionRequest request) {
     if (!self->call_ || !stream) return;
     self->call_->began = true;
     self->call_->tokens += static_cast<std::uint32_t>(tokens.size());
-    for (const env::Token& token : tokens) self->call_->text += token.bytes;
+    for (const env::Token& token : tokens) {
+      self->call_->text += token.bytes;
+      if (!token.logprobs.empty()) self->call_->logprobs.push_back(token);
+    }
     self->wake_.cancel();
   };
   options.on_result = [self](const node::TaskResult& result) {
@@ -476,7 +480,7 @@ Awaitable<bool> Connection::answer_stream(AnswerHead head) {
     const std::uint32_t tokens = std::exchange(call_->tokens, 0);
     if (!text.empty()) {
       shown = true;
-      open = co_await send(chunk(text_event(head, text)));
+      open = co_await send(chunk(text_event(head, text, std::exchange(call_->logprobs, {}))));
     }
     if (ended) break;
     if (tokens > 0) {

@@ -304,6 +304,36 @@ TEST(HttpServer, a_model_answers_whole_and_in_a_stream_with_one_text) {
   EXPECT_EQ(client.get("/healthz").status, 200) << "the connection goes on after a stream";
 }
 
+TEST(HttpServer, an_answer_satisfies_the_schema_that_it_was_asked_for_and_a_schema_that_nobody_can_hold_to_is_a_400) {
+  SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
+  const Server server({model});
+  server.wait_for_model();
+  Client client(server.port);
+  const auto ask = [&](std::string_view schema, std::string_view more = "") {
+    return client.post("/v1/completions",
+                       fmt::format(R"({{"model": "stories260K", "prompt": "Once", "max_tokens": 150, "seed": 4, {}
+                           "response_format": {{"type": "json_schema", "json_schema": {{"schema": {}}}}}}})",
+                                   more, schema));
+  };
+  const Response whole = ask(
+      R"({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 99}, "s": {"enum": ["a", "b"]}}, "required": ["n", "s"]})",
+      R"("logprobs": 2,)");
+  ASSERT_EQ(whole.status, 200) << whole.body;
+  EXPECT_EQ(whole.json().at_pointer("/choices/0/finish_reason"), "stop");
+  const std::string text(whole.json().at_pointer("/choices/0/text").as_string());
+  const json::Value value = json::parse(text, "the answer").value();
+  EXPECT_GE(value.at("n").to_number<int>(), 1);
+  EXPECT_LE(value.at("n").to_number<int>(), 99);
+  EXPECT_TRUE(value.at("s") == "a" || value.at("s") == "b");
+  const json::Value logprobs = whole.json().at_pointer("/choices/0/logprobs");
+  EXPECT_EQ(logprobs.at("tokens").get_array().size(), whole.json().at_pointer("/usage/completion_tokens"));
+  EXPECT_EQ(logprobs.at("top_logprobs").get_array()[0].get_object().size(), 2u);
+
+  const Response refused = ask(R"({"properties": {"a": {"not": {}}}})");
+  EXPECT_EQ(refused.status, 400) << refused.body;
+  EXPECT_NE(refused.body.find("schema #/properties/a: 'not' is not supported"), std::string::npos) << refused.body;
+}
+
 TEST(HttpServer, a_deadline_that_cannot_be_met_is_refused_or_falls_back) {
   SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
   const Server server({model});

@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "api/openai_fields.h"
+#include "api/openai_sampling.h"
 #include "base/json.h"
 
 namespace sedge::api {
@@ -20,20 +22,7 @@ constexpr std::size_t kStopsMax = 16, kStopBytesMax = 256;  // the engine's limi
 constexpr std::size_t kFallbackBytesMax = 64u << 10;
 constexpr std::size_t kModelBytesMax = 256;
 constexpr double kDeadlineMsMax = 24 * 3600 * 1e3;
-constexpr int kDepthMax = 16;
-
-using Refusal = std::optional<ApiError>;
-
-std::string_view text_of(const json::Value& value) {
-  const auto& text = value.get_string();
-  return {text.data(), text.size()};
-}
-
-// A member that is absent and one that is null mean the same to OpenAI's clients.
-const json::Value* find(const json::Object& object, std::string_view name) {
-  const json::Value* value = object.if_contains(name);
-  return value == nullptr || value->is_null() ? nullptr : value;
-}
+constexpr std::size_t kDepthMax = 72;  // a schema of 64, and what it stands in
 
 // Numbers of a request: where each goes and what it may be.
 struct NumberField {
@@ -50,6 +39,8 @@ constexpr NumberField kNumbers[] = {
     {"top_p", 0, 1, false, [](auto& r, double v) { r.task.spec.sampling.top_p = v; }},
     {"min_p", 0, 1, false, [](auto& r, double v) { r.task.spec.sampling.min_p = v; }},
     {"repeat_penalty", 0.01, 100, false, [](auto& r, double v) { r.task.spec.sampling.repeat_penalty = v; }},
+    {"frequency_penalty", -2, 2, false, [](auto& r, double v) { r.task.spec.sampling.frequency_penalty = v; }},
+    {"presence_penalty", -2, 2, false, [](auto& r, double v) { r.task.spec.sampling.presence_penalty = v; }},
     {"top_k", 0, kU32Max, true, [](auto& r, double v) { r.task.spec.sampling.top_k = static_cast<std::uint32_t>(v); }},
     {"max_tokens", 1, kU32Max, true, [](auto& r, double v) { r.task.spec.tokens_max = static_cast<std::uint32_t>(v); }},
     {"max_completion_tokens", 1, kU32Max, true,
@@ -91,7 +82,6 @@ Refusal read_numbers(const json::Object& body, CompletionRequest& request) {
 
 // What would change the answer and is not done here, with the one value that asks for nothing.
 bool is_false(const json::Value& v) { return v.is_bool() && !v.get_bool(); }
-bool is_zero(const json::Value& v) { return v.is_number() && v.to_number<double>() == 0; }
 bool is_one(const json::Value& v) { return v.is_number() && v.to_number<double>() == 1; }
 bool is_empty(const json::Value& v) {
   return (v.is_array() && v.get_array().empty()) || (v.is_object() && v.get_object().empty());
@@ -102,7 +92,6 @@ bool is_text_format(const json::Value& v) {
   return type != nullptr && type->is_string() && text_of(*type) == "text";
 }
 bool is_none(const json::Value& v) { return v.is_string() && (text_of(v) == "none" || text_of(v) == "auto"); }
-bool is_false_or_zero(const json::Value& v) { return is_false(v) || is_zero(v); }
 bool is_empty_text(const json::Value& v) { return v.is_string() && text_of(v).empty(); }
 
 struct UnsupportedField {
@@ -111,20 +100,8 @@ struct UnsupportedField {
 };
 
 constexpr UnsupportedField kUnsupported[] = {
-    {"n", is_one},
-    {"best_of", is_one},
-    {"echo", is_false},
-    {"suffix", is_empty_text},
-    {"logprobs", is_false_or_zero},
-    {"top_logprobs", is_zero},
-    {"logit_bias", is_empty},
-    {"frequency_penalty", is_zero},
-    {"presence_penalty", is_zero},
-    {"response_format", is_text_format},
-    {"tools", is_empty},
-    {"functions", is_empty},
-    {"tool_choice", is_none},
-    {"function_call", is_none},
+    {"n", is_one},       {"best_of", is_one},     {"echo", is_false},       {"suffix", is_empty_text},
+    {"tools", is_empty}, {"functions", is_empty}, {"tool_choice", is_none}, {"function_call", is_none},
 };
 
 Refusal refuse_unsupported(const json::Object& body) {
@@ -304,10 +281,11 @@ json::Value finish_of(const node::TaskResult& result) {
 std::string event(const json::Value& value) { return "data: " + json::write(value) + "\n\n"; }
 
 // One chunk of a stream. `finish` null: more to come.
-json::Object chunk_of(const AnswerHead& head, json::Object content, json::Value finish) {
+json::Object chunk_of(const AnswerHead& head, json::Object content, json::Value finish,
+                      std::span<const env::Token> logprobs = {}) {
   json::Object choice = std::move(content);
   choice["index"] = 0;
-  choice["logprobs"] = nullptr;
+  choice["logprobs"] = logprobs_of(head.kind, logprobs);
   choice["finish_reason"] = std::move(finish);
   json::Object chunk = head_of(head, true);
   chunk["choices"] = json::Array{std::move(choice)};
@@ -366,6 +344,9 @@ ApiResult<CompletionRequest> parse_completion(Kind kind, std::string_view body, 
   then([&] { return read_deadline_header(context.deadline_header, request); });
   then([&] { return read_numbers(object, request); });
   then([&] { return read_stops(object, spec.stops); });
+  then([&] { return read_response_format(object, spec.grammar); });
+  then([&] { return read_logit_bias(object, spec.logit_bias); });
+  then([&] { return read_logprobs(kind, object, spec.logprobs); });
   then([&] { return read_stream(object, request); });
   then([&] { return read_fallback(object, request); });
   if (refusal) return std::unexpected(std::move(*refusal));
@@ -414,7 +395,7 @@ std::string completion_body(const AnswerHead& head, const node::TaskResult& resu
   } else {
     choice["text"] = result.text;
   }
-  choice["logprobs"] = nullptr;
+  choice["logprobs"] = result.outcome == node::Outcome::kAnswered ? logprobs_of(head.kind, result.logprobs) : nullptr;
   choice["finish_reason"] = finish_of(result);
   json::Object body = head_of(head, false);
   body["choices"] = json::Array{std::move(choice)};
@@ -429,8 +410,8 @@ std::string first_event(const AnswerHead& head) {
   return event(chunk_of(head, {{"delta", std::move(delta)}}, nullptr));
 }
 
-std::string text_event(const AnswerHead& head, std::string_view text) {
-  return event(chunk_of(head, content_in(head, text), nullptr));
+std::string text_event(const AnswerHead& head, std::string_view text, std::span<const env::Token> logprobs) {
+  return event(chunk_of(head, content_in(head, text), nullptr, logprobs));
 }
 
 std::string last_events(const AnswerHead& head, const node::TaskResult& result, bool shown) {

@@ -70,7 +70,8 @@ std::string completion_body(const AnswerHead& head, const node::TaskResult& resu
 
 // Server-sent events, ready for the wire.
 std::string first_event(const AnswerHead& head);  // empty for a completion; a chat names the role
-std::string text_event(const AnswerHead& head, std::string_view text);
+// `logprobs`: the tokens of the text, where theirs were asked for.
+std::string text_event(const AnswerHead& head, std::string_view text, std::span<const env::Token> logprobs = {});
 // The end of a stream. `shown`: text of the model went out; then a fallback stands beside it, never after it.
 std::string last_events(const AnswerHead& head, const node::TaskResult& result, bool shown);
 // A stream that had begun and failed: clients raise it, and no [DONE] follows.

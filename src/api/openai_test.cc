@@ -128,8 +128,17 @@ TEST(OpenAi, a_wrong_field_is_refused_by_name) {
       {R"({"model": "m", "prompt": "p", "deadline_ms": 0})", "deadline_ms"},
       {R"({"model": "m", "prompt": "p", "fallback": 1})", "fallback"},
       {R"({"model": "m", "prompt": "p", "n": 2})", "n"},
-      {R"({"model": "m", "prompt": "p", "logprobs": 3})", "logprobs"},
-      {R"({"model": "m", "prompt": "p", "presence_penalty": 0.5})", "presence_penalty"},
+      {R"({"model": "m", "prompt": "p", "logprobs": 6})", "logprobs"},
+      {R"({"model": "m", "prompt": "p", "presence_penalty": 2.5})", "presence_penalty"},
+      {R"({"model": "m", "prompt": "p", "logit_bias": {"a": 1}})", "logit_bias"},
+      {R"({"model": "m", "prompt": "p", "logit_bias": {"5": 101}})", "logit_bias"},
+      {R"({"model": "m", "prompt": "p", "logit_bias": [1]})", "logit_bias"},
+      {R"({"model": "m", "prompt": "p", "response_format": {"type": "xml"}})", "response_format"},
+      {R"({"model": "m", "prompt": "p", "response_format": {"type": "json_schema"}})",
+       "response_format.json_schema.schema"},
+      {R"({"model": "m", "prompt": "p", "grammar": 3})", "grammar"},
+      {R"({"model": "m", "prompt": "p", "grammar": "root ::= \"a\"", "response_format": {"type": "json_object"}})",
+       "grammar"},
   };
   for (const auto& [body, param] : wrong) {
     const ApiError error = refusal(Kind::kCompletion, body);
@@ -148,6 +157,63 @@ TEST(OpenAi, a_wrong_field_is_refused_by_name) {
       {R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})", "tools"},
   };
   for (const auto& [body, param] : wrong_chats) EXPECT_EQ(refusal(Kind::kChat, body).param, param) << body;
+}
+
+TEST(OpenAi, what_the_answer_must_be_becomes_a_grammar_of_the_task) {
+  const auto grammar_in = [](const char* member) {
+    return parsed(Kind::kCompletion, fmt::format(R"({{"model": "m", "prompt": "p", {}}})", member)).task.spec.grammar;
+  };
+  EXPECT_EQ(grammar_in(R"("response_format": {"type": "text"})"), env::Grammar{});
+  EXPECT_EQ(grammar_in(R"("response_format": {"type": "json_object"})"),
+            (env::Grammar{env::GrammarKind::kJsonObject, ""}));
+  EXPECT_EQ(grammar_in(R"("grammar": "root ::= \"a\"")"), (env::Grammar{env::GrammarKind::kGbnf, "root ::= \"a\""}));
+  const auto schema = grammar_in(
+      R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {"b": 1, "a": {"c": []}}}})");
+  EXPECT_EQ(schema, (env::Grammar{env::GrammarKind::kJsonSchema, R"({"b":1,"a":{"c":[]}})"}))
+      << "members keep their order";
+  const std::string large(129u << 10, 'a');
+  EXPECT_EQ(refusal(Kind::kCompletion, R"({"model": "m", "prompt": "p", "grammar": ")" + large + "\"}").param,
+            "grammar");
+}
+
+TEST(OpenAi, penalties_biases_and_logprobs_travel_with_the_task) {
+  const auto spec =
+      parsed(Kind::kCompletion, R"({"model": "m", "prompt": "p", "frequency_penalty": 0.5, "presence_penalty": -1,
+      "logit_bias": {"7": -100, "12": 2.5}, "logprobs": 3})")
+          .task.spec;
+  EXPECT_EQ(spec.sampling.frequency_penalty, 0.5);
+  EXPECT_EQ(spec.sampling.presence_penalty, -1);
+  EXPECT_EQ(spec.logit_bias, (std::vector<env::LogitBias>{{7, -100}, {12, 2.5}}));
+  EXPECT_EQ(spec.logprobs, 4u);
+  const std::string chat = R"({"model": "m", "messages": [{"role": "user", "content": "a"}], )";
+  EXPECT_EQ(parsed(Kind::kChat, chat + R"("logprobs": true, "top_logprobs": 2})").task.spec.logprobs, 3u);
+  EXPECT_EQ(parsed(Kind::kChat, chat + R"("logprobs": true})").task.spec.logprobs, 1u);
+  EXPECT_EQ(parsed(Kind::kChat, chat + R"("logprobs": false, "top_logprobs": 0})").task.spec.logprobs, 0u);
+  EXPECT_EQ(refusal(Kind::kChat, chat + R"("top_logprobs": 2})").param, "top_logprobs");
+  EXPECT_EQ(refusal(Kind::kChat, chat + R"("logprobs": true, "top_logprobs": 21})").param, "top_logprobs");
+}
+
+TEST(OpenAi, logprobs_stand_beside_the_text_with_their_exact_bytes) {
+  auto result = answered("a\xC3\xA9");
+  result.logprobs = {{5, "a", {{5, "a", -0.5}, {9, "b", -1.5}}},
+                     {6, "", {{6, "\xC3", -1}, {6, "\xC3", -1}}},
+                     {7, "\xC3\xA9", {{7, "\xA9", -2}, {3, "\xE2\x82", -3}}},
+                     {-1, "", {}}};
+  const auto chat = json_of(completion_body(kChatHead, result));
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content").get_array().size(), 3u);
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/0/token"), "a");
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/0/logprob"), -0.5);
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/0/top_logprobs/0/token"), "b");
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/1/token"), "\xEF\xBF\xBD");
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/1/bytes/0"), 0xC3);
+  EXPECT_EQ(chat.at_pointer("/choices/0/logprobs/content/2/top_logprobs/0/token"), "\xEF\xBF\xBD\xEF\xBF\xBD");
+  const auto text = json_of(completion_body(kTextHead, result));
+  EXPECT_EQ(text.at_pointer("/choices/0/logprobs/token_logprobs/2"), -2.0);
+  EXPECT_EQ(text.at_pointer("/choices/0/logprobs/top_logprobs/0/b"), -1.5);
+  EXPECT_EQ(text.at_pointer("/choices/0/logprobs/text_offset/2"), 1);
+  const auto event = events_of(text_event(kChatHead, "a", std::span(result.logprobs).first(1)));
+  EXPECT_EQ(event[0].at_pointer("/choices/0/logprobs/content/0/token"), "a");
+  EXPECT_TRUE(events_of(text_event(kChatHead, "a"))[0].at_pointer("/choices/0/logprobs").is_null());
 }
 
 TEST(OpenAi, a_prompt_that_no_frame_between_nodes_could_carry_is_refused) {

@@ -1,5 +1,7 @@
 // sedge run: a prompt in, text out.
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -28,6 +30,29 @@ void add_run(Commands& commands) {
       ->capture_default_str();
   command->add_option("--repeat-penalty", sampling.repeat_penalty, "above 1: turn away from the last 64 tokens")
       ->capture_default_str();
+  command
+      ->add_option("--frequency-penalty", sampling.frequency_penalty,
+                   "above 0: turn away from tokens by how often they came in the answer")
+      ->capture_default_str();
+  command
+      ->add_option("--presence-penalty", sampling.presence_penalty,
+                   "above 0: turn away from tokens that came in the answer")
+      ->capture_default_str();
+  const auto read_into = [options](env::GrammarKind kind) {
+    return [options, kind](const std::string& path) {
+      std::ifstream file(path, std::ios::binary);
+      options->grammar = {kind, {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()}};
+    };
+  };
+  auto* schema = command
+                     ->add_option_function<std::string>("--json-schema", read_into(env::GrammarKind::kJsonSchema),
+                                                        "the answer is JSON that satisfies this file's JSON Schema")
+                     ->check(CLI::ExistingFile);
+  command
+      ->add_option_function<std::string>("--grammar", read_into(env::GrammarKind::kGbnf),
+                                         "the answer follows this file's grammar, in llama.cpp's notation (GBNF)")
+      ->check(CLI::ExistingFile)
+      ->excludes(schema);
   command->add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
   command->add_option("--stop", options->stops, "end where this text comes; may be given several times");
   command->add_flag("--chat", options->chat, "put the prompt into the model's chat template, as the user's turn");

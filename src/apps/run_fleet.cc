@@ -46,6 +46,10 @@ Status run_fleet(const RunOptions& options) {
                        {"repeat_penalty", options.sampling.repeat_penalty},
                        {"seed", options.sampling.seed}};
   if (!options.stops.empty()) request["stops"] = json::Array(options.stops.begin(), options.stops.end());
+  if (options.sampling.frequency_penalty != 0) request["frequency_penalty"] = options.sampling.frequency_penalty;
+  if (options.sampling.presence_penalty != 0) request["presence_penalty"] = options.sampling.presence_penalty;
+  if (options.grammar.kind == env::GrammarKind::kGbnf) request["grammar"] = options.grammar.text;
+  if (options.grammar.kind == env::GrammarKind::kJsonSchema) request["json_schema"] = options.grammar.text;
   if (!options.publish.empty()) request["publish"] = json::Array(options.publish.begin(), options.publish.end());
   if (options.deadline_ms > 0) request["deadline_ms"] = options.deadline_ms;
   if (options.fallback) request["fallback"] = *options.fallback;

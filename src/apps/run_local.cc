@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/prompt.h"
+#include "platform/grammar.h"
 #include "platform/system.h"
 
 namespace sedge::apps {
@@ -56,6 +57,9 @@ Status run_local(const RunOptions& options) {
   engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
   times.loaded = platform::now();
   engine::GenerationOptions how{.sampling = options.sampling, .tokens_max = options.tokens_max, .stops = options.stops};
+  if (options.grammar.kind != env::GrammarKind::kNone) {
+    SEDGE_TRY(how.grammar, platform::read_grammar(options.grammar));
+  }
   SEDGE_TRY(engine::Generation generation, engine::Generation::start(model, prompt, {}, std::move(how)));
   std::string text;
   bool first = true;

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "engine/sampler.h"
+#include "env/compute.h"
 
 namespace sedge::apps {
 
@@ -17,6 +18,7 @@ struct RunOptions {
   std::size_t tokens_max = 256;
   engine::SamplingOptions sampling;
   std::vector<std::string> stops;
+  env::Grammar grammar;                 // what the text must be
   unsigned threads = 0;                 // 0: as many as the machine runs at once
   bool local = false;                   // here, even when a node is running
   std::string home;                     // of the node that runs

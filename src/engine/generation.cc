@@ -15,6 +15,9 @@ constexpr double kAcceptanceSmoothing = 0.15;  // weight of the newest guess
 
 Status check_options(const GenerationOptions& options) {
   SEDGE_CHECK(check_sampling(options.sampling));
+  if (options.logprobs > kLogprobsMax) {
+    return fail(Code::kInvalidArgument, "logprobs of {} tokens, at most {} are told", options.logprobs, kLogprobsMax);
+  }
   if (options.chunk_tokens == 0) return fail(Code::kInvalidArgument, "chunk_tokens is 0, at least 1 is needed");
   if (options.stops.size() > kStopsMax) {
     return fail(Code::kInvalidArgument, "{} stop strings, at most {} are allowed", options.stops.size(), kStopsMax);
@@ -73,9 +76,16 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
       if (tokenizer.is_end(id)) generation.ends_.push_back(id);
     }
   }
+  if (generation.options_.grammar != nullptr) {
+    const Model& of = *generation.model_;
+    generation.constraint_ = std::make_unique<TokenConstraint>(of.tokenizer(), of.token_trie(),
+                                                               generation.options_.grammar, generation.swallow_space_);
+  }
   for (const std::int32_t id : resume) {  // the stream holds back what it held back elsewhere; the text was shown there
     Step shown_already;
-    generation.accept(id, shown_already);
+    const std::string bytes = generation.accept(id, shown_already);
+    if (generation.constraint_ == nullptr || generation.constraint_->advance(bytes)) continue;
+    return fail(Code::kInvalidArgument, "the resumed tokens are no text of the grammar");
   }
   return generation;
 }
@@ -87,15 +97,16 @@ std::size_t Generation::prefill_left() const {
 
 bool Generation::full() const { return tokens().size() >= options_.tokens_max || ids_.size() > sequence_.capacity(); }
 
-// Adds a token and its text.
-void Generation::accept(std::int32_t id, Step& step) {
+// Adds a token and its text; gives its bytes.
+std::string Generation::accept(std::int32_t id, Step& step) {
   std::string bytes = model_->tokenizer().decode_piece(id);
   if (std::exchange(swallow_space_, false) && bytes.starts_with(' ')) bytes.erase(0, 1);
   ids_.push_back(id);
   step.token = id;
   step.bytes += bytes;
-  step.pieces.push_back({id, stream_.push(bytes)});
+  step.pieces.push_back({id, stream_.push(bytes), {}});
   step.text += step.pieces.back().text;
+  return bytes;
 }
 
 void Generation::end(Finish finish, Step& step) {
@@ -104,7 +115,7 @@ void Generation::end(Finish finish, Step& step) {
 }
 
 bool Generation::recall(std::size_t blocks_max) {
-  if (options_.cache == nullptr || prefill_left() == 0 || stream_.stopped() || full()) return false;
+  if (options_.cache == nullptr || prefill_left() == 0 || stopped() || full()) return false;
   // The last position is computed in any case: its logits are what is wanted.
   const std::size_t gained = options_.cache->recall(options_.cache_scope, ids_, sequence_, ids_.size() - 1, blocks_max);
   cached_ += gained;
@@ -123,7 +134,7 @@ std::size_t Generation::drafts() {
 Rows Generation::rows(std::size_t most) {
   SEDGE_ASSERT(!ended() && most > 0);
   before_ = sequence_.length();
-  if (stream_.stopped() || full()) return {};  // resumed at its end
+  if (stopped() || full()) return {};  // resumed at its end
   const auto left = std::span<const std::int32_t>(ids_).subspan(before_);
   const std::size_t ahead = std::min(most - 1, drafts());
   if (ahead == 0) return {.ids = left.first(std::min(most, left.size())), .logits = most < left.size() ? 0u : 1u};
@@ -137,7 +148,7 @@ Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
   SEDGE_ASSERT(logits.size() == rows.logits * vocab);
   Step step;
   if (rows.ids.empty()) {
-    end(stream_.stopped() ? Finish::kStop : Finish::kLength, step);
+    end(stopped() ? Finish::kStop : Finish::kLength, step);
     return step;
   }
   if (rows.logits > 0) {
@@ -185,10 +196,12 @@ Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
 // The next token, from its logits [vocab], or the end.
 Status Generation::choose(std::span<const float> logits, Step& step) {
   logits_.assign(logits.begin(), logits.end());
+  std::vector<float> asked;  // as the model gave them
+  if (options_.logprobs > 0) asked = logits_;
   if (tokens().size() < options_.tokens_min) {
     for (const std::int32_t id : ends_) logits_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   }
-  auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling);
+  auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling, constraint_.get(), prompt_tokens_);
   if (!chosen) {
     failed_ = true;
     return std::unexpected(std::move(chosen).error());
@@ -197,8 +210,15 @@ Status Generation::choose(std::span<const float> logits, Step& step) {
     end(Finish::kStop, step);
     return {};
   }
-  accept(*chosen, step);
-  if (stream_.stopped()) {
+  const std::string bytes = accept(*chosen, step);
+  if (options_.logprobs > 0) {
+    std::vector<Logprob>& told = step.pieces.back().logprobs;
+    told = best_logprobs(asked, options_.logprobs - 1);
+    told.insert(told.begin(), {*chosen, asked[static_cast<std::size_t>(*chosen)] - log_total(asked)});
+  }
+  const bool follows = constraint_ == nullptr || constraint_->advance(bytes);
+  SEDGE_ASSERT(follows);
+  if (stopped()) {
     end(Finish::kStop, step);
   } else if (full()) {
     end(Finish::kLength, step);

@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "engine/cancel.h"
 #include "engine/engine.h"
+#include "engine/grammar/constraint.h"
 #include "engine/model.h"
 #include "engine/prefix_cache.h"
 #include "engine/prompt_lookup.h"
@@ -28,12 +29,16 @@
 namespace sedge::engine {
 
 inline constexpr std::size_t kStopsMax = 16, kStopBytesMax = 256;
+inline constexpr std::size_t kLogprobsMax = 21;  // a token's own, and of the 20 best
 
 struct GenerationOptions {
   SamplingOptions sampling;
   std::size_t tokens_max = 256;    // generated ones, those of `resume` included
   std::size_t tokens_min = 0;      // before so many no end token is chosen
+  std::size_t logprobs = 0;        // of how many tokens a step tells the logprobs, its own first; at most kLogprobsMax
   std::vector<std::string> stops;  // at most kStopsMax of 1 to kStopBytesMax bytes; none is shown
+  // What the text must be; before tokens_min it may end only where it cannot go on.
+  std::shared_ptr<const Grammar> grammar{};
   std::size_t context = 0;         // positions; 0: what prompt and tokens_max need, at most the model's
   std::size_t chunk_tokens = 48;   // of the prompt, a step alone
   // Most tokens that are guessed ahead, from what the text said before (prompt_lookup.h); 0: none. step() guesses as
@@ -45,7 +50,9 @@ struct GenerationOptions {
   std::string cache_scope{};
 };
 
-enum class Finish { kNone, kStop, kLength };  // kStop: end of text or a stop string; kLength: tokens_max or context
+// kStop: end of text, a stop string, or a grammar that nothing can follow; kLength: tokens_max or context, and a text
+// under a grammar then is a beginning of one.
+enum class Finish { kNone, kStop, kLength };
 
 // What a text wants of the next forward pass: these tokens, at the positions after what is computed, and the logits
 // of the last `logits` of them (0 while the prompt is not through). All but the first of those are guessed.
@@ -56,7 +63,8 @@ struct Rows {
 
 struct Piece {
   std::int32_t id = 0;
-  std::string text;  // now certain
+  std::string text;               // now certain
+  std::vector<Logprob> logprobs;  // where asked for: the token's own, then of the best
 };
 
 // What one step did. It makes one token; more where guessed ones proved right.
@@ -75,13 +83,14 @@ class Batch;  // batch.h
 class Generation {
  public:
   // Errors: InvalidArgument (an empty prompt, ids outside the vocabulary, a prompt longer than the context, options
-  //         out of range); ResourceExhausted (no memory for the sequence).
+  //         out of range, resumed tokens that are not of the grammar); ResourceExhausted (no memory for the sequence).
   static Result<Generation> start(std::shared_ptr<const Model> model, std::span<const std::int32_t> prompt,
                                   std::span<const std::int32_t> resume = {}, GenerationOptions options = {});
 
   // Runs one step alone. After a finish, or an error other than Cancelled, no more may be asked for:
   // FailedPrecondition.
-  // Errors: Cancelled (nothing was done: the same step may be asked for again); DataLoss (damaged weights).
+  // Errors: Cancelled (nothing was done: the same step may be asked for again); DataLoss (damaged weights);
+  //         InvalidArgument where the vocabulary cannot spell what the grammar wants.
   Result<Step> step(Engine& engine, const CancelFlag* cancel = nullptr);
 
   // Copies what the cache has of the prompt, up to `blocks_max` blocks of it. True when it did: there may be more.
@@ -114,7 +123,8 @@ class Generation {
   // All generated tokens, resumed ones first.
   std::span<const std::int32_t> tokens() const { return std::span(ids_).subspan(prompt_tokens_); }
   bool ended() const { return finish_ != Finish::kNone || failed_; }
-  // The logits that the last token was chosen from [vocab], after any repetition penalty; empty before.
+  // The logits that the last token was chosen from [vocab], after any repetition penalty; empty before. What a
+  // grammar forbids is at minus infinity where it had to be asked about all.
   std::span<const float> logits() const { return logits_; }
   const Model& model() const { return *model_; }
 
@@ -125,9 +135,10 @@ class Generation {
         options_(std::move(options)),
         stream_(options_.stops) {}
 
+  bool stopped() const { return stream_.stopped() || (constraint_ != nullptr && constraint_->finished()); }
   bool full() const;  // tokens_max is reached, or the last token has no position left to stand at
   Status choose(std::span<const float> logits, Step& step);
-  void accept(std::int32_t id, Step& step);
+  std::string accept(std::int32_t id, Step& step);
   void learn(std::size_t made);
   void end(Finish finish, Step& step);
 
@@ -135,6 +146,7 @@ class Generation {
   Sequence sequence_;
   GenerationOptions options_;
   TextStream stream_;
+  std::unique_ptr<TokenConstraint> constraint_;
   std::vector<std::int32_t> ids_;  // prompt, then generated
   std::size_t prompt_tokens_ = 0;
   std::size_t resumed_ = 0;

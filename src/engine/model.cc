@@ -34,4 +34,9 @@ Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& pa
   return loaded;
 }
 
+std::shared_ptr<const TokenTrie> Model::token_trie() const {
+  std::call_once(lazy_trie_->once, [this] { lazy_trie_->trie = std::make_shared<const TokenTrie>(tokenizer_); });
+  return lazy_trie_->trie;
+}
+
 }  // namespace sedge::engine

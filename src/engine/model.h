@@ -4,10 +4,12 @@
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "engine/grammar/token_trie.h"
 #include "engine/packed_weights.h"
 #include "kernels/kernels.h"
 #include "model/gguf.h"
@@ -27,6 +29,8 @@ class Model {
   // Quantized matrices of the layers and the head are packed (packed_weights.h); all else is as in the file.
   const model::LlamaWeights& weights() const { return llama_.weights; }
   const model::Tokenizer& tokenizer() const { return tokenizer_; }
+  // The vocabulary's texts, for grammars; made when it is first asked for.
+  std::shared_ptr<const TokenTrie> token_trie() const;
   const model::GgufFile& file() const { return file_; }
   std::uint64_t parameters() const { return llama_.parameters; }
 
@@ -49,6 +53,11 @@ class Model {
   model::Tokenizer tokenizer_;
   std::vector<double> rope_frequencies_, local_rope_frequencies_;
   double rope_magnitude_ = 1;
+  struct LazyTrie {
+    std::once_flag once;
+    std::shared_ptr<const TokenTrie> trie;
+  };
+  std::unique_ptr<LazyTrie> lazy_trie_ = std::make_unique<LazyTrie>();
 };
 
 }  // namespace sedge::engine

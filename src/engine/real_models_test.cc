@@ -9,6 +9,8 @@
 
 #include "base/json.h"
 #include "engine/generation.h"
+#include "engine/grammar/json_schema.h"
+#include "engine/grammar/testing.h"
 #include "engine/perplexity.h"
 #include "engine/prompt.h"
 #include "model/import.h"
@@ -159,6 +161,27 @@ TEST(RealModels, tiny_stories_q8_gguf_runs_and_so_do_our_quantized_ones) {
     EXPECT_LT(std::sqrt(squares / scale), type == DType::kF16 || type == DType::kQ8_0 ? 0.03 : 0.4)
         << kernels::format_of(type).name;
     EXPECT_TRUE(type != DType::kQ8_0 || ours.tokens == run.tokens);
+  }
+}
+
+// A story-teller wants to tell stories; what it must say is JSON.
+TEST(RealModels, a_story_teller_held_to_a_schema_writes_json_that_satisfies_it) {
+  SEDGE_NEED_DATA(path, "llm/stories260K");
+  const auto model = Model::load(path / "stories260K.gguf").value();
+  const char* schema = R"({"type": "object", "properties": {"hero": {"type": "string", "minLength": 1, "maxLength": 20},
+      "age": {"type": "integer", "minimum": 0, "maximum": 12}, "friends": {"type": "array", "items": {"type": "string",
+      "pattern": "^[A-Z][a-z]{1,8}$"}, "maxItems": 3}}, "required": ["hero", "age", "friends"]})";
+  const auto grammar = read_json_schema(schema).value();
+  const auto prompt = encode_prompt(*model, "Once upon a time").value();
+  Engine engine;
+  for (std::uint64_t seed = 0; seed < (kSlow ? 3 : 40); ++seed) {
+    GenerationOptions options{
+        .sampling = {.temperature = seed == 0 ? 0.0f : 1.0f, .seed = seed}, .tokens_max = 300, .grammar = grammar};
+    auto generation = Generation::start(model, prompt, {}, options).value();
+    std::string text;
+    while (generation.finish() == Finish::kNone) text += generation.step(engine).value().text;
+    ASSERT_EQ(generation.finish(), Finish::kStop) << text;
+    ASSERT_EQ(SchemaJudge(schema).complaint(text), "") << text;
   }
 }
 

@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -15,6 +16,25 @@ struct Candidate {
 };
 
 bool better(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
+
+void add_bias(std::span<float> logits, const SamplingOptions& options) {
+  for (const auto& [id, bias] : options.bias) {
+    if (id >= 0 && static_cast<std::size_t>(id) < logits.size()) logits[static_cast<std::size_t>(id)] += bias;
+  }
+}
+
+void penalise_generated(std::span<float> logits, std::span<const std::int32_t> generated,
+                        const SamplingOptions& options) {
+  if (options.frequency_penalty == 0.0f && options.presence_penalty == 0.0f) return;
+  std::vector<std::int32_t> ids(generated.begin(), generated.end());
+  std::ranges::sort(ids);
+  for (std::size_t i = 0, same = 0; i < ids.size(); i += same) {
+    for (same = 1; i + same < ids.size() && ids[i + same] == ids[i];) ++same;
+    if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= logits.size()) continue;
+    logits[static_cast<std::size_t>(ids[i])] -=
+        static_cast<float>(same) * options.frequency_penalty + options.presence_penalty;
+  }
+}
 
 void penalise(std::span<float> logits, std::span<const std::int32_t> history, const SamplingOptions& options) {
   if (options.repeat_penalty == 1.0f) return;
@@ -68,6 +88,25 @@ std::int32_t draw(std::vector<Candidate> candidates, double u, const SamplingOpt
   return candidates.back().id;
 }
 
+// The token; negative: there is none.
+std::int32_t choose(std::span<const float> logits, double u, const SamplingOptions& options) {
+  Candidate best{-std::numeric_limits<float>::infinity(), -1};
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > best.logit) best = {logits[i], static_cast<std::int32_t>(i)};
+  }
+  if (best.id < 0 || options.temperature == 0.0f || best.logit == std::numeric_limits<float>::infinity())
+    return best.id;
+  return draw(candidates_of(logits, options), u, options);
+}
+
+// A model may have more logits than its vocabulary has tokens: those are no tokens.
+void forbid_others(std::span<float> logits, std::span<const std::uint64_t> mask) {
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (i / 64 >= mask.size() || (mask[i / 64] >> (i % 64) & 1) == 0)
+      logits[i] = -std::numeric_limits<float>::infinity();
+  }
+}
+
 }  // namespace
 
 Status check_sampling(const SamplingOptions& options) {
@@ -78,26 +117,64 @@ Status check_sampling(const SamplingOptions& options) {
   const Range ranges[] = {{"temperature", options.temperature, 0, 100},
                           {"top_p", options.top_p, 0, 1},
                           {"min_p", options.min_p, 0, 1},
-                          {"repeat_penalty", options.repeat_penalty, 0.01f, 100}};
+                          {"repeat_penalty", options.repeat_penalty, 0.01f, 100},
+                          {"frequency_penalty", options.frequency_penalty, -100, 100},
+                          {"presence_penalty", options.presence_penalty, -100, 100}};
   for (const Range& range : ranges) {
     if (range.value >= range.low && range.value <= range.high) continue;
     return fail(Code::kInvalidArgument, "{} is {}, it must be from {} to {}", range.name, range.value, range.low,
                 range.high);
   }
+  if (options.bias.size() > kBiasMax) {
+    return fail(Code::kInvalidArgument, "logit_bias names {} tokens, at most {} are taken", options.bias.size(),
+                kBiasMax);
+  }
+  for (const auto& [id, bias] : options.bias) {
+    if (std::abs(bias) <= 1000.0f) continue;
+    return fail(Code::kInvalidArgument, "logit_bias of token {} is {}, it must be from -1000 to 1000", id, bias);
+  }
   return {};
 }
 
 Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_t> history, std::size_t position,
-                            const SamplingOptions& options) {
+                            const SamplingOptions& options, AllowedTokens* allowed, std::size_t prompt) {
+  add_bias(logits, options);
+  penalise_generated(logits, history.subspan(std::min(prompt, history.size())), options);
   penalise(logits, history, options);
-  Candidate best{-std::numeric_limits<float>::infinity(), -1};
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best.logit) best = {logits[i], static_cast<std::int32_t>(i)};
-  }
-  if (best.id < 0)
+  const std::int32_t chosen = choose(logits, uniform_at(options.seed, position), options);
+  if (chosen < 0)
     return fail(Code::kDataLoss, "no logit at position {} is a number: the model's weights are damaged", position);
-  if (options.temperature == 0.0f || best.logit == std::numeric_limits<float>::infinity()) return best.id;
-  return draw(candidates_of(logits, options), uniform_at(options.seed, position), options);
+  if (allowed == nullptr || allowed->allows(chosen)) return chosen;
+  forbid_others(logits, allowed->mask());
+  const std::int32_t again = choose(logits, uniform_at(options.seed, position, 1), options);
+  if (again < 0) {
+    return fail(Code::kInvalidArgument, "no token of the vocabulary goes on as the grammar asks, at position {}",
+                position);
+  }
+  return again;
+}
+
+float log_total(std::span<const float> logits) {
+  float best = -std::numeric_limits<float>::infinity();
+  for (const float logit : logits) best = std::max(best, logit);
+  if (best == -std::numeric_limits<float>::infinity()) return best;
+  double total = 0;
+  for (const float logit : logits) total += static_cast<double>(kernels::exp_f32(logit - best));
+  return best + static_cast<float>(std::log(total));
+}
+
+std::vector<Logprob> best_logprobs(std::span<const float> logits, std::size_t count) {
+  std::vector<Candidate> all;
+  all.reserve(logits.size());
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!std::isnan(logits[i])) all.push_back({logits[i], static_cast<std::int32_t>(i)});
+  }
+  count = std::min(count, all.size());
+  std::ranges::partial_sort(all, all.begin() + static_cast<std::ptrdiff_t>(count), better);
+  const float total = log_total(logits);
+  std::vector<Logprob> best;
+  for (const Candidate& each : std::span(all).first(count)) best.push_back({each.id, each.logit - total});
+  return best;
 }
 
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
@@ -111,10 +188,11 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::a
   return counter;
 }
 
-double uniform_at(std::uint64_t seed, std::uint64_t position) {
+double uniform_at(std::uint64_t seed, std::uint64_t position, int draw) {
   const auto words = philox({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32), 0, 0},
                             {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
-  const std::uint64_t bits = std::uint64_t{words[0]} << 32 | words[1];
+  const auto first = static_cast<std::size_t>(2 * draw);
+  const std::uint64_t bits = std::uint64_t{words[first]} << 32 | words[first + 1];
   return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }
 

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 
@@ -22,22 +24,51 @@ struct SamplingOptions {
   float repeat_penalty = 1;        // divides positive, multiplies negative logits of recent tokens; 1: off
   std::uint32_t repeat_last = 64;  // how many recent tokens those are
   std::uint64_t seed = 0;
+  float frequency_penalty = 0;                       // taken off a token's logit for each time it was generated; 0: off
+  float presence_penalty = 0;                        // and once if it was; 0: off
+  std::vector<std::pair<std::int32_t, float>> bias;  // added to these tokens' logits, before all else; of kBiasMax
+};
+
+inline constexpr std::size_t kBiasMax = 1024;
+
+// The natural logarithm of a probability, in the model's own distribution.
+struct Logprob {
+  std::int32_t id = 0;
+  float logprob = 0;
+};
+
+// Of the `count` best tokens, best first; ties go to the lower id. `logits` as the model gave them.
+std::vector<Logprob> best_logprobs(std::span<const float> logits, std::size_t count);
+// log(sum(exp(logits))): a token's logprob is its logit less this.
+float log_total(std::span<const float> logits);
+
+// Which tokens may come next, where not all may (grammar/constraint.h). Asked lazily: most of the time about one.
+class AllowedTokens {
+ public:
+  virtual ~AllowedTokens() = default;
+  virtual bool allows(std::int32_t id) = 0;
+  // A bit a token, lowest first; valid until the next call.
+  virtual std::span<const std::uint64_t> mask() = 0;
 };
 
 // Errors: InvalidArgument naming the field and its range.
 Status check_sampling(const SamplingOptions& options);
 
-// Chooses the token that stands at `position`, after `history` (prompt included; its end is what is recent).
-// Filters apply in this order to the model's own distribution: penalty, top-k, top-p, min-p; then temperature.
+// Chooses the token that stands at `position`, after `history` (its end is what is recent; its first `prompt` tokens
+// were given, the others generated). In this order: bias, penalties, top-k, top-p, min-p; then temperature.
 // Ties go to the lower id. `logits` [vocab] is changed.
-// Requires: options that check_sampling accepts.  Errors: DataLoss when no logit is a number (damaged weights).
+// Where `allowed` forbids what came out, all of it is done again over those that are allowed, with a draw of its own:
+// without filters that is exactly the model's distribution over them, since each is taken with p from the first draw
+// and with its share of what was refused from the second.
+// Requires: options that check_sampling accepts.
+// Errors: DataLoss when no logit is a number (damaged weights); InvalidArgument when no token is allowed.
 Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_t> history, std::size_t position,
-                            const SamplingOptions& options);
+                            const SamplingOptions& options, AllowedTokens* allowed = nullptr, std::size_t prompt = 0);
 
 // Ten rounds of Philox 4x32.
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
 
-// Uniform in [0, 1), 53 bits.
-double uniform_at(std::uint64_t seed, std::uint64_t position);
+// Uniform in [0, 1), 53 bits. `draw` 0 and 1 are two at one position.
+double uniform_at(std::uint64_t seed, std::uint64_t position, int draw = 0);
 
 }  // namespace sedge::engine

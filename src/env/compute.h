@@ -22,6 +22,8 @@ struct Sampling {
   double min_p = 0;
   double repeat_penalty = 1;
   std::uint64_t seed = 0;
+  double frequency_penalty = 0;  // taken off a token's logit for each time it was generated
+  double presence_penalty = 0;   // and once if it was
   friend bool operator==(const Sampling&, const Sampling&) = default;
 
   template <class Visitor>
@@ -32,6 +34,37 @@ struct Sampling {
     visit("min_p", min_p);
     visit("repeat_penalty", repeat_penalty);
     visit("seed", seed);
+    visit("frequency_penalty", frequency_penalty);
+    visit("presence_penalty", presence_penalty);
+  }
+};
+
+// Added to a token's logit before all else.
+struct LogitBias {
+  std::int32_t token = 0;
+  double bias = 0;
+  friend bool operator==(const LogitBias&, const LogitBias&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("token", token);
+    visit("bias", bias);
+  }
+};
+
+// What the answer's text must be.
+enum class GrammarKind : std::uint8_t { kNone, kGbnf, kJsonSchema, kJsonObject };
+constexpr GrammarKind wire_last(GrammarKind) { return GrammarKind::kJsonObject; }
+
+struct Grammar {
+  GrammarKind kind = GrammarKind::kNone;
+  std::string text;  // of a grammar or a schema
+  friend bool operator==(const Grammar&, const Grammar&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("kind", kind);
+    visit("text", text);
   }
 };
 
@@ -56,17 +89,37 @@ struct JobSpec {
   std::uint32_t tokens_min = 0;      // before so many the end token is not chosen
   std::vector<std::string> stops;
   Sampling sampling;
+  std::vector<LogitBias> logit_bias;
+  Grammar grammar;
+  std::uint32_t logprobs = 0;  // 0: none; else that many are told of each token, its own first and then the best
+};
+
+// How likely the model itself held a token to be, before anything that a request asks for.
+struct TokenLogprob {
+  std::int32_t id = 0;
+  std::string bytes;   // raw: a character may span several tokens
+  double logprob = 0;  // natural
+  friend bool operator==(const TokenLogprob&, const TokenLogprob&) = default;
+
+  template <class Visitor>
+  void fields(Visitor& visit) {
+    visit("id", id);
+    visit("bytes", bytes);
+    visit("logprob", logprob);
+  }
 };
 
 struct Token {
   std::int32_t id = 0;
-  std::string bytes;  // raw bytes of this token; a character may span several
+  std::string bytes;                   // raw bytes of this token; a character may span several
+  std::vector<TokenLogprob> logprobs;  // when asked for
   friend bool operator==(const Token&, const Token&) = default;
 
   template <class Visitor>
   void fields(Visitor& visit) {
     visit("id", id);
     visit("bytes", bytes);
+    visit("logprobs", logprobs);
   }
 };
 

@@ -14,11 +14,14 @@ constexpr Duration kRetryPlacementMax = 1s;  // where those who refused asked fo
 std::string question_of(const wire::TaskSpec& spec) {
   std::string question = spec.model + '\0' + spec.prompt;
   for (const auto& turn : spec.turns) question += '\0' + turn.role + '\0' + turn.content;
+  if (spec.grammar.kind != env::GrammarKind::kNone) {  // another shape of answer
+    question += fmt::format("{}{}{}", '\0', static_cast<int>(spec.grammar.kind), spec.grammar.text);
+  }
   return question;
 }
 
 std::uint32_t prompt_estimate(const wire::TaskSpec& spec) {
-  return static_cast<std::uint32_t>(question_of(spec).size() / 3 + 1);
+  return static_cast<std::uint32_t>((question_of(spec).size() - spec.grammar.text.size()) / 3 + 1);
 }
 
 // The text that a server held back until the end was certain comes last, with no token of its own (id -1). It belongs
@@ -337,6 +340,7 @@ void TaskOwner::finish(TaskId id, Outcome outcome, std::string reason, Instant n
   TaskResult& result = task.result;
   result.total = now - task.submitted;
   result.tokens = ids_of(task.log);
+  if (task.request.spec.logprobs > 0) result.logprobs = task.log;
   result.model_hash = task.hash.value_or("");
   for (const env::Token& token : task.log) result.text += token.bytes;
   const std::string question = question_of(task.request.spec);

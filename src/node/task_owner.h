@@ -59,6 +59,7 @@ struct TaskResult {
   Duration retry_after{};            // when refused
   std::string text;                  // of the model, or the fallback
   std::vector<std::int32_t> tokens;  // ids the model gave (also those before a fallback)
+  std::vector<env::Token> logprobs;  // the tokens again, with theirs, where the task asked for them
   bool stopped = false;              // by end-of-text or a stop string; else by length
   NodeId served_by;                  // of the last attempt
   std::string model_hash;            // of the model that gave the tokens, or was asked last

@@ -53,7 +53,10 @@ void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant
                                .tokens_max = assign.spec.tokens_max,
                                .tokens_min = assign.spec.tokens_min,
                                .stops = assign.spec.stops,
-                               .sampling = assign.spec.sampling});
+                               .sampling = assign.spec.sampling,
+                               .logit_bias = assign.spec.logit_bias,
+                               .grammar = assign.spec.grammar,
+                               .logprobs = assign.spec.logprobs});
   run_slices(now);
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/prompt.h"
 #include "model/mapped_file.h"
+#include "platform/grammar.h"
 #include "platform/system.h"
 #include "trust/keys.h"
 
@@ -51,7 +52,17 @@ engine::SamplingOptions sampling_of(const env::Sampling& sampling) {
   options.min_p = static_cast<float>(sampling.min_p);
   options.repeat_penalty = static_cast<float>(sampling.repeat_penalty);
   options.seed = sampling.seed;
+  options.frequency_penalty = static_cast<float>(sampling.frequency_penalty);
+  options.presence_penalty = static_cast<float>(sampling.presence_penalty);
   return options;
+}
+
+std::vector<env::TokenLogprob> logprobs_of(const engine::Model& model, const engine::Piece& piece) {
+  std::vector<env::TokenLogprob> all;
+  for (const engine::Logprob& each : piece.logprobs) {
+    all.push_back({each.id, model.tokenizer().decode_piece(each.id), static_cast<double>(each.logprob)});
+  }
+  return all;
 }
 
 }  // namespace
@@ -202,6 +213,13 @@ Status EngineCompute::begin(Job& job) const {
   options.draft_max = options_.draft_max;
   options.cache = cache_;
   options.cache_scope = job.cache_scope;
+  for (const env::LogitBias& each : job.spec.logit_bias) {
+    options.sampling.bias.emplace_back(each.token, static_cast<float>(each.bias));
+  }
+  options.logprobs = job.spec.logprobs;
+  if (job.spec.grammar.kind != env::GrammarKind::kNone) {
+    SEDGE_TRY(options.grammar, read_grammar(job.spec.grammar));
+  }
   SEDGE_TRY(auto generation, engine::Generation::start(job.model, prompt, job.spec.resume, std::move(options)));
   job.prompt_tokens = prompt.size();
   job.generation.emplace(std::move(generation));
@@ -240,10 +258,10 @@ void EngineCompute::describe(const Job& job, const Status& pass, Part& part) {
   // The text that is now certain goes with the token; what an end flushes with the last, or with none (id -1).
   std::size_t told = 0;
   for (const engine::Piece& piece : step.pieces) {
-    report.tokens.push_back({piece.id, piece.text});
+    report.tokens.push_back({piece.id, piece.text, logprobs_of(*job.model, piece)});
     told += piece.text.size();
   }
-  if (step.pieces.empty() && !step.text.empty()) report.tokens.push_back({-1, {}});
+  if (step.pieces.empty() && !step.text.empty()) report.tokens.push_back({-1, {}, {}});
   if (told < step.text.size()) report.tokens.back().bytes += step.text.substr(told);
   report.drafted = static_cast<std::uint32_t>(step.drafted);
   report.accepted = static_cast<std::uint32_t>(step.accepted);

@@ -32,6 +32,9 @@ struct TaskSpec {
   env::Sampling sampling;
   std::uint8_t priority = 4;  // 0 most urgent; breaks ties between equal deadlines
   std::string trace;          // W3C traceparent of the client, or empty
+  env::Grammar grammar;       // what the answer must be
+  std::vector<env::LogitBias> logit_bias;
+  std::uint32_t logprobs = 0;  // 0: none; else that many are told of each token, its own first and then the best
   friend bool operator==(const TaskSpec&, const TaskSpec&) = default;
 
   template <class V>
@@ -45,6 +48,9 @@ struct TaskSpec {
     visit("sampling", sampling);
     visit("priority", priority);
     visit("trace", trace);
+    visit("grammar", grammar);
+    visit("logit_bias", logit_bias);
+    visit("logprobs", logprobs);
   }
 };
 

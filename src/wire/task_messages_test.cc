@@ -29,7 +29,8 @@ auto some(Make make) {
   for (int i = *rc::gen::inRange(0, 4); i > 0; --i) items.push_back(make());
   return items;
 }
-env::Token any_token() { return {any_id(), any_text()}; }
+env::TokenLogprob any_logprob() { return {any_id(), any_text(), any_number()}; }
+env::Token any_token() { return {any_id(), any_text(), some(any_logprob)}; }
 env::ChatTurn any_turn() { return {any_text(), any_text()}; }
 
 TaskSpec any_spec() {
@@ -45,9 +46,14 @@ TaskSpec any_spec() {
                    .top_p = any_number(),
                    .min_p = any_number(),
                    .repeat_penalty = any_number(),
-                   .seed = any<std::uint64_t>()};
+                   .seed = any<std::uint64_t>(),
+                   .frequency_penalty = any_number(),
+                   .presence_penalty = any_number()};
   spec.priority = any<std::uint8_t>();
   spec.trace = any_text();
+  spec.grammar = {static_cast<env::GrammarKind>(*rc::gen::inRange(0, 4)), any_text()};
+  spec.logit_bias = some([] { return env::LogitBias{any_id(), any_number()}; });
+  spec.logprobs = any_count();
   return spec;
 }
 
