@@ -37,7 +37,7 @@ struct ImportSource {
   GgufWriter writer;  // the metadata is set, but for general.file_type
   std::vector<ImportTensor> tensors;
   std::array<std::vector<float>, 3> rope_factors;   // what the tensors of RoPE's factors point into
-  std::vector<std::shared_ptr<const void>> opened;  // keeps `data` valid
+  std::vector<std::shared_ptr<const void>> opened;  // keeps `pieces` valid
 };
 
 // `in` is a directory with config.json and weights, or one weights file in such a directory.

@@ -9,7 +9,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!checkpoint) return 0;
   SEDGE_ASSERT(model::check_llama_config(checkpoint->config).has_value());
   for (const auto& tensor : checkpoint->tensors) {
-    SEDGE_ASSERT(tensor.data.data() >= data && tensor.data.data() + tensor.data.size() <= data + size);
+    for (const Bytes piece : tensor.pieces) {
+      SEDGE_ASSERT(piece.data() >= data && piece.data() + piece.size() <= data + size);
+    }
   }
   return 0;
 }
