@@ -60,6 +60,12 @@ if(EXISTS ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf)
     COMMAND heron-eval ${CMAKE_SOURCE_DIR}/models/heron/heron.gguf ${CMAKE_SOURCE_DIR}/models/heron/eval/demo.jsonl
       --mistakes 5 --at-least 0.95)
 endif()
+# Our side of the comparison of tokenizers with llama.cpp's.
+add_executable(tokenizer-peer tests/interop/tokenizer_main.cc)
+set_target_properties(tokenizer-peer PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_link_libraries(tokenizer-peer PRIVATE sedge_model)
+add_test(NAME interop.tokenizers COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/tokenizers.sh $<TARGET_FILE:tokenizer-peer>)
+set_tests_properties(interop.tokenizers PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
 foreach(peer llama_cpp architectures openai)  # stock programs from npm; skipped where it is out of reach
   add_test(NAME interop.${peer} COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/${peer}.sh $<TARGET_FILE:sedge>)
   set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})

@@ -33,7 +33,8 @@ class BpeMerger {
     symbols_.push_back({begin, bytes, index - 1, -1, id});
   }
 
-  // `merge_of(left, right)` -> std::optional<Merge>, a pure function of the two symbols.
+  // `merge_of(left, right)` -> std::optional<Merge>, a pure function of the two symbols. It is asked at most three
+  // times a symbol.
   template <class MergeOf>
   void run(const MergeOf& merge_of) {
     heap_.clear();

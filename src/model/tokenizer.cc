@@ -14,6 +14,7 @@
 #include "model/tokenizer_pieces.h"
 #include "model/tokenizer_special.h"
 #include "model/unicode.h"
+#include "model/wordpiece.h"
 
 namespace sedge::model {
 
@@ -67,7 +68,7 @@ std::uint32_t rank_of_score(float score) {
 
 struct Tokenizer::State {
   Vocab vocab;
-  bool byte_level = false;
+  bool byte_level = false, wordpiece = false;
   const PreTokenizer* pre = nullptr;
   std::vector<std::string> pieces;                              // the bytes that each token means
   std::unordered_map<std::string_view, std::int32_t> by_piece;  // what merging can give; looked up, never walked
@@ -76,6 +77,7 @@ struct Tokenizer::State {
   std::vector<std::uint32_t> ranks;          // of SentencePiece tokens, from their scores
   PairTable pairs;
   SpecialTokens user_defined, all_special;
+  SpecialTokens words;  // of WordPiece: all that a word may be spelled with
   std::vector<bool> strips_left, strips_right, ends;
 
   void index_pieces();
@@ -128,7 +130,8 @@ void Tokenizer::State::index_special() {
     const TokenType type = vocab.type(i);
     const SpecialTokens::Entry entry{pieces[i], static_cast<std::int32_t>(i)};
     if (type == TokenType::kUserDefined) shown.push_back(entry);
-    if (type == TokenType::kUserDefined || type == TokenType::kControl) all.push_back(entry);
+    const bool hidden = type == TokenType::kControl || type == TokenType::kUnknown;
+    if (type == TokenType::kUserDefined || hidden) all.push_back(entry);
     ends[i] = type == TokenType::kControl && std::ranges::find(kEndNames, pieces[i]) != kEndNames.end();
   }
   for (const auto id : {vocab.eos, vocab.eot}) {
@@ -136,6 +139,9 @@ void Tokenizer::State::index_special() {
   }
   mark(strips_left, vocab.strip_left);
   mark(strips_right, vocab.strip_right);
+  std::vector<SpecialTokens::Entry> spelling;
+  for (std::size_t i = 0; wordpiece && i < count; ++i) spelling.push_back({pieces[i], static_cast<std::int32_t>(i)});
+  words = SpecialTokens(std::move(spelling));
   user_defined = SpecialTokens(std::move(shown));
   all_special = SpecialTokens(std::move(all));
 }
@@ -174,6 +180,7 @@ Result<Tokenizer> Tokenizer::make(Vocab vocab) {
   auto state = std::make_unique<State>();
   state->vocab = std::move(vocab);
   state->byte_level = state->vocab.model == "gpt2";
+  state->wordpiece = state->vocab.model == "bert";
   if (state->byte_level) {
     state->pre = find_pre_tokenizer(state->vocab.pre);
     if (state->pre == nullptr) {
@@ -202,6 +209,7 @@ class Encoder {
 
   void fragment(std::string_view text) {
     if (text.empty()) return;
+    if (state_.wordpiece) return spell_words(text);
     const bool prefix = state_.vocab.add_space_prefix && (!state_.byte_level || !starts_with_space(text));
     std::string spaced;
     if (prefix) text = spaced.append(" ").append(text);
@@ -223,6 +231,23 @@ class Encoder {
  private:
   static bool starts_with_space(std::string_view text) {
     return char_class(next_code_point(text, 0).code) == CharClass::kSpace;
+  }
+
+  void spell_words(std::string_view text) {
+    const WordpieceOptions options{.lowercase = state_.vocab.lowercase, .strip_accents = state_.vocab.strip_accents};
+    for (const std::string& word : wordpiece_words(text, options)) {
+      const std::size_t before = ids_.size();
+      for (std::size_t at = 0; at < word.size();) {
+        const SpecialTokens::Entry* longest = state_.words.match(word, at);
+        if (longest == nullptr) {
+          ids_.resize(before);
+          break;
+        }
+        ids_.push_back(longest->id);
+        at += longest->text.size();
+      }
+      if (ids_.size() == before && state_.vocab.unk) ids_.push_back(*state_.vocab.unk);
+    }
   }
 
   void merge_long(std::string_view text) {
@@ -311,6 +336,7 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, EncodeOptions
   }
   encoder.fragment(text.substr(from));
   if (options.add_special && state.vocab.add_eos && state.vocab.eos) encoder.special(*state.vocab.eos);
+  if (options.add_special && state.vocab.add_sep && state.vocab.sep) encoder.special(*state.vocab.sep);
   return encoder.take();
 }
 
@@ -323,7 +349,7 @@ std::string Tokenizer::decode_piece(std::int32_t id) const {
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
-  const bool prefixed = state_->vocab.add_space_prefix && !state_->byte_level;
+  const bool prefixed = (state_->vocab.add_space_prefix && !state_->byte_level) || state_->wordpiece;
   std::string text;
   bool fragment_start = true;
   for (const std::int32_t id : ids) {

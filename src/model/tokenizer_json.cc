@@ -54,30 +54,59 @@ Result<std::vector<const json::Object*>> steps_of(const json::Object& root, std:
   return steps;
 }
 
-// The published expressions, each as the files spell it.
-struct KnownRegex {
-  std::string_view regex;
-  bool whole_words;
-  std::string_view pre;
-};
-#define SEDGE_LLAMA3_REGEX(digits)                                   \
-  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits \
-  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
-constexpr auto kRegexes = std::to_array<KnownRegex>({
-    {SEDGE_LLAMA3_REGEX(R"(\p{N}{1,3})"), true, "llama-bpe"},
-    {SEDGE_LLAMA3_REGEX(R"(\p{N}{1,3})"), false, "smaug-bpe"},
-    {SEDGE_LLAMA3_REGEX(R"(\p{N})"), false, "qwen2"},
-    {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", false, "gpt-2"},
-    {R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", false, "gpt-2"},
-});
-#undef SEDGE_LLAMA3_REGEX
+// The published expressions, each as the files spell it, one split after another; and what two other steps stand for.
+#define SEDGE_CONTRACTIONS R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+#define SEDGE_SPACES R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"
+#define SEDGE_LLAMA3(digits) \
+  SEDGE_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)" SEDGE_SPACES
+#define SEDGE_CASED(ending, digits)                                                                    \
+  R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)" ending             \
+  R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)" ending "|" digits \
+  R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)" SEDGE_SPACES
+constexpr std::string_view kDigits = "digits";
+constexpr std::string_view kGpt2Regex = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-Result<std::string> pre_of_regex(std::string_view regex, bool whole_words) {
-  for (const KnownRegex& known : kRegexes) {
-    if (known.regex == regex && known.whole_words == whole_words) return std::string(known.pre);
+struct KnownSplits {
+  std::string_view pre;
+  std::array<std::string_view, 3> regexes;  // the rest empty
+};
+constexpr auto kKnownSplits = std::to_array<KnownSplits>({
+    {"gpt-2", {kGpt2Regex}},
+    {"gpt-2", {R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)"}},
+    {"starcoder", {kDigits, kGpt2Regex}},
+    {"llama-bpe", {SEDGE_LLAMA3(R"(\p{N}{1,3})")}},
+    {"smaug-bpe", {SEDGE_LLAMA3(R"(\p{N}{1,3})")}},
+    {"qwen2", {SEDGE_LLAMA3(R"(\p{N})")}},
+    {"qwen35",
+     {SEDGE_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*)" SEDGE_SPACES}},
+    {"seed-coder", {SEDGE_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+)" SEDGE_SPACES}},
+    {"tekken", {SEDGE_CASED("", R"(\p{N})")}},
+    {"gpt-4o", {SEDGE_CASED(SEDGE_CONTRACTIONS "?", R"(\p{N}{1,3})")}},
+    {"deepseek-v3",
+     {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+      R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)"
+      "\r\n"
+      R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)"
+      "\r\n"
+      R"(]*|\s*[)"
+      "\r\n"
+      R"(]+|\s+(?!\S)|\s+)"}},
+});
+#undef SEDGE_CASED
+#undef SEDGE_LLAMA3
+#undef SEDGE_SPACES
+#undef SEDGE_CONTRACTIONS
+
+// The pre-tokenizer of those splits, if it looks words up whole as the file asks.
+Result<std::string> pre_of_splits(const std::vector<std::string_view>& regexes, bool whole_words) {
+  for (const KnownSplits& known : kKnownSplits) {
+    const auto end = std::ranges::find(known.regexes, std::string_view());
+    if (!std::ranges::equal(known.regexes.begin(), end, regexes.begin(), regexes.end())) continue;
+    if (find_pre_tokenizer(known.pre)->whole_words == whole_words) return std::string(known.pre);
   }
+  const std::string_view last = regexes.back();
   return fail(Code::kUnimplemented, "pre_tokenizer splits by an expression that is not known ('{}'); known: {}",
-              regex.substr(0, 120), pre_tokenizer_names());
+              last.substr(0, 120), pre_tokenizer_names());
 }
 
 // Reads one file into one Vocab; the parts share the root.
@@ -89,8 +118,9 @@ class TokenizerJson {
     SEDGE_TRY(const json::Value* model, json::member(root_, "model"));
     SEDGE_TRY(model_, json::as_object(*model, "model"));
     const std::string_view type = text_of(*model_, "type");
+    if (type == "WordPiece") return read_wordpiece();
     if (type != "BPE" && !(type.empty() && model_->contains("merges"))) {
-      return fail(Code::kUnimplemented, "model.type is '{}': only BPE is read", type);
+      return fail(Code::kUnimplemented, "model.type is '{}': only BPE and WordPiece are read", type);
     }
     for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       if (!text_of(*model_, affix).empty()) return fail(Code::kUnimplemented, "model.{} is not supported", affix);
@@ -104,20 +134,68 @@ class TokenizerJson {
   }
 
  private:
+  Result<Vocab> read_wordpiece() {
+    vocab_.model = "bert";
+    if (const std::string_view mark = text_of(*model_, "continuing_subword_prefix"); !mark.empty() && mark != "##") {
+      return fail(Code::kUnimplemented, "model.continuing_subword_prefix is '{}': only ## is read", mark);
+    }
+    SEDGE_TRY(const auto steps, steps_of(root_, "pre_tokenizer", "pretokenizers"));
+    for (const json::Object* step : steps) {
+      if (text_of(*step, "type") == "BertPreTokenizer") continue;
+      return fail(Code::kUnimplemented, "pre_tokenizer '{}' is not supported with WordPiece", text_of(*step, "type"));
+    }
+    SEDGE_CHECK(read_bert_normalizer());
+    SEDGE_CHECK(read_tokens());
+    SEDGE_CHECK(read_added());
+    spell_as_gguf();
+    SEDGE_CHECK(read_post_processor());
+    vocab_.sep = std::exchange(vocab_.eos, std::nullopt);
+    vocab_.add_sep = std::exchange(vocab_.add_eos, false);
+    return std::move(vocab_);
+  }
+
+  // lowercase is on unless said; strip_accents, unless said, is what lowercase is.
+  Status read_bert_normalizer() {
+    SEDGE_TRY(const auto steps, steps_of(root_, "normalizer", "normalizers"));
+    if (steps.empty()) return fail(Code::kUnimplemented, "WordPiece without a BertNormalizer is not supported");
+    for (const json::Object* step : steps) {
+      if (text_of(*step, "type") != "BertNormalizer" || !flag_of(*step, "clean_text", true) ||
+          !flag_of(*step, "handle_chinese_chars", true)) {
+        return fail(Code::kUnimplemented, "normalizer '{}' is not supported with WordPiece, or not as it is set",
+                    text_of(*step, "type"));
+      }
+      vocab_.lowercase = flag_of(*step, "lowercase", true);
+      vocab_.strip_accents = flag_of(*step, "strip_accents", vocab_.lowercase);
+    }
+    return {};
+  }
+
+  // "##ing" is "ing" in GGUF, and "play" has a space before it.
+  void spell_as_gguf() {
+    const std::string_view unknown = text_of(*model_, "unk_token");
+    for (std::size_t id = 0; id < vocab_.tokens.size(); ++id) {
+      std::string& token = vocab_.tokens[id];
+      if (token == unknown) vocab_.unk = static_cast<std::int32_t>(id);
+      if (vocab_.type(id) == TokenType::kNormal) {
+        token = token.starts_with("##") ? token.substr(2) : std::string(kSpaceMark) + token;
+      }
+    }
+  }
+
   Status read_pipeline() {
     SEDGE_TRY(const auto steps, steps_of(root_, "pre_tokenizer", "pretokenizers"));
-    bool byte_level = false, digits = false;
-    std::string pre;
+    bool byte_level = false;
+    std::vector<std::string_view> splits;
     for (const json::Object* step : steps) {
       const std::string_view type = text_of(*step, "type");
       if (type == "ByteLevel") {
         byte_level = true;
         vocab_.add_space_prefix = flag_of(*step, "add_prefix_space", true);
-        if (flag_of(*step, "use_regex", true)) pre = digits ? "starcoder" : "gpt-2";
+        if (flag_of(*step, "use_regex", true)) splits.push_back(kGpt2Regex);
       } else if (type == "Split") {
-        SEDGE_CHECK(read_split(*step, pre));
+        SEDGE_CHECK(read_split(*step, splits));
       } else if (type == "Digits" && flag_of(*step, "individual_digits")) {
-        digits = true;
+        splits.push_back(kDigits);
       } else if (type == "Metaspace") {
         const std::string_view scheme = text_of(*step, "prepend_scheme");
         vocab_.add_space_prefix = scheme.empty() ? flag_of(*step, "add_prefix_space", true) : scheme != "never";
@@ -126,20 +204,23 @@ class TokenizerJson {
       }
     }
     vocab_.model = byte_level ? "gpt2" : "llama";
-    if (!byte_level && (digits || !pre.empty())) {
+    if (!byte_level && !splits.empty()) {
       return fail(Code::kUnimplemented, "pre_tokenizer splits words, but not into bytes");
     }
-    if (byte_level && pre.empty()) return fail(Code::kUnimplemented, "pre_tokenizer ByteLevel without a split");
-    vocab_.pre = byte_level ? pre : "default";
+    if (byte_level && splits.empty()) return fail(Code::kUnimplemented, "pre_tokenizer ByteLevel without a split");
+    vocab_.pre = "default";
+    if (byte_level) {
+      SEDGE_TRY(vocab_.pre, pre_of_splits(splits, flag_of(*model_, "ignore_merges")));
+    }
     return read_normalizer();
   }
 
   // {"pattern": {"Regex": ...} or {"String": ...}}. A split at spaces follows a normalizer that left none.
-  Status read_split(const json::Object& step, std::string& pre) const {
+  static Status read_split(const json::Object& step, std::vector<std::string_view>& splits) {
     SEDGE_TRY(const json::Value* value, json::member(step, "pattern"));
     SEDGE_TRY(const json::Object* pattern, json::as_object(*value, "pre_tokenizer.pattern"));
     if (text_of(*pattern, "String") == " ") return {};
-    SEDGE_TRY(pre, pre_of_regex(text_of(*pattern, "Regex"), flag_of(*model_, "ignore_merges")));
+    splits.push_back(text_of(*pattern, "Regex"));
     return {};
   }
 
@@ -266,11 +347,38 @@ class TokenizerJson {
     for (const json::Object* step : steps) {
       const std::string_view type = text_of(*step, "type");
       if (type == "ByteLevel") continue;  // offsets only
+      if (type == "BertProcessing") {
+        SEDGE_CHECK(read_bert_ends(*step));
+        continue;
+      }
       if (type != "TemplateProcessing") return fail(Code::kUnimplemented, "post_processor '{}' is not supported", type);
       SEDGE_TRY(const json::Value* single, json::member(*step, "single"));
       if (!single->is_array()) return fail(Code::kInvalidArgument, "post_processor.single is not an array");
       SEDGE_CHECK(read_template(single->get_array()));
     }
+    return {};
+  }
+
+  // {"cls": ["[CLS]", 101], "sep": ["[SEP]", 102]}
+  Status read_bert_ends(const json::Object& step) {
+    for (const bool after : {false, true}) {
+      const json::Value* pair = step.if_contains(after ? "sep" : "cls");
+      const bool named = pair != nullptr && pair->is_array() && pair->get_array().size() == 2;
+      if (!named) return fail(Code::kInvalidArgument, "post_processor BertProcessing without cls and sep");
+      SEDGE_CHECK(put_around(view(pair->get_array()[0]), after));
+    }
+    return {};
+  }
+
+  Status put_around(std::string_view name, bool after) {
+    bool& add = after ? vocab_.add_eos : vocab_.add_bos;
+    if (add) return fail(Code::kUnimplemented, "post_processor puts two tokens on one side of a text");
+    const auto found = std::ranges::find(vocab_.tokens, name);
+    if (found == vocab_.tokens.end()) {
+      return fail(Code::kInvalidArgument, "post_processor names '{}', which is no token", name);
+    }
+    add = true;
+    (after ? vocab_.eos : vocab_.bos) = static_cast<std::int32_t>(found - vocab_.tokens.begin());
     return {};
   }
 
@@ -285,14 +393,7 @@ class TokenizerJson {
       SEDGE_TRY(const json::Value* special, json::member(*object, "SpecialToken"));
       SEDGE_TRY(const json::Object* named, json::as_object(*special, "post_processor SpecialToken"));
       SEDGE_TRY(const std::string name, json::get_string(*named, "id"));
-      bool& add = after ? vocab_.add_eos : vocab_.add_bos;
-      if (add) return fail(Code::kUnimplemented, "post_processor puts two tokens on one side of a text");
-      const auto found = std::ranges::find(vocab_.tokens, name);
-      if (found == vocab_.tokens.end()) {
-        return fail(Code::kInvalidArgument, "post_processor names '{}', which is no token", name);
-      }
-      add = true;
-      (after ? vocab_.eos : vocab_.bos) = static_cast<std::int32_t>(found - vocab_.tokens.begin());
+      SEDGE_CHECK(put_around(name, after));
     }
     return {};
   }

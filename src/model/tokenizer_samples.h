@@ -1,4 +1,4 @@
-// Two tiny vocabularies that spell every byte, for tests and fuzzing.
+// Tiny vocabularies for tests and fuzzing: two that spell every byte, and one of WordPiece.
 #pragma once
 
 #include <string>
@@ -56,6 +56,19 @@ inline Vocab sentencepiece_sample() {
     score -= 1;
   }
   add_token(vocab, "<x>", TokenType::kUserDefined);
+  return vocab;
+}
+
+// Ids: [PAD], [UNK], [CLS], [SEP], then "play", "i", "##ing".
+inline Vocab wordpiece_sample() {
+  Vocab vocab;
+  vocab.model = "bert";
+  for (const char* name : {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}) add_token(vocab, name, TokenType::kControl);
+  for (const char* piece : {"\xe2\x96\x81play", "\xe2\x96\x81i", "ing"}) add_token(vocab, piece);
+  vocab.unk = 1;
+  vocab.bos = 2;
+  vocab.sep = 3;
+  vocab.add_bos = vocab.add_sep = true;
   return vocab;
 }
 

@@ -7,33 +7,42 @@ namespace sedge::model {
 
 namespace {
 
-bool in_ranges(std::span<const CodeRange> ranges, char32_t code) {
-  const auto after = std::ranges::upper_bound(ranges, code, {}, &CodeRange::first);
-  return after != ranges.begin() && code <= std::prev(after)->last;
-}
-
-// The White_Space property: what \s is in the regular expressions of the published pre-tokenizers.
-bool is_space(char32_t code) {
-  return (code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 ||
-         (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f ||
-         code == 0x3000;
-}
-
-CharClass look_up(char32_t code) {
-  if (is_space(code)) return CharClass::kSpace;
-  if (in_ranges(kLetterRanges, code)) return CharClass::kLetter;
-  return in_ranges(kNumberRanges, code) ? CharClass::kNumber : CharClass::kOther;
-}
+constexpr std::string_view kAsciiSymbols = "$+<=>^`|~";
 
 constexpr CharClass ascii_class(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return CharClass::kLetter;
   if (c >= '0' && c <= '9') return CharClass::kNumber;
-  return c == ' ' || (c >= 9 && c <= 13) ? CharClass::kSpace : CharClass::kOther;
+  if (c == ' ' || (c >= 9 && c <= 13)) return CharClass::kSpace;
+  if (c < ' ' || c == 0x7f) return CharClass::kControl;
+  return kAsciiSymbols.contains(c) ? CharClass::kSymbol : CharClass::kPunctuation;
+}
+
+constexpr auto kAsciiClasses = [] {
+  std::array<CharClass, 128> classes{};
+  for (std::size_t i = 0; i < classes.size(); ++i) classes[i] = ascii_class(static_cast<char>(i));
+  return classes;
+}();
+
+char32_t image(std::span<const CodeMapping> mappings, char32_t code) {
+  const auto after = std::ranges::upper_bound(mappings, code, {}, &CodeMapping::first);
+  return after != mappings.begin() && code <= std::prev(after)->last ? std::prev(after)->to : code;
 }
 
 }  // namespace
 
-CharClass char_class(char32_t code) { return code < 0x80 ? ascii_class(static_cast<char>(code)) : look_up(code); }
+CharClass char_class(char32_t code) {
+  if (code < kAsciiClasses.size()) return kAsciiClasses[code];
+  if (code >= kNotUtf8) return CharClass::kSymbol;
+  return std::prev(std::ranges::upper_bound(kClassStarts, code, {}, &ClassStart::first))->kind;
+}
+
+char32_t to_lower(char32_t code) { return image(kLowercase, code); }
+char32_t base_of(char32_t code) { return image(kFirstOfDecomposition, code); }
+
+bool in_ranges(std::span<const CodeRange> ranges, char32_t code) {
+  const auto after = std::ranges::upper_bound(ranges, code, {}, &CodeRange::first);
+  return after != ranges.begin() && code <= std::prev(after)->last;
+}
 
 CodePoint next_code_point(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) -> char32_t {

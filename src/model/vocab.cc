@@ -16,10 +16,10 @@ Status check_token(const Vocab& vocab, std::size_t id) {
   }
   const auto type = static_cast<std::int32_t>(vocab.type(id));
   if (type < 1 || type > 6) return fail(Code::kInvalidArgument, "token {} has the unknown type {}", id, type);
-  const bool special = vocab.type(id) == TokenType::kControl || vocab.type(id) == TokenType::kUserDefined;
-  if (special && token.size() > kSpecialTokenBytesMax) {
-    return fail(Code::kResourceExhausted, "special token {} has {} bytes, at most {} are read", id, token.size(),
-                kSpecialTokenBytesMax);
+  const bool special = vocab.type(id) != TokenType::kNormal && vocab.type(id) != TokenType::kUnused;
+  if ((special || vocab.model == "bert") && token.size() > kSpecialTokenBytesMax) {
+    return fail(Code::kResourceExhausted, "{} token {} has {} bytes, at most {} are read",
+                special ? "special" : "WordPiece", id, token.size(), kSpecialTokenBytesMax);
   }
   if (!vocab.scores.empty() && std::isnan(vocab.scores[id])) {
     return fail(Code::kInvalidArgument, "token {} has a score that is not a number", id);
@@ -31,7 +31,8 @@ Status check_ids(const Vocab& vocab) {
   const auto count = static_cast<std::int64_t>(vocab.tokens.size());
   const auto in_range = [&](std::int32_t id) { return id >= 0 && id < count; };
   using Named = std::pair<const char*, std::optional<std::int32_t>>;
-  for (const auto& [name, id] : {Named("bos", vocab.bos), {"eos", vocab.eos}, {"unk", vocab.unk}, {"eot", vocab.eot}}) {
+  for (const auto& [name, id] :
+       {Named("bos", vocab.bos), {"eos", vocab.eos}, {"unk", vocab.unk}, {"eot", vocab.eot}, {"sep", vocab.sep}}) {
     if (id && !in_range(*id)) {
       return fail(Code::kInvalidArgument, "{} is token {} of a vocabulary of {}", name, *id, count);
     }
@@ -48,9 +49,10 @@ Status check_ids(const Vocab& vocab) {
 
 Status check_vocab(const Vocab& vocab) {
   const std::size_t count = vocab.tokens.size();
-  if (vocab.model != "llama" && vocab.model != "gpt2") {
+  if (vocab.model != "llama" && vocab.model != "gpt2" && vocab.model != "bert") {
     return fail(Code::kUnimplemented,
-                "tokenizer model '{}': llama (SentencePiece BPE) and gpt2 (byte-level BPE) are read", vocab.model);
+                "tokenizer model '{}': llama (SentencePiece BPE), gpt2 (byte-level BPE) and bert (WordPiece) are read",
+                vocab.model);
   }
   if (count == 0) return fail(Code::kInvalidArgument, "the vocabulary has no tokens");
   if (count > kVocabTokensMax) {

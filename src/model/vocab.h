@@ -31,21 +31,24 @@ enum class TokenType : std::int32_t {
 
 inline constexpr std::size_t kVocabTokensMax = 1u << 21;   // the largest known has 262,144
 inline constexpr std::size_t kTokenBytesMax = 1u << 16;    // the longest known has 1,024 (a run of spaces)
-inline constexpr std::size_t kSpecialTokenBytesMax = 512;  // bounds the scan for special tokens: O(512·n)
+inline constexpr std::size_t kSpecialTokenBytesMax = 512;  // bounds the scan for the longest one: O(512·n)
 
 struct Vocab {
-  std::string model = "llama";      // "llama": SentencePiece BPE; "gpt2": byte-level BPE
+  std::string model = "llama";      // "llama": SentencePiece BPE; "gpt2": byte-level BPE; "bert": WordPiece
   std::string pre;                  // pre-tokenizer of "gpt2" by its GGUF name: "gpt-2", "llama-bpe", "qwen2"...
-  std::vector<std::string> tokens;  // as stored: SentencePiece spells a space U+2581, gpt2 spells bytes as letters
+  std::vector<std::string> tokens;  // as in GGUF: a space is U+2581, before words too; gpt2 spells bytes as letters
   std::vector<float> scores;        // "llama": the higher, the earlier the merge; empty or one a token
   std::vector<std::int32_t> types;  // TokenType; empty (all normal) or one a token
   std::vector<std::string> merges;  // "left right", best first; where "llama" has them they replace the scores
   std::vector<std::int32_t> strip_left, strip_right;  // special tokens that swallow the white space beside them
-  std::optional<std::int32_t> bos, eos, unk, eot;
+  std::optional<std::int32_t> bos, eos, unk, eot, sep;
   bool add_bos = false;
   bool add_eos = false;
+  bool add_sep = false;           // "bert": sep behind a text, as eos is
   bool add_space_prefix = false;  // a space before text, taken off again by decode
-  std::string chat_template;      // Jinja, empty when the file has none
+  bool lowercase = true;          // "bert": what is done to a text first
+  bool strip_accents = true;
+  std::string chat_template;  // Jinja, empty when the file has none
 
   TokenType type(std::size_t id) const {
     return types.empty() ? TokenType::kNormal : static_cast<TokenType>(types[id]);
@@ -65,7 +68,7 @@ void write_vocab(GgufWriter& writer, const Vocab& vocab);
 
 // Hugging Face tokenizer.json. `config` is the text of tokenizer_config.json beside it, empty when absent:
 // it names bos and eos, says whether they are added, and holds the chat template.
-// Errors also: Unimplemented (a WordPiece or Unigram model, an unknown pre-tokenizer or normalizer).
+// Errors also: Unimplemented (a Unigram model, an unknown pre-tokenizer or normalizer).
 Result<Vocab> vocab_from_tokenizer_json(std::string_view text, std::string_view config = {});
 
 // What tokenizer_config.json alone says (chat template, add_bos_token...), laid over a vocabulary from

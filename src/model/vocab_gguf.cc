@@ -1,6 +1,7 @@
 // A vocabulary as GGUF metadata: tokenizer.ggml.* and tokenizer.chat_template, read and written.
 // The keys are those of the GGUF specification, so that other runtimes read what we write. Two of our own carry what
 // the specification has no key for; other runtimes pass over them.
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <span>
@@ -26,6 +27,7 @@ constexpr auto kIds = std::to_array<IdKey>({
     {"tokenizer.ggml.eos_token_id", &Vocab::eos},
     {"tokenizer.ggml.unknown_token_id", &Vocab::unk},
     {"tokenizer.ggml.eot_token_id", &Vocab::eot},
+    {"tokenizer.ggml.seperator_token_id", &Vocab::sep},  // spelled so in every file
 });
 
 struct FlagKey {
@@ -36,6 +38,9 @@ constexpr auto kFlags = std::to_array<FlagKey>({
     {"tokenizer.ggml.add_bos_token", &Vocab::add_bos},
     {"tokenizer.ggml.add_eos_token", &Vocab::add_eos},
     {"tokenizer.ggml.add_space_prefix", &Vocab::add_space_prefix},
+    {"tokenizer.ggml.add_sep_token", &Vocab::add_sep},
+    {"tokenizer.ggml.normalizer.lowercase", &Vocab::lowercase},
+    {"tokenizer.ggml.normalizer.strip_accents", &Vocab::strip_accents},
 });
 
 // Some converters write 2^32 - 1 for a token that there is not.
@@ -65,6 +70,44 @@ Result<std::vector<std::int32_t>> read_int32s(const GgufFile& file, std::string_
   return narrow;
 }
 
+// What holds where the file does not say. WordPiece files leave out ids that BERT always had.
+void set_defaults(Vocab& vocab) {
+  const bool sentencepiece = vocab.model == "llama", wordpiece = vocab.model == "bert";
+  const PreTokenizer* pre = vocab.model == "gpt2" ? find_pre_tokenizer(vocab.pre) : nullptr;
+  vocab.add_space_prefix = sentencepiece;
+  vocab.add_bos = sentencepiece || wordpiece || (pre != nullptr && pre->add_bos);
+  vocab.add_sep = wordpiece;
+  if (!wordpiece) return;
+  constexpr std::int32_t kUnk = 100, kCls = 101, kSep = 102;
+  if (vocab.tokens.size() <= kSep) return;
+  vocab.unk = kUnk;
+  vocab.bos = kCls;
+  vocab.sep = kSep;
+}
+
+// Two things of Phi-3 and Jina models that their files do not say: which special tokens swallow white space.
+Status read_stripping(const GgufFile& file, Vocab& vocab) {
+  SEDGE_TRY(vocab.strip_left, read_int32s(file, kStripLeft));
+  SEDGE_TRY(vocab.strip_right, read_int32s(file, kStripRight));
+  std::string name;
+  if (file.has("general.name")) {
+    SEDGE_TRY(name, file.get_string("general.name"));
+  }
+  std::ranges::transform(name, name.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  const bool phi3 = name.contains("phi-3") || name.contains("phi3");
+  const bool jina = vocab.pre.starts_with("jina-v2-");
+  if ((!phi3 && !jina) || !vocab.strip_left.empty() || !vocab.strip_right.empty()) return {};
+  for (std::size_t i = 0; i < vocab.tokens.size(); ++i) {
+    const TokenType type = vocab.type(i);
+    const bool special = type == TokenType::kControl || type == TokenType::kUserDefined || vocab.tokens[i] == "</s>";
+    const bool kept = vocab.tokens[i] == "<s>" || vocab.tokens[i] == "<|endoftext|>";
+    if (phi3 && special && !kept) vocab.strip_right.push_back(static_cast<std::int32_t>(i));
+    if (jina && vocab.tokens[i] == "<mask>") vocab.strip_left.push_back(static_cast<std::int32_t>(i));
+  }
+  return {};
+}
+
 Result<Vocab> read_vocab(const GgufFile& file) {
   Vocab vocab;
   SEDGE_TRY(vocab.model, file.get_string("tokenizer.ggml.model"));
@@ -79,12 +122,7 @@ Result<Vocab> read_vocab(const GgufFile& file) {
     SEDGE_TRY(vocab.merges, file.get_strings("tokenizer.ggml.merges"));
   }
   SEDGE_TRY(vocab.types, read_int32s(file, "tokenizer.ggml.token_type"));
-  SEDGE_TRY(vocab.strip_left, read_int32s(file, kStripLeft));
-  SEDGE_TRY(vocab.strip_right, read_int32s(file, kStripRight));
-  const bool sentencepiece = vocab.model == "llama";
-  const PreTokenizer* pre = find_pre_tokenizer(vocab.pre);
-  vocab.add_space_prefix = sentencepiece;
-  vocab.add_bos = sentencepiece || (pre != nullptr && pre->add_bos);
+  set_defaults(vocab);
   for (const FlagKey& row : kFlags) {
     if (!file.has(row.key)) continue;
     SEDGE_TRY(vocab.*row.flag, file.get_bool(row.key));
@@ -93,7 +131,9 @@ Result<Vocab> read_vocab(const GgufFile& file) {
     SEDGE_TRY(vocab.chat_template, file.get_string("tokenizer.chat_template"));
   }
   SEDGE_CHECK(read_ids(file, vocab));
+  if (!file.has("tokenizer.ggml.normalizer.strip_accents")) vocab.strip_accents = vocab.lowercase;
   SEDGE_CHECK(check_vocab(vocab));
+  SEDGE_CHECK(read_stripping(file, vocab));
   return vocab;
 }
 
@@ -115,7 +155,11 @@ void write_vocab(GgufWriter& writer, const Vocab& vocab) {
   for (const IdKey& row : kIds) {
     if (const auto id = vocab.*row.id) writer.set(row.key, static_cast<std::uint32_t>(*id));
   }
-  for (const FlagKey& row : kFlags) writer.set(row.key, vocab.*row.flag);
+  for (const FlagKey& row : kFlags) {
+    const bool of_wordpiece =
+        row.flag == &Vocab::add_sep || row.flag == &Vocab::lowercase || row.flag == &Vocab::strip_accents;
+    if (!of_wordpiece || vocab.model == "bert") writer.set(row.key, vocab.*row.flag);
+  }
   for (const auto& [key, ids] : {std::pair(kStripLeft, &vocab.strip_left), {kStripRight, &vocab.strip_right}}) {
     if (!ids->empty()) writer.set(key, std::span<const std::int32_t>(*ids));
   }
