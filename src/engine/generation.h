@@ -39,8 +39,8 @@ struct GenerationOptions {
   std::vector<std::string> stops;  // at most kStopsMax of 1 to kStopBytesMax bytes; none is shown
   // What the text must be; before tokens_min it may end only where it cannot go on.
   std::shared_ptr<const Grammar> grammar{};
-  std::size_t context = 0;         // positions; 0: what prompt and tokens_max need, at most the model's
-  std::size_t chunk_tokens = 48;   // of the prompt, a step alone
+  std::size_t context = 0;        // positions; 0: what prompt and tokens_max need, at most the model's
+  std::size_t chunk_tokens = 48;  // of the prompt, a step alone
   // Most tokens that are guessed ahead, from what the text said before (prompt_lookup.h); 0: none. step() guesses as
   // many as it may, a batch as many as its caller says. The text is the same: a guess is kept only where the model and
   // the draw say the same.
