@@ -1,5 +1,7 @@
 // Logits of stock llama.cpp (npm: node-llama-cpp) on a GGUF, held against ours: one line, exit code 1 when too far apart.
-// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL
+// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE]
+// SHARE of the positions must be near, default 1. Where a router's two best experts are as good as equal, a difference in
+// the last bit chooses another one, and that position is another text's.
 // OURS: little-endian F32 [tokens, vocabulary], as `sedge eval --logits` writes it.
 import {createRequire} from 'node:module';
 import fs from 'node:fs';
@@ -7,7 +9,7 @@ import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
 const kRangeShare = 2e-2, kTopShare = 0.99;
-const [modelPath, idsPath, oursPath, label] = process.argv.slice(2);
+const [modelPath, idsPath, oursPath, label, share = 1] = process.argv.slice(2);
 const require = createRequire(path.join(process.cwd(), 'here.js'));
 const {getLlama, LlamaLogLevel} = await import(pathToFileURL(require.resolve('node-llama-cpp')).href);
 
@@ -22,7 +24,7 @@ const context = await model.createContext({contextSize: 256, threads: 1});
 const results = await context.getSequence().controlledEvaluate(
   ids.map(id => [id, {generateNext: {logits: true, options: {temperature: 0}}}]));
 
-let worst = 0, equal = 0;
+let worst = 0, equal = 0, near = 0;
 results.forEach((result, t) => {
   const theirs = result.next.logits, row = ours.subarray(t * vocabulary, (t + 1) * vocabulary);
   let low = Infinity, high = -Infinity, apart = 0, best = -1;
@@ -32,9 +34,10 @@ results.forEach((result, t) => {
     apart = Math.max(apart, Math.abs(logit - row[id]));
   }
   worst = Math.max(worst, apart / (high - low));
+  near += apart <= kRangeShare * (high - low) ? 1 : 0;  // NaN is not near
   equal += row.indexOf(Math.max(...row)) === best ? 1 : 0;
 });
-const good = worst <= kRangeShare && equal >= kTopShare * ids.length;  // NaN is not good
+const good = near >= share * ids.length && equal >= kTopShare * ids.length;
 console.log(`${good ? 'same' : 'DIFFERENT'}  ${label}  ${(100 * worst).toFixed(3)} % of the range apart, ` +
-  `best token equal at ${equal} of ${ids.length} positions`);
+  `near at ${near}, best token equal at ${equal} of ${ids.length} positions`);
 process.exit(good ? 0 : 1);
