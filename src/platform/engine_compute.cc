@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "engine/prompt.h"
-#include "model/mapped_file.h"
 #include "platform/grammar.h"
 #include "platform/system.h"
 #include "trust/keys.h"
@@ -42,6 +41,16 @@ Status measure(const std::shared_ptr<const engine::Model>& model, unsigned threa
   offer.prefill_tok_s = static_cast<double>(prompt.size()) / std::max(to_seconds(prefilled - begun), 1e-6);
   offer.decode_tok_s = std::max(steps, 1) / std::max(to_seconds(now() - prefilled), 1e-6);
   return {};
+}
+
+// Of the file; of several, of their digests.
+std::string content_hash(std::span<const Bytes> parts) {
+  Buffer digests;
+  for (const Bytes part : parts) {
+    const trust::Digest digest = trust::digest(part);
+    digests.insert(digests.end(), digest.begin(), digest.end());
+  }
+  return to_hex(parts.size() == 1 ? Bytes(digests).first(16) : Bytes(trust::digest(digests)).first(16));
 }
 
 engine::SamplingOptions sampling_of(const env::Sampling& sampling) {
@@ -96,11 +105,9 @@ Status EngineCompute::add_model(const std::filesystem::path& path) {
   if (models_.contains(offer.name)) {
     return fail(Code::kAlreadyExists, "{}: a model named '{}' is loaded already", path.string(), offer.name);
   }
-  SEDGE_TRY(const auto mapped, model::MappedFile::open(path));
-  const Bytes bytes = mapped->bytes();
-  offer.hash = to_hex(Bytes(trust::digest(bytes)).first(16));
+  offer.hash = content_hash(model->file().parts());
   offer.numeric_class = std::string(model->numeric_class());
-  offer.bytes = bytes.size();
+  offer.bytes = model->file().file_bytes();
   offer.context = static_cast<std::uint32_t>(model->config().context);
   if (const Status measured = measure(model, options_.threads_per_worker, offer); !measured) {
     return in_context(path.string(), measured.error());
