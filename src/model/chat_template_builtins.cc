@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -121,6 +123,42 @@ Result<Value> split(const Arguments& arguments, Budget& budget) {
   return make_list(std::move(parts));
 }
 
+// At \n, \r\n and \r; the last line needs no end.
+Result<Value> splitlines(const Arguments& arguments, Budget& budget) {
+  SEDGE_TRY(const std::string text, text_of(arguments.get(0, ""), "splitlines"));
+  SEDGE_CHECK(budget.spend_bytes(text.size() * 4));
+  List lines;
+  for (std::size_t from = 0; from < text.size();) {
+    const std::size_t end = std::min(text.find_first_of("\r\n", from), text.size());
+    lines.push_back(make_string(text.substr(from, end - from)));
+    from = end + (text.compare(end, 2, "\r\n") == 0 ? 2 : 1);
+  }
+  return make_list(std::move(lines));
+}
+
+// How often one string stands in another, without overlaps.
+Result<Value> count_of(const Arguments& arguments, Budget& budget) {
+  SEDGE_TRY(const std::string text, text_of(arguments.get(0, ""), "count"));
+  SEDGE_TRY(const std::string part, text_of(arguments.get(1, "sub"), "count"));
+  if (part.empty()) return wrong("count needs something to look for");
+  SEDGE_CHECK(budget.spend_bytes(text.size()));
+  std::int64_t count = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++count;
+  return make_int(count);
+}
+
+// The index, in characters, of one string in another; -1 for none.
+Result<Value> find_in(const Arguments& arguments, Budget& budget) {
+  SEDGE_TRY(const std::string text, text_of(arguments.get(0, ""), "find"));
+  SEDGE_TRY(const std::string part, text_of(arguments.get(1, "sub"), "find"));
+  SEDGE_CHECK(budget.spend_bytes(text.size()));
+  const std::size_t found = text.find(part);
+  if (found == std::string::npos) return make_int(-1);
+  std::int64_t characters = 0;
+  for (std::size_t at = 0; at < found; at += next_code_point(text, at).bytes) ++characters;
+  return make_int(characters);
+}
+
 template <bool kAtEnd>
 Result<Value> has_affix(const Arguments& arguments, Budget&) {
   SEDGE_TRY(const std::string text, text_of(arguments.get(0, ""), "startswith"));
@@ -194,6 +232,25 @@ Result<Value> to_int(const Arguments& arguments, Budget&) {
   return arguments.get(1, "default", make_int(0));
 }
 
+Result<Value> to_float(const Arguments& arguments, Budget&) {
+  const Value value = arguments.get(0, "");
+  if (value.is_number()) return Value{value.number()};
+  double number = 0;
+  if (const std::string* text = value.string()) {
+    const std::string trimmed = strip(*text, kWhite, kLeft | kRight);
+    const auto [end, error] = std::from_chars(trimmed.data(), trimmed.data() + trimmed.size(), number);
+    if (error == std::errc{} && end == trimmed.data() + trimmed.size()) return Value{number};
+  }
+  return arguments.get(1, "default", Value{0.0});
+}
+
+Result<Value> absolute(const Arguments& arguments, Budget&) {
+  const Value value = arguments.get(0, "");
+  if (value.is_integer() && value.integer() != INT64_MIN) return make_int(std::abs(value.integer()));
+  if (value.is_number()) return Value{std::abs(value.number())};
+  return wrong("abs needs a number, this is {}", type_name(value));
+}
+
 // ---- sequences
 
 Result<Value> join(const Arguments& arguments, Budget& budget) {
@@ -242,6 +299,54 @@ Result<Value> unique(const Arguments& arguments, Budget& budget) {
   return make_list(std::move(kept));
 }
 
+// What two values are sorted by: numbers among themselves, and strings, without their case unless asked.
+struct SortKey {
+  double number = 0;
+  std::string text;
+  bool is_text = false;
+};
+
+Result<SortKey> sort_key(const Value& value, bool with_case) {
+  if (value.is_number()) return SortKey{.number = value.number()};
+  SEDGE_TRY(std::string text, text_of(value, "sort"));
+  return SortKey{.text = with_case ? std::move(text) : lower(std::move(text)), .is_text = true};
+}
+
+// `items`, each beside what it is sorted by. Errors: InvalidArgument (strings beside numbers).
+Result<Value> sorted(List items, const std::vector<Value>& by, const Arguments& arguments, std::size_t first_option,
+                     Budget& budget) {
+  const bool backwards = truth(arguments.get(first_option, "reverse"));
+  const bool with_case = truth(arguments.get(first_option + 1, "case_sensitive"));
+  std::vector<std::pair<SortKey, std::size_t>> order;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    SEDGE_TRY(SortKey key, sort_key(by[i], with_case));
+    SEDGE_CHECK(budget.spend_bytes(key.text.size() * 20));  // compared some log2(2^20) times
+    if (i > 0 && key.is_text != order[0].first.is_text) return wrong("sort of strings beside numbers");
+    order.emplace_back(std::move(key), i);
+  }
+  std::ranges::stable_sort(order, [&](const auto& a, const auto& b) {
+    const SortKey &less = backwards ? b.first : a.first, &more = backwards ? a.first : b.first;
+    return less.is_text ? less.text < more.text : less.number < more.number;
+  });
+  List result;
+  for (const auto& [key, index] : order) result.push_back(items[index]);
+  return make_list(std::move(result));
+}
+
+Result<Value> sort(const Arguments& arguments, Budget& budget) {
+  SEDGE_TRY(List items, items_of(arguments.get(0, ""), budget));
+  const Value attribute = arguments.get(3, "attribute");
+  std::vector<Value> by;
+  for (const Value& item : items) {
+    const Value* member = item.dict() != nullptr && attribute.string() != nullptr
+                              ? find_member(*item.dict(), *attribute.string())
+                              : nullptr;
+    SEDGE_CHECK(budget.spend(1 + (item.dict() != nullptr ? item.dict()->size() : 0)));
+    by.push_back(member != nullptr ? *member : item);
+  }
+  return sorted(std::move(items), by, arguments, 1, budget);
+}
+
 Result<Value> pairs(const Arguments& arguments, Budget& budget) {
   const Value value = arguments.get(0, "");
   List items;
@@ -253,6 +358,18 @@ Result<Value> pairs(const Arguments& arguments, Budget& budget) {
     items.push_back(std::move(pair));
   }
   return make_list(std::move(items));
+}
+
+// The pairs of a dict in the order of their keys.
+Result<Value> dictsort(const Arguments& arguments, Budget& budget) {
+  const Value dict = arguments.get(0, "");
+  if (dict.dict() == nullptr) return wrong("dictsort needs a dict, this is {}", type_name(dict));
+  SEDGE_TRY(const Value list, pairs(arguments, budget));
+  std::vector<Value> keys;
+  for (const auto& [key, member] : *dict.dict()) keys.push_back(make_string(key));
+  Arguments options{{}, arguments.named};
+  if (arguments.values.size() > 1) options.named.emplace_back("case_sensitive", arguments.values[1]);
+  return sorted(*list.list(), keys, options, SIZE_MAX - 1, budget);
 }
 
 template <bool kKeys>
@@ -383,6 +500,10 @@ constexpr auto kFilters = std::to_array<Row>({
     {"safe", to_text},
     {"tojson", tojson},
     {"int", to_int},
+    {"float", to_float},
+    {"abs", absolute},
+    {"sort", sort},
+    {"dictsort", dictsort},
     {"join", join},
     {"first", end_item<false>},
     {"last", end_item<true>},
@@ -414,6 +535,9 @@ constexpr auto kStringMethods = std::to_array<Row>({
     {"title", change_case<title>},
     {"replace", replace},
     {"split", split},
+    {"splitlines", splitlines},
+    {"find", find_in},
+    {"count", count_of},
     {"startswith", has_affix<false>},
     {"endswith", has_affix<true>},
 });

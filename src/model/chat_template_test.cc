@@ -112,6 +112,13 @@ TEST(ChatTemplate, the_language_is_jinjas) {
       {"{% for i in range(9) %}{% if i == 2 %}{% continue %}{% endif %}{% if i == 5 %}{% break %}{% endif %}{{ i }}{% "
        "endfor %}",
        "0134"},
+      {"{{ [3, 1, 2] | sort | join(' ') }} {{ ['b', 'C', 'a'] | sort(reverse=true) | join }}", "1 2 3 Cba"},
+      {"{{ [{'n': 2}, {'n': 1}] | sort(attribute='n') | map(attribute='n') | join }}", "12"},
+      {"{% for k, v in {'b': 1, 'A': 2} | dictsort %}{{ k }}{{ v }} {% endfor %}", "A2 b1 "},
+      {"{{ '1.5' | float + 1 }} {{ -3 | abs }} {{ 'x' | float }}", "2.5 3 0.0"},
+      {"{{ 'a\nb\r\nc\n'.splitlines() | join('|') }} {{ 'aXbX'.find('X') }} {{ 'a'.find('b') }} {{ 'abab'.count('ab') "
+       "}}",
+       "a|b|c 1 -1 2"},
       {"{% filter upper %}a{{ bos_token }}{% endfilter %}{% filter trim | upper %} x {% endfilter %}", "A<S>X"},
       {"{% if x %}1{% elif messages | length > 3 %}2{% elif true %}3{% else %}4{% endif %}", "2"},
       {"{{ messages | map(attribute='role') | join(',') }} {{ messages | selectattr('role', 'equalto', 'user') | list "

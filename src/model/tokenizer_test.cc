@@ -213,6 +213,30 @@ TEST(VocabGguf, what_is_written_is_read_back) {
   EXPECT_EQ(std::tuple(read->add_bos, read->add_eos, read->add_space_prefix), std::tuple(true, true, true));
 }
 
+TEST(VocabGguf, what_steers_a_conversation_is_control_whatever_the_file_says) {
+  Vocab vocab = byte_level_sample();
+  add_token(vocab, "</s>", TokenType::kUserDefined);
+  vocab.scores.clear();
+  const auto read_back = [&] {
+    GgufWriter writer;
+    writer.set("general.architecture", "llama");
+    write_vocab(writer, vocab);
+    const Buffer bytes = writer.to_bytes().value();
+    return vocab_from_gguf(GgufFile::parse(bytes).value()).value();
+  };
+  const std::size_t end = vocab.tokens.size() - 1;
+  EXPECT_EQ(read_back().type(end), TokenType::kControl);
+  for (const char* name : {"<|return|>", "<|call|>", "<|channel|>"}) add_token(vocab, name, TokenType::kControl);
+  vocab.scores.clear();
+  const Vocab harmony = read_back();
+  const auto type_of = [&](std::string_view name) {
+    return harmony.type(static_cast<std::size_t>(std::ranges::find(harmony.tokens, name) - harmony.tokens.begin()));
+  };
+  EXPECT_EQ(type_of("<|channel|>"), TokenType::kUserDefined);
+  EXPECT_EQ(type_of("<|end|>"), TokenType::kUserDefined);
+  EXPECT_EQ(type_of("<|return|>"), TokenType::kControl);
+}
+
 TEST(Vocab, contradictions_are_named) {
   Vocab vocab = sentencepiece_sample();
   vocab.eos = 1 << 20;

@@ -18,6 +18,67 @@ namespace {
 constexpr const char* kStripLeft = "sedge.tokenizer.strip_left";
 constexpr const char* kStripRight = "sedge.tokenizer.strip_right";
 
+constexpr auto kSteering = std::to_array<std::string_view>({"<|eot_id|>",
+                                                            "<|im_end|>",
+                                                            "<|end|>",
+                                                            "<|return|>",
+                                                            "<|call|>",
+                                                            "<|flush|>",
+                                                            "<|calls|>",
+                                                            "<end_of_turn>",
+                                                            "<|endoftext|>",
+                                                            "</s>",
+                                                            "<|eom_id|>",
+                                                            "<EOT>",
+                                                            "_<EOT>",
+                                                            "[EOT]",
+                                                            "[EOS]",
+                                                            "<|end_of_text|>",
+                                                            "<end_of_utterance>",
+                                                            "<eos>",
+                                                            "<turn|>",
+                                                            "<|tool_response>",
+                                                            "<\uff5cend\u2581of\u2581sentence\uff5c>",
+                                                            "[e~[",
+                                                            "<|fim_prefix|>",
+                                                            "<fim-prefix>",
+                                                            "<fim_prefix>",
+                                                            "<\uff5cfim\u2581begin\uff5c>",
+                                                            "<PRE>",
+                                                            "\u2581<PRE>",
+                                                            "<|code_prefix|>",
+                                                            "<|prefix|>",
+                                                            "<|fim_suffix|>",
+                                                            "<fim-suffix>",
+                                                            "<fim_suffix>",
+                                                            "<\uff5cfim\u2581hole\uff5c>",
+                                                            "<SUF>",
+                                                            "\u2581<SUF>",
+                                                            "<|code_suffix|>",
+                                                            "<|suffix|>",
+                                                            "<|fim_middle|>",
+                                                            "<fim-middle>",
+                                                            "<fim_middle>",
+                                                            "<\uff5cfim\u2581end\uff5c>",
+                                                            "<MID>",
+                                                            "\u2581<MID>",
+                                                            "<|code_middle|>",
+                                                            "<|middle|>",
+                                                            "<|fim_pad|>",
+                                                            "<fim-pad>",
+                                                            "<fim_pad>",
+                                                            "<PAD>",
+                                                            "[PAD]",
+                                                            "<|fim_repo|>",
+                                                            "<|repo_name|>",
+                                                            "<fim-repo>",
+                                                            "<REPO>",
+                                                            "<reponame>",
+                                                            "<|file_sep|>"});
+constexpr auto kHarmony = std::to_array<std::string_view>({"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"});
+constexpr auto kAnswerEnds = std::to_array<std::string_view>({"<|return|>", "<|call|>", "<|calls|>", "<|flush|>"});
+constexpr auto kKeepSpace = std::to_array<std::string_view>({"<s>", "<unk>", "<|endoftext|>"});
+
 struct IdKey {
   const char* key;
   std::optional<std::int32_t> Vocab::* id;
@@ -85,6 +146,26 @@ void set_defaults(Vocab& vocab) {
   vocab.sep = kSep;
 }
 
+// Tokens that steer a conversation, whatever type their file gives them: a user's text must not contain one. Four of a
+// harmony vocabulary are shown instead, and its <|end|> ends a message, not the answer. As llama.cpp has it.
+void retype(Vocab& vocab) {
+  std::array<bool, kAnswerEnds.size()> seen{};
+  const auto set = [&](std::size_t id, TokenType type) {
+    if (vocab.types.empty()) vocab.types.assign(vocab.tokens.size(), static_cast<std::int32_t>(TokenType::kNormal));
+    vocab.types[id] = static_cast<std::int32_t>(type);
+  };
+  for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
+    const std::string& token = vocab.tokens[id];
+    if (std::ranges::find(kSteering, token) != kSteering.end()) set(id, TokenType::kControl);
+    if (std::ranges::find(kHarmony, token) != kHarmony.end()) set(id, TokenType::kUserDefined);
+    for (std::size_t i = 0; i < seen.size(); ++i) seen[i] = seen[i] || token == kAnswerEnds[i];
+  }
+  const auto [returns, call, calls, flush] = seen;
+  if (!(returns && call) && !((call || calls) && flush)) return;
+  const auto end = std::ranges::find(vocab.tokens, "<|end|>");
+  if (end != vocab.tokens.end()) set(static_cast<std::size_t>(end - vocab.tokens.begin()), TokenType::kUserDefined);
+}
+
 // Two things of Phi-3 and Jina models that their files do not say: which special tokens swallow white space.
 Status read_stripping(const GgufFile& file, Vocab& vocab) {
   SEDGE_TRY(vocab.strip_left, read_int32s(file, kStripLeft));
@@ -100,8 +181,8 @@ Status read_stripping(const GgufFile& file, Vocab& vocab) {
   if ((!phi3 && !jina) || !vocab.strip_left.empty() || !vocab.strip_right.empty()) return {};
   for (std::size_t i = 0; i < vocab.tokens.size(); ++i) {
     const TokenType type = vocab.type(i);
-    const bool special = type == TokenType::kControl || type == TokenType::kUserDefined || vocab.tokens[i] == "</s>";
-    const bool kept = vocab.tokens[i] == "<s>" || vocab.tokens[i] == "<|endoftext|>";
+    const bool special = type == TokenType::kControl || type == TokenType::kUserDefined || type == TokenType::kUnknown;
+    const bool kept = std::ranges::find(kKeepSpace, vocab.tokens[i]) != kKeepSpace.end();
     if (phi3 && special && !kept) vocab.strip_right.push_back(static_cast<std::int32_t>(i));
     if (jina && vocab.tokens[i] == "<mask>") vocab.strip_left.push_back(static_cast<std::int32_t>(i));
   }
@@ -133,6 +214,7 @@ Result<Vocab> read_vocab(const GgufFile& file) {
   SEDGE_CHECK(read_ids(file, vocab));
   if (!file.has("tokenizer.ggml.normalizer.strip_accents")) vocab.strip_accents = vocab.lowercase;
   SEDGE_CHECK(check_vocab(vocab));
+  retype(vocab);
   SEDGE_CHECK(read_stripping(file, vocab));
   return vocab;
 }
