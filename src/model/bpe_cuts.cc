@@ -74,7 +74,8 @@ std::size_t small_end(const Scanner& text, std::size_t at, unsigned classes) {
   return end > small ? end : caseless_end;
 }
 
-// "P?([^a-z]*[^A-Z]+|[^a-z]+[^A-Z]*)" of the classes; `first`, which may be P, is no letter. A mark may be either.
+// "P?[^a-z]*[^A-Z]+|P?[^a-z]+[^A-Z]*" of the classes, where P is what stands at `at` if `prefixed`. A mark may be P, or
+// be one of the letters where P leaves none.
 std::size_t cased(const Scanner& text, std::size_t at, unsigned classes, bool prefixed) {
   const std::size_t behind = text.look(at).end;
   if (prefixed) {
@@ -156,10 +157,9 @@ std::size_t match(Scanner& text, const WordCut& cut, std::size_t at) {
 
 std::size_t match(Scanner& text, const SymbolCut& cut, std::size_t at) {
   const Scanner::Char first = text.look(at);
-  const auto is_latin = [&](std::size_t i) { return text.byte(i) != '\0' && text.look(i).code < 0x80; };
   if (first.code < 0x80 && text.is(at, kPunctuation | kSymbols)) {
     std::size_t end = first.end;
-    while (is_latin(end) && text.is(end, kLetters)) ++end;
+    while (text.look(end).code < 0x80 && text.is(end, kLetters)) ++end;
     if (end > first.end) return end;
   }
   const bool prefix = !text.is(at, kLetters | kMarks | kPunctuation | kSymbols) && !kLineEnds.contains(text.byte(at));

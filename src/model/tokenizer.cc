@@ -298,18 +298,15 @@ class Encoder {
   bool unknown_ = false;
 };
 
+// What special tokens swallow is ASCII white space, as in llama.cpp.
+constexpr std::string_view kAsciiSpace = " \t\n\v\f\r";
+
 std::string_view without_trailing_space(std::string_view text) {
-  const std::size_t last = text.find_last_not_of(" \t\n\v\f\r");
-  return text.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  return text.substr(0, text.find_last_not_of(kAsciiSpace) + 1);
 }
 
 std::size_t after_space(std::string_view text, std::size_t at) {
-  while (at < text.size()) {
-    const CodePoint point = next_code_point(text, at);
-    if (char_class(point.code) != CharClass::kSpace) break;
-    at += point.bytes;
-  }
-  return at;
+  return std::min(text.find_first_not_of(kAsciiSpace, at), text.size());
 }
 
 }  // namespace
