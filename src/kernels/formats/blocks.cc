@@ -219,7 +219,7 @@ void move_iq4_xs(BytesOf<way>* block, std::uint8_t* codes, PartsOf<way>& parts) 
   move16<way>(block, parts.scale);
   for (unsigned i = 0; i < 8; ++i) {
     move_sub_plus_32<way>(block[4 + i / 2], i % 2 * 4, block[2 + i / 4], i % 4 * 2, parts.sub_scale[i]);
-    move_nibbles<way>(block + 8 + 16 * i, codes + 32 * i);
+    move_nibbles<way>(block + 8 + std::size_t{16} * i, codes + std::size_t{32} * i);
   }
 }
 

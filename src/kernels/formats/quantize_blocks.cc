@@ -46,12 +46,14 @@ class SubBlock {
       const float code = std::nearbyint(value) + static_cast<float>(coding_.offset);
       return static_cast<std::uint8_t>(std::clamp(code, 0.0f, static_cast<float>(codes_ - 1)));
     }
-    std::uint8_t best = 0;
-    for (std::uint8_t code = 1; code < codes_; ++code) {
-      const auto away = [&](std::uint8_t c) { return std::fabs(static_cast<float>(coding_.level(c)) - value); };
+    const auto away = [&](unsigned c) {
+      return std::fabs(static_cast<float>(coding_.level(static_cast<std::uint8_t>(c))) - value);
+    };
+    unsigned best = 0;
+    for (unsigned code = 1; code < codes_; ++code) {
       if (away(code) < away(best)) best = code;
     }
-    return best;
+    return static_cast<std::uint8_t>(best);
   }
 
   // Codes of a scale tried, then the scale that suits those codes best.
