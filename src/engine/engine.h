@@ -79,7 +79,6 @@ class Engine {
   std::vector<float> expert_sums_;                  // [n, experts used, dim]
   std::vector<float> scores_;                       // [threads, the largest item of attention]
   std::vector<TokenRun> runs_;
-  std::vector<std::uint16_t> k16_;   // [n, kv_dim]
   std::vector<std::int8_t> quants_;  // [n, widest]
   std::vector<float> scales_;        // [n, widest / 32]
   std::vector<std::int32_t> sums_;   // [n, widest / 16]

@@ -195,18 +195,15 @@ void Pass::turn(const TensorView& norm, std::size_t layer, std::size_t t, std::s
 void Pass::place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, const float* v) {
   const LlamaLayer& w = model_.weights().layers[layer];
   const std::size_t head_dim = config_.head_dim;
-  at_least(e_.k16_, n_ * config_.kv_dim());
   for_each_token([&](std::size_t t) {
     turn(w.q_norm, layer, t, config_.heads, q + t * config_.q_dim());
     turn(w.k_norm, layer, t, config_.kv_heads, k + t * config_.kv_dim());
-    const std::size_t dim = config_.kv_dim(), position = rows[t].position;
-    std::uint16_t* const k16 = e_.k16_.data() + t * dim;
-    kernels_.to_half({k + t * dim, dim, k16});
+    const std::size_t position = rows[t].position;
     for (std::size_t h = 0; h < config_.kv_heads; ++h) {
-      std::uint16_t* const keys = rows[t].sequence->keys(layer, h) + position / 16 * head_dim * 16 + position % 16;
-      for (std::size_t d = 0; d < head_dim; ++d) keys[d * 16] = k16[h * head_dim + d];
-      kernels_.to_half(
-          {v + t * dim + h * head_dim, head_dim, rows[t].sequence->values(layer, h) + position * head_dim});
+      const std::size_t from = t * config_.kv_dim() + h * head_dim;
+      float* const keys = rows[t].sequence->keys(layer, h) + position / 16 * head_dim * 16 + position % 16;
+      for (std::size_t d = 0; d < head_dim; ++d) keys[d * 16] = k[from + d];
+      std::copy_n(v + from, head_dim, rows[t].sequence->values(layer, h) + position * head_dim);
     }
   });
 }

@@ -98,7 +98,7 @@ void PrefixCache::keep(const std::string& scope, std::span<const std::int32_t> i
   const std::size_t whole = std::min(ids.size(), sequence.length()) / kPrefixBlock;
   for (std::size_t block = from / kPrefixBlock; block < whole; ++block) {
     if (!wants(scope, ids, block)) continue;
-    auto copy = std::make_shared<std::vector<std::uint16_t>>(kPrefixBlock * sequence.numbers_per_position());
+    auto copy = std::make_shared<std::vector<float>>(kPrefixBlock * sequence.numbers_per_position());
     sequence.copy_out(block * kPrefixBlock, kPrefixBlock, *copy);
     BlockValues values = std::move(copy);
     const std::size_t end = (block + 1) * kPrefixBlock;

@@ -29,8 +29,8 @@ namespace sedge::engine {
 
 inline constexpr std::size_t kPrefixBlock = 32;  // tokens
 
-// Keys and values of one block, binary16, as Sequence::copy_out gives them.
-using BlockValues = std::shared_ptr<const std::vector<std::uint16_t>>;
+// Keys and values of one block, binary32, as Sequence::copy_out gives them.
+using BlockValues = std::shared_ptr<const std::vector<float>>;
 
 // Where blocks go that memory has no room for, or whose process ends. Any thread calls it.
 class BlockStore {
@@ -87,7 +87,7 @@ class PrefixCache {
   void insert(const std::string& scope, std::span<const std::int32_t> ids, std::size_t block, BlockValues values);
   void touch(Node* node);
   void evict(std::size_t bytes);
-  static std::size_t size_of(const Node& node) { return node.values->size() * sizeof(std::uint16_t); }
+  static std::size_t size_of(const Node& node) { return node.values->size() * sizeof(float); }
 
   std::size_t bytes_max_;
   BlockStore* store_;

@@ -21,8 +21,8 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
                 config.layers);
   }
   const std::size_t places = (capacity + 15) / 16 * 16;
-  const Uint128 halves = Uint128{layer_end - options.layer_begin} * config.kv_dim() * places;
-  if (halves * 2 * sizeof(std::uint16_t) > options.bytes_max) {
+  const Uint128 numbers = Uint128{layer_end - options.layer_begin} * config.kv_dim() * places;
+  if (numbers * 2 * sizeof(float) > options.bytes_max) {
     return fail(Code::kResourceExhausted,
                 "the memory of {} positions takes more than the {} MiB allowed: use a smaller context", capacity,
                 options.bytes_max >> 20);
@@ -33,8 +33,8 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
   sequence.head_dim_ = config.head_dim;
   sequence.layer_begin_ = options.layer_begin;
   sequence.lengths_.assign(layer_end - options.layer_begin, 0);
-  sequence.keys_.reset(new (std::nothrow) std::uint16_t[static_cast<std::size_t>(halves)]);
-  sequence.values_.reset(new (std::nothrow) std::uint16_t[static_cast<std::size_t>(halves)]);
+  sequence.keys_.reset(new (std::nothrow) float[static_cast<std::size_t>(numbers)]);
+  sequence.values_.reset(new (std::nothrow) float[static_cast<std::size_t>(numbers)]);
   if (sequence.keys_ == nullptr || sequence.values_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} positions: use a smaller context", capacity);
   }
@@ -47,10 +47,10 @@ bool Sequence::holds(std::size_t layer_begin, std::size_t layer_end) const {
   return layer_begin >= layer_begin_ && layer_begin < layer_end && layer_end <= layer_begin_ + lengths_.size();
 }
 
-void Sequence::copy_out(std::size_t begin, std::size_t count, std::span<std::uint16_t> numbers) const {
+void Sequence::copy_out(std::size_t begin, std::size_t count, std::span<float> numbers) const {
   SEDGE_ASSERT(begin % 16 == 0 && count % 16 == 0 && begin + count <= length());
   SEDGE_ASSERT(numbers.size() == count * numbers_per_position());
-  std::uint16_t* out = numbers.data();
+  float* out = numbers.data();
   for (std::size_t head = 0; head < lengths_.size() * kv_heads_; ++head) {
     const std::size_t at = (head * places_ + begin) * head_dim_;
     out = std::copy_n(keys_.get() + at, count * head_dim_, out);
@@ -60,12 +60,11 @@ void Sequence::copy_out(std::size_t begin, std::size_t count, std::span<std::uin
 
 // Positions before the sequence's length get the bits that they have, since the tokens are the same; those after the
 // new length are written again when they are computed.
-void Sequence::copy_in(std::span<const std::uint16_t> numbers, std::size_t begin, std::size_t count,
-                       std::size_t new_length) {
+void Sequence::copy_in(std::span<const float> numbers, std::size_t begin, std::size_t count, std::size_t new_length) {
   SEDGE_ASSERT(begin % 16 == 0 && count % 16 == 0 && begin + count <= places_ && new_length <= capacity_);
   SEDGE_ASSERT(numbers.size() == count * numbers_per_position());
   SEDGE_ASSERT(begin <= length() && length() <= new_length && new_length <= begin + count);
-  const std::uint16_t* in = numbers.data();
+  const float* in = numbers.data();
   for (std::size_t head = 0; head < lengths_.size() * kv_heads_; ++head) {
     const std::size_t at = (head * places_ + begin) * head_dim_;
     std::copy_n(in, count * head_dim_, keys_.get() + at);

@@ -1,6 +1,6 @@
 // The memory of one running text: keys and values of every position so far, for the layers that run here.
 //
-// Keys and values are binary16 and lie head by head as attention streams them (kernels.h). Each layer counts its own
+// Keys and values are binary32 and lie head by head as attention streams them (kernels.h). Each layer counts its own
 // positions: a text may pass layers [0, k) in one call and [k, L) in another, or on another node. Space is reserved at
 // once and touched as it fills, so a long context costs nothing until it is used.
 #pragma once
@@ -40,10 +40,10 @@ class Sequence {
   std::size_t numbers_per_position() const { return lengths_.size() * kv_heads_ * head_dim_ * 2; }
   // Keys and values of positions [begin, begin + count) that every layer has seen, both multiples of sixteen:
   // [layers, kv_heads, (keys, values), count · head_dim], each part as it lies here.
-  void copy_out(std::size_t begin, std::size_t count, std::span<std::uint16_t> numbers) const;
+  void copy_out(std::size_t begin, std::size_t count, std::span<float> numbers) const;
   // Puts what copy_out gave where it stood, in a sequence of the same tokens that is computed up to its begin or up to
   // somewhere in it; afterwards up to `new_length`, somewhere in it or its end.
-  void copy_in(std::span<const std::uint16_t> numbers, std::size_t begin, std::size_t count, std::size_t new_length);
+  void copy_in(std::span<const float> numbers, std::size_t begin, std::size_t count, std::size_t new_length);
 
   // Forgets positions from `length` on.
   void truncate(std::size_t length);
@@ -51,8 +51,8 @@ class Sequence {
   // Of one key/value head: keys [places / 16, head_dim, 16], values [places, head_dim], places being the capacity
   // rounded up to sixteen. The first n positions, n a multiple of sixteen, are the first n · head_dim numbers of
   // either.
-  std::uint16_t* keys(std::size_t layer, std::size_t kv_head) { return keys_.get() + offset(layer, kv_head); }
-  std::uint16_t* values(std::size_t layer, std::size_t kv_head) { return values_.get() + offset(layer, kv_head); }
+  float* keys(std::size_t layer, std::size_t kv_head) { return keys_.get() + offset(layer, kv_head); }
+  float* values(std::size_t layer, std::size_t kv_head) { return values_.get() + offset(layer, kv_head); }
   void set_length(std::size_t layer, std::size_t length) { lengths_[layer - layer_begin_] = length; }
 
  private:
@@ -63,7 +63,7 @@ class Sequence {
 
   std::size_t capacity_ = 0, places_ = 0, kv_heads_ = 0, head_dim_ = 0, layer_begin_ = 0;
   std::vector<std::size_t> lengths_;  // one a layer
-  std::unique_ptr<std::uint16_t[]> keys_, values_;
+  std::unique_ptr<float[]> keys_, values_;
 };
 
 }  // namespace sedge::engine

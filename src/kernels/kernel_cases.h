@@ -135,19 +135,13 @@ struct Case<SoftcapArgs> {
   std::vector<float> x;
 };
 
-inline std::vector<std::uint16_t> random_halves(Prng& prng, std::size_t count, double span) {
-  std::vector<std::uint16_t> halves(count);
-  for (std::uint16_t& half : halves) half = f32_to_f16(static_cast<float>((prng.uniform() - 0.5) * span));
-  return halves;
-}
-
 template <>
 struct Case<AttentionArgs> {
   Case(Prng& prng, Size size, int) {
     const std::size_t dim = size.cols, group = 1 + size.rows % 3, stride = dim * (group + 1);
     const std::size_t last = size.rows + size.tokens - 1, padded = (last + 15) / 16 * 16;
     q = random_floats(prng, size.tokens * stride, 4.0);
-    keys = random_halves(prng, padded * dim, 4.0), values = random_halves(prng, padded * dim, 4.0);
+    keys = random_floats(prng, padded * dim, 4.0), values = random_floats(prng, padded * dim, 4.0);
     out.resize(q.size()), scores.resize(size.tokens * group * padded);
     args = {.q = q.data(),
             .keys = keys.data(),
@@ -170,22 +164,8 @@ struct Case<AttentionArgs> {
     kernel(args);
     return bits_of(out);
   }
-  std::vector<std::uint16_t> keys, values;
-  std::vector<float> q, scores, out;
+  std::vector<float> keys, values, q, scores, out;
   AttentionArgs args{};
-};
-
-template <>
-struct Case<HalfArgs> {
-  Case(Prng& prng, Size size, int) : x(random_floats(prng, size.cols, 3e5)), y(size.cols) {
-    for (std::size_t i = 0; i < x.size(); i += 3) x[i] *= 1e-10f;  // subnormal halves
-  }
-  Buffer run(void (*kernel)(const HalfArgs&)) {
-    kernel({x.data(), x.size(), y.data()});
-    return to_buffer({reinterpret_cast<const std::uint8_t*>(y.data()), y.size() * sizeof y[0]});
-  }
-  std::vector<float> x;
-  std::vector<std::uint16_t> y;
 };
 
 }  // namespace sedge::kernels::cases

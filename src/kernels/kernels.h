@@ -24,7 +24,7 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v4-families";
+inline constexpr std::string_view kNumericClass = "v5-wide-cache";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
@@ -86,15 +86,14 @@ struct SoftcapArgs {
 // products pass through softcap first.
 // Shapes:   query heads [tokens, group, head_dim], token rows q_stride apart, and out alike;
 //           keys [positions / 16, head_dim, 16], whole groups of sixteen positions; values [positions, head_dim];
-//           both binary16;
 //           scores [tokens · group, score_stride] scratch, score_stride >= positions + tokens rounded up to 16.
 // Requires: positions > 0; tokens · group <= kAttendQueriesMax; What stands in the last group
 //           past the last position is read and has no say.
 inline constexpr std::size_t kAttendQueriesMax = 64;
 struct AttentionArgs {
   const float* q;
-  const std::uint16_t* keys;
-  const std::uint16_t* values;
+  const float* keys;
+  const float* values;
   std::size_t tokens;
   std::size_t group;
   std::size_t positions;  // of the first token
@@ -114,13 +113,6 @@ struct AttentionArgs {
     const std::size_t end = positions + token;
     return window == 0 || window >= end ? 0 : end - window;
   }
-};
-
-// y = x as binary16, to nearest, ties to even: what keys and values are kept as.
-struct HalfArgs {
-  const float* x;
-  std::size_t count;
-  std::uint16_t* y;
 };
 
 // The table: every kernel that has an implementation for each instruction set, with its arguments. A matmul also
@@ -152,8 +144,7 @@ struct HalfArgs {
   ROW(silu_mul, GatedArgs, 0)       \
   ROW(gelu_mul, GatedArgs, 0)       \
   ROW(softcap, SoftcapArgs, 0)      \
-  ROW(attend, AttentionArgs, 0)     \
-  ROW(to_half, HalfArgs, 0)
+  ROW(attend, AttentionArgs, 0)
 #define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW)
 
 struct Kernels {

@@ -57,10 +57,6 @@ struct V {
   SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
-  SEDGE_INLINE static void store_f16(std::uint16_t* to, F v) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
-  }
-  SEDGE_INLINE static float from_half(std::uint16_t half) { return _cvtsh_ss(half); }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));

@@ -65,10 +65,6 @@ struct V {
   SEDGE_INLINE static F load_f16(const std::uint8_t* from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-  SEDGE_INLINE static void store_f16(std::uint16_t* to, F v) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
-  }
-  SEDGE_INLINE static float from_half(std::uint16_t half) { return _cvtsh_ss(half); }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));

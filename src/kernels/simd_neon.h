@@ -48,10 +48,6 @@ struct V {
   SEDGE_INLINE static float largest(F v) { return vmaxnmvq_f32(v); }
 
   SEDGE_INLINE static F load_f16(const std::uint8_t* from) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(from))); }
-  SEDGE_INLINE static void store_f16(std::uint16_t* to, F v) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(v))); }
-  SEDGE_INLINE static float from_half(std::uint16_t half) {
-    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half))), 0);
-  }
   SEDGE_INLINE static F load_bf16(const std::uint8_t* from) {
     return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vreinterpret_u16_u8(vld1_u8(from))), 16));
   }

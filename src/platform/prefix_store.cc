@@ -43,7 +43,7 @@ std::string name_of(const trust::Digest& key) { return to_hex(Bytes(key)) + std:
 
 trust::Digest checksum(Bytes key, Bytes values) { return trust::digest(values, key); }
 
-Bytes values_of(const engine::BlockValues& values) { return bytes_of(std::span<const std::uint16_t>(*values)); }
+Bytes values_of(const engine::BlockValues& values) { return bytes_of(std::span<const float>(*values)); }
 
 }  // namespace
 
@@ -116,7 +116,7 @@ engine::BlockValues PrefixStore::load(const std::string& scope, std::span<const 
     if (found == kept_.end()) return nullptr;
     uses_.splice(uses_.begin(), uses_, found->second.use);
   }
-  const std::size_t bytes = count * sizeof(std::uint16_t);
+  const std::size_t bytes = count * sizeof(float);
   const Result<Buffer> content = read_file(options_.folder / name, kHeaderBytes + bytes);
   const auto part = [&](std::size_t begin, std::size_t size) { return Bytes(*content).subspan(begin, size); };
   const bool whole = content && content->size() == kHeaderBytes + bytes &&
@@ -131,7 +131,7 @@ engine::BlockValues PrefixStore::load(const std::string& scope, std::span<const 
     (void)files_.remove(name, false);
     return nullptr;
   }
-  auto values = std::make_shared<std::vector<std::uint16_t>>(count);
+  auto values = std::make_shared<std::vector<float>>(count);
   std::ranges::copy(part(kHeaderBytes, bytes), reinterpret_cast<std::uint8_t*>(values->data()));
   std::error_code ignored;  // the order of use survives a restart where the file system keeps it
   fs::last_write_time(options_.folder / name, fs::file_time_type::clock::now(), ignored);

@@ -37,8 +37,8 @@ class PrefixStoreTest : public testing::Test {
 
 engine::BlockValues some_values(std::uint64_t seed, std::size_t count = 100) {
   Prng prng(seed);
-  auto values = std::make_shared<std::vector<std::uint16_t>>(count);
-  for (std::uint16_t& value : *values) value = static_cast<std::uint16_t>(prng.below(65536));
+  auto values = std::make_shared<std::vector<float>>(count);
+  for (float& value : *values) value = static_cast<float>(prng.uniform());
   return values;
 }
 
@@ -87,7 +87,7 @@ TEST_F(PrefixStoreTest, a_damaged_file_is_removed_whatever_the_damage) {
 }
 
 TEST_F(PrefixStoreTest, the_bound_holds_while_it_runs_and_from_the_start) {
-  constexpr std::uint64_t kFile = 72 + 200;
+  constexpr std::uint64_t kFile = 72 + 100 * sizeof(float);
   {
     PrefixStore store = open(3 * kFile);
     for (std::int32_t i = 0; i < 8; ++i) store.save("m", some_tokens(i), some_values(static_cast<std::uint64_t>(i)));

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Every architecture of the table gives stock llama.cpp's logits on the same file: a random one of each tiny shape, in
-# F32 and F16, 200 tokens. Wanted: no logit apart by more than 2 % of the position's range (in mixtures at 99 % of
-# positions), and the best token equal at 99 % of positions. Exit codes: 0 so, 1 not, 77 skipped (no node, or npm's registry out of reach).
+# F32 and F16, 200 tokens. Wanted: no logit apart by more than 2 % of the position's range, and the best token equal at
+# 99 % of positions. One row misses the first: Qwen3-MoE in F16 is 7 % apart at 2 of 200 positions, where llama.cpp, which
+# rounds what enters a product of halves, likely chooses another expert; it is held to 99 % of positions. Exit codes: 0 so, 1 not, 77 skipped (no node, or npm's registry out of reach).
 #
 # llama.cpp keeps its cache in half precision and looks GELU up in a table of halves: most of the distance is that, and it
 # turns the order of two logits that are as near to each other.
@@ -25,7 +26,8 @@ node -e 'let x = 9; const ids = [1];
 status=0
 for type in f32 f16; do
   for shape in $shapes; do
-    case $shape in *mixtral | *moe) share=0.99 ;; *) share=1 ;; esac
+    share=1
+    [ "$shape $type" != "tiny-qwen3moe f16" ] || share=0.99
     "$sedge" model random --shape "$shape" --type "$type" --seed 3 -o "$work/m.gguf" >/dev/null
     "$sedge" eval "$work/m.gguf" --ids "$work/ids.json" --logits "$work/ours" --threads 1 --json >/dev/null
     (cd "$packages" && timeout 120 node "$here/logits.mjs" "$work/m.gguf" "$work/ids.json" "$work/ours" "$shape $type" "$share") ||

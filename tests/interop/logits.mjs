@@ -1,7 +1,6 @@
 // Logits of stock llama.cpp (npm: node-llama-cpp) on a GGUF, held against ours: one line, exit code 1 when too far apart.
 // Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE]
-// SHARE of the positions must be near, default 1. Where a router's two best experts are as good as equal, a difference in
-// the last bit chooses another one, and that position is another text's.
+// SHARE of the positions must be near, all of them by default.
 // OURS: little-endian F32 [tokens, vocabulary], as `sedge eval --logits` writes it.
 import {createRequire} from 'node:module';
 import fs from 'node:fs';

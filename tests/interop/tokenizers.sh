@@ -11,22 +11,11 @@ peer=$(realpath "$1")
 count=${2:-300} seed=${3:-1} kinds=${4:-$("$1" names)}
 data=${SEDGE_TEST_DATA:-$here/../../../shared/data}/tokenizers/llama.cpp
 
-skip() { echo "skipped: $1"; exit 77; }
-command -v node >/dev/null && command -v npm >/dev/null || skip "node and npm are not installed"
+. "$here/node_llama_cpp.sh"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
-packages=${SEDGE_NLC:-$work}
-if [ ! -d "$packages/node_modules/node-llama-cpp" ]; then
-  case $(uname -m) in
-    x86_64) binary=linux-x64 ;;
-    aarch64) binary=linux-arm64 ;;
-    *) skip "npm has no llama.cpp for $(uname -m)" ;;
-  esac
-  (cd "$packages" && timeout 300 npm install --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error \
-    node-llama-cpp "@node-llama-cpp/$binary" >npm.log 2>&1) ||
-    skip "npm could not install node-llama-cpp: $(head -n 1 "$packages/npm.log")"
-fi
+packages=$(node_llama_cpp "$work") || exit $?
 
 set --
 for kind in $kinds; do

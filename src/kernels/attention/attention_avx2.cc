@@ -5,6 +5,5 @@
 namespace sedge::kernels::avx2 {
 
 void attend(const AttentionArgs& args) { simd::attend<V>(args); }
-void to_half(const HalfArgs& args) { simd::to_half<V>(args); }
 
 }  // namespace sedge::kernels::avx2

@@ -33,7 +33,7 @@ void attend(const AttentionArgs& a) {
     for (std::size_t p = begin; p < end; ++p) {
       float score = 0.0f;
       for (std::size_t d = 0; d < a.head_dim; ++d) {
-        score = std::fma(q[d], f16_to_f32(a.keys[(p / kLanes * a.head_dim + d) * kLanes + p % kLanes]), score);
+        score = std::fma(q[d], a.keys[(p / kLanes * a.head_dim + d) * kLanes + p % kLanes], score);
       }
       scores[p] = score;
     }
@@ -42,15 +42,11 @@ void attend(const AttentionArgs& a) {
     for (std::size_t d = 0; d < a.head_dim; ++d) {
       float sum = 0.0f;
       for (std::size_t p = begin; p < end; ++p) {
-        sum = std::fma(scores[p], f16_to_f32(a.values[p * a.head_dim + d]), sum);
+        sum = std::fma(scores[p], a.values[p * a.head_dim + d], sum);
       }
       a.output(i)[d] = sum * normalise;
     }
   }
-}
-
-void to_half(const HalfArgs& h) {
-  for (std::size_t i = 0; i < h.count; ++i) h.y[i] = f32_to_f16(h.x[i]);
 }
 
 }  // namespace sedge::kernels::scalar

@@ -26,14 +26,12 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::s
     to[i] = a.scores + (query + i) * a.score_stride;
   });
   for (std::size_t group = first; group < last; ++group) {
-    const std::uint16_t* keys = a.keys + group * kLanes * a.head_dim;
+    const float* keys = a.keys + group * kLanes * a.head_dim;
     F sums[Q][V::kParts];
     unroll<Q * V::kParts>([&](auto i) SEDGE_INLINE { sums[i / V::kParts][i % V::kParts] = V::zero(); });
     for (std::size_t d = 0; d < a.head_dim; ++d, keys += kLanes) {
       F key[V::kParts];
-      unroll<V::kParts>([&](auto p) SEDGE_INLINE {
-        key[p] = V::load_f16(reinterpret_cast<const std::uint8_t*>(keys + p * V::kWidth));
-      });
+      unroll<V::kParts>([&](auto p) SEDGE_INLINE { key[p] = V::load(keys + p * V::kWidth); });
       unroll<Q>([&](auto i) SEDGE_INLINE {
         const F x = V::all(q[i][d]);
         unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[i][p] = V::fma(x, key[p], sums[i][p]); });
@@ -101,12 +99,10 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, std::size_t query, std::s
     scores[i] = a.scores + (query + i) * a.score_stride;
     unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::load(a.output(query + i) + d + r * V::kWidth); });
   });
-  const std::uint16_t* value = a.values + begin * a.head_dim + d;
+  const float* value = a.values + begin * a.head_dim + d;
   for (std::size_t p = begin; p < end; ++p, value += a.head_dim) {
     F values[R];
-    unroll<R>([&](auto r) SEDGE_INLINE {
-      values[r] = V::load_f16(reinterpret_cast<const std::uint8_t*>(value + r * V::kWidth));
-    });
+    unroll<R>([&](auto r) SEDGE_INLINE { values[r] = V::load(value + r * V::kWidth); });
     unroll<Q>([&](auto i) SEDGE_INLINE {
       const F weight = V::all(scores[i][p]);
       unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::fma(weight, values[r], sums[i][r]); });
@@ -128,7 +124,7 @@ SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, std::size_t query, st
     for (std::size_t i = query; i < query + Q; ++i) {
       float* const sum = a.output(i) + d;
       for (std::size_t p = begin; p < end; ++p) {
-        *sum = V::fma1(a.scores[i * a.score_stride + p], V::from_half(a.values[p * a.head_dim + d]), *sum);
+        *sum = V::fma1(a.scores[i * a.score_stride + p], a.values[p * a.head_dim + d], *sum);
       }
     }
   }
@@ -172,18 +168,6 @@ SEDGE_INLINE inline void attend(const AttentionArgs& a) {
     }
     for (; d < a.head_dim; ++d) out[d] *= normalise[i];
   }
-}
-
-// Floats to binary16, to nearest, ties to even.
-template <class V>
-SEDGE_INLINE inline void to_half(const HalfArgs& h) {
-  std::size_t i = 0;
-  for (; i + V::kWidth <= h.count; i += V::kWidth) V::store_f16(h.y + i, V::load(h.x + i));
-  if (i == h.count) return;
-  const Padded<sizeof(float)> x(h.x + i, h.count - i);
-  std::uint16_t y[V::kWidth];
-  V::store_f16(y, V::load_f32(x.bytes));
-  __builtin_memcpy(h.y + i, y, (h.count - i) * sizeof y[0]);
 }
 
 }  // namespace sedge::kernels::simd
