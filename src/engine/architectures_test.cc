@@ -138,14 +138,7 @@ TEST(Window, a_position_sees_its_own_and_those_before_it_within_the_window_and_n
   config.vocab = 259;
   config.window = 4;
   model::GgufWriter writer = model::testing::tiny_writer(config);
-  model::Vocab vocab;
-  vocab.tokens = {"<unk>", "<s>", "</s>"};
-  vocab.types = {2, 3, 3};
-  for (int byte = 0; byte < 256; ++byte)
-    vocab.tokens.push_back(fmt::format("<0x{:02X}>", byte)), vocab.types.push_back(6);
-  vocab.scores.assign(vocab.tokens.size(), 0.0f);
-  vocab.unk = 0, vocab.bos = 1, vocab.eos = 2;
-  model::write_vocab(writer, vocab);
+  model::write_vocab(writer, model::testing::byte_vocab());
   const Buffer bytes = writer.to_bytes().value();
   const auto loaded = Model::from(model::GgufFile::parse(bytes).value());
   ASSERT_TRUE(loaded) << loaded.error().message;

@@ -8,6 +8,7 @@
 #include "engine/model.h"
 #include "kernels/formats/formats.h"
 #include "model/gguf.h"
+#include "model/testing/tiny_llama.h"
 #include "model/vocab.h"
 
 namespace sedge::engine {
@@ -24,13 +25,8 @@ class RandomModel {
   explicit RandomModel(RandomModelOptions options = {}) : prng_(options.seed) {
     if (kernels::format_of(options.type).block_values > 32) options.dim = options.ffn_dim = 256;
     options_ = options;
-    model::Vocab vocab;
-    vocab.tokens = {"<unk>", "<s>", "</s>"};
-    vocab.types = {2, 3, 3};
-    for (int byte = 0; byte < 256; ++byte)
-      vocab.tokens.push_back(fmt::format("<0x{:02X}>", byte)), vocab.types.push_back(6);
-    vocab.scores.assign(vocab.tokens.size(), 0.0f);
-    vocab.unk = 0, vocab.bos = 1, vocab.eos = 2, vocab.add_bos = true;
+    model::Vocab vocab = model::testing::byte_vocab();
+    vocab.add_bos = true;
     describe();
     model::write_vocab(writer_, vocab);
     const std::size_t kv_dim = options.dim / options.heads * options.kv_heads;

@@ -9,6 +9,7 @@
 #include "base/prng.h"
 #include "model/gguf.h"
 #include "model/llama_tensors.h"
+#include "model/vocab.h"
 
 namespace sedge::model::testing {
 
@@ -66,6 +67,20 @@ inline GgufWriter tiny_writer(const LlamaConfig& config, DType type = DType::kF3
                       [data = random_tensor(stored, shape, seed++)](const ByteSink& sink) { return sink(data); });
   }
   return writer;
+}
+
+// Every byte a token of its own, after <unk>, <s> and </s>: 259 of them.
+inline Vocab byte_vocab() {
+  Vocab vocab;
+  vocab.tokens = {"<unk>", "<s>", "</s>"};
+  vocab.types = {2, 3, 3};
+  for (int byte = 0; byte < 256; ++byte) {
+    vocab.tokens.push_back(fmt::format("<0x{:02X}>", byte));
+    vocab.types.push_back(6);
+  }
+  vocab.scores.assign(vocab.tokens.size(), 0.0f);
+  vocab.unk = 0, vocab.bos = 1, vocab.eos = 2;
+  return vocab;
 }
 
 }  // namespace sedge::model::testing
