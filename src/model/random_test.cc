@@ -41,7 +41,7 @@ TEST(RandomModelFile, is_a_model_of_its_shape_and_type_and_the_same_for_the_same
 }
 
 TEST(RandomModelFile, a_shape_that_is_not_there_is_refused_with_those_that_are) {
-  const Status refused = write_random("/nowhere", {.shape = "huge", .type = DType::kF16, .seed = 1, .progress = {}});
+  const Status refused = write_random("/nowhere", {.shape = "huge", .type = {}, .seed = 1, .progress = {}});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
   EXPECT_TRUE(refused.error().message.contains("TinyLlama-1.1B"));

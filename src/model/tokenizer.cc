@@ -76,7 +76,7 @@ struct Tokenizer::State {
   std::array<std::int32_t, 256> byte_ids{};  // the token that spells a byte, -1 for none
   std::vector<std::uint32_t> ranks;          // of SentencePiece tokens, from their scores
   PairTable pairs;
-  SpecialTokens user_defined, all_special;
+  SpecialTokens user_defined, all_special, steering;
   SpecialTokens words;  // of WordPiece: all that a word may be spelled with
   std::vector<bool> strips_left, strips_right, ends;
 
@@ -122,7 +122,7 @@ void Tokenizer::State::index_pieces() {
 
 void Tokenizer::State::index_special() {
   const std::size_t count = vocab.tokens.size();
-  std::vector<SpecialTokens::Entry> shown, all;
+  std::vector<SpecialTokens::Entry> shown, all, turns;
   ends.resize(count);
   strips_left.resize(count);
   strips_right.resize(count);
@@ -132,6 +132,8 @@ void Tokenizer::State::index_special() {
     if (type == TokenType::kUserDefined) shown.push_back(entry);
     const bool hidden = type == TokenType::kControl || type == TokenType::kUnknown;
     if (type == TokenType::kUserDefined || hidden) all.push_back(entry);
+    const bool marked = pieces[i].starts_with("<|") && pieces[i].ends_with("|>");
+    if (hidden || (type == TokenType::kUserDefined && marked)) turns.push_back(entry);
     ends[i] = type == TokenType::kControl && std::ranges::find(kEndNames, pieces[i]) != kEndNames.end();
   }
   for (const auto id : {vocab.eos, vocab.eot}) {
@@ -144,6 +146,7 @@ void Tokenizer::State::index_special() {
   words = SpecialTokens(std::move(spelling));
   user_defined = SpecialTokens(std::move(shown));
   all_special = SpecialTokens(std::move(all));
+  steering = SpecialTokens(std::move(turns));
 }
 
 Status Tokenizer::State::index_merges() {
@@ -317,8 +320,11 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, EncodeOptions
   Encoder encoder(state);
   if (options.add_special && state.vocab.add_bos && state.vocab.bos) encoder.special(*state.vocab.bos);
   std::size_t from = 0;
+  auto inert = options.inert.begin();
   for (std::size_t at = 0; at < text.size();) {
-    const SpecialTokens::Entry* found = specials.match(text, at);
+    while (inert != options.inert.end() && *inert < at) ++inert;
+    const bool plain = inert != options.inert.end() && *inert == at;
+    const SpecialTokens::Entry* found = plain ? nullptr : specials.match(text, at);
     if (found == nullptr) {
       ++at;
       continue;
@@ -335,6 +341,15 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, EncodeOptions
   if (options.add_special && state.vocab.add_eos && state.vocab.eos) encoder.special(*state.vocab.eos);
   if (options.add_special && state.vocab.add_sep && state.vocab.sep) encoder.special(*state.vocab.sep);
   return encoder.take();
+}
+
+std::vector<std::size_t> Tokenizer::steering_places(std::string_view text) const {
+  std::vector<std::size_t> places;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const SpecialTokens::Found found = state_->steering.find(text, at);
+    if (found.longest != nullptr || found.may_go_on) places.push_back(at);
+  }
+  return places;
 }
 
 std::string Tokenizer::decode_piece(std::int32_t id) const {

@@ -18,9 +18,10 @@
 namespace sedge::model {
 
 struct EncodeOptions {
-  bool add_special = true;  // BOS in front and EOS behind, as the vocabulary asks
-  bool parse_special =
-      false;  // control tokens spelled in the text become ids: for chat templates, never for users' text
+  bool add_special = true;     // BOS in front and EOS behind, as the vocabulary asks
+  bool parse_special = false;  // control tokens spelled in the text become ids: for chat templates (chat_encode.h)
+  // Ascending offsets at which no special token begins, whatever the text spells there.
+  std::span<const std::size_t> inert = {};
 };
 
 class Tokenizer {
@@ -36,6 +37,10 @@ class Tokenizer {
   // (and without an unknown token) what no token spells is dropped.
   // Cost: O(n log n).  Threads: re-entrant, as every const member.
   std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
+
+  // Where `text` spells a token that steers a conversation, or at its end the beginning of one: ascending offsets.
+  // Such are control tokens, and of the shown ones those spelled <|...|>. Cost: O(n).
+  std::vector<std::size_t> steering_places(std::string_view text) const;
 
   // The bytes that a token adds to a running text: nothing for a control token or an id out of range. May end inside
   // a UTF-8 character, and keeps a leading space: a continuation's first word needs it.

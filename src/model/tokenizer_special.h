@@ -26,22 +26,29 @@ class SpecialTokens {
     for (const Entry& entry : entries_) starts_[static_cast<unsigned char>(entry.text[0])] = true;
   }
 
-  // The longest token that `text` spells at `at`, nullptr for none. Cost: O(its length · log of the count).
-  const Entry* match(std::string_view text, std::size_t at) const {
-    if (!starts_[static_cast<unsigned char>(text[at])]) return nullptr;
+  struct Found {
+    const Entry* longest = nullptr;  // the longest token that the text spells here
+    bool may_go_on = false;          // the text ends before a longer one does
+  };
+
+  // Cost: O(the longest token's length · log of the count).
+  Found find(std::string_view text, std::size_t at) const {
+    Found found;
+    if (!starts_[static_cast<unsigned char>(text[at])]) return found;
     std::span<const Entry> fitting = entries_;
-    const Entry* best = nullptr;
     for (std::size_t depth = 0; at + depth < text.size(); ++depth) {
       const auto letter = [depth](const Entry& entry) {
         return depth < entry.text.size() ? static_cast<unsigned char>(entry.text[depth]) : -1;
       };
       const auto range = std::ranges::equal_range(fitting, static_cast<unsigned char>(text[at + depth]), {}, letter);
       fitting = {range.begin(), range.end()};
-      if (fitting.empty()) break;
-      if (fitting.front().text.size() == depth + 1) best = &fitting.front();
+      if (fitting.empty()) return found;
+      if (fitting.front().text.size() == depth + 1) found.longest = &fitting.front();
     }
-    return best;
+    found.may_go_on = fitting.back().text.size() > text.size() - at;
+    return found;
   }
+  const Entry* match(std::string_view text, std::size_t at) const { return find(text, at).longest; }
 
  private:
   std::vector<Entry> entries_;

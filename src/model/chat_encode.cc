@@ -1,0 +1,76 @@
+#include "model/chat_encode.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace sedge::model {
+namespace {
+
+constexpr std::string_view kMark = "\xef\xb7\x90";  // U+FDD0
+
+std::string doubled_marks(std::string_view text) {
+  std::string result;
+  for (std::size_t at; (at = text.find(kMark)) != std::string_view::npos; text.remove_prefix(at + kMark.size())) {
+    result.append(text.substr(0, at)).append(kMark).append(kMark);
+  }
+  return result.append(text);
+}
+
+std::string marked(const Tokenizer& tokenizer, std::string_view content) {
+  const std::string text = doubled_marks(content);
+  std::string result;
+  std::size_t from = 0;
+  for (const std::size_t place : tokenizer.steering_places(text)) {
+    result.append(text, from, place - from).append(kMark);
+    from = place;
+  }
+  return result.append(text, from);
+}
+
+struct Unmarked {
+  std::string text;
+  std::vector<std::size_t> inert;
+};
+
+Unmarked unmark(std::string_view text) {
+  Unmarked result;
+  for (std::size_t at; (at = text.find(kMark)) != std::string_view::npos;) {
+    result.text.append(text.substr(0, at));
+    text.remove_prefix(at + kMark.size());
+    if (text.starts_with(kMark)) {
+      result.text.append(kMark);
+      text.remove_prefix(kMark.size());
+    } else {
+      result.inert.push_back(result.text.size());
+    }
+  }
+  result.text.append(text);
+  return result;
+}
+
+}  // namespace
+
+Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages) {
+  const Vocab& vocab = tokenizer.vocab();
+  if (vocab.chat_template.empty()) {
+    return fail(Code::kFailedPrecondition, "the model's file has no chat template: give it a plain prompt");
+  }
+  std::vector<ChatMessage> guarded(messages.begin(), messages.end());
+  for (ChatMessage& message : guarded) message.content = marked(tokenizer, message.content);
+  const auto spelled = [&](std::optional<std::int32_t> id) {
+    return id ? vocab.tokens[static_cast<std::size_t>(*id)] : std::string();
+  };
+  SEDGE_TRY(
+      const std::string rendered,
+      render_chat(vocab.chat_template, guarded, {.bos_token = spelled(vocab.bos), .eos_token = spelled(vocab.eos)}));
+  const Unmarked prompt = unmark(rendered);
+  std::vector<std::int32_t> ids =
+      tokenizer.encode(prompt.text, {.add_special = false, .parse_special = true, .inert = prompt.inert});
+  const bool begun = !ids.empty() && vocab.bos && ids.front() == *vocab.bos;  // most templates write it themselves
+  if (vocab.add_bos && vocab.bos && !begun) ids.insert(ids.begin(), *vocab.bos);
+  return ids;
+}
+
+}  // namespace sedge::model
