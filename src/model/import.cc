@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <system_error>
 
 #include "model/import_source.h"
@@ -22,23 +23,23 @@ struct TargetRow {
 // K-quants are named as stock tools name pure ones ("_S").
 constexpr TargetRow kTargets[] = {
     {DType::kF32, 0, std::numeric_limits<float>::max()},
-    {DType::kF16, 1, 65504.0f},
-    {DType::kQ4_0, 2, 8 * 65504.0f},
-    {DType::kQ8_0, 7, 127 * 65504.0f},
+    {DType::kF16, 1, kernels::kF16Max},
+    {DType::kQ4_0, 2, 8 * kernels::kF16Max},
+    {DType::kQ8_0, 7, 127 * kernels::kF16Max},
     {DType::kBF16, 32, 0x1.fep127f},
-    {DType::kQ4_1, 3, 65504.0f},
-    {DType::kQ5_0, 8, 65504.0f},
-    {DType::kQ5_1, 9, 65504.0f},
-    {DType::kQ2_K, 21, 65504.0f},
-    {DType::kQ3_K, 11, 65504.0f},
-    {DType::kQ4_K, 14, 65504.0f},
-    {DType::kQ5_K, 16, 65504.0f},
-    {DType::kQ6_K, 18, 65504.0f},
-    {DType::kIQ4_NL, 25, 65504.0f},
-    {DType::kIQ4_XS, 30, 65504.0f},
+    {DType::kQ4_1, 3, kernels::kF16Max},
+    {DType::kQ5_0, 8, kernels::kF16Max},
+    {DType::kQ5_1, 9, kernels::kF16Max},
+    {DType::kQ2_K, 21, kernels::kF16Max},
+    {DType::kQ3_K, 11, kernels::kF16Max},
+    {DType::kQ4_K, 14, kernels::kF16Max},
+    {DType::kQ5_K, 16, kernels::kF16Max},
+    {DType::kQ6_K, 18, kernels::kF16Max},
+    {DType::kIQ4_NL, 25, kernels::kF16Max},
+    {DType::kIQ4_XS, 30, kernels::kF16Max},
     {DType::kMXFP4, 38, 0x1p126f},
-    {DType::kTQ1_0, 36, 65504.0f},
-    {DType::kTQ2_0, 37, 65504.0f},
+    {DType::kTQ1_0, 36, kernels::kF16Max},
+    {DType::kTQ2_0, 37, kernels::kF16Max},
 };
 
 const TargetRow& target_of(DType type) { return *std::ranges::find(kTargets, type, &TargetRow::type); }
@@ -61,11 +62,9 @@ DType target_type(const ImportTensor& tensor, const ImportOptions& options, std:
 
 std::size_t layers_of(const ImportSource& source) {
   std::size_t layers = 0;
-  const auto has = [&](std::size_t layer) {
-    const std::string name = fmt::format("blk.{}.attn_norm.weight", layer);
-    return std::ranges::find(source.tensors, name, &ImportTensor::name) != source.tensors.end();
-  };
-  while (has(layers)) ++layers;
+  std::set<std::string_view> names;
+  for (const ImportTensor& tensor : source.tensors) names.insert(tensor.name);
+  while (names.contains(fmt::format("blk.{}.attn_norm.weight", layers))) ++layers;
   return layers;
 }
 

@@ -110,7 +110,10 @@ Status read_ids(const GgufFile& file, Vocab& vocab) {
   for (const IdKey& row : kIds) {
     if (!file.has(row.key)) continue;
     SEDGE_TRY(const std::uint64_t id, file.get_uint(row.key));
-    if (id == kNone) continue;
+    if (id == kNone) {
+      (vocab.*row.id).reset();  // the default too
+      continue;
+    }
     if (id >= vocab.tokens.size()) {
       return fail(Code::kInvalidArgument, "{} is {}, the vocabulary has {} tokens", row.key, id, vocab.tokens.size());
     }

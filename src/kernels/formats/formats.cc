@@ -69,7 +69,7 @@ void quantize_q8_0(const float* in, std::uint8_t* out, std::size_t count) {
   for (std::size_t at = 0; at < count; at += kQ8Values, out += sizeof(BlockQ8_0)) {
     float largest = 0;
     for (std::size_t i = 0; i < kQ8Values; ++i) largest = std::max(largest, std::fabs(in[at + i]));
-    const float scale = largest / 127.0f;
+    const float scale = std::min(largest / 127.0f, kF16Max);
     const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
     BlockQ8_0 block{};
     block.scale = f32_to_f16(scale);
@@ -87,7 +87,7 @@ void quantize_q4_0(const float* in, std::uint8_t* out, std::size_t count) {
     for (std::size_t i = 0; i < kQ4Values; ++i) {
       if (std::fabs(in[at + i]) > std::fabs(extreme)) extreme = in[at + i];
     }
-    const float scale = extreme / -8.0f;
+    const float scale = std::clamp(extreme / -8.0f, -kF16Max, kF16Max);
     const float inverse = scale != 0 ? 1.0f / scale : 0.0f;
     const auto nibble = [&](std::size_t i) { return to_int(in[at + i] * inverse + 8.5f, 0, 15); };
     BlockQ4_0 block{};

@@ -73,6 +73,7 @@ constexpr float f16_to_f32(std::uint16_t half) {
 
 // binary32 -> binary16, round to nearest even; overflow gives infinity, NaN stays NaN (quiet).
 std::uint16_t f32_to_f16(float value);
+inline constexpr float kF16Max = 65504.0f;  // the largest finite one
 
 constexpr float bf16_to_f32(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 

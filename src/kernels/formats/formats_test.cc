@@ -1,5 +1,6 @@
 #include "kernels/formats/formats.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -126,7 +127,29 @@ TEST(Formats, quantizing_is_defined_for_every_float) {
       Buffer bytes(kUnitValues / format.block_values * format.block_bytes);
       format.quantize(values.data(), bytes.data(), values.size());
       format.dequantize(bytes.data(), values.data(), values.size());  // the sanitizers judge
+      if (find_coding(format.type) != nullptr) {
+        RC_ASSERT(std::ranges::all_of(values, [](float value) { return std::isfinite(value); }));
+      }
     }));
+  }
+}
+
+TEST(Formats, a_magnitude_that_no_scale_can_say_is_the_largest_that_one_can) {
+  for (const Format& format : formats()) {
+    if (find_coding(format.type) == nullptr) continue;
+    const auto back = [&format](float magnitude) {
+      std::vector<float> values(kUnitValues, 0.0f);
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 2 == 0 ? magnitude : -magnitude;
+      Buffer bytes(kUnitValues / format.block_values * format.block_bytes);
+      format.quantize(values.data(), bytes.data(), values.size());
+      format.dequantize(bytes.data(), values.data(), values.size());
+      return values;
+    };
+    const std::vector<float> large = back(3e4f), huge = back(std::numeric_limits<float>::max());
+    for (std::size_t i = 0; i < large.size(); ++i) {
+      EXPECT_EQ(std::signbit(huge[i]), i % 2 != 0) << format.name << " " << i;
+      EXPECT_GE(std::fabs(huge[i]), std::fabs(large[i])) << format.name << " " << i;
+    }
   }
 }
 

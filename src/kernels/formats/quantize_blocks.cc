@@ -8,6 +8,7 @@
 // Source: the search is that of ggml's K-quants (make_qx_quants, make_qkx2_quants), by its description.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <span>
 
@@ -16,7 +17,17 @@
 namespace sedge::kernels {
 namespace {
 
-constexpr float kFloatMax = 1e30f;  // what an infinity is taken for
+std::uint16_t finite_f16(float value) { return f32_to_f16(std::clamp(value, -kF16Max, kF16Max)); }
+
+// The largest magnitude that a format's scales can say, and what a larger one is taken for.
+float largest_of(const BlockCoding& c) {
+  if (c.bf16_scale) return 1e30f;
+  int level = 1;  // with a minimum: that alone reaches as far
+  for (unsigned code = 0; !c.has_min && code < (1u << c.bits); ++code) {
+    level = std::max(level, std::abs(c.level(static_cast<std::uint8_t>(code))));
+  }
+  return kF16Max * static_cast<float>(level) * static_cast<float>(c.sub == 0 ? 1 : c.high);
+}
 
 struct Fit {
   float scale = 0, min = 0;
@@ -129,7 +140,8 @@ float mxfp4_scale(const BlockCoding& coding, std::span<const float> x) {
   for (const float v : x) largest = std::max(largest, std::fabs(v));
   if (largest == 0) return 0x1p-128f;
   const int exponent = std::ilogb(largest) - 3;  // level 12 is 1.5 · 2^3
-  float best = 0, least = std::numeric_limits<float>::infinity();
+  float best = 0;
+  double least = std::numeric_limits<double>::infinity();
   for (int e = exponent - 1; e <= exponent + 1; ++e) {
     const float scale = std::ldexp(1.0f, std::clamp(e, -128, 127));
     double error = 0;
@@ -138,7 +150,7 @@ float mxfp4_scale(const BlockCoding& coding, std::span<const float> x) {
       const double off = static_cast<double>(v) - static_cast<double>(scale) * level;
       error += off * off;
     }
-    if (error < static_cast<double>(least)) least = static_cast<float>(error), best = scale;
+    if (error < least) least = error, best = scale;
   }
   return best;
 }
@@ -150,7 +162,7 @@ void choose_scales(const BlockCoding& c, std::span<const float> x, BlockParts& p
   }
   if (c.sub == 0) {
     const Fit fit = SubBlock(c, x).fit();
-    parts.scale = f32_to_f16(fit.scale), parts.min = f32_to_f16(fit.min);
+    parts.scale = finite_f16(fit.scale), parts.min = finite_f16(fit.min);
     return;
   }
   std::array<Fit, kUnitSubs> fits;
@@ -163,8 +175,8 @@ void choose_scales(const BlockCoding& c, std::span<const float> x, BlockParts& p
   }
   // A signed sub-scale's range is longer below: the extreme goes there.
   const auto end = static_cast<float>(c.low < 0 ? c.low : c.high);
-  parts.scale = f32_to_f16(scale_end / end);
-  parts.min = f32_to_f16(min_end / static_cast<float>(c.high));
+  parts.scale = finite_f16(scale_end / end);
+  parts.min = finite_f16(min_end / static_cast<float>(c.high));
   const float d = f16_to_f32(parts.scale), m = f16_to_f32(parts.min);
   const auto rounded = [&](float value, float unit, std::int8_t low) {
     const float code = unit != 0 ? std::nearbyint(value / unit) : 0.0f;
@@ -181,9 +193,10 @@ void choose_scales(const BlockCoding& c, std::span<const float> x, BlockParts& p
 
 void quantize_blocks(const BlockCoding& coding, const float* in, std::uint8_t* out, std::size_t count) {
   std::array<float, kUnitValues> x;
+  const float largest = largest_of(coding);
   for (std::size_t at = 0; at < count; at += coding.values, out += coding.bytes) {
     for (std::size_t i = 0; i < coding.values; ++i) {
-      x[i] = std::isnan(in[at + i]) ? 0.0f : std::clamp(in[at + i], -kFloatMax, kFloatMax);
+      x[i] = std::isnan(in[at + i]) ? 0.0f : std::clamp(in[at + i], -largest, largest);
     }
     const std::span values(x.data(), coding.values);
     BlockParts parts;
