@@ -243,6 +243,14 @@ TEST(ChatTemplate, a_template_that_works_forever_is_stopped) {
       "}}",
       "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
       "{{ range(1000000000000) }}",
+      "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(19) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+      "{{ ns.s.find(ns.s[:2000000] + 'b') }}",
+      "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(19) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+      "{{ ns.s.count(ns.s[:2000000] + 'b') }}{{ ns.s.replace(ns.s[:2000000] + 'b', '') }}",
+      "{% set ns = namespace(s='\n\n\n\n\n\n\n\n') %}{% for i in range(18) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+      "{{ ns.s.splitlines() | length }}",
+      "{% set ns = namespace(s='a,a,a,a,') %}{% for i in range(18) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"
+      "{{ ns.s.split(',') | length }}",
   };
   for (const char* jinja : endless) {
     const auto stopped = render_chat(jinja, kTalk, kOptions);

@@ -238,13 +238,48 @@ Status read_yarn(const Fields& scaling, LlamaConfig& config) {
   return {};
 }
 
-Status read_rope(const Fields& fields, HfConfig& out) {
-  // transformers 5 moved base and scaling into one object.
+// Where base, scaling and the part that rotates stand.
+struct RopeObjects {
+  const json::Object* all = nullptr;
+  const json::Object* local = nullptr;  // of layers with a window, where they have their own
+};
+
+// transformers 5 moved them into one object, or one for each kind of layer.
+Result<RopeObjects> rope_objects(const Fields& fields) {
   const json::Object* object = fields.object("rope_scaling");
   if (object == nullptr) object = fields.object("rope_parameters");
+  if (object == nullptr) return RopeObjects{};
+  const bool nested = std::ranges::any_of(*object, [](const auto& member) { return member.value().is_object(); });
+  if (!nested) return RopeObjects{.all = object};
+  for (const auto& member : *object) {
+    if (member.value().is_object() && (member.key() == "full_attention" || member.key() == "sliding_attention"))
+      continue;
+    return fail(Code::kUnimplemented, "field 'rope_parameters': '{}' beside kinds of layers",
+                std::string_view(member.key()));
+  }
+  const Fields kinds(*object);
+  const RopeObjects found{kinds.object("full_attention"), kinds.object("sliding_attention")};
+  if (found.all == nullptr) return fail(Code::kInvalidArgument, "field 'rope_parameters': 'full_attention' is missing");
+  return found;
+}
+
+// A base and nothing else: what layers with a window have.
+Status read_local_rope(const Fields& local, LlamaConfig& config) {
+  std::string type;
+  SEDGE_CHECK(local.text_or(type, "rope_type", "default"));
+  if (type != "default" || config.local_rope_base == 0) {
+    return fail(Code::kUnimplemented, "field 'rope_parameters': 'sliding_attention' of type '{}' in a {}", type,
+                config.arch);
+  }
+  return local.real_or(config.local_rope_base, "rope_theta", config.local_rope_base);
+}
+
+Status read_rope(const Fields& fields, HfConfig& out) {
+  SEDGE_TRY(const RopeObjects objects, rope_objects(fields));
   SEDGE_CHECK(fields.real_or(out.config.rope_base, "rope_theta", 10000.0f));
-  if (object == nullptr) return {};
-  const Fields scaling(*object);
+  if (objects.all == nullptr) return {};
+  if (objects.local != nullptr) SEDGE_CHECK(read_local_rope(Fields(*objects.local), out.config));
+  const Fields scaling(*objects.all);
   SEDGE_CHECK(scaling.real_or(out.config.rope_base, "rope_theta", out.config.rope_base));
   std::string type;
   SEDGE_CHECK(scaling.text_or(type, "type", "default"));
@@ -289,12 +324,18 @@ Status read_sizes(const Fields& fields, const HfType& type, LlamaConfig& config)
   SEDGE_CHECK(fields.real_or(config.norm_eps, names.epsilon, plain ? 1e-5f : 1e-6f));
   SEDGE_CHECK(fields.flag_or(config.tied, "tie_word_embeddings", type.tied));
   float rotary = 1;
+  SEDGE_TRY(const RopeObjects objects, rope_objects(fields));
   SEDGE_CHECK(fields.real_or(rotary, "partial_rotary_factor", 1));
+  if (objects.all != nullptr) SEDGE_CHECK(Fields(*objects.all).real_or(rotary, "partial_rotary_factor", rotary));
   if (!(rotary > 0 && rotary <= 1)) {
     return fail(Code::kInvalidArgument, "field 'partial_rotary_factor' {} is not in (0, 1]", rotary);
   }
   config.rope_dim =
       static_cast<std::size_t>(rotary * static_cast<float>(std::min<std::size_t>(config.head_dim, 1 << 20)));
+  // The importer would put rows of the part that does not rotate between those that do.
+  if (config.features.rope == RopeLayout::kInterleaved && config.rope_dim != config.head_dim) {
+    return fail(Code::kUnimplemented, "field 'partial_rotary_factor' {} in a {}", rotary, config.arch);
+  }
   return read_experts(fields, type, config);
 }
 

@@ -98,6 +98,39 @@ TEST(HfConfig, linear_scaling_under_its_old_and_new_name) {
   EXPECT_FALSE(parse_hf_config(config_with(R"("rope_scaling":{"type":"linear","factor":0})")));
 }
 
+TEST(HfConfig, each_kind_of_layer_may_have_its_own_rotation) {
+  const std::string_view sizes = R"("sliding_window":64,"head_dim":16,)";
+  const auto config = [&](std::string_view more) {
+    return parse_hf_config(config_with(fmt::format("{}{}", sizes, more), "gemma3_text"));
+  };
+  const LlamaConfig found =
+      config(R"("rope_parameters":{"full_attention":{"rope_theta":1e6,"rope_type":"linear","factor":8},)"
+             R"("sliding_attention":{"rope_theta":20000,"rope_type":"default"}})")
+          .value()
+          .config;
+  EXPECT_EQ(found.rope_base, 1e6f);
+  EXPECT_EQ(found.rope_scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(found.rope_scaling.factor, 8.0f);
+  EXPECT_EQ(found.local_rope_base, 20000.0f);
+  for (const std::string_view other :
+       {R"("rope_parameters":{"sliding_attention":{"rope_theta":20000}})",
+        R"("rope_parameters":{"full_attention":{},"chunked_attention":{}})",
+        R"("rope_parameters":{"full_attention":{},"rope_theta":5})",
+        R"("rope_parameters":{"full_attention":{},"sliding_attention":{"rope_type":"yarn"}})"}) {
+    EXPECT_FALSE(config(other)) << other;
+  }
+  EXPECT_FALSE(parse_hf_config(config_with(R"("rope_parameters":{"full_attention":{},"sliding_attention":{}})")));
+}
+
+TEST(HfConfig, a_part_that_rotates_is_read_in_either_place_and_refused_where_rows_are_interleaved) {
+  const auto part = [](std::string_view more, std::string_view type) {
+    return parse_hf_config(config_with(more, type));
+  };
+  EXPECT_EQ(part(R"("partial_rotary_factor":0.5)", "qwen2").value().config.rope_dim, 8u);
+  EXPECT_EQ(part(R"("rope_parameters":{"partial_rotary_factor":0.5})", "qwen2").value().config.rope_dim, 8u);
+  EXPECT_EQ(part(R"("partial_rotary_factor":0.5)", "llama").error().code, Code::kUnimplemented);
+}
+
 TEST(HfConfig, yarn_keeps_short_waves_and_stretches_long_ones) {
   const LlamaConfig config =
       parse_hf_config(

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <span>
 
 #include "base/assert.h"
 #include "model/llama_tensors.h"
@@ -30,6 +31,8 @@ constexpr SizeLimit kLimits[] = {
     {"experts", &LlamaConfig::experts, 1 << 10, 0},   {"expert width", &LlamaConfig::expert_ffn_dim, 1 << 22, 0},
 };
 
+constexpr std::size_t kExpertsMax = 1 << 16;  // of all layers
+
 // Reads the keys of one architecture: "<arch>.block_count" and so on.
 class Keys {
  public:
@@ -46,6 +49,13 @@ class Keys {
   Status size_or(std::size_t& out, std::string_view name, std::size_t otherwise) const {
     out = otherwise;
     return has(name) ? size(out, name) : Status{};
+  }
+  // Of any type: a switch is 0 or 1.
+  Result<double> number(std::string_view name) const {
+    if (const auto real = file_.get_float(key(name))) return *real;
+    if (const auto whole = file_.get_uint(key(name))) return static_cast<double>(*whole);
+    SEDGE_TRY(const bool flag, file_.get_bool(key(name)));
+    return flag;
   }
   Status real_or(float& out, std::string_view name, float otherwise) const {
     out = otherwise;
@@ -94,6 +104,31 @@ Status read_heads(const Keys& keys, LlamaConfig& config) {
   return keys.size_or(config.rope_dim, "rope.dimension_count", config.head_dim);
 }
 
+// Keys that some converters write although they say what would be so without them: any other value is refused.
+struct NeutralKey {
+  std::string_view name;
+  double neutral;
+};
+constexpr NeutralKey kNeutralKeys[] = {
+    {"rope.scaling.yarn_attn_factor", 1},
+    {"rope.scaling.yarn_ext_factor", 1},
+    {"rope.scaling.yarn_log_multiplier", 0},
+    {"attention.causal", true},
+    {"expert_weights_scale", 1},
+    {"expert_weights_norm", true},
+    {"expert_gating_func", 1},  // softmax
+};
+constexpr NeutralKey kNoCaps[] = {{"attn_logit_softcapping", 0}, {"final_logit_softcapping", 0}};
+
+Status refuse_unless_neutral(const Keys& keys, std::span<const NeutralKey> rows) {
+  for (const NeutralKey& row : rows) {
+    if (!keys.has(row.name)) continue;
+    SEDGE_TRY(const double value, keys.number(row.name));
+    if (value != row.neutral) return fail(Code::kUnimplemented, "{} is {}: that is not run", keys.key(row.name), value);
+  }
+  return {};
+}
+
 // Features of the wider family that change the arithmetic: ignoring one would give wrong text without a word.
 Status refuse_what_is_not_known(const Keys& keys, const Features& features) {
   for (const std::string_view name :
@@ -101,6 +136,7 @@ Status refuse_what_is_not_known(const Keys& keys, const Features& features) {
         "embedding_scale", "expert_shared_count", "use_parallel_residual"}) {
     if (keys.has(name)) return fail(Code::kUnimplemented, "{} is not supported", keys.key(name));
   }
+  SEDGE_CHECK(refuse_unless_neutral(keys, kNeutralKeys));
   std::size_t experts = 0;
   SEDGE_CHECK(keys.size_or(experts, "expert_count", 0));
   if (experts != 0 && !features.mixture) {
@@ -134,7 +170,7 @@ Status read_attention(const Keys& keys, LlamaConfig& config) {
   if (config.local_rope_base != 0) {
     SEDGE_CHECK(keys.real_or(config.local_rope_base, "rope.freq_base_swa", config.local_rope_base));
   }
-  if (config.attention_cap == 0) return {};
+  if (config.attention_cap == 0) return refuse_unless_neutral(keys, kNoCaps);
   SEDGE_CHECK(keys.real_or(config.attention_cap, "attn_logit_softcapping", config.attention_cap));
   return keys.real_or(config.logit_cap, "final_logit_softcapping", config.logit_cap);
 }
@@ -174,6 +210,9 @@ Status read_scaling(const GgufFile& file, const Keys& keys, LlamaConfig& config)
 
 Status check_scaling(const LlamaConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
+  if (scaling.original_context > UINT32_MAX) {
+    return fail(Code::kInvalidArgument, "RoPE's original context {} is over {}", scaling.original_context, UINT32_MAX);
+  }
   const auto positive = [](float value) { return std::isfinite(value) && value > 0; };
   if (!positive(scaling.factor) || !positive(scaling.magnitude)) {
     return fail(Code::kInvalidArgument, "RoPE's scaling factor {} or magnitude {} is not a positive number",
@@ -192,6 +231,11 @@ Status check_features(const LlamaConfig& config) {
     return fail(Code::kInvalidArgument, "{} of {} experts cannot be chosen", config.experts_used, config.experts);
   }
   if (config.experts != 0 && config.expert_ffn_dim == 0) return fail(Code::kInvalidArgument, "expert width is 0");
+  // Each is a few views in memory, whatever its size in the file; the largest known model has 94 layers of 128.
+  if (config.layers * config.experts > kExpertsMax) {
+    return fail(Code::kInvalidArgument, "{} layers of {} experts: {} together are allowed", config.layers,
+                config.experts, kExpertsMax);
+  }
   if (config.features.fused_qkv && config.features.rope == RopeLayout::kInterleaved) {
     return fail(Code::kUnimplemented, "fused queries and keys that rotate interleaved");
   }

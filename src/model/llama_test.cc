@@ -93,6 +93,9 @@ TEST(Llama, sizes_outside_their_limits_are_refused_by_name) {
             "head size 8 and rotary size 10 must be even, the second at most the first");
   EXPECT_NE(error([](auto& c) { c.rope_base = std::numeric_limits<float>::infinity(); }), "");
   EXPECT_NE(error([](auto& c) { c.norm_eps = std::nanf(""); }), "");
+  EXPECT_NE(error([](auto& c) { c.rope_scaling.original_context = (std::size_t{1} << 32) + 4096; }), "");
+  EXPECT_EQ(error([](auto& c) { c.layers = 129, c.experts = 512, c.experts_used = 2, c.expert_ffn_dim = 32; }),
+            "129 layers of 512 experts: 65536 together are allowed");
 }
 
 TEST(Llama, features_that_would_change_the_answer_are_refused) {
@@ -107,6 +110,14 @@ TEST(Llama, features_that_would_change_the_answer_are_refused) {
             "llama.rope.scaling.type 'dynamic' is not supported (linear, yarn and longrope are)");
   EXPECT_EQ(error("llama.rope.scaling.factor", -1.0f), "");  // of no type: not read
   EXPECT_EQ(error("llama.rope.scaling.type", "none"), "");
+  EXPECT_EQ(error("llama.attention.causal", true), "");
+  EXPECT_EQ(error("llama.attention.causal", false), "llama.attention.causal is 0: that is not run");
+  EXPECT_EQ(error("llama.rope.scaling.yarn_attn_factor", 1.0f), "");
+  EXPECT_EQ(error("llama.rope.scaling.yarn_attn_factor", 1.5f),
+            "llama.rope.scaling.yarn_attn_factor is 1.5: that is not run");
+  EXPECT_EQ(error("llama.final_logit_softcapping", 0.0f), "");
+  EXPECT_EQ(error("llama.final_logit_softcapping", 30.0f), "llama.final_logit_softcapping is 30: that is not run");
+  EXPECT_EQ(error("llama.expert_gating_func", std::uint32_t{2}), "llama.expert_gating_func is 2: that is not run");
 }
 
 TEST(Llama, position_scaling_becomes_factors_of_the_frequencies) {
