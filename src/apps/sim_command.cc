@@ -78,18 +78,30 @@ void print_report(const sim::Report& report, double wall_seconds) {
   fmt::print("  {:<24} {:.1f} times real time\n", "speed", *report.metric("sim_seconds") / wall_seconds);
 }
 
-std::string again(const SimArguments& arguments, const sim::Scenario& scenario) {
-  const std::string_view quic = arguments.quic ? " --quic" : "";
-  if (arguments.random) return fmt::format("sedge sim --random {}{}", scenario.seed, quic);
-  return fmt::format("sedge sim{}{} --nodes {} --seed {}{}", arguments.file.empty() ? "" : " ", arguments.file,
-                     scenario.nodes, scenario.seed, quic);
+// The command that plays the same again: what was given, with the size and the seed that it came to.
+std::string again(const SimArguments& arguments, std::uint64_t number, const sim::Scenario& scenario) {
+  std::string command = "sedge sim";
+  const auto add = [&command](std::string_view name, const auto& value) {
+    if (value) command += fmt::format(" {} {}", name, *value);
+  };
+  if (!arguments.file.empty()) command += " " + arguments.file;
+  const bool drawn = arguments.random.has_value();
+  if (drawn) command += fmt::format(" --random {}", number);
+  add("--nodes", drawn ? arguments.nodes : std::optional(scenario.nodes));
+  add("--seed", drawn ? arguments.seed : std::optional(scenario.seed));
+  add("--seconds", arguments.seconds);
+  add("--loss", arguments.loss);
+  add("--latency-ms", arguments.latency_ms);
+  return command + (arguments.quic ? " --quic" : "");
 }
 
-Status judge(const SimArguments& arguments, const sim::Scenario& scenario, const sim::Report& report) {
+Status judge(const SimArguments& arguments, std::uint64_t number, const sim::Scenario& scenario,
+             const sim::Report& report) {
   if (report.good()) return {};
   std::string list;
   for (const std::string& broken : report.broken) list += "\n  " + broken;
-  return fail(Code::kInternal, "the fleet did not behave:{}\nthe same again: {}", list, again(arguments, scenario));
+  return fail(Code::kInternal, "the fleet did not behave:{}\nthe same again: {}", list,
+              again(arguments, number, scenario));
 }
 
 // Random scenarios, one number after the other, until the time is over or one breaks an invariant.
@@ -101,12 +113,12 @@ Status explore(const SimArguments& arguments) {
   std::uint64_t number = *arguments.random;
   for (; minutes() < arguments.minutes; ++number) {
     sim::Scenario scenario = sim::random_scenario(number);
-    scenario.world.quic = arguments.quic;
+    SEDGE_CHECK(overrule(arguments, scenario));
     SEDGE_TRY(const sim::Report report, sim::play(scenario));
     fmt::print("{:>6}  {:>2} nodes  {:>4.0f} s  {:016x}  {}\n", number, scenario.nodes, *report.metric("sim_seconds"),
                report.trace, report.good() ? "good" : "BROKEN");
     std::fflush(stdout);
-    SEDGE_CHECK(judge(arguments, scenario, report));
+    SEDGE_CHECK(judge(arguments, number, scenario, report));
   }
   fmt::print("{} scenarios, none broke an invariant\n", number - *arguments.random);
   return {};
@@ -154,7 +166,7 @@ Status simulate(const SimArguments& arguments) {
     file.flush();
     if (!file) return fail(Code::kUnavailable, "{} cannot be written", arguments.picture);
   }
-  return judge(arguments, scenario, report);
+  return judge(arguments, arguments.random.value_or(0), scenario, report);
 }
 
 }  // namespace

@@ -97,6 +97,12 @@ Scenario random_scenario(std::uint64_t number) {
     scenario.world.overlay = {row.kind, row.k};
     scenario.world.zones = other.count(0, 3);
   }
+  // Entries that come and are erased, and tombstones that are collected within the scenario.
+  if (Draw other(number + 2'000'000'000); other.chance(0.5)) {
+    scenario.loads.push_back(
+        {.work = Work::kEphemeral, .every = other.ms(500, 3000), .each = true, .bytes = other.count(16, 200)});
+    scenario.world.collect_every = other.ms(1000, 10'000);
+  }
   // In the end everybody may come together: that is what is looked at.
   scenario.happenings.push_back({.at = scenario.length * 7 / 10, .deed = Deed::kHeal});
   scenario.happenings.push_back({.at = scenario.length * 8 / 10, .deed = Deed::kBoot, .settle = true});

@@ -8,6 +8,8 @@
 #include <set>
 #include <tuple>
 
+#include "sim/watch.h"
+
 namespace sedge::sim {
 namespace {
 
@@ -51,7 +53,8 @@ class Play {
       : scenario_(scenario),
         options_(options),
         prng_(scenario.seed ^ 0x57025EED),
-        world_(world_options(scenario, options)) {}
+        world_(world_options(scenario, options)),
+        watch_(scenario.nodes) {}
 
   Result<Report> run();
 
@@ -117,6 +120,8 @@ class Play {
   void look_at_deaths();
   void look_at_round_trips();
   void look_at_discovery();
+  void look_at_queues();
+  void look_at_order();
   void look_at_links();
   void look_at_expectations();
   void tell(std::string name, std::optional<double> value) { report_.metrics.emplace_back(std::move(name), value); }
@@ -129,6 +134,7 @@ class Play {
   const PlayOptions& options_;
   Prng prng_;
   World world_;
+  Watch watch_;
   Report report_;
   Instant formed_{};
   struct Turn {  // when a load is next done, and by whom; nobody: drawn then
@@ -143,7 +149,6 @@ class Play {
   std::vector<std::vector<Life>> lives_;
   std::vector<Message> messages_;
   std::uint64_t reliable_ = 0;
-  std::map<std::string, std::string> acknowledged_;  // path -> value
   std::vector<std::uint64_t> writes_of_;
   std::uint64_t writes_acknowledged_ = 0, delivered_twice_ = 0;
   std::int64_t counted_ = 0, counted_at_most_ = 0;  // acknowledged, and begun
@@ -175,6 +180,9 @@ void Play::pass(Duration time) {
     world_.run(std::max(next_sample_, world_.now()) - world_.now());
     if (options_.pictures) sample();
     look_at_clocks();
+    for (std::string& what : watch_.look(world_)) {
+      report_.broken.push_back(fmt::format("at {:.0f} s: {}", to_seconds(world_.now() - Instant{}), std::move(what)));
+    }
     next_sample_ = world_.now() + 1s;
   }
   world_.run(end - world_.now());
@@ -285,11 +293,11 @@ void Play::write(std::size_t i, std::size_t bytes) {
                                         : number % 8 == 7 ? state.remove("sim/set", element, now)
                                                           : state.set(path, to_buffer(as_bytes(value)), now);
     counted_at_most_ += counts && ticket ? 1 : 0;
-    node.when_durable(ticket, [this, path, value, counts, own = number % 4 == 0](const Status& status) {
+    node.when_durable(ticket, [this, i, path, value, counts, own = number % 4 == 0](const Status& status) {
       if (!status) return;
       ++writes_acknowledged_;
       counted_ += counts ? 1 : 0;
-      if (own) acknowledged_[path] = value;  // only node i writes there, one after the other
+      if (own) watch_.acknowledged(i, path, value);  // only node i writes there, one after the other
     });
   });
 }
@@ -302,18 +310,20 @@ void Play::write_briefly(std::size_t i, std::size_t bytes) {
   const std::string value(std::max<std::size_t>(bytes, 16), 'b');
   world_.act(i, [&](node::Node& node, Instant now) {
     node.when_durable(node.state().set(path_of(number), to_buffer(as_bytes(value)), now),
-                      [this, path = path_of(number), value](const Status& status) {
+                      [this, i, path = path_of(number), value](const Status& status) {
                         if (!status) return;
                         ++writes_acknowledged_;
-                        acknowledged_[path] = value;
+                        watch_.acknowledged(i, path, value);
                       });
     if (number < kBrieflyKept) return;
     const std::size_t old = number - kBrieflyKept;
-    acknowledged_.erase(path_of(old));
-    node.when_durable(node.state().set(path_of(old), std::nullopt, now), [this, i, old](const Status& status) {
-      writes_acknowledged_ += status ? 1 : 0;
-      erased_[i][old] = status.has_value();
-    });
+    watch_.let_go(i, path_of(old));
+    node.when_durable(node.state().set(path_of(old), std::nullopt, now),
+                      [this, i, old, path = path_of(old)](const Status& status) {
+                        writes_acknowledged_ += status ? 1 : 0;
+                        erased_[i][old] = status.has_value();
+                        if (status) watch_.erased(i, path);
+                      });
   });
 }
 
@@ -496,7 +506,7 @@ Status Play::form() {
 // Acknowledged is for ever: on every node that runs in the end.
 void Play::look_at_writes() {
   std::size_t lost = 0;
-  for (const auto& [path, value] : acknowledged_) {
+  const auto look = [&](const std::string& path, const std::string& value) {
     for (std::size_t i = 0; i < scenario_.nodes; ++i) {
       if (!world_.up(i)) continue;
       const auto there = world_.node(i).state().replica().read(path);
@@ -505,8 +515,11 @@ void Play::look_at_writes() {
       if (kept) continue;
       ++lost;
       if (lost <= 3) broken("the acknowledged write of {} is not on node-{}", path, i);
-      break;
+      return;
     }
+  };
+  for (std::size_t by = 0; by < scenario_.nodes; ++by) {
+    for (const auto& [path, value] : watch_.kept(by)) look(path, value);
   }
   for (std::size_t i = 0; i < scenario_.nodes && counted_at_most_ > 0; ++i) {
     if (!world_.up(i)) continue;
@@ -685,6 +698,25 @@ void Play::look_at_discovery() {
 }
 
 // The graph of links between running nodes, as it is in the end.
+void Play::look_at_queues() {
+  const Queues& most = watch_.queues();
+  tell("link_backlog_bytes_max", static_cast<double>(most.backlog_bytes));
+  tell("batches_missing_max", static_cast<double>(most.missing));
+  tell("batches_kept_bytes_max", static_cast<double>(most.cache_bytes));
+  tell("quarantined_max", static_cast<double>(most.quarantined));
+}
+
+// Whatever way the writes took, they say the same: asked of one node, for all hold the same.
+void Play::look_at_order() {
+  for (std::size_t i = 0; i < scenario_.nodes; ++i) {
+    if (!world_.up(i)) continue;
+    if (!same_in_any_order(world_.node(i).state().replica(), scenario_.seed)) {
+      broken("node-{}'s writes say something else in another order", i);
+    }
+    return;
+  }
+}
+
 void Play::look_at_links() {
   std::vector<std::vector<std::size_t>> links(scenario_.nodes);
   for (const auto& [a, b] : world_.links()) {
@@ -747,7 +779,9 @@ void Play::look_over() {
   tell("converged_ms", ms(converged_));
   look_at_writes();
   look_at_erased();
+  look_at_order();
   look_at_held();
+  look_at_queues();
   look_at_messages();
   look_at_deaths();
   tell("disk_stops", static_cast<double>(stops_));

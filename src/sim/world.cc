@@ -380,7 +380,6 @@ bool World::carry_out(std::size_t i) {
   return any;
 }
 
-// Bytes that wait on the fullest of its links.
 std::size_t World::backlog(std::size_t i) {
   double most = 0;
   Host& host = *hosts_[i];

@@ -171,6 +171,8 @@ class World {
   std::uint64_t trace() const { return trace_.value(); }
   const Counts& counts() const { return counts_; }
   std::uint64_t bytes_sent(std::size_t i) const;
+  // Bytes that wait on the fullest link of a running node.
+  std::size_t backlog(std::size_t i);
   // Of a running node, in a bucket of its disk. Errors: those of the store.
   Result<std::size_t> records(std::size_t i, std::string_view bucket);
   // What it took a node to find its first neighbour: its beacons, and a QUIC Initial for each dial from it or to it.
@@ -196,7 +198,6 @@ class World {
   void note_verdict(std::size_t i, const mesh::MemberEvent& event);
   void pump(std::size_t i);
   bool carry_out(std::size_t i);
-  std::size_t backlog(std::size_t i);
   void arm(std::size_t i);
   void tick(std::size_t i, std::uint64_t life, Instant due);
   void commit(std::size_t i, std::uint64_t life);

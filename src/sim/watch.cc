@@ -1,0 +1,84 @@
+#include "sim/watch.h"
+
+#include <algorithm>
+
+#include "base/prng.h"
+#include "env/link.h"
+
+namespace sedge::sim {
+namespace {
+
+// What each queue is promised to hold at most (broadcast.h, state_sync.h, link.h).
+struct Bound {
+  const char* name;
+  std::size_t Queues::* queue;
+  std::size_t most;
+};
+constexpr Bound kBounds[] = {
+    {"bytes wait on a link", &Queues::backlog_bytes, env::kLinkQueueBytesMax},
+    {"announced batches are waited for", &Queues::missing, mesh::kMissingMax},
+    {"bytes of batches are kept", &Queues::cache_bytes, (8u << 20) + mesh::kBatchBytesMax},
+    {"writes are in quarantine", &Queues::quarantined, 1024},
+};
+
+}  // namespace
+
+void Watch::erased(std::size_t by, const std::string& path) {
+  std::vector<std::string>& paths = gone_[by];
+  if (paths.size() == kGoneMax) paths.erase(paths.begin());
+  paths.push_back(path);
+}
+
+void Watch::look_at_entries(const World& world, std::size_t i, std::vector<std::string>& broken) {
+  const mesh::StateSync& state = world.node(i).state();
+  // Who came back late drops what is over and fetches the rest anew; who split for long takes back what others kept.
+  if (state.stats().reset > 0 || state.stats().revived > 0) return;
+  const auto say = [&](std::string what) {
+    if (said_.emplace(what, true).second) broken.push_back(std::move(what));
+  };
+  for (const auto& [path, value] : kept_[i]) {
+    const auto there = state.replica().read(path);
+    if (there && there->values.size() == 1 && as_text(there->values[0]) >= value) continue;
+    say(fmt::format("the acknowledged write of {} is not on its writer, node-{}", path, i));
+  }
+  for (const std::string& path : gone_[i]) {
+    if (state.replica().read(path)) say(fmt::format("{} was erased by node-{} and is there again", path, i));
+  }
+}
+
+void Watch::look_at_queues(World& world, std::size_t i, std::vector<std::string>& broken) {
+  const node::Node& node = world.node(i);
+  const Queues now{.backlog_bytes = world.backlog(i),
+                   .missing = node.broadcast().missing(),
+                   .cache_bytes = node.broadcast().cache_bytes(),
+                   .quarantined = node.state().stats().in_quarantine};
+  for (const Bound& bound : kBounds) {
+    std::size_t& most = queues_.*bound.queue;
+    most = std::max(most, now.*bound.queue);
+    if (now.*bound.queue <= bound.most || !said_.emplace(bound.name, true).second) continue;
+    broken.push_back(fmt::format("on node-{} {} {}, {} are allowed", i, now.*bound.queue, bound.name, bound.most));
+  }
+}
+
+std::vector<std::string> Watch::look(World& world) {
+  std::vector<std::string> broken;
+  for (std::size_t i = 0; i < kept_.size(); ++i) {
+    if (!world.up(i)) continue;
+    look_at_entries(world, i, broken);
+    look_at_queues(world, i, broken);
+  }
+  return broken;
+}
+
+bool same_in_any_order(const crdt::Replica& replica, std::uint64_t seed) {
+  std::vector<const crdt::Op*> ops;
+  for (const auto& [dot, op] : replica.living()) ops.push_back(&op);
+  Prng(seed).shuffle(ops);
+  crdt::Replica other;
+  for (const crdt::Op* op : ops) {
+    if (!other.apply(*op)) return false;
+  }
+  return other.digest() == replica.digest();
+}
+
+}  // namespace sedge::sim
