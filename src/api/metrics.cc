@@ -77,6 +77,8 @@ void add_transport(Families& out, const platform::TransportStats& stats) {
       .sample(stats.datagrams_out, {{"direction", "out"}});
   out.counter("sedge_handshakes_refused_total", "Peers that could not prove to be of this fleet.")
       .sample(stats.handshakes_refused);
+  out.counter("sedge_transport_datagrams_dropped_total", "Best-effort frames that found a link's queue full.")
+      .sample(stats.frames_dropped);
   out.gauge("sedge_links", "Open links to other nodes.").sample(stats.links);
 }
 
@@ -102,6 +104,21 @@ void add_mesh(Families& out, const node::Node& node) {
       .sample(broadcast.grafts, {{"event", "graft"}})
       .sample(broadcast.refused, {{"event", "refused"}})
       .sample(broadcast.given_up, {{"event", "given_up"}});
+
+  const mesh::PubSubStats& pubsub = node.pubsub().stats();
+  out.counter("sedge_messages_total", "Messages of this node's programs, published and heard.")
+      .sample(pubsub.published, {{"event", "published"}})
+      .sample(pubsub.delivered, {{"event", "delivered"}});
+  out.counter("sedge_messages_dropped_total", "Batches and messages that were not taken or not delivered, and why.")
+      .sample(broadcast.shed, {{"why", "link_full"}})
+      .sample(broadcast.too_old, {{"why", "older_than_this_start"}})
+      .sample(pubsub.expired, {{"why", "lifespan"}})
+      .sample(pubsub.refused, {{"why", "no_grant"}})
+      .sample(pubsub.repeated, {{"why", "known_already"}});
+  out.counter("sedge_slowdowns_total", "Times that a neighbour asked this node to wait before it sends more.")
+      .sample(broadcast.slowdowns);
+  out.counter("sedge_deadlines_missed_total", "Topics silent for longer than was promised or asked for.")
+      .sample(pubsub.late);
 
   const mesh::CausalStats& causal = node.pubsub().causal().stats();
   out.counter("sedge_causal_messages_total",

@@ -555,6 +555,7 @@ TransportStats Runtime::transport() const {
                        .datagrams_in = counters.datagrams_in,
                        .datagrams_out = counters.datagrams_out,
                        .handshakes_refused = counters.handshakes_refused,
+                       .frames_dropped = counters.queued_datagrams_dropped,
                        .links = 0};
   for (const mesh::Member& member : loop_->node().membership().members()) stats.links += member.linked ? 1 : 0;
   return stats;

@@ -55,6 +55,7 @@ struct TransportStats {
   std::uint64_t datagrams_in = 0;
   std::uint64_t datagrams_out = 0;
   std::uint64_t handshakes_refused = 0;
+  std::uint64_t frames_dropped = 0;  // best-effort ones whose link's queue was full
   std::size_t links = 0;
 };
 
