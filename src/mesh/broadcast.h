@@ -48,6 +48,7 @@ namespace sedge::mesh {
 using wire::BatchKind;
 
 inline constexpr std::size_t kBatchBytesMax = 64u << 10;
+inline constexpr std::size_t kMissingMax = 4096;  // batches announced and not yet here; more are left to chance
 // The largest payload of a batch that still travels as one datagram.
 inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 128;
 
@@ -75,11 +76,12 @@ class Broadcast {
     BootEpoch epoch;
     std::size_t cache_bytes_max = 8u << 20;  // batches kept for those who missed them; the oldest go first
     Duration cache_age_max = 10s;
-    Duration announce_delay = 100ms;  // HAVE waits this long for more
-    Duration graft_delay = 200ms;     // an announced batch may still come along the tree
-    Duration graft_retry = 250ms;     // then the next announcer is asked
-    Duration graft_time = 2s;         // the link carries everything for so long after
-    Duration mark_interval = 30s;     // how often changed high-water marks are persisted
+    Duration announce_delay = 100ms;        // HAVE waits this long for more,
+    Duration urgent_announce_delay = 10ms;  // or this, from urgent priorities on
+    Duration graft_delay = 200ms;           // an announced batch may still come along the tree
+    Duration graft_retry = 250ms;           // then the next announcer is asked
+    Duration graft_time = 2s;               // the link carries everything for so long after
+    Duration mark_interval = 30s;           // how often changed high-water marks are persisted
     // A batch of another node, once, and surely its own. kind and origin are its own; never called for our own batches.
     std::function<void(BatchKind kind, NodeId origin, Bytes payload, Instant now)> deliver;
     // Living members, this node included. Not set: just the neighbours.
@@ -88,6 +90,8 @@ class Broadcast {
     // As Tree::Options has them.
     std::function<std::optional<wire::MemberState>(NodeId)> state_of;
     std::function<Duration(NodeId)> round_trip;
+    // The part of the packets to a neighbour that get lost. Not set: none.
+    std::function<double(NodeId)> loss;
     // Asked once of each new batch that a neighbour sends. `straight`: its own, and for everybody by itself, so that it
     // is neither checked nor passed on. Not set: always enough.
     std::function<BatchBudget(NodeId from, bool straight, Instant now)> budget;
@@ -128,6 +132,8 @@ class Broadcast {
   const BroadcastStats& stats() const { return stats_; }
   const PackStats& pack_stats() const { return packer_.stats(); }
   const Tree& tree() const { return tree_; }
+  std::size_t missing() const { return missing_.size(); }  // at most kMissingMax
+  std::size_t cache_bytes() const { return cache_bytes_; }
 
  private:
   // Which batches of one origin were seen: all of earlier lives, and of this one these sequences.
@@ -162,6 +168,7 @@ class Broadcast {
   using MissingAt = std::map<wire::BatchId, Missing>::iterator;
 
   std::size_t members() const;
+  double mean_loss() const;
   Status check_age(NodeId from, const wire::BatchView& batch, Instant now);
   Status check_room(const wire::BatchView& batch, Instant now);
   MissingAt forget(MissingAt missing);

@@ -247,6 +247,55 @@ TEST(Broadcast, a_direct_batch_is_checked_when_somebody_asks_for_it) {
   EXPECT_EQ(pair.receiver.stats().refused, 1u);
 }
 
+// An origin with five links in a fleet of forty; one of them is the way to the tree's root.
+struct Origin {
+  test::Fleet fleet{6};
+  trust::Directory directory = fleet.directory();
+  Broadcast broadcast;
+  explicit Origin(double loss) : broadcast(options(loss), fleet.nodes[0].keys.secret, directory) {
+    broadcast.start(Instant{});
+    for (std::size_t i = 1; i < 6; ++i) {
+      broadcast.on_link_up(fleet.nodes[i].id, Instant{});
+      const wire::TreePosition position{.root = NodeId{}, .distance_us = 1000 * i, .path = {7}};
+      EXPECT_TRUE(broadcast.on_message(fleet.nodes[i].id, wire::MessageType::kBroadcastPosition, wire::encode(position),
+                                       Instant{}));
+    }
+  }
+  Broadcast::Options options(double loss) const {
+    Broadcast::Options made;
+    made.self = fleet.nodes[0].id;
+    made.epoch = BootEpoch{1};
+    made.members = [] { return std::size_t{40}; };
+    made.loss = [loss](NodeId) { return loss; };
+    return made;
+  }
+  // How many links carry it at once.
+  std::size_t carried(env::Priority priority, Instant now = {}) {
+    EXPECT_TRUE(broadcast.broadcast(BatchKind::kPubSub, as_bytes("x"), true, priority, now));
+    env::Outbox out;
+    broadcast.drain(out);
+    return static_cast<std::size_t>(std::ranges::count_if(out.sends, [](const env::Send& send) {
+      return send.frame.front() == static_cast<std::uint8_t>(wire::MessageType::kBroadcast);
+    }));
+  }
+};
+
+TEST(Broadcast, where_links_lose_packets_more_of_them_carry_a_batch) {
+  const std::size_t clean = Origin(0).carried(env::Priority::kNormal);
+  EXPECT_EQ(Origin(0.02).carried(env::Priority::kNormal), clean);
+  EXPECT_GT(Origin(0.1).carried(env::Priority::kNormal), clean);
+}
+
+TEST(Broadcast, urgent_batches_are_announced_at_once_and_others_gathered) {
+  Origin origin(0);
+  const Instant later = Instant{} + 10s;
+  origin.broadcast.on_timer(later);
+  EXPECT_LT(origin.carried(env::Priority::kNormal, later), 5u);
+  EXPECT_EQ(origin.broadcast.next_deadline(), later + 100ms);
+  (void)origin.carried(env::Priority::kUrgent, later);
+  EXPECT_EQ(origin.broadcast.next_deadline(), later + 10ms);
+}
+
 // What waits here is this node's own, if nothing of the neighbour's goes on: two that publish to each other would keep
 // each other slow for ever.
 TEST(Broadcast, only_those_whose_batches_go_on_from_here_are_slowed) {
