@@ -1,7 +1,9 @@
-// How many writes a core merges in a second, what a session costs that compares 100,000, and what an entry of a map
-// weighs on the wire when 1,500 nodes write it at once (bytes that are not signatures, as counters). Signatures are
-// stand-ins: checking one costs about 60 us and is not part of merging.
+// How many writes a core merges in a second, how much memory they take, what a session costs that compares 100,000, and
+// what an entry of a map weighs on the wire when 1,500 nodes write it at once (bytes that are not signatures, as
+// counters). Signatures are stand-ins: checking one costs about 60 us and is not part of merging.
 #include <benchmark/benchmark.h>
+
+#include <malloc.h>
 
 #include "base/prng.h"
 #include "crdt/replica.h"
@@ -53,6 +55,27 @@ void merge(benchmark::State& state) {
 BENCHMARK(merge<OpKind::kRegister>)->Unit(benchmark::kMillisecond);
 BENCHMARK(merge<OpKind::kCounter>)->Unit(benchmark::kMillisecond);
 BENCHMARK(merge<OpKind::kInsert>)->Unit(benchmark::kMillisecond);
+
+// What the allocator has given for 20,000 entries of so many bytes each, over their paths and values.
+void memory(benchmark::State& state) {
+  constexpr std::size_t kEntries = 20'000;
+  const auto bytes = static_cast<std::size_t>(state.range(0));
+  double given = 0, live = 0;
+  for (auto _ : state) {
+    const std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    Replica replica;
+    for (std::size_t i = 0; i < kEntries; ++i) {
+      Op op = op_of(OpKind::kRegister, 2 * i);
+      op.value = Buffer(bytes, 'x');
+      live = static_cast<double>(op.path.size() + bytes);
+      static_cast<void>(replica.apply(std::move(op)));
+    }
+    given = static_cast<double>(mallinfo2().uordblks + mallinfo2().hblkhd - before) / kEntries;
+  }
+  state.counters["bytes_an_entry"] = given;
+  state.counters["times_live"] = given / live;
+}
+BENCHMARK(memory)->Arg(32)->Arg(256)->Arg(1024)->Arg(4096)->Unit(benchmark::kMillisecond)->Iterations(1);
 
 Replica& full() {
   static Replica replica;
