@@ -154,11 +154,15 @@ Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
   if (rows.logits > 0) {
     step.drafted = rows.logits - 1;
     const std::size_t given = ids_.size();
-    SEDGE_CHECK(choose(logits.first(vocab), step));
-    // Each guess that is what was chosen makes the next row's logits those of this very text.
+    if (auto chosen = choose(logits.first(vocab), step); !chosen) {
+      failed_ = true;
+      return std::unexpected(std::move(chosen).error());
+    }
+    // Each guess that is what was chosen makes the next row's logits those of this very text. What goes wrong there
+    // takes no token back: the next step has that row for its own, and says so.
     for (; step.accepted < step.drafted && finish_ == Finish::kNone; ++step.accepted) {
       if (*step.token != rows.ids[step.accepted + 1]) break;
-      SEDGE_CHECK(choose(logits.subspan((step.accepted + 1) * vocab, vocab), step));
+      if (!choose(logits.subspan((step.accepted + 1) * vocab, vocab), step)) break;
     }
     sequence_.truncate(before_ + rows.ids.size() - step.drafted + step.accepted);
     learn(given);
@@ -202,10 +206,7 @@ Status Generation::choose(std::span<const float> logits, Step& step) {
     for (const std::int32_t id : ends_) logits_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   }
   auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling, constraint_.get(), prompt_tokens_);
-  if (!chosen) {
-    failed_ = true;
-    return std::unexpected(std::move(chosen).error());
-  }
+  if (!chosen) return std::unexpected(std::move(chosen).error());
   if (model_->tokenizer().is_end(*chosen)) {
     end(Finish::kStop, step);
     return {};
