@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
+#include "engine/generation.h"
+#include "engine/prefix_cache.h"
 #include "model/import.h"
 #include "model/random.h"
 #include "model/testing/tiny_llama.h"
@@ -108,6 +110,29 @@ TEST(EveryArchitecture, a_sequence_in_a_batch_gives_its_bits_alone) {
     const std::vector<float> alone = hidden_of(second, {});
     apart.insert(apart.end(), alone.begin(), alone.end());
     EXPECT_EQ(hidden_of(first, second), apart) << shape;
+  }
+}
+
+// 100 tokens of which 96 are remembered: past the small windows, so that what is copied and never looked at again is
+// among them.
+TEST(EveryArchitecture, a_remembered_beginning_gives_the_same_tokens) {
+  const Scratch scratch;
+  const auto prompt = some_ids(100);
+  for (const std::string& shape : tiny_shapes()) {
+    ASSERT_TRUE(model::write_random(scratch / "m.gguf", options_of(shape)));
+    const auto model = Model::load(scratch / "m.gguf").value();
+    GenerationOptions options{.sampling = {.temperature = 1, .seed = 4}, .tokens_max = 12};
+    const auto say = [&](std::size_t cached) {
+      Engine engine({.threads = 2});
+      Generation text = Generation::start(model, prompt, {}, options).value();
+      while (text.finish() == Finish::kNone) EXPECT_TRUE(text.step(engine));
+      EXPECT_EQ(text.cached(), cached) << shape;
+      return std::vector(text.tokens().begin(), text.tokens().end());
+    };
+    const auto expected = say(0);
+    options.cache = std::make_shared<PrefixCache>(std::size_t{1} << 24);
+    EXPECT_EQ(say(0), expected) << shape;
+    EXPECT_EQ(say(96), expected) << shape;
   }
 }
 

@@ -2,7 +2,11 @@
 #include "engine/batch.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
 #include <map>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -46,9 +50,25 @@ std::vector<std::int32_t> alone(const RandomModel& random, const Asked& asked) {
   return {text.tokens().begin(), text.tokens().end()};
 }
 
+// Where each text is: positions that are computed, tokens that are made.
+std::vector<std::pair<std::size_t, std::size_t>> standing(std::span<const Member> members) {
+  std::vector<std::pair<std::size_t, std::size_t>> all;
+  for (const Member& member : members) {
+    all.emplace_back(member.generation->computed(), member.generation->tokens().size());
+  }
+  return all;
+}
+
 TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_or_is_cancelled_beside_it) {
   const RandomModel q8({.type = kernels::DType::kQ8_0, .context = 128});
   const RandomModel f32({.context = 128});
+  CancelFlag at_some_moment{false};  // of a step, or between two
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    for (Prng prng(1); !over; at_some_moment = true) {
+      std::this_thread::sleep_for(std::chrono::microseconds(prng.below(100)));
+    }
+  });
   EXPECT_TRUE(rc::check([&](std::uint64_t seed) {
     const RandomModel& random = seed % 2 == 0 ? q8 : f32;
     Prng prng(seed);
@@ -71,9 +91,13 @@ TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_or_is_cancelled_
         if (prng.below(4) != 0) members.push_back({.generation = &text, .drafts = prng.below(8)});  // some rest
       }
       std::reverse(members.begin(), members.end());
-      const CancelFlag flag{prng.below(8) == 0};
-      const auto done = batch.step(engine, members, prng.below(20), &flag);
+      const CancelFlag at_once{prng.below(8) == 0};
+      at_some_moment = false;
+      const CancelFlag* flag = prng.below(2) == 0 ? &at_some_moment : &at_once;  // every other step at least is let be
+      const auto before = standing(members);
+      const auto done = batch.step(engine, members, prng.below(20), flag);
       RC_ASSERT(done.has_value() || done.error().code == Code::kCancelled);
+      RC_ASSERT(done.has_value() || standing(members) == before);
       for (const Member& member : members) RC_ASSERT(member.did.has_value());
       for (auto each = running.begin(); each != running.end();) {
         if (each->second.finish() == Finish::kNone) {
@@ -86,6 +110,8 @@ TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_or_is_cancelled_
       }
     }
   }));
+  over = true;
+  other.join();
 }
 
 TEST(Batch, shares_prompt_rows_in_order_and_gives_everyone_past_the_prompt_a_row) {
@@ -158,6 +184,40 @@ TEST(Speculation, a_step_that_is_cancelled_guesses_again) {
     ASSERT_TRUE(text.step(engine));
   }
   EXPECT_EQ(std::vector<std::int32_t>(text.tokens().begin(), text.tokens().end()), expected);
+}
+
+TEST(Speculation, what_goes_wrong_at_a_guess_takes_back_no_token_and_is_said_by_the_next_step) {
+  const RandomModel random({.context = 256});
+  const model::LlamaConfig& config = random.model()->config();
+  Engine engine;
+  Asked asked{.prompt = {5, 6, 7, 8, 5, 6, 7, 8, 5, 6}, .options = {.tokens_max = 40, .draft_max = 3}};
+  Generation text = begin(random, asked);
+  const auto pass = [&](std::size_t most) {  // whatever the model says: this text says its prompt again
+    const Rows rows = text.rows(most);
+    const Slice slice{&text.sequence(), rows.ids.size()};
+    std::vector<float> hidden(rows.ids.size() * config.dim);
+    EXPECT_TRUE(engine.embed(*random.model(), rows.ids, hidden));
+    EXPECT_TRUE(engine.forward(*random.model(), {&slice, 1}, 0, config.layers, hidden));
+    return rows;
+  };
+  std::vector<float> logits(config.vocab);
+  logits[7] = 1;
+  ASSERT_EQ(text.take(pass(10), logits)->token, 7);
+  const Rows rows = pass(4);
+  ASSERT_EQ(std::vector(rows.ids.begin(), rows.ids.end()), (std::vector<std::int32_t>{7, 8, 5, 6}));
+  logits.assign(4 * config.vocab, NAN);  // damaged weights, behind the first row
+  std::fill_n(logits.begin(), config.vocab, 0.0f);
+  logits[8] = 1;
+  const auto step = text.take(rows, logits);
+  ASSERT_TRUE(step) << step.error().message;
+  EXPECT_EQ(step->token, 8);
+  EXPECT_EQ(step->pieces.size(), 1u);
+  EXPECT_FALSE(text.ended());
+  EXPECT_EQ(text.computed(), 11u);
+  const Rows next = pass(1);
+  ASSERT_EQ(std::vector(next.ids.begin(), next.ids.end()), std::vector<std::int32_t>{8});
+  EXPECT_EQ(text.take(next, std::span(logits).last(config.vocab)).error().code, Code::kDataLoss);
+  EXPECT_TRUE(text.ended());
 }
 
 TEST(PromptLookup, guesses_what_followed_the_last_time) {

@@ -6,6 +6,8 @@
 
 #include "engine/generation.h"
 #include "engine/random_model.h"
+#include "model/testing/tiny_llama.h"
+#include "model/vocab.h"
 
 namespace sedge::engine {
 namespace {
@@ -77,6 +79,34 @@ TEST(Engine, a_sequence_in_a_batch_gives_its_bits_alone) {
   const std::vector<float> alone = run(engine, model, b, b.size(), 0);
   expected.insert(expected.end(), alone.begin(), alone.end());
   EXPECT_EQ(hidden, expected);
+}
+
+// 512 texts of one token, 2,049 heads each: more items than the thread pool has numbers for blocks.
+TEST(Engine, attention_has_as_many_items_as_it_needs) {
+  model::LlamaConfig config = model::testing::tiny_config();
+  config.layers = 1;
+  config.vocab = 259;
+  config.heads = config.kv_heads = 2049;
+  config.head_dim = config.rope_dim = 2;
+  model::GgufWriter writer = model::testing::tiny_writer(config);
+  model::write_vocab(writer, model::testing::byte_vocab());
+  const Buffer bytes = writer.to_bytes().value();
+  const auto loaded = Model::from(model::GgufFile::parse(bytes).value());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  const Model& model = **loaded;
+  const auto hidden_of = [&](std::size_t texts) {
+    Engine engine({.threads = 2, .chunk_tokens = texts});
+    std::vector<Sequence> sequences;
+    std::vector<Slice> slices;
+    for (std::size_t i = 0; i < texts; ++i) sequences.push_back(Sequence::make(model, {.capacity = 1}).value());
+    for (Sequence& sequence : sequences) slices.push_back({&sequence, 1});
+    std::vector<float> hidden(texts * config.dim);
+    EXPECT_TRUE(engine.embed(model, std::vector<std::int32_t>(texts, 70), hidden));
+    EXPECT_TRUE(engine.forward(model, slices, 0, 1, hidden));
+    return hidden;
+  };
+  const std::vector<float> alone = hidden_of(1), all = hidden_of(512);
+  for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], alone[i % config.dim]) << i;
 }
 
 TEST(Engine, a_node_needs_memory_only_for_its_own_layers) {

@@ -44,6 +44,39 @@ bool text_begins_after(const model::Vocab& vocab, std::span<const std::int32_t> 
          });
 }
 
+constexpr std::size_t kMakeRoomTries = 4;  // others may take what was given way to: not for ever
+
+std::size_t mib_of(std::size_t bytes) { return (bytes >> 20) + (bytes % (1 << 20) != 0 ? 1 : 0); }
+
+// Of what is missing, remembered beginnings give way, if they are enough.
+Result<MemoryShare> take_memory(const GenerationOptions& options, std::size_t bytes) {
+  if (options.memory == nullptr) return MemoryShare{};
+  std::size_t missing = 0;
+  for (std::size_t i = 0; i < kMakeRoomTries; ++i) {
+    missing = options.memory->take(bytes);
+    if (missing == 0) return MemoryShare(options.memory, bytes);
+    if (options.cache == nullptr || !options.cache->give_way(missing)) break;
+  }
+  return fail(Code::kResourceExhausted,
+              "this text may grow to {} MiB, {} more than other texts leave: ask for fewer tokens, or again later",
+              mib_of(bytes), mib_of(missing));
+}
+
+// For `wanted` positions, or as many of them as this machine has memory for when nobody else runs: that no waiting
+// mends, and an answer cut short is better than none. The first `given` there must be.
+Result<Sequence> make_sequence(const Model& model, std::size_t given, std::size_t wanted,
+                               const GenerationOptions& options) {
+  const std::size_t bound = options.memory != nullptr ? options.memory->bytes_max() : SequenceOptions{}.bytes_max;
+  const std::size_t capacity = std::min(wanted, Sequence::capacity_within(model, bound));
+  if (capacity < given) {
+    return fail(Code::kResourceExhausted,
+                "{} tokens take {} MiB, all texts here have {}: shorten the prompt, or ask a node with more memory",
+                given, mib_of(Sequence::bytes_of(model, given)), bound >> 20);
+  }
+  SEDGE_TRY(MemoryShare memory, take_memory(options, Sequence::bytes_of(model, capacity)));
+  return Sequence::make(model, {.capacity = capacity, .bytes_max = bound, .memory = std::move(memory)});
+}
+
 }  // namespace
 
 Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::span<const std::int32_t> prompt,
@@ -59,13 +92,9 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
                 context);
   }
   const std::size_t room = std::min(options.tokens_max, context - prompt.size());
-  auto sequence = Sequence::make(*model, {.capacity = prompt.size() + room});
-  if (!sequence && sequence.error().code == Code::kResourceExhausted && options.cache != nullptr) {
-    options.cache->shrink(0);  // what is remembered goes before what is asked
-    sequence = Sequence::make(*model, {.capacity = prompt.size() + room});
-  }
-  if (!sequence) return std::unexpected(std::move(sequence).error());
-  Generation generation(std::move(model), *std::move(sequence), std::move(options));
+  const std::size_t given = prompt.size() + std::min(resume.size(), room);
+  SEDGE_TRY(Sequence sequence, make_sequence(*model, given, prompt.size() + room, options));
+  Generation generation(std::move(model), std::move(sequence), std::move(options));
   generation.ids_.assign(prompt.begin(), prompt.end());
   generation.prompt_tokens_ = prompt.size();
   generation.resumed_ = resume.size();
@@ -117,7 +146,8 @@ void Generation::end(Finish finish, Step& step) {
 bool Generation::recall(std::size_t blocks_max) {
   if (options_.cache == nullptr || prefill_left() == 0 || stopped() || full()) return false;
   // The last position is computed in any case: its logits are what is wanted.
-  const std::size_t gained = options_.cache->recall(options_.cache_scope, ids_, sequence_, ids_.size() - 1, blocks_max);
+  const std::size_t gained =
+      options_.cache->recall(options_.cache_scope, ids_, sequence_, ids_.size() - 1, blocks_max, prompt_tokens_);
   cached_ += gained;
   return gained > 0;
 }
@@ -154,11 +184,15 @@ Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
   if (rows.logits > 0) {
     step.drafted = rows.logits - 1;
     const std::size_t given = ids_.size();
-    SEDGE_CHECK(choose(logits.first(vocab), step));
-    // Each guess that is what was chosen makes the next row's logits those of this very text.
+    if (auto chosen = choose(logits.first(vocab), step); !chosen) {
+      failed_ = true;
+      return std::unexpected(std::move(chosen).error());
+    }
+    // Each guess that is what was chosen makes the next row's logits those of this very text. What goes wrong there
+    // takes no token back: the next step has that row for its own, and says so.
     for (; step.accepted < step.drafted && finish_ == Finish::kNone; ++step.accepted) {
       if (*step.token != rows.ids[step.accepted + 1]) break;
-      SEDGE_CHECK(choose(logits.subspan((step.accepted + 1) * vocab, vocab), step));
+      if (!choose(logits.subspan((step.accepted + 1) * vocab, vocab), step)) break;
     }
     sequence_.truncate(before_ + rows.ids.size() - step.drafted + step.accepted);
     learn(given);
@@ -202,10 +236,7 @@ Status Generation::choose(std::span<const float> logits, Step& step) {
     for (const std::int32_t id : ends_) logits_[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   }
   auto chosen = sample(logits_, ids_, ids_.size(), options_.sampling, constraint_.get(), prompt_tokens_);
-  if (!chosen) {
-    failed_ = true;
-    return std::unexpected(std::move(chosen).error());
-  }
+  if (!chosen) return std::unexpected(std::move(chosen).error());
   if (model_->tokenizer().is_end(*chosen)) {
     end(Finish::kStop, step);
     return {};

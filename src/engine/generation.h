@@ -19,6 +19,7 @@
 #include "engine/cancel.h"
 #include "engine/engine.h"
 #include "engine/grammar/constraint.h"
+#include "engine/memory_budget.h"
 #include "engine/model.h"
 #include "engine/prefix_cache.h"
 #include "engine/prompt_lookup.h"
@@ -48,10 +49,12 @@ struct GenerationOptions {
   // Where beginnings of prompts are kept, and under what name besides their tokens (prefix_cache.h); none: nowhere.
   std::shared_ptr<PrefixCache> cache{};
   std::string cache_scope{};
+  // What all texts of the process may take together; none: nobody counts. What `cache` holds of it gives way to a text.
+  std::shared_ptr<MemoryBudget> memory{};
 };
 
-// kStop: end of text, a stop string, or a grammar that nothing can follow; kLength: tokens_max or context, and a text
-// under a grammar then is a beginning of one.
+// kStop: end of text, a stop string, or a grammar that nothing can follow; kLength: tokens_max, the context or all the
+// memory that texts may have is full, and a text under a grammar then is a beginning of one.
 enum class Finish { kNone, kStop, kLength };
 
 // What a text wants of the next forward pass: these tokens, at the positions after what is computed, and the logits
@@ -83,7 +86,8 @@ class Batch;  // batch.h
 class Generation {
  public:
   // Errors: InvalidArgument (an empty prompt, ids outside the vocabulary, a prompt longer than the context, options
-  //         out of range, resumed tokens that are not of the grammar); ResourceExhausted (no memory for the sequence).
+  //         out of range, resumed tokens that are not of the grammar); ResourceExhausted (what is given fits into no
+  //         memory that texts have here, or the text into none that is free: elsewhere, or later, it may).
   static Result<Generation> start(std::shared_ptr<const Model> model, std::span<const std::int32_t> prompt,
                                   std::span<const std::int32_t> resume = {}, GenerationOptions options = {});
 

@@ -74,6 +74,29 @@ TEST(Generation, a_cancelled_slice_can_be_asked_for_again) {
   EXPECT_EQ(generation.step(engine).error().code, Code::kFailedPrecondition);
 }
 
+TEST(Generation, a_pass_that_is_cancelled_at_its_logits_leaves_the_same_rows_to_ask_for) {
+  const RandomModel random;
+  const Model& model = *random.model();
+  Engine engine;
+  const GenerationOptions options{.sampling = {.temperature = 1}, .tokens_max = 8, .stops = {}};
+  const Text whole = run_to_end(engine, Generation::start(random.model(), kPrompt, {}, options).value());
+  Generation generation = Generation::start(random.model(), kPrompt, {}, options).value();
+  while (generation.finish() == Finish::kNone) {
+    const std::size_t before = generation.computed();
+    const Rows rows = generation.rows(4);
+    std::vector<float> hidden(rows.ids.size() * model.config().dim), logits(hidden.size() / 64 * model.config().vocab);
+    const Slice slice{&generation.sequence(), rows.ids.size()};
+    ASSERT_TRUE(engine.embed(model, rows.ids, hidden));
+    ASSERT_TRUE(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden));
+    const CancelFlag raised{true};
+    ASSERT_EQ(engine.head(model, hidden, logits, &raised).error().code, Code::kCancelled);
+    generation.undo(rows);
+    EXPECT_EQ(generation.computed(), before);
+    ASSERT_TRUE(generation.step(engine));
+  }
+  EXPECT_EQ(std::vector(generation.tokens().begin(), generation.tokens().end()), whole.tokens);
+}
+
 TEST(Generation, ends_by_length_by_context_and_by_a_stop_string_that_is_not_shown) {
   const RandomModel random;
   Engine engine;

@@ -237,9 +237,9 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
   float* scores = at_least(e_.scores_, e_.threads() * largest);
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.scale_dim != 0 ? config_.scale_dim : head_dim));
   const std::size_t window = config_.is_local(layer) ? config_.window : 0;
-  return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t) {
-    const TokenRun& run = e_.runs_[begin / per_run];
-    const std::size_t h = begin % per_run / pieces, piece = begin % pieces * group;
+  const auto attend_item = [&](unsigned worker, std::size_t item) {
+    const TokenRun& run = e_.runs_[item / per_run];
+    const std::size_t h = item % per_run / pieces, piece = item % pieces * group;
     const std::size_t at = run.first * config_.q_dim() + (h * shared + piece) * head_dim;
     const PassRow& row = rows[run.first];
     kernels_.attend({.q = q + at,
@@ -256,6 +256,9 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
                      .out = out + at,
                      .q_stride = config_.q_dim(),
                      .cap = config_.attention_cap});
+  };
+  return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t end) {
+    for (std::size_t item = begin; item < end; ++item) attend_item(worker, item);
   });
 }
 

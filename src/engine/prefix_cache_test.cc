@@ -105,7 +105,9 @@ TEST(PrefixCache, the_bound_holds_and_what_was_used_last_stays) {
   EXPECT_EQ(cache->bytes(), 4 * block_bytes());
   EXPECT_EQ(say(a, cache).cached, 64u);
   EXPECT_EQ(say(b, cache).cached, 0u);
-  cache->shrink(block_bytes());
+  EXPECT_FALSE(cache->give_way(4 * block_bytes() + 1));
+  EXPECT_EQ(cache->bytes(), 4 * block_bytes()) << "it could not have been enough";
+  EXPECT_TRUE(cache->give_way(2 * block_bytes() + 1));
   EXPECT_EQ(cache->bytes(), block_bytes());
 }
 
@@ -156,6 +158,32 @@ TEST(PrefixCache, what_memory_has_not_the_store_may_have) {
   EXPECT_EQ(say(prompt, after_restart).cached, 96u);
   EXPECT_EQ(shelf.loads, loads) << "in memory again";
   EXPECT_EQ(say(prompt, std::make_shared<PrefixCache>(0, &shelf)).tokens, first.tokens) << "with no memory at all";
+}
+
+TEST(PrefixCache, what_memory_has_no_room_for_the_store_gets) {
+  const auto prompt = some_ids(100, 12);
+  for (const std::size_t blocks : {0u, 1u, 2u}) {
+    Shelf shelf;
+    auto cache = std::make_shared<PrefixCache>(blocks * block_bytes(), &shelf);
+    const Said first = say(prompt, cache), again = say(prompt, cache);
+    EXPECT_EQ(again.cached, 96u) << blocks;
+    EXPECT_EQ(again.tokens, first.tokens);
+  }
+}
+
+TEST(PrefixCache, an_answer_that_a_prompt_goes_on_from_lasts_as_the_prompt_does) {
+  Shelf shelf;
+  auto cache = std::make_shared<PrefixCache>(std::size_t{1} << 20, &shelf);
+  auto turn = some_ids(60, 3);
+  const Said answer = say(turn, cache);
+  turn.insert(turn.end(), answer.tokens.begin(), answer.tokens.end());
+  turn.push_back(77);
+  EXPECT_EQ(say(turn, std::make_shared<PrefixCache>(0, &shelf)).cached, 32u) << "an answer alone is not written";
+  Shelf other;
+  cache = std::make_shared<PrefixCache>(std::size_t{1} << 20, &other);
+  say(std::span(turn).first(60), cache);
+  EXPECT_EQ(say(turn, cache).cached, 64u);
+  EXPECT_EQ(say(turn, std::make_shared<PrefixCache>(0, &other)).cached, 64u);
 }
 
 }  // namespace

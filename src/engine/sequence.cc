@@ -2,11 +2,29 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/prng.h"
 
 namespace sedge::engine {
+namespace {
+
+constexpr std::size_t kPlaces = 16;  // that lie together
+
+std::size_t bytes_per_place(const model::LlamaConfig& config) {
+  return config.layers * config.kv_dim() * 2 * sizeof(float);
+}
+
+}  // namespace
+
+std::size_t Sequence::bytes_of(const Model& model, std::size_t capacity) {
+  return (capacity + kPlaces - 1) / kPlaces * kPlaces * bytes_per_place(model.config());
+}
+
+std::size_t Sequence::capacity_within(const Model& model, std::size_t bytes) {
+  return bytes / bytes_per_place(model.config()) / kPlaces * kPlaces;
+}
 
 Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
   const model::LlamaConfig& config = model.config();
@@ -20,7 +38,7 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
     return fail(Code::kInvalidArgument, "layers {} to {} are not in a model of {}", options.layer_begin, layer_end,
                 config.layers);
   }
-  const std::size_t places = (capacity + 15) / 16 * 16;
+  const std::size_t places = (capacity + kPlaces - 1) / kPlaces * kPlaces;
   const Uint128 numbers = Uint128{layer_end - options.layer_begin} * config.kv_dim() * places;
   if (numbers * 2 * sizeof(float) > options.bytes_max) {
     return fail(Code::kResourceExhausted,
@@ -28,6 +46,7 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
                 options.bytes_max >> 20);
   }
   Sequence sequence;
+  sequence.memory_ = std::move(options.memory);
   sequence.capacity_ = capacity, sequence.places_ = places;
   sequence.kv_heads_ = config.kv_heads;
   sequence.head_dim_ = config.head_dim;

@@ -2,7 +2,8 @@
 //
 // Keys and values are binary32 and lie head by head as attention streams them (kernels.h). Each layer counts its own
 // positions: a text may pass layers [0, k) in one call and [k, L) in another, or on another node. Space is reserved at
-// once and touched as it fills, so a long context costs nothing until it is used.
+// once and touched as it fills, so a long context costs nothing until it is used; that there will be enough when it is,
+// its share of a budget says (memory_budget.h).
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/memory_budget.h"
 #include "engine/model.h"
 
 namespace sedge::engine {
@@ -21,6 +23,7 @@ struct SequenceOptions {
   std::size_t layer_begin = 0;
   std::size_t layer_end = 0;  // 0: to the last layer
   std::size_t bytes_max = std::size_t{8} << 30;
+  MemoryShare memory{};  // that was taken for it, where there is a budget
 };
 
 class Sequence {
@@ -28,6 +31,10 @@ class Sequence {
   // Errors: InvalidArgument (a capacity over the model's context, an empty range of layers);
   //         ResourceExhausted (over bytes_max, or no memory): ask for a smaller capacity.
   static Result<Sequence> make(const Model& model, SequenceOptions options = {});
+
+  // Of all layers: what a capacity may grow to, and the capacity that grows to no more than `bytes`.
+  static std::size_t bytes_of(const Model& model, std::size_t capacity);
+  static std::size_t capacity_within(const Model& model, std::size_t bytes);
 
   std::size_t capacity() const { return capacity_; }
   // Positions that layer `layer` has seen.
@@ -63,6 +70,7 @@ class Sequence {
 
   std::size_t capacity_ = 0, places_ = 0, kv_heads_ = 0, head_dim_ = 0, layer_begin_ = 0;
   std::vector<std::size_t> lengths_;  // one a layer
+  MemoryShare memory_;                // before what it stands for, to be given back after it
   std::unique_ptr<float[]> keys_, values_;
 };
 

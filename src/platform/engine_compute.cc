@@ -79,7 +79,7 @@ std::vector<env::TokenLogprob> logprobs_of(const engine::Model& model, const eng
 EngineCompute::EngineCompute(EngineComputeOptions options, Post post, Report report)
     : options_(options), post_(std::move(post)), report_(std::move(report)) {
   if (options_.prefix_cache_bytes > 0 || options_.prefix_store != nullptr) {
-    cache_ = std::make_shared<engine::PrefixCache>(options_.prefix_cache_bytes, options_.prefix_store);
+    cache_ = std::make_shared<engine::PrefixCache>(options_.prefix_cache_bytes, options_.prefix_store, options_.memory);
   }
   for (unsigned i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -220,6 +220,7 @@ Status EngineCompute::begin(Job& job) const {
   options.draft_max = options_.draft_max;
   options.cache = cache_;
   options.cache_scope = job.cache_scope;
+  options.memory = options_.memory;
   for (const env::LogitBias& each : job.spec.logit_bias) {
     options.sampling.bias.emplace_back(each.token, static_cast<float>(each.bias));
   }

@@ -40,7 +40,8 @@ struct EngineComputeOptions {
       8;  // jobs that share a step; each row of a pass costs less than the one before, up to about this
   unsigned draft_max = 7;              // tokens guessed ahead, where it pays: with the next one a tile of eight rows
   std::size_t prefix_cache_bytes = 0;  // of beginnings of prompts, all models together; 0: none
-  engine::BlockStore* prefix_store = nullptr;  // where they outlive the process; it outlives the engines
+  engine::BlockStore* prefix_store = nullptr;      // where they outlive the process; it outlives the engines
+  std::shared_ptr<engine::MemoryBudget> memory{};  // of texts and beginnings together; none: nobody counts
 };
 
 class EngineCompute final : public env::Compute {

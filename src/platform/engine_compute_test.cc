@@ -161,6 +161,23 @@ TEST_F(EngineComputeTest, a_prompt_that_was_read_is_remembered_even_by_another_p
   EXPECT_EQ(later.at(task_number(6)).text, first.at(task_number(6)).text);
 }
 
+TEST_F(EngineComputeTest, what_texts_and_beginnings_take_is_counted_and_a_prompt_that_never_fits_fails_alone) {
+  const auto memory = std::make_shared<engine::MemoryBudget>(100 * 768u);  // a position takes 768
+  open({.prefix_cache_bytes = 1 << 20, .memory = memory});
+  std::size_t taken = 0;
+  on_report_ = [&](const env::SliceReport& report) {
+    if (report.end == env::JobEnd::kLength) taken = memory->taken();
+  };
+  const auto both = run({6, 18});  // 48 tokens, 132 tokens
+  EXPECT_EQ(both.at(task_number(6)).end, env::JobEnd::kLength);
+  EXPECT_EQ(both.at(task_number(6)).tokens, 16u);
+  EXPECT_EQ(both.at(task_number(18)).end, env::JobEnd::kFailed);
+  EXPECT_EQ(taken, (48 + 16 + 32) * 768u) << "a text, and the block of it that is remembered";
+  on_report_ = nullptr;
+  compute_.reset();
+  EXPECT_EQ(memory->taken(), 0u);
+}
+
 TEST_F(EngineComputeTest, a_slice_of_no_steps_ends_the_one_under_way_and_says_so_once) {
   open({});
   again_ = false;

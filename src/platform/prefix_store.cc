@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -45,9 +46,18 @@ trust::Digest checksum(Bytes key, Bytes values) { return trust::digest(values, k
 
 Bytes values_of(const engine::BlockValues& values) { return bytes_of(std::span<const float>(*values)); }
 
+std::uint64_t spare_on_disk_of(const fs::path& folder) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  if (error) return std::numeric_limits<std::uint64_t>::max();  // whatever it is, writing says it too
+  const std::uint64_t reserve = std::max(std::uint64_t{256} << 20, std::uint64_t{space.capacity} / 20);
+  return space.available - std::min<std::uint64_t>(space.available, reserve);
+}
+
 }  // namespace
 
 PrefixStore::PrefixStore(PrefixStoreOptions options) : options_(std::move(options)), files_(options_.folder) {
+  if (!options_.spare_bytes) options_.spare_bytes = [folder = options_.folder] { return spare_on_disk_of(folder); };
   scan();
   thread_ = std::thread([this] { run(); });
 }
@@ -56,6 +66,9 @@ PrefixStore::~PrefixStore() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    const std::size_t kept = std::min<std::size_t>(queue_.size(), 1);
+    stats_.dropped += queue_.size() - kept;
+    queue_.resize(kept);
   }
   wake_.notify_all();
   thread_.join();
@@ -79,7 +92,7 @@ void PrefixStore::scan() {
   }
   std::ranges::sort(found, {}, &Found::used);
   for (const Found& file : found) add(file.name, file.bytes);
-  evict();
+  evict(options_.bytes_max);
 }
 
 void PrefixStore::add(const std::string& name, std::uint64_t bytes) {
@@ -96,8 +109,8 @@ void PrefixStore::forget(const std::string& name) {
   kept_.erase(found);
 }
 
-void PrefixStore::evict() {
-  while (bytes_ > options_.bytes_max) {
+void PrefixStore::evict(std::uint64_t bytes) {
+  while (bytes_ > bytes) {
     const std::string oldest = uses_.back();
     forget(oldest);
     (void)files_.remove(oldest, false);  // what cannot be removed is no longer counted, and found at the next start
@@ -145,20 +158,30 @@ void PrefixStore::save(const std::string& scope, std::span<const std::int32_t> t
   {
     const std::lock_guard lock(mutex_);
     if (kept_.contains(name_of(key)) || std::ranges::find(queue_, key, &Waiting::key) != queue_.end()) return;
-    if (queue_.size() >= options_.queued_max || kHeaderBytes + values_of(values).size() > options_.bytes_max) {
+    const std::size_t bytes = kHeaderBytes + values_of(values).size();
+    if (queued_bytes_ + bytes > options_.queued_bytes_max || bytes > options_.bytes_max) {
       ++stats_.dropped;
       return;
     }
     queue_.push_back({key, std::move(values)});
+    queued_bytes_ += bytes;
   }
-  wake_.notify_one();
+  wake_.notify_all();
 }
 
-Status PrefixStore::write(const Waiting& block) {
+void PrefixStore::flush() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [this] { return queue_.empty(); });
+}
+
+void PrefixStore::make_folder() const {
   std::error_code error;
   if (fs::create_directory(options_.folder, error)) {
     fs::permissions(options_.folder, fs::perms::owner_all, error);  // prompts can be read out of the values
   }
+}
+
+Status PrefixStore::write(const Waiting& block) {
   const Bytes values = values_of(block.values);
   const trust::Digest sum = checksum(Bytes(block.key), values);
   Buffer header;
@@ -177,18 +200,26 @@ void PrefixStore::run() {
     wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) return;
     const Waiting next = queue_.front();  // stays there until it can be read from the disk
+    const std::size_t bytes = kHeaderBytes + values_of(next.values).size();
     lock.unlock();
-    const Status written = write(next);
-    if (!written) (void)files_.remove(name_of(next.key), false);
+    make_folder();
+    const bool room = options_.spare_bytes() >= bytes;
+    const bool written = room && write(next);
+    if (room && !written) (void)files_.remove(name_of(next.key), false);
     lock.lock();
     queue_.pop_front();
-    if (!written) {
+    queued_bytes_ -= bytes;
+    if (written) {
+      ++stats_.saved;
+      add(name_of(next.key), bytes);
+      evict(options_.bytes_max);
+    } else {
       ++stats_.dropped;
-      continue;
+      // What the disk refused, for a quota say, it will refuse again: from now on half of what it has must do.
+      if (room) options_.bytes_max = bytes_ / 2;
+      evict(room ? options_.bytes_max : bytes_ - std::min<std::uint64_t>(bytes_, bytes));
     }
-    ++stats_.saved;
-    add(name_of(next.key), kHeaderBytes + values_of(next.values).size());
-    evict();
+    wake_.notify_all();
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -46,6 +47,15 @@ constexpr Duration kLeaveTime = 2s;           // for a graceful end; a peer that
 std::vector<env::Endpoint> advertised(const env::Endpoint& local) {
   if (!local.is_unspecified()) return {local};
   return interface_endpoints(local.port);
+}
+
+// What running texts and remembered beginnings may take: what models leave, less an eighth of all for everything else
+// that runs here, this node's own tables, scratch and queues among it. A little in any case: weights are mapped, and a
+// machine that they fill still serves, slowly. Where the system does not say what there is, nobody counts.
+std::size_t text_memory_bytes(std::size_t all, std::size_t models) {
+  if (all == 0) return std::numeric_limits<std::size_t>::max();
+  const std::size_t reserve = std::max(all / 8, std::size_t{256} << 20);
+  return std::max(all - std::min(all, models + reserve), all / 16);
 }
 
 }  // namespace
@@ -201,6 +211,7 @@ class Runtime::Loop {
           PrefixStoreOptions{.folder = options_.home / "prefixes", .bytes_max = options_.prefix_disk_bytes});
       engines.prefix_store = prefix_store_.get();
     }
+    engines.memory = std::make_shared<engine::MemoryBudget>(0);  // until models are known
     compute_ = std::make_unique<EngineCompute>(
         engines, [this](std::function<void()> work) { asio::post(io_, std::move(work)); },
         [this](const env::SliceReport& report) {
@@ -208,6 +219,9 @@ class Runtime::Loop {
           turn();
         });
     for (const auto& model : options_.models) SEDGE_CHECK(compute_->add_model(model));
+    std::size_t models = 0;
+    for (const env::ModelOffer& offer : compute_->offers()) models += offer.bytes;
+    engines.memory->set_bytes_max(text_memory_bytes(memory_bytes(), models));
     return {};
   }
 
