@@ -376,6 +376,11 @@ std::optional<ApiError> error_of(const node::TaskResult& result, bool leaving) {
         error.type = "invalid_request_error";
         break;
       }
+      if (result.code == Code::kResourceExhausted) {
+        error.status = 503;
+        error.code = "no_memory";
+        break;
+      }
       [[fallthrough]];
     case node::Outcome::kCancelled:
       error.code = std::string(node::outcome_name(result.outcome));

@@ -305,6 +305,7 @@ TEST(OpenAi, each_way_to_fail_has_its_status) {
       {node::Outcome::kFailed, false, 500, "server_error"},
       {node::Outcome::kFailed, true, 503, "server_error"},
       {node::Outcome::kFailed, false, 400, "invalid_request_error"},
+      {node::Outcome::kFailed, false, 503, "server_error"},
   };
   for (const auto& [outcome, leaving, status, type] : ways) {
     node::TaskResult result;
@@ -312,6 +313,7 @@ TEST(OpenAi, each_way_to_fail_has_its_status) {
     result.reason = "why \"it\" failed";
     result.retry_after = 1500ms;
     if (status == 400) result.code = Code::kInvalidArgument;
+    if (status == 503) result.code = Code::kResourceExhausted;
     const auto error = error_of(result, leaving);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->status, status);
