@@ -145,7 +145,8 @@ Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_
   if (chosen < 0)
     return fail(Code::kDataLoss, "no logit at position {} is a number: the model's weights are damaged", position);
   if (allowed == nullptr || allowed->allows(chosen)) return chosen;
-  forbid_others(logits, allowed->mask());
+  SEDGE_TRY(const auto mask, allowed->mask());
+  forbid_others(logits, mask);
   const std::int32_t again = choose(logits, uniform_at(options.seed, position, 1), options);
   if (again < 0) {
     return fail(Code::kInvalidArgument, "no token of the vocabulary goes on as the grammar asks, at position {}",

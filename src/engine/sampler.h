@@ -47,8 +47,8 @@ class AllowedTokens {
  public:
   virtual ~AllowedTokens() = default;
   virtual bool allows(std::int32_t id) = 0;
-  // A bit a token, lowest first; valid until the next call.
-  virtual std::span<const std::uint64_t> mask() = 0;
+  // A bit a token, lowest first; valid until the next call. Errors: what allows them cannot be asked about them all.
+  virtual Result<std::span<const std::uint64_t>> mask() = 0;
 };
 
 // Errors: InvalidArgument naming the field and its range.
@@ -61,7 +61,8 @@ Status check_sampling(const SamplingOptions& options);
 // without filters that is exactly the model's distribution over them, since each is taken with p from the first draw
 // and with its share of what was refused from the second.
 // Requires: options that check_sampling accepts.
-// Errors: DataLoss when no logit is a number (damaged weights); InvalidArgument when no token is allowed.
+// Errors: DataLoss when no logit is a number (damaged weights); InvalidArgument when no token is allowed; those of
+// mask().
 Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_t> history, std::size_t position,
                             const SamplingOptions& options, AllowedTokens* allowed = nullptr, std::size_t prompt = 0);
 

@@ -44,7 +44,7 @@ void cut(char32_t first, char32_t last, std::vector<ByteSequence>& out) {
 CodeSet CodeSet::any() { return {{0, kSurrogateFirst - 1}, {kSurrogateLast + 1, kCodePointMax}}; }
 
 void CodeSet::add(char32_t first, char32_t last) {
-  auto from = std::ranges::find_if(ranges_, [&](const Range& each) { return each.last + 1 >= first; });
+  auto from = std::ranges::partition_point(ranges_, [&](const Range& each) { return each.last + 1 < first; });
   auto to = from;
   for (; to != ranges_.end() && to->first <= last + 1; ++to) {
     first = std::min(first, to->first);
@@ -62,13 +62,11 @@ CodeSet CodeSet::without(const CodeSet& other) const {
   for (const Range& range : ranges_) {
     char32_t first = range.first;
     bool over = false;
-    for (const Range& hole : other.ranges_) {
-      if (hole.last < first) continue;
-      if (hole.first > range.last) break;
-      if (hole.first > first) left.ranges_.push_back({first, hole.first - 1});
-      over = hole.last >= range.last;
-      if (over) break;
-      first = hole.last + 1;
+    auto hole = std::ranges::partition_point(other.ranges_, [&](const Range& each) { return each.last < first; });
+    for (; hole != other.ranges_.end() && hole->first <= range.last && !over; ++hole) {
+      if (hole->first > first) left.ranges_.push_back({first, hole->first - 1});
+      over = hole->last >= range.last;
+      first = hole->last + 1;
     }
     if (!over) left.ranges_.push_back({first, range.last});
   }

@@ -22,7 +22,7 @@ bool TokenConstraint::allows(std::int32_t id) {
   return !bytes.empty() && matcher_.accepts(bytes);
 }
 
-std::span<const std::uint64_t> TokenConstraint::mask() {
+Result<std::span<const std::uint64_t>> TokenConstraint::mask() {
   if (std::exchange(epoch_, matcher_.epoch()) != matcher_.epoch()) kept_.clear(), kept_at_.clear();
   const auto found = text_begins_ ? kept_at_.end() : kept_at_.find(matcher_.state());
   if (found != kept_at_.end()) {
@@ -30,7 +30,7 @@ std::span<const std::uint64_t> TokenConstraint::mask() {
     return kept_.front().mask;
   }
   std::vector<std::uint64_t> mask(trie_->words());
-  trie_->mark_allowed(matcher_, text_begins_, mask);
+  SEDGE_CHECK(trie_->mark_allowed(matcher_, text_begins_, mask));
   for (const std::int32_t id : ends_) {
     if (matcher_.complete()) mask[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
   }

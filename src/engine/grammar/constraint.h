@@ -30,7 +30,8 @@ class TokenConstraint final : public AllowedTokens {
 
   // An end token where the text is whole; any other where its bytes, at least one, may follow.
   bool allows(std::int32_t id) override;
-  std::span<const std::uint64_t> mask() override;
+  // Errors: InvalidArgument: the grammar is too ambiguous (token_trie.h).
+  Result<std::span<const std::uint64_t>> mask() override;
 
   // Goes on by what a token added. False: the grammar does not allow it, and nothing changed.
   bool advance(std::string_view bytes);

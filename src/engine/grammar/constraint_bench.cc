@@ -74,7 +74,7 @@ void GrammarAsksAllTokensWithinText(benchmark::State& state) {
   TokenConstraint constraint(large_vocabulary(), trie(), read_json_schema(kSchema).value(), false);
   constraint.advance("{\"name\":\"");
   for (auto each : state) {
-    benchmark::DoNotOptimize(constraint.mask().data());
+    benchmark::DoNotOptimize(constraint.mask()->data());
     if (constraint.advance("x")) continue;
     state.SkipWithError("the text is full");
     break;
@@ -85,7 +85,7 @@ BENCHMARK(GrammarAsksAllTokensWithinText)->Iterations(1000);
 void GrammarAsksAllTokensBetweenTexts(benchmark::State& state) {
   for (auto each : state) {
     TokenConstraint constraint(large_vocabulary(), trie(), read_json_schema(kSchema).value(), false);
-    benchmark::DoNotOptimize(constraint.mask().data());
+    benchmark::DoNotOptimize(constraint.mask()->data());
   }
 }
 BENCHMARK(GrammarAsksAllTokensBetweenTexts);

@@ -46,7 +46,7 @@ TEST(TokenConstraint, allows_by_mask_what_it_allows_one_by_one) {
     for (const bool begins : {false, true}) {
       TokenConstraint constraint(tokenizer, trie, grammar, begins);
       for (int steps = 0; steps < 60 && !constraint.finished(); ++steps) {
-        const auto asked = constraint.mask();
+        const auto asked = constraint.mask().value();
         const std::vector<std::uint64_t> mask(asked.begin(), asked.end());
         std::vector<std::int32_t> allowed;
         for (std::int32_t id = 0; id < static_cast<std::int32_t>(tokenizer.size()); ++id) {
@@ -63,10 +63,49 @@ TEST(TokenConstraint, allows_by_mask_what_it_allows_one_by_one) {
   }
 }
 
+// Single bytes, and all words of two small letters.
+model::Tokenizer pairs_of_letters() {
+  model::Vocab vocab;
+  vocab.tokens = {"<unk>", "<s>", "</s>"};
+  vocab.types = {2, 3, 3};
+  for (int byte = 0; byte < 256; ++byte) vocab.tokens.push_back(fmt::format("<0x{:02X}>", byte));
+  vocab.types.resize(vocab.tokens.size(), 6);
+  for (char a = 'a'; a <= 'z'; ++a)
+    for (char b = 'a'; b <= 'z'; ++b) vocab.tokens.push_back({a, b});
+  vocab.types.resize(vocab.tokens.size(), 1);
+  vocab.scores.assign(vocab.tokens.size(), 0.0f);
+  vocab.unk = 0, vocab.bos = 1, vocab.eos = 2;
+  return model::Tokenizer::make(std::move(vocab)).value();
+}
+
+TEST(TokenConstraint, a_grammar_that_costs_too_much_to_ask_all_tokens_about_is_refused_by_the_bound) {
+  const auto tokenizer = pairs_of_letters();
+  const auto trie = std::make_shared<const TokenTrie>(tokenizer);
+  std::string wide = "root ::= [0]";  // each letter leads too many ways at once
+  for (std::size_t i = 0; i <= kWaysMax; ++i) wide += fmt::format("|[a-z]\"{}\"", i);
+  TokenConstraint first(tokenizer, trie, read_gbnf(wide).value(), false);
+  EXPECT_TRUE(first.mask()) << "a digit may follow";
+  TokenConstraint none(tokenizer, trie, read_gbnf(wide.replace(9, 4, "")).value(), false);
+  EXPECT_NE(none.mask().error().message.find("4096 ways at once"), std::string::npos) << none.mask().error().message;
+
+  std::string loops = "many ::= [a-z]";  // behind each first letter each second one
+  for (std::size_t i = 0; i <= kWaysMax / 2; ++i) loops += " [a-z]*";
+  loops += "\nroot ::= [0]";
+  for (char a = 'a'; a <= 'z'; ++a) loops += fmt::format("|\"{}\" many \"{}\"", a, a);
+  for (const bool warm : {false, true}) {
+    TokenConstraint constraint(tokenizer, trie, read_gbnf(loops).value(), false);
+    for (std::int32_t id = 259; warm && id < 259 + 400; ++id) EXPECT_FALSE(constraint.allows(id));
+    const auto mask = constraint.mask();
+    ASSERT_FALSE(mask);
+    EXPECT_EQ(mask.error().code, Code::kInvalidArgument);
+    EXPECT_NE(mask.error().message.find("to ask all tokens once"), std::string::npos) << mask.error().message;
+  }
+}
+
 TEST(Sampler, under_a_constraint_is_the_models_own_distribution_over_what_is_allowed) {
   struct Even final : AllowedTokens {
     bool allows(std::int32_t id) override { return id % 2 == 0; }
-    std::span<const std::uint64_t> mask() override { return {&bits, 1}; }
+    Result<std::span<const std::uint64_t>> mask() override { return std::span<const std::uint64_t>(&bits, 1); }
     std::uint64_t bits = 0x55;
   };
   const std::vector<float> logits = {0, 2, 1, 0.5f, -1, 3, 0.3f, 1};

@@ -65,7 +65,7 @@ class Reader {
   GrammarBuilder::Rule rule_named(std::string_view name) {
     const auto found = rules_.find(name);
     if (found != rules_.end()) return found->second;
-    return rules_.emplace(name, builder_.declare(std::string(name))).first->second;
+    return rules_.emplace(name, builder_.declare(name)).first->second;
   }
 
   Status read_rule() {

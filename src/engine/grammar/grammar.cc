@@ -15,9 +15,11 @@ struct GrammarBuilder::Draft {
   struct From {
     std::uint32_t node;
     Edge edge;
+    friend auto operator<=>(const From&, const From&) = default;
   };
 
   std::uint32_t node() { return nodes++; }
+  // What is written makes a node or an edge, so that this bounds the work too: choices hold nothing that does not.
   bool full() const { return nodes > kGrammarNodesMax || edges.size() > 4 * kGrammarNodesMax; }
   void byte(std::uint32_t from, std::uint32_t to, std::uint8_t low, std::uint8_t high) {
     edges.push_back({from, {to, 0, Kind::kBytes, low, high}});
@@ -110,11 +112,15 @@ constexpr std::uint32_t kNever = ~0u;
 std::uint32_t return_cost(const Grammar& grammar, const Edge& call) { return grammar.is_last(call) ? 0 : 1; }
 
 // How deep calls must nest at least from each node to its rule's end, or kNever. Settled from the least on, from final
-// nodes backwards (Dijkstra's order): a way is as deep as the deepest call on it. `through` says which edges count.
+// nodes backwards (Dijkstra's order): a way is as deep as the deepest call on it. `through` says which edges count. An
+// edge is looked at when what it leads to settles, and a call when the rule that it calls does: twice at most.
 template <class Through>
 std::vector<std::uint32_t> depths_to_end(const Grammar& grammar, Through through) {
-  std::vector<std::vector<std::uint32_t>> before(
-      grammar.nodes());  // who leads here, or calls the rule that starts here
+  struct Before {
+    std::uint32_t from;
+    const Edge* edge;
+  };
+  std::vector<std::vector<Before>> before(grammar.nodes());  // who leads here, or calls the rule that starts here
   std::vector<std::uint32_t> depth(grammar.nodes(), kNever), settled(grammar.nodes(), kNever);
   std::priority_queue<std::pair<std::uint32_t, std::uint32_t>, std::vector<std::pair<std::uint32_t, std::uint32_t>>,
                       std::greater<>>
@@ -122,33 +128,35 @@ std::vector<std::uint32_t> depths_to_end(const Grammar& grammar, Through through
   for (std::uint32_t from = 0; from < grammar.nodes(); ++from) {
     for (const Edge& edge : grammar.edges(from)) {
       if (!through(edge)) continue;
-      before[edge.target].push_back(from);
-      if (edge.kind == Kind::kCall) before[grammar.rule_start(edge.rule)].push_back(from);
+      before[edge.target].push_back({from, &edge});
+      if (edge.kind == Kind::kCall) before[grammar.rule_start(edge.rule)].push_back({from, &edge});
     }
     if (grammar.node(from).final) open.emplace(depth[from] = 0, from);
   }
-  const auto least = [&](std::uint32_t from) {
-    std::uint32_t best = kNever;
-    for (const Edge& edge : grammar.edges(from)) {
-      if (!through(edge) || settled[edge.target] == kNever) continue;
-      const std::uint32_t inside = edge.kind == Kind::kCall ? settled[grammar.rule_start(edge.rule)] : 0;
-      if (inside == kNever) continue;
-      const std::uint32_t call = edge.kind == Kind::kCall ? inside + return_cost(grammar, edge) : 0;
-      best = std::min(best, std::max(settled[edge.target], call));
-    }
-    return best;
+  const auto through_edge = [&](const Edge& edge) {
+    if (edge.kind != Kind::kCall || settled[edge.target] == kNever) return settled[edge.target];
+    const std::uint32_t inside = settled[grammar.rule_start(edge.rule)];
+    return inside == kNever ? kNever : std::max(settled[edge.target], inside + return_cost(grammar, edge));
   };
   while (!open.empty()) {
     const auto [now, at] = open.top();
     open.pop();
     if (settled[at] != kNever) continue;
     settled[at] = now;
-    for (const std::uint32_t from : before[at]) {
-      const std::uint32_t found = settled[from] == kNever ? least(from) : kNever;
+    for (const auto& [from, edge] : before[at]) {
+      const std::uint32_t found = through_edge(*edge);
       if (found < depth[from]) open.emplace(depth[from] = found, from);
     }
   }
   return settled;
+}
+
+// The name's end, which says most of a place in a schema, from the beginning of a character on.
+std::string cut_name(std::string_view name) {
+  if (name.size() <= kRuleNameBytesMax) return std::string(name);
+  name.remove_prefix(name.size() - kRuleNameBytesMax);
+  while (!name.empty() && (static_cast<unsigned char>(name[0]) & 0xC0) == 0x80) name.remove_prefix(1);
+  return fmt::format("...{}", name);
 }
 
 }  // namespace
@@ -186,6 +194,7 @@ GrammarBuilder::Expr GrammarBuilder::sequence(std::vector<Expr> parts) {
 }
 
 GrammarBuilder::Expr GrammarBuilder::choice(std::vector<Expr> ways) {
+  std::erase_if(ways, [&](Expr way) { return exprs_[way.id].type == Type::kNever; });
   if (ways.size() == 1) return ways[0];
   return add({.type = ways.empty() ? Type::kNever : Type::kChoice, .parts = std::move(ways)});
 }
@@ -198,12 +207,12 @@ GrammarBuilder::Expr GrammarBuilder::repeat(Expr what, std::uint32_t min, std::u
 
 GrammarBuilder::Expr GrammarBuilder::call(Rule rule) { return add({.type = Type::kCall, .rule = rule}); }
 
-GrammarBuilder::Rule GrammarBuilder::declare(std::string name) {
+GrammarBuilder::Rule GrammarBuilder::declare(std::string_view name) {
   if (rules_.size() >= kGrammarRulesMax) {
     refuse("too many rules", kGrammarRulesMax);
     return {0};
   }
-  rules_.push_back({.name = std::move(name)});
+  rules_.push_back({.name = cut_name(name)});
   return {static_cast<std::uint32_t>(rules_.size() - 1)};
 }
 
@@ -212,8 +221,8 @@ void GrammarBuilder::define(Rule rule, Expr expr) {
   rules_[rule.id].defined = true;
 }
 
-GrammarBuilder::Expr GrammarBuilder::shared(std::string name, Expr expr) {
-  const Rule rule = declare(std::move(name));
+GrammarBuilder::Expr GrammarBuilder::shared(std::string_view name, Expr expr) {
+  const Rule rule = declare(name);
   if (status_) define(rule, expr);
   return call(rule);
 }
@@ -238,7 +247,9 @@ Result<std::shared_ptr<const Grammar>> GrammarBuilder::build() {
     grammar.nodes_.assign(draft.nodes, {});
     grammar.edges_.clear();
     for (const std::uint32_t end : draft.finals) grammar.nodes_[end].final = true;
-    std::ranges::stable_sort(edges, {}, &Draft::From::node);
+    std::ranges::sort(edges);
+    const auto equal = std::ranges::unique(edges);  // one of them is as good as all, and others would look at each
+    edges.erase(equal.begin(), equal.end());
     for (std::size_t i = 0; i < edges.size(); ++i) {
       auto& node = grammar.nodes_[edges[i].node];
       if (node.edges_end == 0) node.edges_begin = static_cast<std::uint32_t>(i);

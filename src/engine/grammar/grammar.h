@@ -24,8 +24,9 @@ namespace sedge::engine {
 inline constexpr std::size_t kGrammarBytesMax = 128u << 10;  // of a grammar's or schema's text
 inline constexpr std::size_t kGrammarNodesMax = 1u << 17;    // a schema of a hundred fields takes some 5,000
 inline constexpr std::size_t kGrammarRulesMax = 1u << 14;
-inline constexpr std::size_t kStackDepthMax = 256;    // of calls within calls, in a text: brackets within brackets
-inline constexpr std::size_t kGrammarDepthMax = 192;  // of expressions within each other; bounds our recursion
+inline constexpr std::size_t kStackDepthMax = 256;     // of calls within calls, in a text: brackets within brackets
+inline constexpr std::size_t kGrammarDepthMax = 192;   // of expressions within each other; bounds our recursion
+inline constexpr std::size_t kRuleNameBytesMax = 128;  // 2 MB of names; a schema's rules are named by their places
 
 class Grammar {
  public:
@@ -35,6 +36,7 @@ class Grammar {
     std::uint32_t rule;  // of a call
     Kind kind;
     std::uint8_t low, high;  // of a range of bytes, inclusive
+    friend auto operator<=>(const Edge&, const Edge&) = default;
   };
   struct Node {
     std::uint32_t edges_begin = 0, edges_end = 0;
@@ -92,12 +94,15 @@ class GrammarBuilder {
   Expr optional(Expr what) { return choice({nothing(), what}); }
   Expr call(Rule rule);
 
-  // The first rule declared is the root. `name` is for errors.
-  Rule declare(std::string name);
+  // The first rule declared is the root. `name` is for errors; of a long one its end is kept.
+  Rule declare(std::string_view name);
   void define(Rule rule, Expr expr);
   bool defined(Rule rule) const { return rules_[rule.id].defined; }
   // One expression as a rule of its own, so that using it often costs a node each.
-  Expr shared(std::string name, Expr expr);
+  Expr shared(std::string_view name, Expr expr);
+
+  // A bound that was passed: a reader that goes on reads for nothing.
+  const Status& status() const { return status_; }
 
   // Errors: InvalidArgument naming the rule: not defined, left-recursive, a root that no finite text satisfies;
   //         ResourceExhausted (a bound). All are the grammar's author's to correct.

@@ -99,6 +99,32 @@ TEST(Gbnf, any_text_is_a_grammar_or_an_error) {
   }));
 }
 
+TEST(Gbnf, alternatives_that_are_alike_are_one) {
+  const std::string bars(kGrammarBytesMax - 100, '|');
+  const auto empty = gbnf("root ::= \"x\"" + bars);
+  EXPECT_LE(empty->edges(empty->root()).size(), 2u);
+  EXPECT_TRUE(matches(empty, "x"));
+  EXPECT_TRUE(matches(empty, ""));
+  std::string same = "root ::= \"x\" [a-c]";
+  for (int i = 0; i < 20000; ++i) same += "|[b]";
+  const auto letters = gbnf(same);
+  EXPECT_LE(letters->edges(letters->root()).size(), 2u);
+  EXPECT_TRUE(matches(letters, "xa"));
+  EXPECT_TRUE(matches(letters, "b"));
+}
+
+TEST(Gbnf, what_nothing_satisfies_makes_no_work_however_often_it_is_written) {
+  std::string never = "root ::= \"x\" | ([]";
+  for (int i = 0; i < 40000; ++i) never += "|[]";
+  EXPECT_TRUE(matches(gbnf(never + "){65536}"), "x"));
+}
+
+TEST(Gbnf, of_a_long_name_its_end_is_told) {
+  const std::string why = refusal("root ::= " + std::string(100000, 'a') + "-end");
+  EXPECT_LT(why.size(), 2 * kRuleNameBytesMax) << why;
+  EXPECT_NE(why.find("a-end' is used and not defined"), std::string::npos) << why;
+}
+
 TEST(CodeSet, is_spelled_by_the_utf8_of_its_members_and_no_other_bytes) {
   EXPECT_TRUE(rc::check([] {
     CodeSet set;
@@ -170,6 +196,35 @@ TEST(Matcher, an_ambiguous_grammar_costs_no_more_than_its_bound) {
   EXPECT_LE(deep.size(), kStackDepthMax);
   EXPECT_TRUE(matcher.advance(std::string(deep.size(), ')')));
   EXPECT_TRUE(matcher.complete());
+}
+
+TEST(Matcher, a_byte_that_leads_too_many_ways_at_once_is_given_up_and_told) {
+  std::string many = "root ::= \"y\"", stacks = "x ::= \"a\" (\"b\" | \"c\" | \"d\") (\"e\" | \"f\")\nroot ::= \"y\"";
+  for (std::size_t i = 0; i <= kWaysMax; ++i) many += fmt::format("|\"x{}\"", i);
+  for (std::size_t i = 0; i <= kWaysMax; ++i) stacks += fmt::format("|\"x\" x \"{}\"", i);
+  for (const std::string& text : {many, stacks}) {
+    Matcher matcher(gbnf(text));
+    for (int round = 0; round < 2; ++round, matcher.restart()) {
+      EXPECT_FALSE(matcher.accepts("x"));
+      EXPECT_TRUE(matcher.gave_up());
+      EXPECT_TRUE(matcher.accepts("y"));
+    }
+  }
+  Matcher few(gbnf("root ::= \"x\"{0,400} \"x\"{0,400} \"x\"{0,400}"));
+  EXPECT_TRUE(few.advance(std::string(1200, 'x')));
+  EXPECT_FALSE(few.gave_up());
+}
+
+TEST(Matcher, a_byte_that_too_many_edges_would_be_looked_at_for_is_given_up) {
+  // 300 stacks stand before one choice of 300 words.
+  std::string text = "word ::= [z]";
+  for (int i = 0; i < 300; ++i) text += fmt::format("|\"{}{}\"", static_cast<char>('a' + i % 20), i);
+  text += "\nroot ::= \"y\"";
+  for (int i = 0; i < 300; ++i) text += fmt::format("|\"x\" word \"{}\"", i);
+  Matcher matcher(gbnf(text));
+  EXPECT_FALSE(matcher.accepts("x"));
+  EXPECT_TRUE(matcher.gave_up());
+  EXPECT_TRUE(matcher.advance("y"));
 }
 
 TEST(Matcher, a_refused_text_changes_nothing) {

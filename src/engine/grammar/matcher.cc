@@ -1,6 +1,7 @@
 #include "engine/grammar/matcher.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace sedge::engine {
@@ -17,7 +18,9 @@ std::uint64_t pair_of(std::uint32_t a, std::uint32_t b) { return std::uint64_t{a
 Matcher::Matcher(std::shared_ptr<const Grammar> grammar) : grammar_(std::move(grammar)), classes_(grammar_->classes()) {
   frames_.emplace_back();
   keep({});
-  state_ = keep(close({{grammar_->root(), 0}}));
+  begin_step();
+  reach({grammar_->root(), 0});
+  state_ = keep(close().value_or(Position{}));
 }
 
 bool Matcher::full() const {
@@ -31,26 +34,42 @@ std::uint32_t Matcher::push(std::uint32_t below, std::uint32_t node) {
   return found->second;
 }
 
-// Follows calls, ends of rules and edges that take nothing until every way stands before a byte.
-Matcher::Position Matcher::close(std::vector<Way> open) {
+void Matcher::begin_step() {
+  seen_.clear(), open_.clear();
+  work_ = 0, frames_before_ = frames_.size();
+}
+
+// Each way is gone on with once, so that ways waiting are no more than ways met.
+void Matcher::reach(Way way) {
+  if (can_finish(way) && seen_.insert(pair_of(way.node, way.frame)).second) open_.push_back(way);
+}
+
+// Follows calls, ends of rules and edges that take nothing until every way stands before a byte. Nothing: given up;
+// the stacks that it made go again, so that a table fills up at the same byte in whatever order ways were met.
+std::optional<Matcher::Position> Matcher::close() {
   Position position;
-  seen_.clear();
-  while (!open.empty()) {
-    const Way way = open.back();
-    open.pop_back();
-    if (!can_finish(way) || !seen_.insert(pair_of(way.node, way.frame)).second) continue;
-    if (seen_.size() > kWaysMax) return {};
+  while (!open_.empty() && !over()) {
+    const Way way = open_.back();
+    open_.pop_back();
     const Grammar::Node& node = grammar_->node(way.node);
     if (node.takes_bytes) position.ways.push_back(way);
     if (node.final && way.frame == 0) position.complete = true;
-    if (node.final && way.frame != 0) open.push_back({frames_[way.frame].node, frames_[way.frame].below});
+    if (node.final && way.frame != 0) reach({frames_[way.frame].node, frames_[way.frame].below});
+    work_ += grammar_->edges(way.node).size();
+    if (over()) break;
     for (const Grammar::Edge& edge : grammar_->edges(way.node)) {
-      if (edge.kind == Grammar::Kind::kNothing) open.push_back({edge.target, way.frame});
+      if (edge.kind == Grammar::Kind::kNothing) reach({edge.target, way.frame});
       if (edge.kind != Grammar::Kind::kCall) continue;
       if (!can_finish({edge.target, way.frame})) continue;
       const std::uint32_t start = grammar_->rule_start(edge.rule);
-      open.push_back({start, grammar_->is_last(edge) ? way.frame : push(way.frame, edge.target)});
+      reach({start, grammar_->is_last(edge) ? way.frame : push(way.frame, edge.target)});
     }
+  }
+  if (over()) {
+    gave_up_ = true;
+    for (; frames_.size() > frames_before_; frames_.pop_back())
+      frame_ids_.erase(pair_of(frames_.back().below, frames_.back().node));
+    return std::nullopt;
   }
   std::ranges::sort(position.ways);
   return position;
@@ -68,24 +87,28 @@ Matcher::State Matcher::keep(Position position) {
   const auto id = static_cast<State>(states_.size());
   state_ids_.emplace(hash, id);
   ways_kept_ += position.ways.size();
-  next_.resize(next_.size() + classes_, position.ways.empty() ? kDead : kUnknown);
+  next_.resize(next_.size() + classes_, Step{.to = position.ways.empty() ? kDead : kUnknown, .cost = 0});
   states_.push_back(std::move(position));
   return id;
 }
 
-std::optional<Matcher::State> Matcher::explore(State from, std::uint8_t byte) {
+std::optional<Matcher::Step> Matcher::explore(State from, std::uint8_t byte) {
   if (full()) return std::nullopt;
-  std::vector<Way> open;
+  begin_step();
   for (const Way& way : states_[from].ways) {
+    work_ += grammar_->edges(way.node).size();
+    if (over()) break;
     for (const Grammar::Edge& edge : grammar_->edges(way.node)) {
-      if (edge.kind == Grammar::Kind::kBytes && byte >= edge.low && byte <= edge.high) {
-        open.push_back({edge.target, way.frame});
-      }
+      if (edge.kind == Grammar::Kind::kBytes && byte >= edge.low && byte <= edge.high) reach({edge.target, way.frame});
     }
   }
-  const State to = open.empty() ? kDead : keep(close(std::move(open)));
-  next_[from * classes_ + grammar_->class_of(byte)] = to;
-  return to;
+  auto position = close();
+  Step step{.to = kDead, .cost = kGivenUp};
+  if (position) {
+    step.cost = static_cast<State>(std::bit_width(work_)) & 0xFF;
+    step.to = seen_.empty() ? kDead : keep(*std::move(position)) & kUnknown;
+  }
+  return next_[step_id(from, byte)] = step;
 }
 
 void Matcher::empty_but_for(std::initializer_list<State*> kept) {
@@ -119,7 +142,7 @@ Matcher::State Matcher::walk(std::string_view bytes) {
       empty_but_for({&state_, &at});
       to = next(at, byte);
     }
-    at = to.value_or(kDead);
+    at = to ? State{to->to} : kDead;
     if (at == kDead) break;
   }
   return at;

@@ -7,10 +7,15 @@
 #include <span>
 #include <vector>
 
+#include "base/result.h"
 #include "engine/grammar/matcher.h"
 #include "model/tokenizer.h"
 
 namespace sedge::engine {
+
+// What asking for a whole vocabulary may cost, in the edges that a matcher looks at for steps not met before: half a
+// second. A grammar of JSON spends some thousands.
+inline constexpr std::size_t kMaskWorkMax = 1u << 26;
 
 class TokenTrie {
  public:
@@ -21,7 +26,9 @@ class TokenTrie {
   // Sets the bit of every token whose bytes may follow the matcher's text; the others are cleared. `text_begins`: a
   // space at a token's beginning is not shown, so it need not be allowed.
   // Requires: mask [words()].  Cost: a load or more a node that is reached.
-  void mark_allowed(Matcher& matcher, bool text_begins, std::span<std::uint64_t> mask) const;
+  // Errors: InvalidArgument: the grammar is too ambiguous: kMaskWorkMax is spent, or nothing may follow and steps were
+  //         given up (kWaysMax, kStepWorkMax). The same whatever the matcher has met before.
+  Status mark_allowed(Matcher& matcher, bool text_begins, std::span<std::uint64_t> mask) const;
 
   std::size_t words() const { return words_; }
   std::size_t nodes() const { return nodes_.size() - 1; }
@@ -33,7 +40,7 @@ class TokenTrie {
     std::uint32_t depth : 24, byte : 8;
   };
 
-  bool walk(Matcher& matcher, bool text_begins, std::span<std::uint64_t> mask) const;
+  Result<bool> walk(Matcher& matcher, bool text_begins, std::span<std::uint64_t> mask) const;
 
   std::vector<Node> nodes_;  // one more at the end
   std::vector<std::int32_t> tokens_;
