@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -22,6 +23,7 @@ using Expr = GrammarBuilder::Expr;
 constexpr std::size_t kDepthMax = 64, kAlternativesMax = 256;
 constexpr std::size_t kReadingMax = 160;        // schemas within schemas, merged ones too: bounds our recursion
 constexpr std::size_t kMemberStatesMax = 4096;  // members by how many stand before
+constexpr std::size_t kMembersMax = 2000;       // any may come next where all are optional: two ways each, of kWaysMax
 constexpr std::uint32_t kCountMax = 1u << 16;   // of characters, items
 
 enum Types : unsigned { kNull = 1, kBoolean = 2, kInteger = 4, kNumber = 8, kString = 16, kArray = 32, kObject = 64 };
@@ -66,7 +68,7 @@ std::optional<std::string> pattern_of(std::string_view format) {
   if (format == "uuid") return "^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
   if (format == "ipv4") return fmt::format("^{0}(?:\\.{0}){{3}}$", kOctet);
   if (format == "hostname") return fmt::format("^{0}(?:\\.{0}){{0,4}}$", kLabel);
-  if (format == "email") return fmt::format("^[a-z0-9](?:[a-z0-9._+-]{{0,30}}[a-z0-9])?@{0}(?:\\.{0}){{1,4}}$", kLabel);
+  if (format == "email") return fmt::format("^[a-z0-9](?:[._+-]?[a-z0-9]){{0,31}}@{0}(?:\\.{0}){{1,4}}$", kLabel);
   return std::nullopt;
 }
 
@@ -83,12 +85,6 @@ unsigned type_of(const json::Value& value) {
   if (value.is_object()) return kObject;
   const bool whole = !value.is_double() || value.get_double() == std::floor(value.get_double());
   return whole ? kInteger | kNumber : kNumber;
-}
-
-// A reference, with what stands beside it.
-json::Value together_with(json::Object beside, const json::Value& reference) {
-  beside["$ref"] = reference;
-  return beside;
 }
 
 class Reader {
@@ -119,7 +115,7 @@ class Reader {
     (void)schema;
     const auto known = rules_.find(to);
     if (known != rules_.end()) return builder_.call(known->second);
-    const GrammarBuilder::Rule rule = builder_.declare(std::string(to));
+    const GrammarBuilder::Rule rule = builder_.declare(to);
     rules_.emplace(to, rule);
     waiting_.emplace_back(to, rule);
     return builder_.call(rule);
@@ -130,14 +126,14 @@ class Reader {
   Result<Expr> read_keywords(const json::Object& schema, const Place& place);
   Result<Expr> read_all(const json::Object& schema, const Place& place);
   Result<Expr> read_alternatives(const json::Object& schema, std::string_view keyword, const Place& place);
+  Result<json::Value> with_common(const json::Object& common, const json::Value& alternative, const Place& place);
   Result<Expr> read_listed(const json::Object& schema, unsigned types, const Place& place);
   Result<unsigned> read_types(const json::Object& schema, const Place& place);
   Result<Expr> read_type(unsigned type, const json::Object& schema, const Place& place);
   Result<Expr> read_string(const json::Object& schema, const Place& place);
   Result<Expr> read_array(const json::Object& schema, const Place& place);
   Result<Expr> read_object(const json::Object& schema, const Place& place);
-  Result<std::optional<Expr>> read_others(const json::Object& schema, const Place& place,
-                                          const std::vector<std::string_view>& names);
+  Result<Expr> read_others(const json::Object& schema, const Place& place);
   Result<Expr> members(const std::vector<Expr>& each, const std::vector<bool>& required, std::optional<Expr> other,
                        std::uint32_t min, std::uint32_t max, const Place& place);
 
@@ -156,6 +152,7 @@ class Reader {
 };
 
 Result<Expr> Reader::read_schema(const json::Value& schema, const Place& place) {
+  SEDGE_CHECK(builder_.status());  // each becomes a rule: past the bound of those there is nothing to read for
   if (schema.is_bool() && schema.get_bool()) return text_.value();
   if (schema.is_bool()) return builder_.choice({});
   if (!schema.is_object()) return refuse(place, "a schema is an object, true or false");
@@ -226,6 +223,21 @@ Result<Expr> Reader::read_all(const json::Object& schema, const Place& place) {
   return read_object_schema(together, place);
 }
 
+// An alternative with what holds whichever is taken. What a reference names is merged when it is read.
+Result<json::Value> Reader::with_common(const json::Object& common, const json::Value& alternative,
+                                        const Place& place) {
+  if (common.empty()) return alternative;
+  if (!alternative.is_object()) return refuse(place, "a schema that is an object is needed here");
+  json::Object own = alternative.get_object();
+  const json::Value* const to = own.if_contains("$ref");
+  const std::optional<json::Value> reference = to != nullptr ? std::optional(*to) : std::nullopt;
+  own.erase("$ref");
+  auto merged = merge_schemas(common, own, budget_);
+  if (!merged) return in_context(fmt::format("schema {}", place), merged.error());
+  if (reference) (*merged)["$ref"] = *reference;
+  return json::Value(*std::move(merged));
+}
+
 Result<Expr> Reader::read_alternatives(const json::Object& schema, std::string_view keyword, const Place& place) {
   const auto* list = schema.at(keyword).if_array();
   if (list == nullptr || list->empty() || list->size() > kAlternativesMax) {
@@ -238,16 +250,7 @@ Result<Expr> Reader::read_alternatives(const json::Object& schema, std::string_v
   std::vector<json::Value> each;
   for (std::size_t i = 0; i < list->size(); ++i) {
     const Place at = fmt::format("{}/{}/{}", place, keyword, i);
-    if (common.empty() || !(*list)[i].is_object()) {
-      if (!common.empty()) return refuse(at, "a schema that is an object is needed here");
-      each.push_back((*list)[i]);
-    } else if (const auto* to = (*list)[i].get_object().if_contains("$ref")) {
-      each.push_back(together_with(common, *to));
-    } else {
-      auto merged = merge_schemas(common, (*list)[i].get_object(), budget_);
-      if (!merged) return in_context(fmt::format("schema {}", at), merged.error());
-      each.push_back(*std::move(merged));
-    }
+    SEDGE_TRY(each.emplace_back(), with_common(common, (*list)[i], at));
     for (std::size_t j = 0; keyword == "oneOf" && j < i; ++j) {
       if (never_both(*document_, each[i], each[j], budget_)) continue;
       return refuse(at, "it cannot be told from number {}, and 'oneOf' allows exactly one; write 'anyOf'", j);
@@ -266,9 +269,9 @@ Result<Expr> Reader::read_listed(const json::Object& schema, unsigned types, con
   }
   if (schema.contains("const") && schema.contains("enum"))
     return refuse(place, "'const' beside 'enum' is not supported");
-  std::vector<Expr> ways;
+  std::vector<std::string> texts;
   const auto add = [&](const json::Value& value) {
-    if ((type_of(value) & types) != 0) ways.push_back(builder_.literal(json::write(value)));
+    if ((type_of(value) & types) != 0) texts.push_back(plain_text(value));
   };
   if (const auto* only = schema.if_contains("const")) {
     add(*only);
@@ -277,7 +280,7 @@ Result<Expr> Reader::read_listed(const json::Object& schema, unsigned types, con
     if (list == nullptr) return refuse(place, "'enum' is a list");
     for (const json::Value& value : *list) add(value);
   }
-  return builder_.choice(std::move(ways));
+  return text_.one_of(std::move(texts));
 }
 
 // The types that are declared, or that the keywords are about; and no keyword that is not held to.
@@ -329,25 +332,27 @@ Result<Expr> Reader::read_type(unsigned type, const json::Object& schema, const 
   return text_.integer(closed(min, 1), closed(max, -1));
 }
 
-// A bound beyond what 64 bits hold is as good as none, and is drawn in to 10^18.
+// Whole numbers within 64 bits are taken as they are. A bound beyond them is drawn in to their edge where that only
+// leaves fewer numbers, and refused where it would let others pass.
 Result<std::optional<JsonText::Bound>> Reader::read_bound(const json::Object& schema, std::string_view closed,
                                                           std::string_view open, bool integer, const Place& place) {
+  constexpr std::int64_t kEdge = std::numeric_limits<std::int64_t>::max() - 1;  // an open bound steps one further
   if (schema.contains(closed) && schema.contains(open)) return refuse(place, "both '{}' and '{}'", closed, open);
-  const bool is_open = schema.contains(open);
+  const bool is_open = schema.contains(open), lower = closed == "minimum";
   const auto* value = schema.if_contains(is_open ? open : closed);
   if (value == nullptr) return std::nullopt;
   const std::string_view name = is_open ? open : closed;
   if (!value->is_number()) return refuse(place, "'{}' is a number", name);
   const double number = value->to_number<double>();
-  if (number != std::floor(number)) {
-    if (!integer) return refuse(place, "'{}' of a number must be whole to be held to", name);
-    // Of whole numbers, those on the inner side of it; then it is no bound of its own any more.
-    const bool lower = closed == "minimum";
-    return JsonText::Bound{
-        static_cast<std::int64_t>(std::clamp(lower ? std::ceil(number) : std::floor(number), -1e18, 1e18)), false};
-  }
-  if (value->is_int64() && std::abs(number) < 1e18) return JsonText::Bound{value->get_int64(), is_open};
-  return JsonText::Bound{static_cast<std::int64_t>(std::clamp(number, -1e18, 1e18)), is_open};
+  const bool whole = number == std::floor(number);
+  if (!whole && !integer) return refuse(place, "'{}' of a number must be whole to be held to", name);
+  // Of whole numbers, those on the inner side of a fraction; then it is no bound of its own any more.
+  const double inner = lower ? std::ceil(number) : std::floor(number);
+  const bool fits =
+      value->is_int64() ? value->get_int64() <= kEdge && value->get_int64() >= -kEdge : std::abs(inner) < 0x1p63;
+  if (!fits && lower == (number > 0)) return refuse(place, "'{}' is beyond what 64 bits hold", name);
+  if (!fits) return JsonText::Bound{lower ? -kEdge : kEdge, false};
+  return JsonText::Bound{value->is_int64() ? value->get_int64() : static_cast<std::int64_t>(inner), is_open && whole};
 }
 
 Result<std::uint32_t> Reader::read_count(const json::Object& schema, std::string_view name, std::uint32_t otherwise,
@@ -422,18 +427,10 @@ Result<Expr> Reader::read_array(const json::Object& schema, const Place& place) 
   return text_.array(rest);
 }
 
-// What members that the schema does not name may be; nothing: there are none.
-Result<std::optional<Expr>> Reader::read_others(const json::Object& schema, const Place& place,
-                                                const std::vector<std::string_view>& names) {
+// What members that `properties` does not name may be.
+Result<Expr> Reader::read_others(const json::Object& schema, const Place& place) {
   const auto* others = schema.if_contains("additionalProperties");
-  const bool closed = others == nullptr ? schema.contains("properties") || schema.contains("required")
-                                        : others->is_bool() && !others->get_bool();
-  if (closed) return std::nullopt;
-  Expr value = text_.value();
-  if (others != nullptr) {
-    SEDGE_TRY(value, read_schema(*others, within(place, "additionalProperties")));
-  }
-  return builder_.sequence({text_.other_name(names), text_.colon(), value});
+  return others == nullptr ? Result<Expr>(text_.value()) : read_schema(*others, within(place, "additionalProperties"));
 }
 
 Result<Expr> Reader::read_object(const json::Object& schema, const Place& place) {
@@ -467,54 +464,61 @@ Result<Expr> Reader::read_object(const json::Object& schema, const Place& place)
     SEDGE_TRY(const Expr value, read_schema(member.value(), at));
     add(member.key(), value, !needed.empty());
   }
-  for (const std::string& name : required) {  // named there alone
-    const auto* others = schema.if_contains("additionalProperties");
-    const json::Value open(true);
-    SEDGE_TRY(const Expr value, read_schema(others == nullptr ? open : *others, within(place, "additionalProperties")));
-    add(name, value, true);
+  const auto* others = schema.if_contains("additionalProperties");
+  const bool closed = others == nullptr ? properties != nullptr || schema.contains("required")
+                                        : others->is_bool() && !others->get_bool();
+  std::optional<Expr> other;
+  if (!closed || !required.empty()) {  // read once, however many names stand in `required` alone
+    SEDGE_TRY(const Expr value, read_others(schema, place));
+    for (const std::string& name : required) add(name, value, true);
+    if (!closed) other = builder_.sequence({text_.other_name(names), text_.colon(), value});
   }
-  SEDGE_TRY(const auto others, read_others(schema, place, names));
   SEDGE_TRY(const std::uint32_t min, read_count(schema, "minProperties", 0, place));
   SEDGE_TRY(const std::uint32_t max, read_count(schema, "maxProperties", GrammarBuilder::kNoLimit, place));
-  SEDGE_TRY(const Expr inside, members(each, must, others, min, max, place));
+  SEDGE_TRY(const Expr inside, members(each, must, other, min, max, place));
   return text_.object(inside);
 }
 
 // Members in their order, the optional ones left out or not, commas between those that are there. Told from the end, a
 // rule for each member and number of those before it (up to the number that matters), so that nothing is written twice.
+// A rule says what comes from its member on, the comma already written: one comma, not one for each that may follow.
 Result<Expr> Reader::members(const std::vector<Expr>& each, const std::vector<bool>& required,
                              std::optional<Expr> other, std::uint32_t min, std::uint32_t max, const Place& place) {
   if (!other && max >= each.size()) max = GrammarBuilder::kNoLimit;
-  const std::uint32_t most = max != GrammarBuilder::kNoLimit ? max : std::max(min, 1u);
+  const std::uint32_t most = max != GrammarBuilder::kNoLimit ? max : min;
+  if (each.size() > kMembersMax) return refuse(place, "{} members, at most {} are taken", each.size(), kMembersMax);
   if ((each.size() + 1) * (most + std::size_t{1}) > kMemberStatesMax) {
     return refuse(place, "'minProperties' and 'maxProperties' are too large for {} members", each.size());
   }
-  std::vector<std::optional<Expr>> rest(most + 1);  // by how many stand before; nothing: the object cannot end well
-  for (std::uint32_t before = 0; before <= most; ++before) {
-    const std::uint32_t need = min > before ? min - before : 0;
-    const std::uint32_t room = max == GrammarBuilder::kNoLimit ? max : max - before;
-    if (!other) {
-      if (need == 0) rest[before] = builder_.nothing();
-    } else if (before > 0) {
-      rest[before] = builder_.repeat(builder_.sequence({text_.comma(), *other}), need, room);
-    } else {
-      rest[before] = text_.list(*other, need, room);
-    }
+  const bool open = max == GrammarBuilder::kNoLimit;
+  std::vector<std::optional<Expr>> next(most + 1);  // by how many stand before; nothing: none can come and end well
+  for (std::uint32_t before = 0; before <= most && other; ++before) {
+    const std::uint32_t need = min > before ? min - before : 1;
+    if (open || before < max) next[before] = text_.list(*other, need, open ? max : max - before);
   }
+  bool may_end = true;  // of the members from here on none is required
+  const auto with_end = [&](std::uint32_t before, std::optional<Expr> more) {
+    if (!may_end || before < min) return more;
+    return std::optional(more ? builder_.optional(*more) : builder_.nothing());
+  };
   for (std::size_t i = each.size(); i-- > 0;) {
     for (std::uint32_t before = 0; before <= most; ++before) {  // ascending: the next number is still the one behind
-      const bool full = max != GrammarBuilder::kNoLimit && before == max;
-      const auto& behind = rest[std::min(before + 1, most)];
+      const std::uint32_t with = open ? std::min(before + 1, most) : before + 1;
       std::vector<Expr> ways;
-      if (!full && behind) {
-        ways.push_back(builder_.sequence({before > 0 ? text_.comma() : builder_.nothing(), each[i], *behind}));
+      if (with <= most) {
+        const auto& behind = next[with];
+        const auto rest =
+            with_end(with, behind ? std::optional(builder_.sequence({text_.comma(), *behind})) : std::nullopt);
+        if (rest) ways.push_back(builder_.sequence({each[i], *rest}));
       }
-      if (!required[i] && rest[before]) ways.push_back(*rest[before]);
-      rest[before] = ways.empty() ? std::nullopt : std::optional(builder_.shared("members", builder_.choice(ways)));
+      if (!required[i] && next[before]) ways.push_back(*next[before]);
+      next[before] = ways.empty() ? std::nullopt : std::optional(builder_.shared("members", builder_.choice(ways)));
     }
+    may_end = may_end && !required[i];
   }
-  if (!rest[0] || max < min) return refuse(place, "'minProperties' and 'maxProperties' leave no object");
-  return *rest[0];
+  const auto all = with_end(0, next[0]);
+  if (!all || max < min) return refuse(place, "'minProperties' and 'maxProperties' leave no object");
+  return *all;
 }
 
 }  // namespace

@@ -125,7 +125,42 @@ const Case kCases[] = {
      {"\"2024-06-01\"", "\"2024-06-01T24:00:00Z\""}},
     {R"({"format": "uuid"})", {"\"123e4567-e89b-12d3-a456-426614174000\""}, {"\"123e4567\""}},
     {R"({"format": "ipv4"})", {"\"127.0.0.255\""}, {"\"127.0.0.256\"", "\"1.2.3\""}},
-    {R"({"format": "email"})", {"\"a.b@example.org\""}, {"\"@example.org\"", "\"a\""}},
+    {R"({"format": "email"})",
+     {"\"a.b@example.org\""},
+     {"\"@example.org\"", "\"a\"", "\"a..b@x.org\"", "\"a.@x.org\""}},
+    {R"({"properties": {"k": {"const": 1}}, "required": ["k"], "anyOf": [{"$ref": "#/$defs/a", "required": ["x"]}],
+         "$defs": {"a": {"properties": {"k": true, "x": {"const": 2}, "y": {"const": 3}}}}})",
+     {R"({"k":1,"x":2})", R"({"k":1,"x":2,"y":3})"},
+     {R"({"k":1})", R"({"k":1,"y":3})", R"({"x":2})"}},
+    {R"({"type": "integer", "minimum": 1700000000000000000})",
+     {"1700000000000000000", "1700000000000000001", "9223372036854775806"},
+     {"1000000000000000000", "1699999999999999999", "1", "-1700000000000000000"}},
+    {R"({"type": "integer", "exclusiveMaximum": -9007199254740993, "minimum": -9007199254740995})",
+     {"-9007199254740994", "-9007199254740995"},
+     {"-9007199254740993", "-9007199254740996"}},
+    {R"({"type": "integer", "exclusiveMinimum": 9223372036854775806})",
+     {"9223372036854775807"},
+     {"9223372036854775806"}},
+    {R"({"type": "integer", "minimum": -9223372036854775808, "maximum": 18446744073709551615})",
+     {"0", "-9223372036854775806", "9223372036854775806"},
+     {"-9223372036854775809", "18446744073709551616"}},
+    {R"({"type": "number", "minimum": 1700000000000000000})",
+     {"1700000000000000000", "1700000000000000001.5"},
+     {"1000000000000000000", "1699999999999999999.5"}},
+    {R"({"allOf": [{"type": "integer", "minimum": 1700000000000000000}, {"minimum": 1700000000000000001}]})",
+     {"1700000000000000001"},
+     {"1700000000000000000"}},
+    {R"({"enum": [0.5, -0.00125, 1e300, 2.0, {"x": [0.1]}, [], {}]})",
+     {"0.5", "-0.00125", "1e+300", "2.0", R"({"x":[0.1]})", "[]", "{}"},
+     {"5E-1", "0.50", "0", R"({"x":[1]})"}},
+    {R"({"enum": ["", "a", "ab", "abc", "b", "a", "\u00e9", "\u00e8", 1, 12, 123]})",
+     {"\"\"", "\"a\"", "\"ab\"", "\"abc\"", "\"b\"", "\"\xC3\xA9\"", "\"\xC3\xA8\"", "1", "12", "123"},
+     {"\"abcd\"", "\"bc\"", "\"\xC3\"", "2", "1234", "\"a"}},
+    {R"({"properties": {"a": {"const": 1}, "b": {"const": 2}}, "required": ["b", "z"], "additionalProperties": {"const": 0},
+         "minProperties": 3, "maxProperties": 4})",
+     {R"({"a":1,"b":2,"z":0})", R"({"b":2,"z":0,"y":0})", R"({"a":1,"b":2,"z":0,"y":0})",
+      R"({"b":2,"z":0,"x":0,"y":0})"},
+     {R"({"b":2,"z":0})", R"({"a":1,"b":2,"y":0})", R"({"a":1,"b":2,"z":0,"x":0,"y":0})", R"({"b":2,"z":1,"y":0})"}},
 };
 
 TEST(JsonSchema, allows_what_satisfies_it_and_nothing_else) {
@@ -211,6 +246,16 @@ TEST(JsonSchema, what_no_grammar_holds_to_is_refused_with_its_place) {
       {R"({"type": "integer", "minimum": 3, "maximum": 2})", "nothing finite"},
       {R"({"required": ["a"], "additionalProperties": false})", "nothing finite"},
       {R"({"minItems": 3, "maxItems": 2})", "no array has"},
+      {R"({"type": "integer", "minimum": 18446744073709551615})", "schema #: 'minimum' is beyond what 64 bits hold"},
+      {R"({"type": "number", "exclusiveMaximum": -1e30})", "'exclusiveMaximum' is beyond"},
+      {R"({"allOf": [{"prefixItems": [{"type": "string"}]}, {"type": "array", "items": {"type": "integer"}}]})",
+       "'prefixItems' and the 'items' of another schema"},
+      {R"({"oneOf": [{"type": ["object", "null"], "properties": {"k": {"const": 1}}, "required": ["k"]},
+                     {"type": ["object", "null"], "properties": {"k": {"const": 2}}, "required": ["k"]}]})",
+       "schema #/oneOf/1: it cannot be told"},
+      {R"({"$defs": {"a": {"properties": {"k": {"const": 1}}, "required": ["k"]}}, "oneOf": [{"$ref": "#/$defs/a",
+           "type": ["object", "null"]}, {"properties": {"k": {"const": 2}}, "required": ["k"]}]})",
+       "schema #/oneOf/1: it cannot be told"},
   };
   for (const auto& [schema, why] : wrong) {
     const auto grammar = read_json_schema(schema);
@@ -230,8 +275,42 @@ TEST(JsonSchema, a_small_schema_cannot_ask_for_endless_work) {
   copies += R"("z": true}}}, "allOf": [)";
   for (int i = 0; i < 2000; ++i) copies += R"({"$ref": "#/$defs/big"},)";
   EXPECT_NE(read_json_schema(copies + "{}]}").error().message.find("too large"), std::string::npos);
+  std::string twice = "true";  // what `additionalProperties` says, for a name and for all others
+  for (int i = 0; i < 40; ++i) twice = fmt::format(R"({{"required": ["x"], "additionalProperties": {}}})", twice);
+  EXPECT_TRUE(read_json_schema(twice));
+  std::string small = R"({"type": "object", "properties": {")" + std::string(50'000, 'n') + R"(": {"prefixItems": [)";
+  for (int i = 0; i < 20'000; ++i) small += "{},";
+  EXPECT_NE(read_json_schema(small + "{}]}}}").error().message.find("too many rules"), std::string::npos);
+  std::string apart = R"({"type": "object", "properties": {)", names;  // told by the last of what all require
+  for (int i = 0; i < 240; ++i) apart += fmt::format(R"("p{}": true,)", i), names += fmt::format("\"p{}\",", i);
+  apart += R"("z": true}, "required": [)" + names + R"("z"], "oneOf": [)";
+  for (int i = 0; i < 250; ++i)
+    apart += fmt::format(R"({}{{"properties": {{"z": {{"const": {}}}}}}})", i ? "," : "", i);
+  EXPECT_NE(read_json_schema(apart + "]}").error().message.find("cannot be told"), std::string::npos);
   EXPECT_FALSE(read_json_schema(R"({"maxLength": 65536, "minLength": 65536, "pattern": "x"})"));
   EXPECT_FALSE(read_json_schema(R"({"items": {"items": {"maxItems": 60000}, "maxItems": 60000}, "maxItems": 60000})"));
+}
+
+TEST(JsonSchema, thousands_of_listed_values_or_optional_members_leave_a_way_on_everywhere) {
+  std::string listed = R"({"enum": [)", members = R"({"type": "object", "properties": {)";
+  for (int i = 0; i < 9000; ++i) listed += fmt::format("\"x{}\",", i * 7);
+  for (int i = 0; i < 1999; ++i) members += fmt::format(R"("p{}": {{"const": {}}},)", i, i);
+  for (const std::string& schema : {listed + "0]}", members + R"("q": true}})"}) {
+    const auto grammar = grammar_of(schema);
+    const SchemaJudge judge(schema);
+    Prng prng(2);
+    for (int i = 0; i < 3; ++i) {
+      const auto text = random_text(grammar, prng);
+      ASSERT_TRUE(text);
+      EXPECT_EQ(matches(grammar, *text) ? judge.complaint(*text) : "", "") << *text;
+    }
+    Matcher matcher(grammar);
+    for (const char* begun : {"\"x6", "{\"p1998\":1998", "{\"p0\": 0, \"p"}) (void)matcher.accepts(begun);
+    EXPECT_FALSE(matcher.gave_up());
+  }
+  EXPECT_TRUE(matches(grammar_of(members + R"("q": true}})"), R"({"p3":3, "p1998":1998, "q":{}})"));
+  EXPECT_NE(read_json_schema(members + R"("q": true, "r": true}})").error().message.find("at most 2000"),
+            std::string::npos);
 }
 
 TEST(JsonText, whole_numbers_are_those_between_the_bounds) {

@@ -1,6 +1,7 @@
 #include "engine/grammar/json_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -10,12 +11,30 @@ namespace sedge::engine {
 namespace {
 
 constexpr std::uint32_t kIndentMax = 24, kWholeDigitsMax = 15, kFractionDigitsMax = 15;
+constexpr std::uint32_t kListedDepthMax = 32;            // two expressions each, of kGrammarDepthMax
 constexpr std::int64_t kWholeMax = 999'999'999'999'999;  // of kWholeDigitsMax digits
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 CodeSet plain() { return CodeSet{{0, 0x1F}, {U'"', U'"'}, {U'\\', U'\\'}}.complement(); }
 
 }  // namespace
+
+std::string plain_text(const json::Value& value) {
+  std::string text;
+  if (const auto* object = value.if_object()) {
+    for (const auto& member : *object)
+      text += fmt::format("{}{}:{}", text.empty() ? "{" : ",", json::write(json::Value(member.key())),
+                          plain_text(member.value()));
+    return text.empty() ? "{}" : text + "}";
+  }
+  if (const auto* array = value.if_array()) {
+    for (const json::Value& each : *array) text += (text.empty() ? "[" : ",") + plain_text(each);
+    return text.empty() ? "[]" : text + "]";
+  }
+  if (!value.is_double() || !std::isfinite(value.get_double())) return json::write(value);
+  text = fmt::format("{}", value.get_double());
+  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+}
 
 JsonText::Expr JsonText::space() {
   if (!space_) {
@@ -71,6 +90,36 @@ JsonText::Expr JsonText::spelled(const CodeSet& set) {
 
 JsonText::Expr JsonText::string(Expr inside) {
   return builder_.sequence({builder_.literal("\""), inside, builder_.literal("\"")});
+}
+
+JsonText::Expr JsonText::one_of(std::vector<std::string> texts) {
+  std::ranges::sort(texts);
+  const auto equal = std::ranges::unique(texts);
+  texts.erase(equal.begin(), equal.end());
+  std::uint32_t depth = 0;
+  return one_of(texts, 0, depth);
+}
+
+// Of ascending texts that are alike in their first `begun` bytes, what comes after those. As deep as texts begin each
+// other: in 128 KiB some 500. What grows deep is cut into rules, which take no stack where they are called last.
+JsonText::Expr JsonText::one_of(std::span<const std::string> texts, std::size_t begun, std::uint32_t& depth) {
+  std::vector<Expr> ways;
+  while (!texts.empty()) {
+    const std::string& first = texts.front();
+    const auto alike = [&](const std::string& text) { return begun < first.size() && text[begun] == first[begun]; };
+    const auto end = std::ranges::partition_point(texts.subspan(1), alike);
+    const auto group = texts.first(static_cast<std::size_t>(end - texts.begin()));
+    texts = texts.subspan(group.size());
+    const auto shared = static_cast<std::size_t>(std::ranges::mismatch(first, group.back()).in1 - first.begin());
+    const Expr head = builder_.literal(std::string_view(first).substr(begun, shared - begun));
+    std::uint32_t below = 0;
+    ways.push_back(group.size() == 1 ? head : builder_.sequence({head, one_of(group, shared, below)}));
+    depth = std::max(depth, below + 1);
+  }
+  const Expr all = builder_.choice(std::move(ways));
+  if (depth < kListedDepthMax) return all;
+  depth = 0;
+  return builder_.shared("listed", all);
 }
 
 JsonText::Expr JsonText::other_name(const std::vector<std::string_view>& names) {

@@ -9,12 +9,18 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "engine/grammar/grammar.h"
 
 namespace sedge::engine {
+
+// A value's own text: as json::write has it, but fractions as people write them (0.5, not 5E-1).
+std::string plain_text(const json::Value& value);
 
 class JsonText {
  public:
@@ -36,6 +42,8 @@ class JsonText {
   Expr spelled(const CodeSet& set);
   // Quotes around.
   Expr string(Expr inside);
+  // One of these texts, told as a tree of what they begin with: then a text stands in one place of it, however many.
+  Expr one_of(std::vector<std::string> texts);
   // A member's name that needs no escape and is none of these.
   Expr other_name(const std::vector<std::string_view>& names);
   // Requires: no open bound.
@@ -57,6 +65,7 @@ class JsonText {
   Expr magnitude(Bound low, Bound high);
   Expr fraction(bool zero_too);
   Expr digit(char low, char high);
+  Expr one_of(std::span<const std::string> texts, std::size_t begun, std::uint32_t& depth);
 
   GrammarBuilder& builder_;
   std::optional<Expr> space_, character_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sedge::engine {
@@ -23,15 +24,26 @@ const json::Value* step(const json::Value& at, const std::string& name) {
   return array->if_contains(static_cast<std::size_t>(std::stoul(name)));
 }
 
-// The schema itself, references followed; null where that leads nowhere.
-const json::Object* object_behind(const json::Value& document, const json::Value* schema) {
-  for (int hop = 0; hop < kHopsMax && schema != nullptr; ++hop) {
-    const auto* object = schema->if_object();
-    const auto* reference = object != nullptr ? object->if_contains("$ref") : nullptr;
-    if (reference == nullptr || !reference->is_string()) return object;
+// Takes what a comparison costs; false where that is not left.
+bool take(SchemaBudget& budget, std::size_t cost) {
+  if (cost > budget.compared) return budget.compared = 0, false;
+  budget.compared -= cost;
+  return true;
+}
+
+// The schema and those that its references lead to, the one without a reference last; none where that leads nowhere or
+// the budget is spent.
+std::vector<const json::Object*> objects_behind(const json::Value& document, const json::Value* schema,
+                                                SchemaBudget& budget) {
+  std::vector<const json::Object*> objects;
+  for (int hop = 0; hop < kHopsMax && schema != nullptr && schema->is_object(); ++hop) {
+    objects.push_back(&schema->get_object());
+    const auto* reference = objects.back()->if_contains("$ref");
+    if (reference == nullptr || !reference->is_string()) return objects;
+    if (!take(budget, 1 + reference->get_string().size() / 16)) break;
     schema = resolve_reference(document, text_of(*reference)).value_or(nullptr);
   }
-  return nullptr;
+  return {};
 }
 
 // The values that a schema lists, where it lists them.
@@ -44,24 +56,47 @@ std::optional<std::vector<const json::Value*>> listed(const json::Object& schema
   return values;
 }
 
-// The types that a schema declares, "integer" told as "number"; none: it declares none.
-std::vector<std::string_view> declared_types(const json::Object& schema) {
-  std::vector<std::string_view> types;
-  const auto add = [&](const json::Value& value) {
-    if (value.is_string()) types.push_back(text_of(value) == "integer" ? std::string_view("number") : text_of(value));
-  };
-  const auto* type = schema.if_contains("type");
-  if (type != nullptr && type->is_array()) {
-    for (const json::Value& each : type->get_array()) add(each);
-  } else if (type != nullptr) {
-    add(*type);
-  }
-  return types;
+enum Type : unsigned { kNull = 1, kBoolean = 2, kNumber = 4, kString = 8, kArray = 16, kObject = 32 };
+constexpr unsigned kAnyType = 63;
+
+// A schema's types: those of the texts that are made for it, and those that satisfy it. Where none is declared any
+// satisfies it, and of those that its keywords are about texts are made.
+struct Types {
+  unsigned made = kAnyType, right = kAnyType;
+};
+
+unsigned type_named(std::string_view name) {
+  static constexpr std::pair<std::string_view, unsigned> kNames[] = {
+      {"null", kNull},     {"boolean", kBoolean}, {"integer", kNumber}, {"number", kNumber},
+      {"string", kString}, {"array", kArray},     {"object", kObject}};
+  const auto* const known = std::ranges::find(kNames, name, &std::pair<std::string_view, unsigned>::first);
+  return known != std::end(kNames) ? known->second : 0;
 }
 
-bool requires_member(const json::Object& schema, std::string_view name) {
+Types types_of(const std::vector<const json::Object*>& objects, SchemaBudget& budget) {
+  static constexpr std::string_view kOfObjects[] = {"properties",    "required",      "additionalProperties",
+                                                    "minProperties", "maxProperties", "$ref"};
+  bool of_objects = true;  // by what its keywords are about
+  for (const json::Object* const object : objects) {
+    if (const auto* type = object->if_contains("type")) {
+      const json::Array one = {*type};
+      const json::Array& names = type->is_array() ? type->get_array() : one;
+      if (!take(budget, names.size())) return {};
+      unsigned declared = 0;
+      for (const json::Value& name : names) declared |= name.is_string() ? type_named(text_of(name)) : kAnyType;
+      return {declared, declared};
+    }
+    of_objects = of_objects && std::ranges::all_of(*object, [](const auto& member) {
+                   return is_annotation(member.key()) ||
+                          std::ranges::find(kOfObjects, std::string_view(member.key())) != std::end(kOfObjects);
+                 });
+  }
+  return {of_objects ? unsigned{kObject} : kAnyType, kAnyType};
+}
+
+bool requires_member(const json::Object& schema, std::string_view name, SchemaBudget& budget) {
   const auto* required = schema.if_contains("required");
-  return required != nullptr && required->is_array() &&
+  return required != nullptr && required->is_array() && take(budget, required->get_array().size()) &&
          std::ranges::any_of(required->get_array(),
                              [&](const json::Value& each) { return each.is_string() && text_of(each) == name; });
 }
@@ -69,9 +104,7 @@ bool requires_member(const json::Object& schema, std::string_view name) {
 bool lists_apart(const json::Object& a, const json::Object& b, SchemaBudget& budget) {
   const auto left = listed(a), right = listed(b);
   if (!left || !right) return false;
-  const std::size_t cost = left->size() * right->size() + left->size() + right->size();
-  if (cost > budget.compared) return false;
-  budget.compared -= cost;
+  if (!take(budget, left->size() * right->size() + left->size() + right->size())) return false;
   return std::ranges::none_of(*left, [&](const json::Value* value) {
     return std::ranges::any_of(*right, [&](const json::Value* other) { return *value == *other; });
   });
@@ -126,8 +159,7 @@ Status merge_members(json::Object& merged, const json::Object& a, const json::Ob
 Status merge_listed(json::Object& merged, const json::Object& a, const json::Object& b, SchemaBudget& budget) {
   const auto left = listed(a), right = listed(b);
   if (!left || !right) return {};
-  if (left->size() * right->size() > budget.compared) return fail(Code::kResourceExhausted, "too many listed values");
-  budget.compared -= left->size() * right->size();
+  if (!take(budget, left->size() * right->size())) return fail(Code::kResourceExhausted, "too many listed values");
   json::Array common;
   for (const json::Value* value : *left) {
     if (std::ranges::any_of(*right, [&](const json::Value* other) { return *value == *other; }))
@@ -145,9 +177,19 @@ bool merge_bound(std::string_view name, json::Value& a, const json::Value& b) {
   const bool low = std::ranges::find(kLow, name) != std::end(kLow);
   const bool high = std::ranges::find(kHigh, name) != std::end(kHigh);
   if ((!low && !high) || !a.is_number() || !b.is_number()) return false;
-  const bool larger = b.to_number<double>() > a.to_number<double>();
+  const bool exact = a.is_int64() && b.is_int64();  // beyond 2^53 different ones are the same double
+  const bool larger = exact ? b.get_int64() > a.get_int64() : b.to_number<double>() > a.to_number<double>();
   if (larger == low) a = b;
   return true;
+}
+
+// Items that one schema means all of are the first ones of the other too, which a schema of both would not say.
+Status check_items(const json::Object& a, const json::Object& b) {
+  for (const auto& [first, all] : {std::pair(&a, &b), std::pair(&b, &a)}) {
+    if (!first->contains("prefixItems") || all->contains("prefixItems") || !all->contains("items")) continue;
+    return fail(Code::kInvalidArgument, "'prefixItems' and the 'items' of another schema must hold at once");
+  }
+  return {};
 }
 
 Result<json::Value> merge_values(const json::Value& a, const json::Value& b, SchemaBudget& budget) {
@@ -199,6 +241,7 @@ Result<json::Object> merge_schemas(const json::Object& a, const json::Object& b,
     return fail(Code::kResourceExhausted, "schemas that must hold together grow too large; write them as one");
   }
   budget.copied -= cost;
+  SEDGE_CHECK(check_items(a, b));
   json::Object merged = a;
   for (const auto& [name, value] : b) {
     if (is_annotation(name) || name == "properties") continue;
@@ -217,26 +260,26 @@ Result<json::Object> merge_schemas(const json::Object& a, const json::Object& b,
 }
 
 bool never_both(const json::Value& document, const json::Value& a, const json::Value& b, SchemaBudget& budget) {
-  const auto* left = object_behind(document, &a);
-  const auto* right = object_behind(document, &b);
-  if (left == nullptr || right == nullptr) return false;
-  if (lists_apart(*left, *right, budget)) return true;
-  const auto left_types = declared_types(*left), right_types = declared_types(*right);
-  if (!left_types.empty() && !right_types.empty() && std::ranges::none_of(left_types, [&](auto each) {
-        return std::ranges::find(right_types, each) != right_types.end();
-      })) {
-    return true;
-  }
-  const auto* properties = left->if_contains("properties");
-  const auto* others = right->if_contains("properties");
+  const auto left_all = objects_behind(document, &a, budget), right_all = objects_behind(document, &b, budget);
+  if (left_all.empty() || right_all.empty()) return false;
+  const json::Object &left = *left_all.back(), &right = *right_all.back();
+  if (lists_apart(left, right, budget)) return true;
+  const Types left_types = types_of(left_all, budget), right_types = types_of(right_all, budget);
+  const unsigned in_common = (left_types.made & right_types.right) | (right_types.made & left_types.right);
+  if (in_common == 0) return true;
+  const auto* properties = left.if_contains("properties");
+  const auto* others = right.if_contains("properties");
   if (properties == nullptr || others == nullptr || !properties->is_object() || !others->is_object()) return false;
+  if (in_common != kObject) return false;  // of other types a member says nothing
   return std::ranges::any_of(properties->get_object(), [&](const auto& member) {
     const auto* other = others->get_object().if_contains(member.key());
-    if (other == nullptr || !requires_member(*left, member.key()) || !requires_member(*right, member.key()))
+    if (!take(budget, 1) || other == nullptr || !requires_member(left, member.key(), budget) ||
+        !requires_member(right, member.key(), budget)) {
       return false;
-    const auto* one = object_behind(document, &member.value());
-    const auto* two = object_behind(document, other);
-    return one != nullptr && two != nullptr && lists_apart(*one, *two, budget);
+    }
+    const auto one = objects_behind(document, &member.value(), budget);
+    const auto two = objects_behind(document, other, budget);
+    return !one.empty() && !two.empty() && lists_apart(*one.back(), *two.back(), budget);
   });
 }
 

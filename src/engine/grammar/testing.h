@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <compare>
 #include <memory>
 #include <optional>
 #include <regex>
@@ -85,7 +86,7 @@ class SchemaJudge {
     if (has("oneOf") && count("oneOf") != 1) return false;
     if (const auto* all = has("allOf"); all && count("allOf") != std::ssize(all->get_array())) return false;
     if (v.is_string()) return judge_string(s, text_of(v));
-    if (v.is_number()) return judge_number(s, v.to_number<double>());
+    if (v.is_number()) return judge_number(s, v);
     if (v.is_array()) return judge_array(s, v.get_array());
     return !v.is_object() || judge_object(s, v.get_object());
   }
@@ -123,13 +124,21 @@ class SchemaJudge {
     return text[4] == '-' && text[7] == '-' && month >= 1 && month <= 12 && day >= 1 && day <= kDays[month - 1];
   }
 
-  static bool judge_number(const json::Object& s, double number) {
-    const auto bound = [&](const char* name) {
-      const auto* value = s.if_contains(name);
-      return value ? value->to_number<double>() : std::nan("");
-    };  // a comparison with NaN is false
-    return std::isfinite(number) && !(number < bound("minimum")) && !(number > bound("maximum")) &&
-           !(number <= bound("exclusiveMinimum")) && !(number >= bound("exclusiveMaximum"));
+  // Below, equal, above, or neither; whole numbers exactly.
+  static std::partial_ordering compare(const json::Value& a, const json::Value& b) {
+    if (a.is_int64() && b.is_int64()) return a.get_int64() <=> b.get_int64();
+    return a.to_number<double>() <=> b.to_number<double>();
+  }
+
+  static bool judge_number(const json::Object& s, const json::Value& number) {
+    const auto holds = [&](const char* name, auto right) {
+      const auto* bound = s.if_contains(name);
+      return bound == nullptr || right(compare(number, *bound));
+    };
+    return std::isfinite(number.to_number<double>()) && holds("minimum", [](auto order) { return order >= 0; }) &&
+           holds("maximum", [](auto order) { return order <= 0; }) &&
+           holds("exclusiveMinimum", [](auto order) { return order > 0; }) &&
+           holds("exclusiveMaximum", [](auto order) { return order < 0; });
   }
 
   bool judge_array(const json::Object& s, const json::Array& items) const {
