@@ -208,21 +208,41 @@ JsonText::Expr JsonText::integer(std::optional<std::int64_t> min, std::optional<
   return builder_.choice(std::move(ways));
 }
 
-JsonText::Expr JsonText::fraction(bool zero_too) {
+JsonText::Expr JsonText::fraction(bool zero_too, std::uint32_t digits_max) {
+  if (digits_max == 0) return zero_too ? builder_.nothing() : builder_.choice({});
   if (zero_too) {
     return builder_.optional(
-        builder_.sequence({builder_.literal("."), builder_.repeat(digit('0', '9'), 1, kFractionDigitsMax)}));
+        builder_.sequence({builder_.literal("."), builder_.repeat(digit('0', '9'), 1, digits_max)}));
   }
   return builder_.sequence(
-      {builder_.literal("."), builder_.repeat(digit('0', '9'), 0, kFractionDigitsMax - 1), digit('1', '9')});
+      {builder_.literal("."), builder_.repeat(digit('0', '9'), 0, digits_max - 1), digit('1', '9')});
 }
 
-// Decimal numbers from `low` to `high`, neither below zero.
+// Decimal numbers from `low` to `high`, neither below zero. Next to a bound that is open, and behind a whole part of
+// more than 15 digits, no more digits than a reader of doubles can tell from the bound.
 JsonText::Expr JsonText::magnitude(Bound low, Bound high) {
   if (low.value == high.value) return low.open || high.open ? builder_.choice({}) : natural(low.value, low.value);
   std::vector<Expr> ways;
-  if (low.open) ways.push_back(builder_.sequence({natural(low.value, low.value), fraction(false)}));
-  ways.push_back(builder_.sequence({natural(low.value + (low.open ? 1 : 0), high.value - 1), fraction(true)}));
+  const auto told = [](std::int64_t whole) {
+    const auto digits = static_cast<std::uint32_t>(fmt::format("{}", whole).size());
+    return whole == 0 ? kFractionDigitsMax : kFractionDigitsMax - std::min(digits, kFractionDigitsMax);
+  };
+  const auto add = [&](std::int64_t first, std::int64_t last, bool zero_too, std::uint32_t digits_max) {
+    if (first <= std::min(last, kWholeMax))
+      ways.push_back(builder_.sequence({natural(first, std::min(last, kWholeMax)), fraction(zero_too, digits_max)}));
+    if (zero_too && last > kWholeMax) ways.push_back(natural(std::max(first, kWholeMax + 1), last));
+  };
+  std::int64_t first = low.value, last = high.value - 1;  // whole parts with what may stand behind the point
+  const std::uint32_t at_last = high.open ? told(high.value) : kFractionDigitsMax;
+  if (low.open) {
+    add(first, first, false, std::min(told(first), first == last ? at_last : kFractionDigitsMax));
+    ++first;
+  }
+  if (high.open && first <= last) {
+    add(last, last, true, at_last);
+    --last;
+  }
+  if (first <= last) add(first, last, true, kFractionDigitsMax);
   if (!high.open) ways.push_back(natural(high.value, high.value));
   return builder_.choice(std::move(ways));
 }
@@ -233,8 +253,8 @@ JsonText::Expr JsonText::number(std::optional<Bound> min, std::optional<Bound> m
     const Expr sign = builder_.optional(builder_.characters({{U'+', U'+'}, {U'-', U'-'}}));
     const Expr exponent = builder_.sequence(
         {builder_.characters({{U'e', U'e'}, {U'E', U'E'}}), sign, builder_.repeat(digit('0', '9'), 1, 2)});
-    return builder_.sequence(
-        {builder_.optional(minus), natural(0, kWholeMax), fraction(true), builder_.optional(exponent)});
+    return builder_.sequence({builder_.optional(minus), natural(0, kWholeMax), fraction(true, kFractionDigitsMax),
+                              builder_.optional(exponent)});
   }
   const std::int64_t far = kLargest - 1;
   const auto clamped = [&](Bound bound) { return Bound{std::clamp(bound.value, -far, far), bound.open}; };

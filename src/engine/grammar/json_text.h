@@ -63,7 +63,7 @@ class JsonText {
   Expr digits(std::string_view low, std::string_view high);
   Expr natural(std::int64_t low, std::int64_t high);
   Expr magnitude(Bound low, Bound high);
-  Expr fraction(bool zero_too);
+  Expr fraction(bool zero_too, std::uint32_t digits_max);
   Expr digit(char low, char high);
   Expr one_of(std::span<const std::string> texts, std::size_t begun, std::uint32_t& depth);
 

@@ -66,6 +66,17 @@ class SchemaJudge {
            (type == "array" && v.is_array()) || (type == "object" && v.is_object());
   }
 
+  // The parser reads a number of many digits to the nearest double but one or two.
+  static bool same(const json::Value& a, const json::Value& b) {
+    if (a.is_double() && b.is_double()) return std::abs(a.get_double() / b.get_double() - 1) < 1e-15 || a == b;
+    if (a.is_array() && b.is_array()) return std::ranges::equal(a.get_array(), b.get_array(), same);
+    if (!a.is_object() || !b.is_object() || a.get_object().size() != b.get_object().size()) return a == b;
+    return std::ranges::all_of(a.get_object(), [&](const auto& member) {
+      const auto* other = b.get_object().if_contains(member.key());
+      return other != nullptr && same(member.value(), *other);
+    });
+  }
+
   bool judge(const json::Value& schema, const json::Value& v) const {
     if (schema.is_bool()) return schema.get_bool();
     const json::Object& s = schema.get_object();
@@ -76,9 +87,9 @@ class SchemaJudge {
       const json::Array& types = type->is_array() ? type->get_array() : one;
       if (std::ranges::none_of(types, [&](const auto& t) { return is_type(text_of(t), v); })) return false;
     }
-    if (const auto* only = has("const"); only && *only != v) return false;
-    if (const auto* list = has("enum"); list && std::ranges::find(list->get_array(), v) == list->get_array().end())
-      return false;
+    const auto is_v = [&](const json::Value& each) { return same(each, v); };
+    if (const auto* only = has("const"); only && !is_v(*only)) return false;
+    if (const auto* list = has("enum"); list && std::ranges::none_of(list->get_array(), is_v)) return false;
     const auto count = [&](const char* name) {
       return std::ranges::count_if(has(name)->get_array(), [&](const auto& each) { return judge(each, v); });
     };
@@ -124,9 +135,17 @@ class SchemaJudge {
     return text[4] == '-' && text[7] == '-' && month >= 1 && month <= 12 && day >= 1 && day <= kDays[month - 1];
   }
 
-  // Below, equal, above, or neither; whole numbers exactly.
+  static std::optional<std::int64_t> whole(const json::Value& value) {
+    if (value.is_int64()) return value.get_int64();
+    const double number = value.to_number<double>();
+    if (!value.is_double() || number != std::floor(number) || std::abs(number) >= 0x1p63) return std::nullopt;
+    return static_cast<std::int64_t>(number);
+  }
+
+  // Whole numbers exactly.
   static std::partial_ordering compare(const json::Value& a, const json::Value& b) {
-    if (a.is_int64() && b.is_int64()) return a.get_int64() <=> b.get_int64();
+    const auto left = whole(a), right = whole(b);
+    if (left && right) return *left <=> *right;
     return a.to_number<double>() <=> b.to_number<double>();
   }
 
