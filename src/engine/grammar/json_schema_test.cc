@@ -256,6 +256,7 @@ TEST(JsonSchema, what_no_grammar_holds_to_is_refused_with_its_place) {
       {R"({"type": "number", "exclusiveMaximum": -1e30})", "'exclusiveMaximum' is beyond"},
       {R"({"allOf": [{"prefixItems": [{"type": "string"}]}, {"type": "array", "items": {"type": "integer"}}]})",
        "'prefixItems' and the 'items' of another schema"},
+      {R"({"oneOf": [{"const": [{"a": 1}]}, {"const": [{"a": 1.0}]}]})", "schema #/oneOf/1: it cannot be told"},
       {R"({"oneOf": [{"type": ["object", "null"], "properties": {"k": {"const": 1}}, "required": ["k"]},
                      {"type": ["object", "null"], "properties": {"k": {"const": 2}}, "required": ["k"]}]})",
        "schema #/oneOf/1: it cannot be told"},

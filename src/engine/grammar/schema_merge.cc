@@ -101,12 +101,23 @@ bool requires_member(const json::Object& schema, std::string_view name, SchemaBu
                              [&](const json::Value& each) { return each.is_string() && text_of(each) == name; });
 }
 
+// Whether two values are one to a reader of JSON: 1 and 1.0 are.
+bool same(const json::Value& a, const json::Value& b) {
+  if (a.is_number() && b.is_number()) return a == b || a.to_number<double>() == b.to_number<double>();
+  if (a.is_array() && b.is_array()) return std::ranges::equal(a.get_array(), b.get_array(), same);
+  if (!a.is_object() || !b.is_object() || a.get_object().size() != b.get_object().size()) return a == b;
+  return std::ranges::all_of(a.get_object(), [&](const auto& member) {
+    const auto* other = b.get_object().if_contains(member.key());
+    return other != nullptr && same(member.value(), *other);
+  });
+}
+
 bool lists_apart(const json::Object& a, const json::Object& b, SchemaBudget& budget) {
   const auto left = listed(a), right = listed(b);
   if (!left || !right) return false;
   if (!take(budget, left->size() * right->size() + left->size() + right->size())) return false;
   return std::ranges::none_of(*left, [&](const json::Value* value) {
-    return std::ranges::any_of(*right, [&](const json::Value* other) { return *value == *other; });
+    return std::ranges::any_of(*right, [&](const json::Value* other) { return same(*value, *other); });
   });
 }
 
