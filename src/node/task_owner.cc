@@ -8,8 +8,9 @@
 namespace sedge::node {
 namespace {
 
-constexpr Duration kRetryPlacement = 50ms;   // nobody offers the model now: somebody may in a moment
-constexpr Duration kRetryPlacementMax = 1s;  // where those who refused asked for more time
+constexpr Duration kRetryPlacement = 50ms;    // nobody offers the model now: somebody may in a moment
+constexpr Duration kRetryPlacementMax = 1s;   // where those who refused asked for more time
+constexpr std::size_t kTokenBytesMax = 4096;  // of one token: vocabularies have some of 512, a held back stop 256 more
 
 std::string question_of(const wire::TaskSpec& spec) {
   std::string question = spec.model + '\0' + spec.prompt;
@@ -119,7 +120,7 @@ void TaskOwner::assign(Task& task, const place::Candidate& where, Instant now) {
   message.spec = task.request.spec;
   if (task.deadline != kNever) message.budget = std::max(task.deadline - now, Duration::zero());
   message.resume = ids_of(task.log);
-  message.credit = options_.credit;
+  message.credit = task.credit_left = options_.credit;
   nodes_.at(where.node).promised += where.work;
   send(where.node, wire::MessageType::kTaskAssign, message);
 }
@@ -196,6 +197,18 @@ void TaskOwner::on_answer(NodeId from, const wire::TaskAnswer& answer, Instant n
   give_up_attempt(*task, false, now);
 }
 
+// Whether an honest server could have sent these next.
+bool TaskOwner::believable(const Task& task, std::span<const env::Token> fresh) {
+  const wire::TaskSpec& spec = task.request.spec;
+  if (fresh.size() > task.credit_left) return false;
+  const bool ends = !fresh.empty() && is_flush(fresh.back());
+  if (task.log.size() + fresh.size() > std::size_t{spec.tokens_max} + (ends ? 1 : 0)) return false;
+  const auto too_long = [](const auto& each) { return each.bytes.size() > kTokenBytesMax; };
+  return std::ranges::none_of(fresh, [&](const env::Token& token) {
+    return too_long(token) || token.logprobs.size() > spec.logprobs || std::ranges::any_of(token.logprobs, too_long);
+  });
+}
+
 void TaskOwner::on_tokens(NodeId from, const wire::TaskTokens& tokens, Instant now) {
   Task* task = current(from, tokens.task, tokens.attempt);
   if (task == nullptr) return;
@@ -210,6 +223,11 @@ void TaskOwner::on_tokens(NodeId from, const wire::TaskTokens& tokens, Instant n
   if (const auto end = std::ranges::find_if(fresh, is_flush); end != fresh.end()) {
     fresh = fresh.first(static_cast<std::size_t>(end - fresh.begin()) + 1);
   }
+  if (!believable(*task, fresh)) {
+    task->refusal = fmt::format("node {} sent more than it was asked for", from.short_hex());
+    return give_up_attempt(*task, true, now);
+  }
+  task->credit_left -= static_cast<std::uint32_t>(fresh.size());
   if (have == 0) task->result.first_token = now - task->submitted;
   task->log.insert(task->log.end(), fresh.begin(), fresh.end());
   if (!task->manual_credit) grant(*task, static_cast<std::uint32_t>(fresh.size()));
@@ -281,6 +299,8 @@ void TaskOwner::consumed(TaskId task, std::uint32_t tokens) {
 
 void TaskOwner::grant(Task& task, std::uint32_t tokens) {
   if (!task.assigned) return;  // the next attempt begins with full credit
+  tokens = std::min(tokens, UINT32_MAX - task.credit_left);
+  task.credit_left += tokens;
   send(task.server, wire::MessageType::kTaskCredit,
        wire::TaskCredit{.task = task.request.id, .attempt = task.attempt, .credit = tokens});
 }

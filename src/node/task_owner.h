@@ -3,6 +3,9 @@
 // refused, or no word comes for longer than max(4 steps, gap_min)), does not wait for membership's verdict, and
 // resumes on another node from the log: in the same numeric class the text is the one an undisturbed run gives.
 //
+// A server is not believed either: one that sends more than it was given credit for, or than a text of this length can
+// have, has failed like one that fell silent. So what a task holds is bounded by what its client asked for.
+//
 // Rejected: replicating the log (it doubles the traffic of the common case to save a client's retry in the rare one),
 // and restarting from the prompt (the client would see text twice or wait for what it had).
 #pragma once
@@ -126,6 +129,7 @@ class TaskOwner {
     bool assigned = false;  // an attempt is under way
     bool accepted = false;
     std::uint32_t attempt = 0;             // its number on the wire, never used twice by this owner
+    std::uint32_t credit_left = 0;         // tokens that the attempt may still send
     Instant patience = kNever;             // when the attempt's silence is a failure
     std::optional<Instant> waiting_since;  // begun, and nobody can go on with it
     Duration step{};
@@ -136,6 +140,7 @@ class TaskOwner {
   };
 
   void rule_out_the_same_model(Task& task);
+  static bool believable(const Task& task, std::span<const env::Token> fresh);
   Task* current(NodeId from, TaskId task, std::uint32_t attempt);
   void place(Task& task, Instant now);
   void assign(Task& task, const place::Candidate& where, Instant now);

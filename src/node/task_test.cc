@@ -621,6 +621,76 @@ TEST(Task, that_has_begun_waits_for_somebody_to_come) {
   EXPECT_EQ(nodes.streamed, undisturbed(20));
 }
 
+// What no honest server sends ends its attempt at once, and leaves no trace in the text.
+TEST(Task, a_server_that_sends_more_than_it_was_asked_for_has_failed) {
+  const auto tokens = [](std::size_t count, const env::Token& each) { return std::vector<env::Token>(count, each); };
+  const env::TokenLogprob likely{5, "a", -1}, lengthy{5, std::string(5000, 'a'), -1};
+  const std::vector<std::vector<env::Token>> lies = {
+      tokens(9, {}),                                  // credit is 8
+      tokens(7, {5, "a"}),                            // of 6
+      tokens(1, {5, std::string(5000, 'a')}),         // no vocabulary has such a token
+      tokens(1, {5, "a", {likely, likely, likely}}),  // two were asked for
+      tokens(1, {5, "a", {likely, lengthy}}),
+  };
+  for (const auto& lie : lies) {
+    Nodes nodes({Model{.stuck_at = 0}, Model{}}, {.credit = 8});
+    TaskRequest request = question(6);
+    request.spec.logprobs = 2;
+    nodes.ask(std::move(request));
+    nodes.run(5ms);
+    nodes.owner.on_tokens(node_number(1), {.task = task_number(1), .attempt = 1, .tokens = lie}, nodes.time.now);
+    EXPECT_EQ(nodes.pieces, 0u);
+    ASSERT_TRUE(nodes.ends(300ms));
+    EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+    EXPECT_EQ(nodes.result->served_by, node_number(2));
+    EXPECT_EQ(nodes.streamed, undisturbed(6));
+    EXPECT_EQ(nodes.server(1).worker.tasks(), 0u) << "it was told";
+  }
+}
+
+TEST(Task, a_server_may_send_as_much_as_its_reader_has_taken_and_no_more) {
+  Nodes nodes({Model{.stuck_at = 0}}, {.credit = 8});
+  nodes.ask(question(), {}, true);
+  nodes.run(5ms);
+  const auto send = [&](std::uint32_t first, std::size_t count) {
+    nodes.owner.on_tokens(node_number(1),
+                          {.task = task_number(1),
+                           .attempt = 1,
+                           .first = first,
+                           .tokens = std::vector<env::Token>(count, env::Token{5, "a"})},
+                          nodes.time.now);
+  };
+  send(0, 8);
+  nodes.owner.consumed(task_number(1), 2);
+  send(8, 2);
+  EXPECT_EQ(nodes.pieces, 10u);
+  EXPECT_EQ(nodes.owner.server_of(task_number(1)), node_number(1));
+  send(10, 1);
+  EXPECT_EQ(nodes.pieces, 10u);
+  nodes.run(5ms);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 0u);
+}
+
+TEST(Task, that_every_engine_fails_ends_with_the_reason_and_after_so_many_attempts) {
+  Model full;
+  full.error = Error{Code::kResourceExhausted, "no memory for its keys and values"};
+  Nodes nodes({full, full});
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.ends(100ms));
+  EXPECT_EQ(nodes.result->outcome, Outcome::kFailed);
+  EXPECT_EQ(nodes.result->code, Code::kResourceExhausted);
+  EXPECT_EQ(nodes.result->reason, "no memory for its keys and values");
+  EXPECT_EQ(nodes.result->attempts, 2u);
+  Nodes begun({Model{.stuck_at = 3}, full});
+  begun.ask(question());
+  ASSERT_TRUE(begun.run_until([&] { return begun.pieces == 3; }, 1s));
+  begun.kill(1);
+  ASSERT_TRUE(begun.ends()) << "though it may wait for somebody";
+  EXPECT_EQ(begun.result->outcome, Outcome::kFailed);
+  EXPECT_EQ(begun.result->attempts, 8u);
+  EXPECT_NE(begun.result->reason.find("no memory"), std::string::npos) << begun.result->reason;
+}
+
 // Whoever dies or falls silent, and whenever, as long as somebody is left.
 TEST(Task, gives_the_undisturbed_text_under_any_losses) {
   EXPECT_TRUE(rc::check([] {
