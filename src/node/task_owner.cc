@@ -10,6 +10,7 @@ namespace {
 
 constexpr Duration kRetryPlacement = 50ms;    // nobody offers the model now: somebody may in a moment
 constexpr Duration kRetryPlacementMax = 1s;   // where those who refused asked for more time
+constexpr Duration kToldMax = 24h;            // what another node says of times may be any number
 constexpr std::size_t kTokenBytesMax = 4096;  // of one token: vocabularies have some of 512, a held back stop 256 more
 
 std::string question_of(const wire::TaskSpec& spec) {
@@ -192,8 +193,8 @@ void TaskOwner::on_answer(NodeId from, const wire::TaskAnswer& answer, Instant n
     return;
   }
   task->refusal = answer.reason;
-  task->retry_after =
-      task->retry_after == Duration::zero() ? answer.retry_after : std::min(task->retry_after, answer.retry_after);
+  const Duration told = std::clamp(answer.retry_after, Duration::zero(), kToldMax);
+  task->retry_after = task->retry_after == Duration::zero() ? told : std::min(task->retry_after, told);
   give_up_attempt(*task, false, now);
 }
 
@@ -290,6 +291,7 @@ void TaskOwner::on_load(NodeId node, const wire::LoadReport& load) {
   const auto found = nodes_.find(node);
   if (found == nodes_.end() || load.number <= found->second.load.number) return;
   found->second.load = load;
+  found->second.load.backlog = std::clamp(load.backlog, Duration::zero(), kToldMax);
   found->second.promised = Duration::zero();
 }
 

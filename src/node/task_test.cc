@@ -504,6 +504,84 @@ TEST(Task, a_slow_reader_parks_it_and_loses_nothing) {
   EXPECT_EQ(nodes.result->attempts, 1u);
 }
 
+TEST(Task, whose_tokens_nobody_takes_gives_up_its_place) {
+  for (const std::uint32_t tokens_max : {1u, 100u}) {  // ended and waiting to say so; parked
+    Nodes nodes({Model{}});
+    TaskWorker& worker = nodes.server(1).worker;
+    wire::TaskAssign assign{.task = task_number(1), .attempt = 1, .spec = question(tokens_max).spec};
+    worker.on_assign(node_number(9), assign, nodes.time.now);
+    nodes.run(29s);
+    EXPECT_EQ(worker.tasks(), 1u);
+    nodes.run(2s);
+    EXPECT_EQ(worker.tasks(), 0u);
+    EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
+  }
+}
+
+TEST(Task, a_reader_that_comes_too_late_has_its_answer_from_another_attempt) {
+  Nodes nodes({Model{.length = 12}, Model{.length = 12}}, {.credit = 8});
+  nodes.ask(question(), {}, true);
+  nodes.run(35s);
+  EXPECT_EQ(nodes.server(1).worker.tasks(), 0u);
+  EXPECT_EQ(nodes.assigned.size(), 2u);
+  nodes.owner.consumed(task_number(1), 100);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+  EXPECT_EQ(nodes.streamed, undisturbed(12));
+}
+
+// Places are held by what has ended too, as long as nobody takes its tokens.
+TEST(Task, an_owner_has_three_quarters_of_the_places_and_all_together_no_more_than_there_are) {
+  Timeline time;
+  FakeCompute compute(Model{}, time);
+  TaskWorker worker({.scheduler = {.tasks_max = 8}}, compute);
+  compute.report = [&](const env::SliceReport& slice) { worker.on_slice(slice, time.now); };
+  std::uint8_t number = 0;
+  const auto takes = [&](std::size_t owner) {
+    worker.on_assign(node_number(owner), {.task = task_number(++number), .attempt = 1, .spec = question(1).spec},
+                     time.now);
+    env::Outbox out;
+    worker.drain(out);
+    for (time.now += 1s; time.next() <= time.now;) time.run_due();
+    const auto frame = wire::open_frame(out.sends.at(0).frame).value();
+    return wire::decode<wire::TaskAnswer>(frame.body)->accepted;
+  };
+  std::size_t one = 0, others = 0;
+  for (int i = 0; i < 10; ++i) one += takes(1);
+  for (std::size_t owner = 2; owner < 10; ++owner) others += takes(owner);
+  EXPECT_EQ(one, 6u);
+  EXPECT_EQ(others, 2u);
+  EXPECT_EQ(worker.tasks(), 8u);
+}
+
+TEST(Task, any_backlog_and_any_time_to_come_back_are_times) {
+  Nodes nodes({Model{}, Model{}});
+  nodes.owner.on_load(node_number(1), {.number = 1, .backlog = Duration::max()});
+  nodes.owner.on_load(node_number(2), {.number = 1, .backlog = Duration::min()});
+  nodes.server(1).alive = nodes.server(2).alive = false;
+  nodes.ask(question());
+  ASSERT_EQ(nodes.owner.server_of(task_number(1)), node_number(2)) << "the least that can be promised is nothing";
+  nodes.owner.on_answer(node_number(2), {.task = task_number(1), .attempt = 1, .retry_after = Duration::min()}, {});
+  nodes.owner.on_answer(node_number(1), {.task = task_number(1), .attempt = 2, .retry_after = Duration::max()}, {});
+  ASSERT_TRUE(nodes.result);
+  EXPECT_EQ(nodes.result->retry_after, Duration(24h));
+}
+
+TEST(Task, any_budget_is_a_time) {
+  Nodes nodes({Model{}});
+  TaskWorker& worker = nodes.server(1).worker;
+  const Duration budgets[] = {Duration::max(), Duration::min(), Duration(-1)};
+  nodes.time.now += 1h;
+  for (std::uint8_t i = 0; i < 3; ++i) {
+    wire::TaskAssign assign{.task = task_number(i), .attempt = 1, .spec = question(1).spec, .budget = budgets[i]};
+    assign.credit = 10;
+    worker.on_assign(node_number(9), assign, nodes.time.now);
+    EXPECT_EQ(worker.tasks(), i == 0 ? 1u : 0u);
+    nodes.run(100ms);
+    EXPECT_EQ(worker.tasks(), 0u);
+  }
+}
+
 TEST(Task, a_cancel_frees_the_job) {
   Nodes nodes({Model{}});
   nodes.ask(question());

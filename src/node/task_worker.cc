@@ -10,6 +10,8 @@ namespace sedge::node {
 namespace {
 
 constexpr std::size_t kTokensPerMessage = 256;  // with 32 bytes a token well under a frame
+constexpr Duration kBudgetMax = 24h * 365;      // what an owner says may be any number
+constexpr Duration kRetryAfterRefusal = 1s;     // where there is no place
 
 }  // namespace
 
@@ -21,13 +23,29 @@ void TaskWorker::send(NodeId to, wire::MessageType type, const Message& message)
   sends_.push_back({.to = to, .priority = env::Priority::kTask, .frame = wire::frame(type, message)});
 }
 
+// Three quarters of the places are for one owner, so that others always find some.
+serve::Admission TaskWorker::admit(NodeId owner, const wire::TaskAssign& assign, Instant now) {
+  const std::size_t places = options_.scheduler.tasks_max, part = places - places / 4;
+  serve::Admission refused{.accepted = false, .reason = {}, .retry_after = kRetryAfterRefusal};
+  if (jobs_.size() >= places) {
+    refused.reason = fmt::format("{} tasks are here, the most this node takes", jobs_.size());
+    return refused;
+  }
+  const auto own = std::ranges::count_if(jobs_, [&](const auto& each) { return each.second.owner == owner; });
+  if (static_cast<std::size_t>(own) >= part) {
+    refused.reason = fmt::format("{} tasks of one owner are here, the most this node takes", own);
+    return refused;
+  }
+  const Instant deadline = assign.budget ? now + std::clamp(*assign.budget, Duration::zero(), kBudgetMax) : kNever;
+  return scheduler_.submit(assign.task, assign.spec, assign.resume.size(), deadline, now);
+}
+
 void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant now) {
   if (const auto same = jobs_.find(assign.task); same != jobs_.end()) {
     if (same->second.owner == owner && same->second.attempt >= assign.attempt) return;  // heard twice
     drop(assign.task);  // the owner (or the client's new owner) starts over
   }
-  const Instant deadline = assign.budget ? now + *assign.budget : kNever;
-  const serve::Admission admission = scheduler_.submit(assign.task, assign.spec, assign.resume.size(), deadline, now);
+  const serve::Admission admission = admit(owner, assign, now);
   send(owner, wire::MessageType::kTaskAnswer,
        wire::TaskAnswer{.task = assign.task,
                         .attempt = assign.attempt,
@@ -122,6 +140,7 @@ void TaskWorker::on_timer(Instant now) {
            {Code::kDeadlineExceeded, "the deadline passed while this node worked on it"});
     flush(task, job, now);
   }
+  end_stalled(now);
   for (auto& [task, job] : jobs_) {
     if (job.last_sent + options_.heartbeat > now) continue;
     send(
@@ -135,7 +154,10 @@ void TaskWorker::on_timer(Instant now) {
 
 Instant TaskWorker::next_deadline() const {
   Instant next = scheduler_.next_deadline();
-  for (const auto& [task, job] : jobs_) next = std::min(next, job.last_sent + options_.heartbeat);
+  for (const auto& [task, job] : jobs_) {
+    next = std::min(next, job.last_sent + options_.heartbeat);
+    if (job.stalled != kNever) next = std::min(next, job.stalled + options_.stall_max);
+  }
   return next;
 }
 
@@ -171,7 +193,9 @@ void TaskWorker::flush(TaskId task, Job& job, Instant now) {
     job.sent += static_cast<std::uint32_t>(count);
     job.credit -= static_cast<std::uint32_t>(count);
     job.last_sent = now;
+    job.stalled = kNever;
   }
+  if (!job.unsent.empty() && job.stalled == kNever) job.stalled = now;
   scheduler_.park(task, !job.unsent.empty());
   if (job.done && job.unsent.empty()) {
     send(job.owner, wire::MessageType::kTaskDone, *job.done);
@@ -193,6 +217,26 @@ void TaskWorker::finish(TaskId task, Job& job, wire::TaskEnd end, Error error) {
   compute_.release(task);
   constexpr std::string_view kOutcomes[] = {"stop", "length", "deadline", "failed"};
   told(task, job, kOutcomes[static_cast<std::size_t>(end)]);
+}
+
+// Their readers are gone, or never were; the place is for somebody else. What was not sent is lost: an owner that lives
+// asks for it again.
+void TaskWorker::end_stalled(Instant now) {
+  std::vector<TaskId> stalled;
+  for (const auto& [task, job] : jobs_) {
+    if (job.stalled != kNever && job.stalled + options_.stall_max <= now) stalled.push_back(task);
+  }
+  for (const TaskId task : stalled) {
+    Job& job = jobs_.at(task);
+    Error error{Code::kDeadlineExceeded,
+                fmt::format("nobody took its tokens for {:.0f} s", to_seconds(now - job.stalled))};
+    job.unsent.clear();
+    if (!job.done) finish(task, job, wire::TaskEnd::kFailed, error);
+    job.done->end = wire::TaskEnd::kFailed;
+    job.done->code = error.code;
+    job.done->message = std::move(error.message);
+    flush(task, job, now);
+  }
 }
 
 void TaskWorker::told(TaskId task, const Job& job, std::string_view outcome) const {

@@ -3,7 +3,9 @@
 //
 // A worker says something about every task at least each `heartbeat`, tokens or not, so that an owner can tell a dead
 // node from a long prompt without waiting for membership. Back-pressure: tokens beyond the credit wait here, and the
-// task is parked (no slices) until credit comes, so that a slow reader costs one KV cache and nothing else.
+// task is parked (no slices) until credit comes, so that a slow reader costs one KV cache and nothing else. Nor for
+// ever: what nobody takes for `stall_max` ends as failed, an ended job counts until its tokens are taken, and no owner
+// has all places.
 #pragma once
 
 #include <functional>
@@ -26,6 +28,7 @@ namespace sedge::node {
 struct TaskWorkerOptions {
   serve::SchedulerOptions scheduler;
   Duration heartbeat = 30ms;  // a third of the shortest gap an owner tolerates
+  Duration stall_max = 30s;   // tokens wait so long for credit
 };
 
 // What this node's engines did, since its start.
@@ -78,7 +81,8 @@ class TaskWorker {
     std::uint32_t sent = 0;  // index of the next token to send
     std::uint32_t credit = 0;
     std::uint32_t prompt_tokens = 0;
-    std::vector<env::Token> unsent;  // beyond the credit
+    std::vector<env::Token> unsent;  // beyond the credit,
+    Instant stalled = kNever;        // since then; never: there are none
     Instant last_sent{};
     Duration prefill{};
     Duration decode{};
@@ -89,10 +93,12 @@ class TaskWorker {
     bool read = false;  // its prompt is in the statistics
   };
 
+  serve::Admission admit(NodeId owner, const wire::TaskAssign& assign, Instant now);
   void run_slices(Instant now);
   void count(const env::SliceReport& report, Job& job);
   void flush(TaskId task, Job& job, Instant now);
   void finish(TaskId task, Job& job, wire::TaskEnd end, Error error);
+  void end_stalled(Instant now);
   void drop(TaskId task);
   void told(TaskId task, const Job& job, std::string_view outcome) const;
   template <class Message>
