@@ -12,6 +12,7 @@
 #include "wire/broadcast_messages.h"
 #include "wire/membership_messages.h"
 #include "wire/state_messages.h"
+#include "wire/task_messages.h"
 
 namespace sedge::sim {
 namespace {
@@ -413,6 +414,37 @@ TEST(Hostile, frames_of_any_bytes_end_the_link_they_came_by_and_nothing_else) {
   EXPECT_TRUE(world.run_until([&] { return read(world, 1, "after") == "it" && read(world, 4, "after") == "it"; }, 3s));
   EXPECT_TRUE(world.deaths().empty());
   EXPECT_TRUE(world.run_until([&] { return world.node(1).membership().linked(world.id(4)); }, 100s)) << "let back";
+}
+
+TEST(Hostile, a_server_that_floods_its_owner_with_tokens_is_left_for_another) {
+  WorldOptions options = fleet_of(3, 15);
+  options.models = {{"sim", 4000, 100, 80}};
+  options.models_from = 1;
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  world.run(3s);
+  std::optional<node::TaskResult> result;
+  std::size_t heard = 0;
+  TaskId id;
+  world.act(0, [&](node::Node& node, Instant now) {
+    node::TaskRequest request;
+    request.spec.model = "sim";
+    request.spec.tokens_max = 60;
+    node::RunOptions callbacks;
+    callbacks.on_tokens = [&](std::span<const env::Token> more) { heard += more.size(); };
+    callbacks.on_result = [&](const node::TaskResult& end) { result = end; };
+    id = node.run(std::move(request), std::move(callbacks), now);
+  });
+  ASSERT_TRUE(world.run_until([&] { return heard >= 20; }, 5s));
+  const NodeId liar = world.node(0).owner().server_of(id);
+  const wire::TaskTokens flood{
+      .task = id, .attempt = 1, .first = static_cast<std::uint32_t>(heard), .tokens = std::vector<env::Token>(300'000)};
+  world.inject(*world.index_of(liar), 0, wire::frame(MessageType::kTaskTokens, flood));
+  ASSERT_TRUE(world.run_until([&] { return result.has_value(); }, 10s));
+  EXPECT_EQ(result->outcome, node::Outcome::kAnswered);
+  EXPECT_EQ(heard, 60u);
+  EXPECT_EQ(result->attempts, 2u);
+  EXPECT_NE(result->served_by, liar);
 }
 
 TEST(Hostile, beacons_of_strangers_are_noise_and_of_members_a_few_dials) {
