@@ -2,23 +2,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace sedge::serve {
 namespace {
 
-constexpr double kRateSmoothing = 0.2;  // weight of the newest step
+constexpr double kRateSmoothing = 0.2;  // weight of the newest step, or piece of a prompt
 constexpr double kRateMin = 1e-3;       // tokens a second: slower than this is no measurement
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
 
 // Those who share steps, and how.
 struct Team {
-  std::span<const Load* const> members;  // most urgent first
+  std::span<const Load* const> members;  // most urgent first, of one model
+  std::size_t models;                    // that step now
   const ForecastOptions& options;
 
+  std::size_t workers() const { return std::max<std::size_t>(options.workers / models, 1); }
   // Of `count` texts.
   std::size_t per_worker(std::size_t count) const {
-    return std::clamp<std::size_t>((count + options.workers - 1) / options.workers, 1, options.batch_max);
+    return std::clamp<std::size_t>((count + workers() - 1) / workers(), 1, options.batch_max);
   }
   bool any_decodes_beside(const Load& load) const {
     return std::ranges::any_of(members, [&](const Load* other) { return other != &load && other->prompt_s <= 0; });
@@ -42,17 +45,26 @@ double end_s(const Team& team, std::size_t which) {
   return prompt + decode + std::min(others - ahead, (stretch - 1) * decode);
 }
 
-// Whether the last of `team` would make one before it late. Who could not make it alone either is not waited for: with
-// a tenth to spare, so that nobody is given up for an estimate's last digit.
-bool last_hurts(const Team& team, Instant now) {
-  for (std::size_t i = 0; i + 1 < team.members.size(); ++i) {
+// Whether company would make one of the first `count` of `team` late. Who could not make it alone either is not waited
+// for: with a tenth to spare, so that nobody is given up for an estimate's last digit.
+bool hurts(const Team& team, std::size_t count, Instant now) {
+  if (team.members.size() <= team.workers()) return false;
+  for (std::size_t i = 0; i < count; ++i) {
     const Load& load = *team.members[i];
     if (load.deadline == kNever) continue;
-    const Team alone{team.members.subspan(i, 1), team.options};
+    const Team alone{team.members.subspan(i, 1), team.models, team.options};
     if (now + seconds(end_s(alone, 0) * 0.9) > load.deadline) continue;
     if (now + seconds(end_s(team, i) * team.options.margin) > load.deadline) return true;
   }
   return false;
+}
+
+std::vector<const Load*> of_model(const Rates* model, std::span<const Load> loads, std::span<const std::size_t> taken) {
+  std::vector<const Load*> members;
+  for (const std::size_t each : taken) {
+    if (loads[each].rates == model) members.push_back(&loads[each]);
+  }
+  return members;
 }
 
 // One task being played to its end.
@@ -73,7 +85,7 @@ std::vector<Pace> paces(const Team& team) {
   for (const Load* each : team.members) reading += each->prompt_s > 0 ? 1 : 0;
   const bool mixed = reading > 0 && reading < team.members.size();
   const double stretch = mixed ? team.options.stretch : 1;
-  std::size_t readers = team.options.workers;  // each worker reads one prompt at a time
+  std::size_t readers = team.workers();  // each worker reads one prompt at a time
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Load& load = *team.members[i];
     if (load.prompt_s <= 0) {
@@ -103,6 +115,11 @@ double Rates::step_s(std::size_t batch) const {
   return std::max(best, one);
 }
 
+void Rates::read(double tokens, double seconds) {
+  if (tokens <= 0 || seconds <= 0) return;
+  prefill_tok_s_ += kRateSmoothing * (tokens / seconds - prefill_tok_s_);
+}
+
 void Rates::stepped(std::size_t batch, double seconds) {
   if (batch == 0 || seconds <= 0) return;
   double& step = step_s_[std::min(batch, kBatchMax)];
@@ -121,14 +138,17 @@ std::vector<std::size_t> together(std::span<const Load> loads, Instant now, cons
       if (loads[i].deadline != kNever) break;
       continue;
     }
-    std::vector<const Load*> team;
-    for (const std::size_t each : taken) {
-      if (loads[each].rates == loads[i].rates) team.push_back(&loads[each]);
-    }
-    team.push_back(&loads[i]);
-    if (team.size() > options.workers && last_hurts({team, options}, now)) break;
-    taken.push_back(i);
     if (!known) models.push_back(loads[i].rates);
+    // It comes into its own team; where that is a new one, the others have fewer workers.
+    const bool late = std::ranges::any_of(models, [&](const Rates* model) {
+      if (known && model != loads[i].rates) return false;
+      std::vector<const Load*> team = of_model(model, loads, taken);
+      const std::size_t before = team.size();
+      if (model == loads[i].rates) team.push_back(&loads[i]);
+      return hurts({team, models.size(), options}, before, now);
+    });
+    if (late) break;
+    taken.push_back(i);
   }
   return taken;
 }
@@ -143,16 +163,16 @@ std::vector<Outlook> forecast(std::span<const Load> loads, Instant now, const Fo
     for (const Player& player : left) now_left.push_back(player.load);
     const std::vector<std::size_t> chosen = together(now_left, now, options);
     double time = 1e6;
+    std::set<const Rates*> models;
+    for (const std::size_t each : chosen) models.insert(now_left[each].rates);
     std::vector<Pace> pace(left.size());
-    for (std::size_t first = 0; first < chosen.size(); ++first) {  // each model's team once
-      const Rates* model = now_left[chosen[first]].rates;
+    for (const Rates* model : models) {
       std::vector<const Load*> members;
       std::vector<std::size_t> places;
       for (const std::size_t each : chosen) {
         if (now_left[each].rates == model) members.push_back(&now_left[each]), places.push_back(each);
       }
-      if (places.front() != chosen[first]) continue;
-      const std::vector<Pace> of_team = paces({members, options});
+      const std::vector<Pace> of_team = paces({members, models.size(), options});
       for (std::size_t i = 0; i < places.size(); ++i) {
         pace[places[i]] = of_team[i];
         if (of_team[i].prompt > 0) time = std::min(time, members[i]->prompt_s / of_team[i].prompt);

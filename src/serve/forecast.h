@@ -33,6 +33,8 @@ class Rates {
   double step_s(std::size_t batch) const;
   // A text's tokens took so long each, in a batch of so many.
   void stepped(std::size_t batch, double seconds);
+  // So many tokens of a prompt took so long, alone.
+  void read(double tokens, double seconds);
 
   double generated = 0;  // moving average of tokens an answer has; 0 before the first
 
@@ -57,7 +59,7 @@ struct ForecastOptions {
 };
 
 // Which of `loads`, most urgent first, step now: their indices, ascending. At most workers · batch_max, of at most
-// `workers` models.
+// `workers` models, each of which counts on its part of the workers and no more.
 std::vector<std::size_t> together(std::span<const Load> loads, Instant now, const ForecastOptions& options);
 
 struct Outlook {

@@ -61,6 +61,30 @@ TEST(Forecast, a_model_waits_for_the_worker_another_one_has) {
   EXPECT_NEAR(to_ms(forecast(loads, kStart, kFour)[1].end - kStart), 200, 1);
 }
 
+TEST(Forecast, two_models_on_two_workers_have_one_each) {
+  const ForecastOptions two{.workers = 2, .batch_max = 4, .stretch = 2, .margin = 1};
+  Rates rates = measured();
+  for (int i = 0; i < 100; ++i) rates.stepped(2, 0.012);
+  const Rates other = rates;
+  std::vector<Load> loads(4, Load{.rates = &rates, .tokens = 100});
+  EXPECT_NEAR(to_ms(forecast(loads, kStart, two)[3].end - kStart), 1200, 1) << "two a worker";
+  loads.resize(8, Load{.rates = &other, .tokens = 100});
+  for (const Outlook& each : forecast(loads, kStart, two)) EXPECT_NEAR(to_ms(each.end - kStart), 1600, 1);
+  std::vector<Load> prompts = {{.rates = &rates, .prompt_s = 1}, {.rates = &rates, .prompt_s = 1}};
+  prompts.push_back({.rates = &other, .prompt_s = 1});
+  EXPECT_NEAR(to_ms(forecast(prompts, kStart, two)[1].first_token - kStart), 2000, 1) << "one reads the other model's";
+}
+
+TEST(Forecast, a_new_model_takes_no_worker_from_those_who_need_it) {
+  const ForecastOptions two{.workers = 2, .batch_max = 4, .stretch = 2, .margin = 1};
+  const Rates rates = measured(), other = measured();
+  std::vector<Load> loads(2, Load{.rates = &rates, .tokens = 100, .deadline = kStart + 1050ms});
+  loads.push_back({.rates = &other, .tokens = 100});
+  EXPECT_EQ(together(loads, kStart, two), (std::vector<std::size_t>{0, 1})) << "1000 ms each alone, 1600 in one step";
+  loads[0].deadline = loads[1].deadline = kStart + 1700ms;
+  EXPECT_EQ(together(loads, kStart, two), (std::vector<std::size_t>{0, 1, 2}));
+}
+
 TEST(Forecast, everything_ends_and_company_makes_nobody_late_who_would_be_in_time_in_turn) {
   EXPECT_TRUE(rc::check([] {
     const Rates rates = measured();

@@ -1,7 +1,9 @@
 #include "serve/scheduler.h"
 
 #include <algorithm>
+#include <string_view>
 #include <tuple>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -9,11 +11,17 @@ namespace sedge::serve {
 namespace {
 
 // A byte of English is about a quarter of a token; a third keeps the estimate on the safe side until the worker
-// has counted.
+// has counted. A digit is often a token of its own, and so may each byte be of what is not ASCII.
 std::uint32_t prompt_tokens_of(const wire::TaskSpec& spec) {
-  std::size_t bytes = spec.prompt.size();
-  for (const auto& turn : spec.turns) bytes += turn.role.size() + turn.content.size() + 8;
-  return static_cast<std::uint32_t>(std::min<std::size_t>(bytes / 3 + 1, 1u << 20));
+  std::size_t thirds = 3, alone = 0;
+  const auto add = [&](std::string_view text) {
+    const auto own = std::ranges::count_if(text, [](char c) { return (c >= '0' && c <= '9') || (c & 0x80) != 0; });
+    alone += static_cast<std::size_t>(own);
+    thirds += text.size() - static_cast<std::size_t>(own);
+  };
+  add(spec.prompt);
+  for (const auto& turn : spec.turns) add(turn.role), add(turn.content), thirds += 8;
+  return static_cast<std::uint32_t>(std::min<std::size_t>(alone + thirds / 3, 1u << 20));
 }
 
 Duration seconds(double value) { return Duration(static_cast<std::int64_t>(std::clamp(value, 0.0, 1e6) * 1e9)); }
@@ -83,6 +91,9 @@ bool Scheduler::fits_together(TaskId added, Instant now, Admission& answer) cons
   const std::vector<const Entry*> order = in_deadline_order();
   std::vector<Load> loads;
   for (const Entry* each : order) loads.push_back(load_of(*each));
+  // Which of several workers steps which of several models is decided from step to step: nothing is promised on it.
+  const bool models = std::ranges::any_of(loads, [&](const Load& load) { return load.rates != loads[0].rates; });
+  if (options_.workers > 1 && models) return false;
   const std::vector<Outlook> outlook = forecast(loads, now, forecast_options());
   const auto place = std::ranges::find(order, &tasks_.at(added));
   const auto first = static_cast<std::size_t>(place - order.begin());
@@ -190,8 +201,13 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
   const auto made = static_cast<std::uint32_t>(report.tokens.size());
   entry.generated += made;
   entry.tokens_left -= std::min(entry.tokens_left, made);
-  if (report.prompt_tokens > 0)
+  if (report.prompt_tokens > 0) {
     entry.prompt_left = report.prompt_tokens - std::min(report.prompt_tokens, report.prefilled);
+    const std::uint32_t read = report.prefilled - std::min(report.prefilled, report.cached);
+    const std::uint32_t fresh = read - std::min(read, std::exchange(entry.prompt_read, read));
+    // The end of a prompt goes with a token: a smaller piece, and where a slice is reported whole, more than a prompt.
+    if (report.prefilling && !report.mixed && made == 0) rates.read(fresh, to_seconds(report.busy));
+  }
   // Only reports of decoding alone say something about the decode rate.
   if (made > 0 && !report.prefilling && !report.mixed) rates.stepped(report.batch, to_seconds(report.busy) / made);
   if (report.end == env::JobEnd::kNone) return;

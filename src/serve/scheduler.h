@@ -86,6 +86,7 @@ class Scheduler {
     std::uint8_t priority = 0;
     std::uint64_t order = 0;        // of arrival: ties are first come first served
     std::uint32_t prompt_left = 0;  // estimated until the worker says
+    std::uint32_t prompt_read = 0;  // by the worker, what was remembered left out
     std::uint32_t tokens_left = 0;
     std::uint32_t generated = 0;
     std::uint32_t granted = 0;  // steps left of its slice

@@ -245,6 +245,77 @@ TEST(Scheduler, whatever_is_accepted_ends_before_its_deadline_in_company_too) {
   }));
 }
 
+TEST(Scheduler, prompts_take_what_reading_them_was_measured_to_take) {
+  const std::string prompt(2997, 'a');
+  Scheduler s = scheduler();
+  const auto wait = [&](std::uint8_t number) {
+    const Admission answer = s.submit(task_number(number), spec(1, prompt), 0, kNever, kStart);
+    s.remove(task_number(number));
+    return to_ms(answer.first_token);
+  };
+  EXPECT_NEAR(wait(1), 1000, 1);
+  ASSERT_TRUE(s.submit(task_number(2), spec(1, prompt), 0, kNever, kStart).accepted);
+  env::SliceReport report;
+  report.task = task_number(2);
+  report.prompt_tokens = 1u << 20;
+  report.prefilling = report.more = true;
+  report.busy = 400ms;
+  const auto learn = [&](std::uint32_t read, std::uint32_t remembered) {
+    for (int i = 0; i < 100; ++i) {
+      report.prefilled += read + remembered;
+      report.cached += remembered;
+      s.on_report(report, kStart);
+    }
+  };
+  report.mixed = true;
+  learn(100, 0);
+  report.mixed = false;
+  learn(0, 64);
+  s.remove(task_number(2));
+  EXPECT_NEAR(wait(3), 1000, 1) << "others had a part of the time, or it was copied";
+  ASSERT_TRUE(s.submit(task_number(2), spec(1, prompt), 0, kNever, kStart).accepted);
+  report.prefilled = report.cached = 0;
+  learn(100, 0);
+  s.remove(task_number(2));
+  EXPECT_NEAR(wait(4), 4000, 1) << "250 tokens a second";
+}
+
+TEST(Scheduler, digits_and_what_is_not_ascii_count_a_token_a_byte) {
+  Scheduler s = scheduler();
+  std::string japanese;
+  for (int i = 0; i < 100; ++i) japanese += "\u65e5";
+  const std::pair<std::string, double> prompts[] = {
+      {std::string(300, 'a'), 101}, {std::string(300, '7'), 301}, {japanese, 301}};
+  for (const auto& [prompt, tokens] : prompts) {
+    EXPECT_NEAR(to_ms(s.submit(task_number(1), spec(1, prompt), 0, kNever, kStart).first_token), tokens, 0.5);
+    s.remove(task_number(1));
+  }
+}
+
+TEST(Scheduler, nothing_is_promised_on_steps_that_two_models_share_two_workers_for) {
+  env::ModelOffer other = offer();
+  other.name = "n";
+  Scheduler s({.workers = 2, .batch_max = 4, .margin = 1.0}, {offer(), other});
+  const auto accepted = [&](std::uint8_t number, const std::string& model) {
+    wire::TaskSpec task = spec(50, "");
+    task.model = model;
+    return s.submit(task_number(number), task, 0, kStart + 1000ms, kStart).accepted;
+  };
+  ASSERT_TRUE(s.submit(task_number(99), spec(500), 0, kNever, kStart).accepted);
+  env::SliceReport report;
+  report.task = task_number(99);
+  report.tokens.resize(1);
+  report.batch = 4;
+  report.busy = 10ms;
+  for (int i = 0; i < 100; ++i) s.on_report(report, kStart);  // a step of four takes no longer than one
+  s.remove(task_number(99));
+  std::size_t one = 0;
+  for (std::uint8_t i = 1; i <= 8; ++i) one += accepted(i, "m");
+  EXPECT_EQ(one, 8u) << "four a worker";
+  for (std::uint8_t i = 5; i <= 8; ++i) s.remove(task_number(i));
+  EXPECT_FALSE(accepted(9, "n")) << "one after the other the two workers are taken";
+}
+
 TEST(Scheduler, answers_that_prove_short_let_more_in) {
   Scheduler s = scheduler();
   EXPECT_FALSE(s.submit(task_number(1), spec(200), 0, kStart + 1000ms, kStart).accepted);
