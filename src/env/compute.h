@@ -137,7 +137,7 @@ struct SliceReport {
   bool prefilling = false;          // some of `busy` went into the prompt
   Duration busy{};                  // time the worker spent, on this job and those that shared its steps
   std::uint32_t batch = 1;          // jobs past their prompts that shared the step
-  bool mixed = false;               // rows of some other job's prompt were in the step too
+  bool mixed = false;               // the step read another's prompt too; `prefilling`: did anything for another
   std::uint32_t cached = 0;         // of the prompt, what was remembered from another job and not computed
   std::uint32_t drafted = 0;        // tokens guessed ahead since the last report,
   std::uint32_t accepted = 0;       // and those of them that were right

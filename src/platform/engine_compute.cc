@@ -1,6 +1,7 @@
 #include "platform/engine_compute.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -15,9 +16,6 @@ namespace {
 // A first guess of the rates, so that admission has figures before the first task: one chunk, a few tokens.
 constexpr std::size_t kMeasureChunk = 32;
 constexpr int kMeasureTokens = 8;
-
-// Of remembered prompts a step: some megabytes, so that those who share it wait no longer than for a pass.
-constexpr std::size_t kRecallBlocks = 8;
 
 Status measure(const std::shared_ptr<const engine::Model>& model, unsigned threads, env::ModelOffer& offer) {
   engine::Engine engine({.threads = threads});
@@ -174,17 +172,24 @@ void EngineCompute::cancel_if_deserted(const Job& job) {
 
 void EngineCompute::work() {
   Worker worker{.engine = engine::Engine({.threads = options_.threads_per_worker}), .batch = {}, .pacers = {}};
-  for (;;) {
+  for (bool began = false;;) {
     Team team;
-    if (!gather(team)) return;
-    step(worker, team);
+    if (!gather(team, began)) return;
+    began = team.begins;
+    if (began) {
+      begin_alone(team);
+    } else {
+      step(worker, team);
+    }
   }
 }
 
-// Waits for work, and takes who steps next. False when there will be none any more.
-bool EngineCompute::gather(Team& team) {
+// Waits for work, and takes who steps next or begins; `began`: the last time one did. False when there will be none any
+// more.
+bool EngineCompute::gather(Team& team, bool began) {
   std::unique_lock lock(mutex_);
   std::vector<std::shared_ptr<Job>> free;
+  ++waiting_;
   wake_.wait(lock, [&] {
     free.clear();
     for (const auto& job : runnable_) {
@@ -192,14 +197,57 @@ bool EngineCompute::gather(Team& team) {
     }
     return stopping_ || !free.empty();
   });
+  --waiting_;
   if (stopping_) return false;
   std::ranges::sort(free, {}, [](const auto& job) { return std::tuple(job->rank, job->order); });
-  std::erase_if(free, [model = free.front()->model](const auto& job) { return job->model != model; });
-  const std::size_t share = (free.size() + options_.workers - 1) / options_.workers;
-  free.resize(std::min<std::size_t>(share, options_.batch_max));
-  for (const auto& job : free) job->team = &team;
-  team.jobs = std::move(free);
+  std::vector<std::shared_ptr<Job>> taken = share_of(free);
+  const auto is_new = [](const auto& job) { return !job->generation; };
+  const auto first_new = std::ranges::find_if(taken, is_new);
+  team.begins = first_new != taken.end() && !(began && !std::ranges::all_of(taken, is_new));
+  if (team.begins) {
+    taken = {*first_new};
+  } else {
+    std::erase_if(taken, is_new);
+  }
+  for (const auto& job : taken) job->team = &team;
+  if (taken.size() < free.size() && waiting_ > 0) wake_.notify_one();
+  team.jobs = std::move(taken);
   return true;
+}
+
+// Of the first one's model, as many as step together. Other workers that wait for work or step this model have an equal
+// part of its jobs: who is left to them is taken by the next of them that comes, and by us if none has until then.
+// `free`: most urgent first, not empty.
+std::vector<std::shared_ptr<EngineCompute::Job>> EngineCompute::share_of(
+    std::span<const std::shared_ptr<Job>> free) const {
+  const engine::Model* model = free[0]->model.get();
+  std::set<const Team*> teams;
+  std::size_t jobs = 0;
+  for (const auto& job : runnable_) {
+    if (job->model.get() != model || (job->team != nullptr && job->team->begins)) continue;
+    if (job->team != nullptr) teams.insert(job->team);
+    ++jobs;
+  }
+  const std::size_t workers = 1 + waiting_ + teams.size(), part = (jobs + workers - 1) / workers;
+  std::vector<std::shared_ptr<Job>> taken;
+  for (const auto& job : free) {
+    if (job->model.get() != model) continue;
+    const bool take = taken.size() < options_.batch_max && (taken.size() < part || job->left);
+    job->left = !take;
+    if (take) taken.push_back(job);
+  }
+  return taken;
+}
+
+// Nothing is told of it unless it fails: its time is that of no step.
+void EngineCompute::begin_alone(Team& team) {
+  std::vector<Part> parts(1);
+  parts[0].report.task = team.jobs[0]->task;
+  if (const Status begun = begin(*team.jobs[0]); !begun) {
+    parts[0].report.end = env::JobEnd::kFailed;
+    parts[0].report.error = begun.error();
+  }
+  close(team, parts);
 }
 
 Status EngineCompute::begin(Job& job) const {
@@ -234,22 +282,24 @@ Status EngineCompute::begin(Job& job) const {
   return {};
 }
 
-void EngineCompute::prepare(Job& job, Part& part) const {
+// Copies what is remembered of a prompt: its step was this. While there may be more of it than the step has bytes left
+// for, a job waits for the next.
+void EngineCompute::prepare(Job& job, Part& part, std::size_t recall_bytes_max, std::size_t& recalled_bytes) {
+  engine::Generation& text = *job.generation;
   part.report.task = job.task;
-  if (!job.generation) {
-    if (const Status begun = begin(job); !begun) {
-      part.report.end = env::JobEnd::kFailed;
-      part.report.error = begun.error();
-      return;
-    }
-  }
-  part.report.prefilling = job.generation->prefill_left() > 0;
-  if (job.generation->recall(kRecallBlocks)) {  // its step was this
-    part.stepped = true;
-    count(job, part.report);
+  part.report.prefilling = text.prefill_left() > 0;
+  const std::size_t position = text.sequence().numbers_per_position() * sizeof(float), before = text.cached();
+  std::size_t blocks =
+      (recall_bytes_max - std::min(recall_bytes_max, recalled_bytes)) / (position * engine::kPrefixBlock);
+  if (recalled_bytes == 0) blocks = std::max<std::size_t>(blocks, 1);
+  if (part.report.prefilling && blocks == 0) return;
+  if (!text.recall(blocks)) {
+    part.member.generation = &text;
     return;
   }
-  part.member.generation = &*job.generation;
+  recalled_bytes += (text.cached() - before) * position;
+  part.stepped = true;
+  count(job, part.report);
 }
 
 // After the pass: what the job's owner is told.
@@ -298,9 +348,9 @@ void EngineCompute::step(Worker& worker, Team& team) {
   const Instant begun = now();
   std::vector<Part> parts(team.jobs.size());
   std::vector<engine::Member> members;
-  std::size_t decoding = 0;
+  std::size_t decoding = 0, recalled_bytes = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    prepare(*team.jobs[i], parts[i]);
+    prepare(*team.jobs[i], parts[i], options_.recall_bytes_max, recalled_bytes);
     if (parts[i].member.generation == nullptr) continue;
     members.push_back(parts[i].member);
     if (!parts[i].report.prefilling) ++decoding;
@@ -318,13 +368,17 @@ void EngineCompute::step(Worker& worker, Team& team) {
   const Duration busy = now() - begun;
   auto member = members.begin();
   for (std::size_t i = 0; i < parts.size(); ++i) {
+    env::SliceReport& report = parts[i].report;
+    std::size_t rows = 0;
     if (parts[i].member.generation != nullptr) {
       parts[i].member = std::move(*member++);
+      rows = parts[i].member.rows.ids.size();
       describe(*team.jobs[i], pass, parts[i]);
     }
-    parts[i].report.busy = busy;
-    parts[i].report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));
-    parts[i].report.mixed = !parts[i].report.prefilling && (prompt_rows > 0 || decoding < parts.size());
+    report.busy = busy;
+    report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));
+    report.mixed = report.prefilling ? decoding > 0 || recalled_bytes > 0 || rows < prompt_rows
+                                     : prompt_rows > 0 || decoding < parts.size();
   }
   close(team, parts);
 }

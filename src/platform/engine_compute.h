@@ -3,8 +3,13 @@
 // a tensor, and a step never waits for the loop.
 //
 // Before each step a worker takes the most urgent job that has steps left and, of the same model, the next ones up to
-// batch_max (a share of them, where other workers are free): they go through one pass (engine/batch.h), and how many
-// rows of prompts it has the measured times decide (engine/pacer.h). So whoever comes in starts at the next step.
+// batch_max (a share of them, where other workers are free or step this model too): they go through one pass
+// (engine/batch.h), and how many rows of prompts it has the measured times decide (engine/pacer.h). So whoever comes in
+// starts at the next step.
+//
+// What is no pass keeps nobody waiting for long: a job is begun alone (half a megabyte of prompt to tokens, a grammar
+// to read), by one worker while the others go on, and where there is one, a step of the others lies between two
+// beginnings. What a step copies of remembered prompts has a bound for all in it together.
 //
 // A job is shared by the table and the step that runs it, so that release() returns at once: the memory goes when the
 // step has ended, and when nobody is left in it the cancel flag ends it between row blocks.
@@ -42,6 +47,8 @@ struct EngineComputeOptions {
   std::size_t prefix_cache_bytes = 0;  // of beginnings of prompts, all models together; 0: none
   engine::BlockStore* prefix_store = nullptr;      // where they outlive the process; it outlives the engines
   std::shared_ptr<engine::MemoryBudget> memory{};  // of texts and beginnings together; none: nobody counts
+  // Of beginnings in one step, one block at least: milliseconds from memory, no more than a pass from a disk.
+  std::size_t recall_bytes_max = std::size_t{16} << 20;
 };
 
 class EngineCompute final : public env::Compute {
@@ -73,7 +80,7 @@ class EngineCompute final : public env::Compute {
     env::JobSpec spec;
     std::shared_ptr<const engine::Model> model;
     std::string cache_scope;                       // what its keys and values depend on besides tokens
-    std::optional<engine::Generation> generation;  // made by the first step: tokenizing is work too
+    std::optional<engine::Generation> generation;  // once begun
     std::size_t prompt_tokens = 0;
     std::atomic<bool> released{false};
     // Under the mutex.
@@ -81,11 +88,13 @@ class EngineCompute final : public env::Compute {
     std::uint32_t steps = 0;  // left of its slice
     std::uint32_t rank = 0;
     std::uint64_t order = 0;  // of slices: of equal ranks the longest waiting is first
+    bool left = false;        // to another worker, the last time
     Team* team = nullptr;     // while a step runs
   };
-  // Those in one step. Lives on its worker's stack.
+  // Those in one step, or the one that begins. Lives on its worker's stack.
   struct Team {
     std::vector<std::shared_ptr<Job>> jobs;  // most urgent first
+    bool begins = false;
     engine::CancelFlag cancel{false};
   };
   struct Worker {
@@ -106,10 +115,12 @@ class EngineCompute final : public env::Compute {
   };
 
   void work();
-  bool gather(Team& team);
+  bool gather(Team& team, bool began);
+  std::vector<std::shared_ptr<Job>> share_of(std::span<const std::shared_ptr<Job>> free) const;
+  void begin_alone(Team& team);
   static void draft(const engine::Pacer& pacer, std::span<engine::Member> members);
   void step(Worker& worker, Team& team);
-  void prepare(Job& job, Part& part) const;
+  static void prepare(Job& job, Part& part, std::size_t recall_bytes_max, std::size_t& recalled_bytes);
   static void count(const Job& job, env::SliceReport& report);
   static void describe(const Job& job, const Status& pass, Part& part);
   void close(Team& team, std::vector<Part>& parts);
@@ -127,6 +138,7 @@ class EngineCompute final : public env::Compute {
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Job>> runnable_;  // those with steps left
   std::uint64_t slices_ = 0;
+  std::size_t waiting_ = 0;  // workers without work
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -49,6 +50,35 @@ class Loop {
   std::deque<std::function<void()>> queue_;
 };
 
+// Has nothing, and lets the first `held` who ask for something wait until they are let go, in order of asking. So a
+// test holds workers in a step.
+class Gate final : public engine::BlockStore {
+ public:
+  explicit Gate(std::size_t held) : held_(held) {}
+  engine::BlockValues load(const std::string&, std::span<const std::int32_t>, std::size_t) override {
+    std::unique_lock lock(mutex_);
+    const std::size_t mine = ++asked_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return mine > held_ || mine <= let_go_; });
+    return nullptr;
+  }
+  void save(const std::string&, std::span<const std::int32_t>, engine::BlockValues) override {}
+  void wait_for_held() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return asked_ >= held_; });
+  }
+  void let_go(std::size_t count) {
+    const std::lock_guard lock(mutex_);
+    let_go_ += count;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t held_, asked_ = 0, let_go_ = 0;
+};
+
 struct Answer {
   std::string text;
   std::size_t tokens = 0;
@@ -79,6 +109,17 @@ class EngineComputeTest : public testing::Test {
     spec.tokens_max = 10u + number;
     spec.sampling.temperature = 1;
     spec.sampling.seed = number;
+    return spec;
+  }
+
+  void begin(std::uint8_t number, env::JobSpec spec) {
+    compute_->start(task_number(number), std::move(spec));
+    compute_->run(task_number(number), 1000, number);
+  }
+
+  static env::JobSpec long_job(std::uint8_t number) {
+    env::JobSpec spec = job(number);
+    spec.tokens_max = spec.tokens_min = 150;
     return spec;
   }
 
@@ -176,6 +217,76 @@ TEST_F(EngineComputeTest, what_texts_and_beginnings_take_is_counted_and_a_prompt
   on_report_ = nullptr;
   compute_.reset();
   EXPECT_EQ(memory->taken(), 0u);
+}
+
+TEST_F(EngineComputeTest, no_job_waits_for_ever_while_others_of_its_model_go_on) {
+  Gate gate(2);
+  open({.workers = 2, .threads_per_worker = 1, .prefix_store = &gate});
+  begin(8, long_job(8));
+  begin(9, long_job(9));
+  gate.wait_for_held();  // a worker each
+  for (std::uint8_t number = 1; number <= 3; ++number) begin(number, long_job(number));
+  std::set<TaskId> reported;
+  std::size_t ended = 0;
+  on_report_ = [&](const env::SliceReport& report) {
+    if (ended == 0) reported.insert(report.task);
+    ended += report.end != env::JobEnd::kNone ? 1 : 0;
+  };
+  gate.let_go(1);
+  run_until_ended({1, 2, 3});
+  gate.let_go(1);
+  run_until_ended({8, 9});
+  for (std::uint8_t number = 1; number <= 3; ++number)
+    EXPECT_TRUE(reported.contains(task_number(number))) << int{number};
+}
+
+TEST_F(EngineComputeTest, a_step_of_the_others_lies_between_two_beginnings) {
+  Gate gate(1);
+  open({.workers = 1, .threads_per_worker = 1, .prefix_store = &gate});
+  begin(6, long_job(6));
+  gate.wait_for_held();
+  for (const std::uint8_t number : std::vector<std::uint8_t>{1, 2, 3}) {
+    env::JobSpec endless = job(number);
+    endless.prompt.assign(5000, 'x');
+    begin(number, endless);
+  }
+  std::string order;
+  on_report_ = [&](const env::SliceReport& report) {
+    if (order.size() < 7) order += static_cast<char>('0' + report.task.bytes[0]);
+  };
+  gate.let_go(1);
+  run_until_ended({1, 2, 3, 6});
+  EXPECT_EQ(order, "6162636");
+}
+
+TEST_F(EngineComputeTest, what_a_step_recalls_is_bounded_for_all_in_it_together) {
+  open({.workers = 1, .threads_per_worker = 1, .prefix_cache_bytes = 1 << 20, .recall_bytes_max = 1});
+  const auto prompt = [&](std::uint8_t number) {
+    env::JobSpec spec = long_job(number);
+    spec.prompt.assign(100, static_cast<char>('a' + number));
+    return spec;
+  };
+  on_report_ = [](const env::SliceReport& report) { EXPECT_FALSE(report.mixed) << "all of its time is the prompt's"; };
+  for (const std::uint8_t number : std::vector<std::uint8_t>{1, 2}) {
+    begin(number, prompt(number));
+    run_until_ended({number});
+    compute_->release(task_number(number));
+  }
+  answers_.clear();
+  std::vector<std::pair<int, std::size_t>> recalled;
+  std::map<TaskId, std::size_t> before;
+  on_report_ = [&](const env::SliceReport& report) {
+    if (std::exchange(before[report.task], report.cached) != report.cached) {
+      EXPECT_TRUE(report.mixed) << "no rate of reading is learned from it";
+      recalled.emplace_back(report.task.bytes[0], report.cached);
+    }
+  };
+  begin(1, prompt(1));
+  begin(2, prompt(2));
+  run_until_ended({1, 2});
+  const std::vector<std::pair<int, std::size_t>> one_block_a_step = {{1, 32}, {1, 64}, {1, 96},
+                                                                     {2, 32}, {2, 64}, {2, 96}};
+  EXPECT_EQ(recalled, one_block_a_step);
 }
 
 TEST_F(EngineComputeTest, a_slice_of_no_steps_ends_the_one_under_way_and_says_so_once) {
