@@ -148,7 +148,7 @@ struct Call {
   TaskId task;
   bool began = false;                // the first token is there
   std::string text;                  // not yet written
-  std::vector<env::Token> logprobs;  // of that text, where asked for
+  std::vector<env::Token> logprobs;  // with it, where asked for
   std::uint32_t tokens = 0;          // whose credit is not yet given back
   std::optional<node::TaskResult> result;
   bool gone = false;  // the client
@@ -478,7 +478,9 @@ Awaitable<bool> Connection::answer_stream(AnswerHead head) {
     const bool ended = call_->result.has_value();
     const std::string text = std::exchange(call_->text, {});
     const std::uint32_t tokens = std::exchange(call_->tokens, 0);
-    if (!text.empty()) {
+    // Tokens that a stop string swallowed have no text to go with.
+    const bool rest = ended && call_->result->outcome == node::Outcome::kAnswered && !call_->logprobs.empty();
+    if (!text.empty() || rest) {
       shown = true;
       open = co_await send(chunk(text_event(head, text, std::exchange(call_->logprobs, {}))));
     }

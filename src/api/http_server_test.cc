@@ -305,6 +305,37 @@ TEST(HttpServer, a_model_answers_whole_and_in_a_stream_with_one_text) {
   EXPECT_EQ(client.get("/healthz").status, 200) << "the connection goes on after a stream";
 }
 
+TEST(HttpServer, a_stream_has_the_logprobs_of_all_tokens_that_the_whole_answer_has_them_of) {
+  SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
+  const Server server({model});
+  server.wait_for_model();
+  Client client(server.port);
+  json::Object request{{"model", "stories260K"},
+                       {"prompt", "Once upon a time"},
+                       {"max_tokens", 40},
+                       {"temperature", 0},
+                       {"logprobs", 1}};
+  const auto ask = [&] { return client.post("/v1/completions", json::write(request)); };
+  const std::string text(ask().json().at_pointer("/choices/0/text").as_string());
+  request["stop"] = text.substr(text.size() / 2, 12);  // of several tokens
+  const Response whole = ask();
+  EXPECT_EQ(whole.json().at_pointer("/choices/0/finish_reason"), "stop");
+  const json::Value expected = whole.json().at_pointer("/choices/0/logprobs/tokens");
+  request["stream"] = true;
+  const Response stream = ask();
+  json::Array told;
+  for (std::string_view left = stream.body; left.starts_with("data: {");) {
+    const auto end = left.find("\n\n");
+    const json::Value event = *json::parse(left.substr(6, end - 6), "event");
+    const json::Value& logprobs = event.at_pointer("/choices/0/logprobs");
+    if (logprobs.is_object()) {
+      for (const json::Value& token : logprobs.at("tokens").get_array()) told.push_back(token);
+    }
+    left.remove_prefix(end + 2);
+  }
+  EXPECT_EQ(json::Value(told), expected);
+}
+
 TEST(HttpServer, an_answer_satisfies_the_schema_that_it_was_asked_for_and_a_schema_that_nobody_can_hold_to_is_a_400) {
   SEDGE_NEED_DATA(model, "llm/stories260K/stories260K.gguf");
   const Server server({model});
