@@ -19,7 +19,7 @@ constexpr std::size_t kGraftBytesMax = 1u << 20;  // and their bytes; the rest i
 constexpr std::uint64_t kClockSlackMs = 500;      // by which fleet clocks may differ; crdt's ahead_max
 constexpr int kHopsMax = 100;
 constexpr std::size_t kSlowdownBacklog = env::kLinkQueueBytesMax / 8;     // the rest is for what is under way already
-constexpr std::size_t kOverrunBacklog = env::kLinkQueueBytesMax / 4 * 3;  // past it links would be cut
+constexpr std::size_t kOverrunBacklog = env::kLinkQueueBytesMax / 8 * 3;  // room is left for who sends little
 constexpr Duration kSlowdownTime = 50ms;                                  // 600 KB at 100 Mbit/s
 constexpr Duration kSlowdownTimeMax = 500ms;                              // that a neighbour may ask for at a time
 constexpr Duration kSlowdownInterval = 20ms;                              // between two to one neighbour
@@ -30,7 +30,8 @@ constexpr Duration kSlowdownInterval = 20ms;                              // bet
 // 17 % and more, one for 5 members.
 std::size_t shortcuts(std::size_t members, std::size_t hops, double loss) {
   constexpr std::size_t kRings = 4, kChildren = 5, kMost = 4;
-  std::size_t left = static_cast<std::size_t>(static_cast<double>(members) * (0.05 + std::clamp(loss - 0.02, 0.0, 0.15)));
+  std::size_t left =
+      static_cast<std::size_t>(static_cast<double>(members) * (0.05 + std::clamp(loss - 0.02, 0.0, 0.15)));
   std::size_t ring = 1;
   for (std::size_t hop = 0; hop < kRings; ++hop, ring *= kChildren) {
     const std::size_t each = std::min(kMost, left / ring);
@@ -106,6 +107,7 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
   const Buffer encoded = wire::encode(batch);
   const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, domain_of(type), encoded).bytes};
   ++stats_.sent;
+  if (reliable && kind == BatchKind::kPubSub) shares_.add(options_.self, payload.size(), now);
   pass_on(type, batch, message, options_.self, {.frame = {}, .born = now, .priority = priority}, now);
   return sequence_;
 }
@@ -188,7 +190,10 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
   }
   if (!within_budget(from, batch, now)) return {};
   const bool from_origin = from == batch.id.origin;
+  const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
+  const bool counts = goes_on && batch.reliable && batch.kind == BatchKind::kPubSub;
   SEDGE_CHECK(check_age(from, batch, now));
+  if (from_origin && counts) shares_.add(batch.id.origin, body.size(), now);
   if (from_origin) SEDGE_CHECK(check_room(batch, now));
   if (!from_origin) {
     const Status good = check(type, batch, message);
@@ -203,8 +208,8 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
     SEDGE_TRY(unpacked, unpack(batch.payload, kBatchBytesMax));
     payload = unpacked;
   }
-  const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
-  if (goes_on && batch.reliable && batch.kind == BatchKind::kPubSub && strained(now)) slow_down(from, now);
+  if (!from_origin && counts) shares_.add(batch.id.origin, body.size(), now);  // its own, as far as is known by now
+  if (counts && strained(now) && shares_.above(batch.id.origin, now)) slow_down(from, now);
   const auto announced = missing_.find(batch.id);
   // An age that somebody told ahead of the batch would silence it: only what we asked for can be a repair.
   const Instant born = announced == missing_.end() || !announced->second.asked ? now : announced->second.born;
@@ -266,7 +271,9 @@ Status Broadcast::check_age(NodeId from, const wire::BatchView& batch, Instant n
 // and what it had under way is asked for again. Errors: ResourceExhausted: count it against the publisher.
 Status Broadcast::check_room(const wire::BatchView& batch, Instant now) {
   if (batch.kind != BatchKind::kPubSub || backlog_ <= kOverrunBacklog) return {};
+  if (batch.reliable && !shares_.above(batch.id.origin, now)) return {};
   ++stats_.shed;
+  slow_down(batch.id.origin, now);
   if (batch.reliable) note_missing(batch.id, batch.id.origin, now, now);
   return fail(Code::kResourceExhausted, "{} publishes though it was asked to wait", batch.id.origin.short_hex());
 }
@@ -313,7 +320,8 @@ void Broadcast::pass_on(wire::MessageType type, const wire::BatchView& batch, co
   const bool datagram = !batch.reliable && cached.frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
   const bool own = batch.id.origin == options_.self;
-  const bool shed = !own && batch.kind == BatchKind::kPubSub && backlog_ > kOverrunBacklog;
+  const bool shed = !own && batch.kind == BatchKind::kPubSub && backlog_ > kOverrunBacklog &&
+                    (!batch.reliable || shares_.above(batch.id.origin, now));
   stats_.shed += shed ? 1 : 0;
   const bool fresh = (!batch.reliable || now - cached.born < kFresh) && !shed;
   const bool direct = batch.direct && own;

@@ -37,6 +37,7 @@
 #include "env/outbox.h"
 #include "mesh/packing.h"
 #include "mesh/seen_window.h"
+#include "mesh/shares.h"
 #include "mesh/tree.h"
 #include "trust/directory.h"
 #include "trust/keys.h"
@@ -113,10 +114,12 @@ class Broadcast {
   void on_link_down(NodeId peer, Instant now);
   void on_member_changed(NodeId id, Instant now) { tree_.on_member_changed(id, now); }
   // Bytes that wait on our fullest link. Above an eighth of what a link may hold, whoever goes on sending reliable
-  // messages is asked to wait; asked ourselves, we ask on, back to who publishes.
+  // messages, and has sent no less than others, is asked to wait; asked ourselves, we ask on, back to who publishes.
   void on_backlog(std::size_t bytes) { backlog_ = bytes; }
   // Until then somebody on the way of our messages has no room for more.
   Instant slowed_until() const { return slowed_until_; }
+  // Whether we have lately sent so much of what goes through here that it is for us to wait (shares.h).
+  bool above_share(Instant now) { return shares_.above(options_.self, now); }
 
   // Types kBroadcast to kBroadcastSlowdown. Errors: DataLoss, Unauthenticated: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
@@ -207,6 +210,7 @@ class Broadcast {
   std::size_t cache_bytes_ = 0;
   std::map<wire::BatchId, Missing> missing_;
   std::size_t backlog_ = 0;
+  Shares shares_;
   Instant slowed_until_{};
   std::vector<NodeId> unmarked_;  // windows that are not on disk as they are
   Instant next_announce_ = kNever;

@@ -309,7 +309,7 @@ TEST(Broadcast, only_those_whose_batches_go_on_from_here_are_slowed) {
     });
   };
   pair.receiver.on_link_up(pair.fleet.nodes[0].id, Instant{});
-  pair.receiver.on_backlog(env::kLinkQueueBytesMax / 2);
+  pair.receiver.on_backlog(env::kLinkQueueBytesMax / 4);
   EXPECT_FALSE(slowed(false));  // there is nobody else
   pair.receiver.on_link_up(pair.fleet.nodes[2].id, Instant{});
   EXPECT_FALSE(slowed(true));

@@ -865,13 +865,17 @@ Status Node::check_publish(std::string_view topic, const mesh::PublishOptions& o
     if (directory_.allows(id_, trust::Verb::kPub, topic)) return {};
     return fail(Code::kPermissionDenied, "this node has no grant pub:{}", topic);
   }
-  const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
-  if (options.reliable && waiting > env::publish_backlog_max(options.priority, !broadcast_->direct())) {
+  // Who publishes little beside others is not who fills the links, and does not wait for them to empty.
+  const auto much = [&] { return broadcast_->above_share(now); };
+  const auto over = [&, waiting = backlog_ + pubsub_->waiting_bytes()](bool relayed) {
+    return waiting > env::publish_backlog_max(options.priority, relayed);
+  };
+  if (options.reliable && over(!broadcast_->direct()) && (over(false) || much())) {
     return fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
-                waiting >> 10);
+                (backlog_ + pubsub_->waiting_bytes()) >> 10);
   }
   const Duration slowed = broadcast_->slowed_until() - now;
-  if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero()) {
+  if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero() && much()) {
     return fail(Code::kResourceExhausted, "a node on the way of this node's messages has no room: retry in {} ms",
                 slowed / 1ms + 1);
   }

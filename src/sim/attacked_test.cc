@@ -61,6 +61,19 @@ void ask_for_everything(World& world, std::uint64_t) {
   }
 }
 
+// Good messages of its own, more than its links carry.
+void flood(World& world, std::uint64_t round) {
+  for (std::uint64_t i = 0; i < 25; ++i) {
+    const wire::Publications messages{{{"flood", Buffer(40'000, 1), std::nullopt}}};
+    wire::Batch batch;
+    batch.id = {world.id(kLiar), world.node(kLiar).options().epoch, {1'000'000 + round * 25 + i}};
+    batch.payload = wire::encode(messages);
+    wire::SignedBatch message{.batch = wire::encode(batch)};
+    message.signature = trust::sign(world.key(kLiar).secret, "sedge.batch.1", message.batch).bytes;
+    to_all(world, wire::frame(MessageType::kBroadcast, message));
+  }
+}
+
 // The honest ones at work: one of them says and writes something each round.
 class Fleet {
  public:
@@ -76,8 +89,8 @@ class Fleet {
   }
 
   // The 99th percentile of all deliveries, in ms.
-  double work(const Attack& attack) {
-    for (std::uint64_t round = 0; round < kRounds; ++round, world_.run(kRound)) {
+  double work(const Attack& attack, std::uint64_t rounds = kRounds) {
+    for (std::uint64_t round = 0; round < rounds; ++round, world_.run(kRound)) {
       said_.push_back(world_.now());
       const std::size_t by = round % (kNodes - 1);
       world_.act(by, [&](node::Node& node, Instant now) {
@@ -87,7 +100,7 @@ class Fleet {
     }
     world_.run(5s);
     std::ranges::sort(took_);
-    EXPECT_GT(took_.size(), kRounds * (kNodes - 2) * 99 / 100) << "messages of the honest were lost";
+    EXPECT_GT(took_.size(), rounds * (kNodes - 2) * 99 / 100) << "messages of the honest were lost";
     return took_.empty() ? 1e9 : to_ms(took_[took_.size() * 99 / 100]);
   }
 
@@ -136,6 +149,8 @@ INSTANTIATE_TEST_SUITE_P(By, Attacked,
                                          Named{"deaths", tell_of_deaths}, Named{"digests", lie_about_the_state},
                                          Named{"questions", ask_for_everything}),
                          [](const auto& test) { return std::string(test.param.name); });
+
+TEST(AttackedBy, a_flood_of_good_messages_delays_the_others_and_silences_nobody) { Fleet(1).work(flood, 100); }
 
 }  // namespace
 }  // namespace sedge::sim
