@@ -4,7 +4,7 @@
 // what it costs is in docs/benchmarks.md.
 #include <algorithm>
 #include <functional>
-#include <optional>
+#include <ostream>
 
 #include <gtest/gtest.h>
 
@@ -133,6 +133,7 @@ double mean_p99(const Attack& attack) {
 struct Named {
   const char* name;
   void (*attack)(World&, std::uint64_t);
+  friend void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
 };
 
 class Attacked : public testing::TestWithParam<Named> {};
