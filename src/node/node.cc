@@ -867,12 +867,11 @@ Status Node::check_publish(std::string_view topic, const mesh::PublishOptions& o
   }
   // Who publishes little beside others is not who fills the links, and does not wait for them to empty.
   const auto much = [&] { return broadcast_->above_share(now); };
-  const auto over = [&, waiting = backlog_ + pubsub_->waiting_bytes()](bool relayed) {
-    return waiting > env::publish_backlog_max(options.priority, relayed);
-  };
+  const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
+  const auto over = [&](bool relayed) { return waiting > env::publish_backlog_max(options.priority, relayed); };
   if (options.reliable && over(!broadcast_->direct()) && (over(false) || much())) {
     return fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
-                (backlog_ + pubsub_->waiting_bytes()) >> 10);
+                waiting >> 10);
   }
   const Duration slowed = broadcast_->slowed_until() - now;
   if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero() && much()) {

@@ -697,7 +697,6 @@ void Play::look_at_discovery() {
   tell("discovery_bytes_max", found == 0 ? std::nullopt : std::optional(most));
 }
 
-// The graph of links between running nodes, as it is in the end.
 void Play::look_at_queues() {
   const Queues& most = watch_.queues();
   tell("link_backlog_bytes_max", static_cast<double>(most.backlog_bytes));
@@ -717,6 +716,7 @@ void Play::look_at_order() {
   }
 }
 
+// The graph of links between running nodes, as it is in the end.
 void Play::look_at_links() {
   std::vector<std::vector<std::size_t>> links(scenario_.nodes);
   for (const auto& [a, b] : world_.links()) {

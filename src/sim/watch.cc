@@ -14,11 +14,12 @@ struct Bound {
   std::size_t Queues::* queue;
   std::size_t most;
 };
-constexpr Bound kBounds[] = {
+const Bound kBounds[] = {
     {"bytes wait on a link", &Queues::backlog_bytes, env::kLinkQueueBytesMax},
     {"announced batches are waited for", &Queues::missing, mesh::kMissingMax},
-    {"bytes of batches are kept", &Queues::cache_bytes, (8u << 20) + mesh::kBatchBytesMax},
-    {"writes are in quarantine", &Queues::quarantined, 1024},
+    {"bytes of batches are kept", &Queues::cache_bytes,
+     mesh::Broadcast::Options().cache_bytes_max + mesh::kBatchBytesMax},
+    {"writes are in quarantine", &Queues::quarantined, mesh::StateSync::Options().quarantine_max},
 };
 
 }  // namespace
@@ -34,7 +35,7 @@ void Watch::look_at_entries(const World& world, std::size_t i, std::vector<std::
   // Who came back late drops what is over and fetches the rest anew; who split for long takes back what others kept.
   if (state.stats().reset > 0 || state.stats().revived > 0) return;
   const auto say = [&](std::string what) {
-    if (said_.emplace(what, true).second) broken.push_back(std::move(what));
+    if (said_.insert(what).second) broken.push_back(std::move(what));
   };
   for (const auto& [path, value] : kept_[i]) {
     const auto there = state.replica().read(path);
@@ -55,7 +56,7 @@ void Watch::look_at_queues(World& world, std::size_t i, std::vector<std::string>
   for (const Bound& bound : kBounds) {
     std::size_t& most = queues_.*bound.queue;
     most = std::max(most, now.*bound.queue);
-    if (now.*bound.queue <= bound.most || !said_.emplace(bound.name, true).second) continue;
+    if (now.*bound.queue <= bound.most || !said_.insert(bound.name).second) continue;
     broken.push_back(fmt::format("on node-{} {} {}, {} are allowed", i, now.*bound.queue, bound.name, bound.most));
   }
 }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ class Watch {
 
   std::vector<std::map<std::string, std::string>> kept_;
   std::vector<std::vector<std::string>> gone_;
-  std::map<std::string, bool> said_;
+  std::set<std::string> said_;
   Queues queues_;
 };
 
