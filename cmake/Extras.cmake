@@ -9,21 +9,27 @@ list(FILTER train_sources EXCLUDE REGEX "/heron/|/main\\.cc$|/backend_torch\\.cc
 
 # Sums may be reordered and fused: training's arithmetic is deterministic on one instruction set, not across them.
 set(fused_flags -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math
-    -ffinite-math-only    -Wno-psabi)
+    -ffinite-math-only -Wno-psabi)
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_portable.cc PROPERTIES COMPILE_OPTIONS "${fused_flags}")
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_avx2.cc PROPERTIES
   COMPILE_OPTIONS "${fused_flags};-mavx2;-mfma")
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_avx512.cc PROPERTIES
   COMPILE_OPTIONS "${fused_flags};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma;-mprefer-vector-width=512")
 
+foreach(fused portable avx2 avx512)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/train/fused_${fused}.cc PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+endforeach()
+
 if(heron_sources)
   add_library(sedge_heron STATIC ${heron_sources})
   target_include_directories(sedge_heron PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(sedge_heron PUBLIC sedge_base)
+  sedge_precompiled(sedge_heron room)
 endif()
 add_library(sedge_train STATIC ${train_sources})
 target_link_libraries(sedge_train PUBLIC sedge_model sedge_base $<TARGET_NAME_IF_EXISTS:sedge_heron>)
 target_link_libraries(sedge_train PRIVATE tomlplusplus::tomlplusplus)
+sedge_precompiled(sedge_train room)
 sedge_tests(train ${CMAKE_SOURCE_DIR}/src/train sedge_train)
 
 if(SEDGE_TRAIN AND NOT SEDGE_SANITIZE)
@@ -44,6 +50,7 @@ set_target_properties(sedge-demo PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BIN
 target_include_directories(sedge-demo PRIVATE demo)
 target_compile_definitions(sedge-demo PRIVATE SEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 target_link_libraries(sedge-demo PRIVATE sedge_api Threads::Threads)
+sedge_precompiled(sedge-demo program)
 
 # Exact match of a heron on evaluation files, through the engine.
 add_executable(heron-eval tools/heron_eval.cc)

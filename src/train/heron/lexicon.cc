@@ -720,7 +720,7 @@ const std::array kMakers = {
     Maker{"spot", [](Prng& p) { return bare(pick(kPlace, p)); }},
 };
 
-std::string quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
+std::string in_quotes(std::string_view text) { return fmt::format("\"{}\"", text); }
 
 Addressee listed(Prng& prng) {
   const std::uint64_t size = 2 + prng.below(prng.chance(0.3) ? 3 : 1);
@@ -736,7 +736,7 @@ Addressee listed(Prng& prng) {
       one = {number_spoken(n, prng), fmt::format("{}-{}", lower(name), n)};
     }
     who.spoken += one.spoken;
-    who.json += (i == 0 ? "[" : ",") + quoted(one.canon);
+    who.json += (i == 0 ? "[" : ",") + in_quotes(one.canon);
   }
   who.json += "]";
   return who;
@@ -749,14 +749,15 @@ Addressee group(Prng& prng) {
     std::string canon = name;
     if (name == "one" || name == "two" || name == "three") canon = name == "one" ? "1" : name == "two" ? "2" : "3";
     const bool name_first = canon == name && prng.chance(0.35);
-    return {name_first ? name + " " + team : team + " " + name, quoted(fmt::format("{}-{}", team, lower(canon))), ""};
+    return {name_first ? name + " " + team : team + " " + name, in_quotes(fmt::format("{}-{}", team, lower(canon))),
+            ""};
   }
   static const Words lead = words("all|all the|all|the|");
   std::string one = agent_class(prng);
   while (one == "robot" || one == "unit") one = agent_class(prng);  // "all units" is everyone
   const std::string many = one + "s";
   const std::string start = pick(lead, prng);
-  return {start.empty() ? many : start + " " + many, quoted(lower(many)), ""};
+  return {start.empty() ? many : start + " " + many, in_quotes(lower(many)), ""};
 }
 
 }  // namespace
@@ -771,19 +772,19 @@ Phrase make_phrase(std::string_view kind, Prng& prng) {
 
 Addressee make_single_agent(Prng& prng) {
   const Phrase one = agent(prng);
-  return {one.spoken, quoted(one.canon), ""};
+  return {one.spoken, in_quotes(one.canon), ""};
 }
 
 Addressee make_addressee(Prng& prng) {
   const std::uint64_t roll = prng.below(20);
   if (roll < 12) return make_single_agent(prng);
   if (roll < 15) return listed(prng);
-  Addressee all = roll < 18 ? group(prng) : Addressee{pick(kEveryone, prng), quoted("all"), ""};
+  Addressee all = roll < 18 ? group(prng) : Addressee{pick(kEveryone, prng), in_quotes("all"), ""};
   if (prng.chance(roll < 18 ? 0.08 : 0.25)) {
     static const Words except = words("except|but|except for|apart from");
     const Phrase one = agent(prng);
     all.spoken += " " + pick(except, prng) + " " + one.spoken;
-    all.except = quoted(one.canon);
+    all.except = in_quotes(one.canon);
   }
   return all;
 }
