@@ -1,6 +1,7 @@
 // The certificates of those whose writes live here. Who passes a write on shows its writer's certificate to who lacks
 // it; the writer may be dead, and the membership forgets it then. So the chain is on disk as long as one of its
 // subject's writes is. Our own is in the home.
+#include <algorithm>
 #include <utility>
 
 #include "mesh/state_sync.h"
@@ -21,6 +22,7 @@ bool StateSync::writes_live_of(NodeId origin) const {
 void StateSync::keep_chains() {
   std::vector<NodeId> gone;
   for (const auto& [origin, chain] : chains_) gone.push_back(origin);
+  std::ranges::sort(gone);  // records are written in an order that is the same on every machine
   for (const NodeId origin : gone) drop_chain(origin);  // a crash came before
   const auto& living = replica_.living();
   for (auto at = living.begin(); at != living.end();) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ranges>
 
+#include "base/prng.h"
+
 namespace sedge::sim {
 
 namespace {
@@ -88,7 +90,8 @@ Status Disk::remove(std::string_view name, bool) {
   return {};
 }
 
-void Disk::cut_power(Prng& prng) {
+void Disk::cut_power(std::uint64_t seed) {
+  Prng prng(seed);
   mend();
   for (auto& [name, stored] : files_) {
     // Back to what was synced for sure, then on with what happened to reach the disk.

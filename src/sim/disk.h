@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/prng.h"
 #include "base/result.h"
 #include "env/storage.h"
 
@@ -23,8 +22,9 @@ class Disk final : public env::Storage {
   Status remove(std::string_view name, bool sync_directory) override;
   Result<bool> exists(std::string_view name) override { return files_.contains(name); }
 
-  // The power goes and comes back: what was not synced is lost, sector by sector.
-  void cut_power(Prng& prng);
+  // The power goes and comes back: of what was not synced each sector is lost or not, drawn from the seed. (From one of
+  // its own: how many sectors a version of the store has written must not decide what else is drawn in a world.)
+  void cut_power(std::uint64_t seed);
   // From the n-th change from now on (writes, truncations, syncs, removals) everything fails: the power went within
   // an operation. Call cut_power() then. 0: the next one.
   void fail_after(std::uint64_t changes) { changes_left_ = static_cast<std::int64_t>(changes); }

@@ -311,7 +311,7 @@ void World::stop(std::size_t i, bool power) {
   host.links.clear();
   if (!power) return;
   host.machine = false;
-  host.disk.cut_power(prng_);
+  host.disk.cut_power(prng_.next());
 }
 
 void World::stall(std::size_t i, Duration time) { hosts_[i]->stalled_until = now_ + time; }
@@ -436,7 +436,7 @@ void World::commit(std::size_t i, std::uint64_t life) {
     stops_.push_back({now_, i, applied.error()});
     if (options_.tell) options_.tell(now_, host.name, fmt::format("stops: {}", applied.error().message));
     stop(i, false);
-    host.disk.cut_power(prng_);
+    host.disk.cut_power(prng_.next());
     return;
   }
   host.node->on_durable(lsn, local(host));
