@@ -45,6 +45,7 @@ class PeerMeter {
     double overrun_per_s = 64.0 * 1024;
     double overrun_burst = static_cast<double>(env::kLinkQueueBytesMax) / 2;
     Duration shun_time = 60s;
+    friend bool operator==(const Options&, const Options&) = default;
   };
   static constexpr std::size_t kShunnedMax = 4096;  // beyond: the one whose time ends first is let back
   PeerMeter() : PeerMeter(Options()) {}

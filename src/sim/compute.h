@@ -20,6 +20,7 @@ struct SimModel {
   double prefill_tok_s = 4000;
   double decode_tok_s = 200;
   std::uint32_t length = 64;  // tokens until it stops by itself
+  friend bool operator==(const SimModel&, const SimModel&) = default;
 };
 
 class SimCompute final : public env::Compute {

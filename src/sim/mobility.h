@@ -17,6 +17,7 @@ struct MobilityModel {
   double area_m = 1000;
   double speed_mps = 2;
   Duration pause = 5s;
+  friend bool operator==(const MobilityModel&, const MobilityModel&) = default;
 };
 
 class Mobility {

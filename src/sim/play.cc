@@ -53,7 +53,7 @@ class Play {
       : scenario_(scenario),
         options_(options),
         prng_(scenario.seed ^ 0x57025EED),
-        world_(world_options(scenario, options)),
+        world_(world_options(scenario), options.trace),
         watch_(scenario.nodes) {}
 
   Result<Report> run();
@@ -79,9 +79,8 @@ class Play {
     std::optional<std::size_t> whom;  // none: anybody
   };
 
-  static WorldOptions world_options(const Scenario& scenario, const PlayOptions& options) {
+  static WorldOptions world_options(const Scenario& scenario) {
     WorldOptions world = scenario.world;
-    world.tell = options.trace;
     world.nodes = scenario.nodes;
     world.seed = scenario.seed;
     return world;
@@ -818,7 +817,7 @@ Result<Report> Play::run() {
   world_.roam();
   if (scenario_.world.mobility.range_m > 0 || !scenario_.world.contacts.empty())
     excuses_.push_back({world_.now(), kNever, {}});
-  for (const Happening& happening : scenario_.happenings) {
+  for (const Happening& happening : timeline(scenario_)) {
     work_until(moment(happening.at));
     SEDGE_CHECK(happen(happening));
   }

@@ -46,8 +46,7 @@ struct Report {
 struct PlayOptions {
   std::function<void(Instant at, std::string_view what)> chapter;  // for people who wait
   bool pictures = false;                                           // takes samples, one a second
-  // What every node sees, as it happens (WorldOptions::tell).
-  std::function<void(Instant at, const std::string& node, const std::string& what)> trace;
+  World::Tell trace;                                               // what every node sees, as it happens
 };
 
 // Errors: InvalidArgument: an expectation names no metric; those of the store.

@@ -1,47 +1,40 @@
 #include "sim/scenario.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <set>
+#include <type_traits>
 
 #include <toml++/toml.h>
 
+#include "sim/scenario_fields.h"
+
 namespace sedge::sim {
 namespace {
-
-constexpr std::pair<std::string_view, Work> kWorks[] = {{"broadcast", Work::kBroadcast},
-                                                        {"telemetry", Work::kTelemetry},
-                                                        {"write", Work::kWrite},
-                                                        {"ephemeral", Work::kEphemeral}};
-constexpr std::pair<std::string_view, Deed> kDeeds[] = {
-    {"kill", Deed::kKill}, {"power", Deed::kPower},         {"boot", Deed::kBoot}, {"stall", Deed::kStall},
-    {"disk", Deed::kDisk}, {"partition", Deed::kPartition}, {"cut", Deed::kCut},   {"heal", Deed::kHeal}};
-
-Duration seconds(double value) { return Duration(static_cast<std::int64_t>(value * 1e9)); }
 
 // Reads one table and remembers which keys were asked for: what is left over is a mistake of whoever wrote the file.
 class Reader {
  public:
   Reader(const toml::table& table, std::string where) : table_(table), where_(std::move(where)) {}
 
-  // Keeps `value` where the key is absent.
+  // Keeps `value` where the key is absent, as all of these do.
   template <class T>
-  void number(std::string_view key, T& value, double least, double most) {
+  void number(std::string_view key, T& value, std::type_identity_t<T> least, std::type_identity_t<T> most) {
     const toml::node* node = take(key);
     if (node == nullptr) return;
-    const std::optional<double> read = node->value<double>();
+    const std::optional<T> read = node->value<T>();
     if (!node->is_number() || !read || !(*read >= least && *read <= most)) {
       return complain(key, fmt::format("a number from {} to {}", least, most));
     }
-    value = static_cast<T>(*read);
+    value = *read;
   }
-  void time(std::string_view key, double unit_s, Duration& value, double most_s = 1e6) {
-    double count = to_seconds(value) / unit_s;
-    if (value == Duration::max()) count = most_s / unit_s;
-    const double before = count;
-    number(key, count, 0, most_s / unit_s);
-    if (count != before) value = seconds(count * unit_s);
+  void time(std::string_view key, Duration unit, Duration& value, Duration most = kTimeMax) {
+    const auto unit_ns = static_cast<double>(unit.count());
+    double count = -1;
+    number(key, count, 0, static_cast<double>(most.count()) / unit_ns);
+    if (count >= 0) value = Duration(std::llround(count * unit_ns));
   }
   void text(std::string_view key, std::string& value) {
     const toml::node* node = take(key);
@@ -57,6 +50,13 @@ class Reader {
     if (!read) return complain(key, "true or false");
     value = *read;
   }
+  void overlay(std::string_view key, mesh::OverlayPolicy& value) {
+    std::string name = mesh::overlay_text(value);
+    text(key, name);
+    auto read = mesh::parse_overlay(name);
+    if (read) value = *read;
+    if (!read && status_) status_ = std::unexpected(std::move(read).error());
+  }
   template <class T, std::size_t N>
   void choice(std::string_view key, const std::pair<std::string_view, T> (&names)[N], T& value) {
     const toml::node* node = take(key);
@@ -70,29 +70,20 @@ class Reader {
     for (const auto& [name, unused] : names) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", name);
     complain(key, "one of " + list);
   }
-  void who(std::size_t nodes, Who& who) {
-    if (const toml::node* node = take("nodes"); node != nullptr) {
-      if (node->is_array()) {
-        numbers("nodes", nodes, who.named);
-      } else if (const auto count = node->value_exact<std::int64_t>(); count && *count > 0) {
-        who.drawn = static_cast<std::size_t>(*count);
-      } else {
-        complain("nodes", "how many are drawn, or a list of numbers");
-      }
-    }
-    number("share", who.share, 0, 1);
+  void who(std::string_view key, Who& who) {
+    const toml::node* node = table_.get(key);
+    if (node != nullptr && node->is_array()) return nodes(key, who.named);
+    number(key, who.drawn, 1, kNodesMax);
   }
-  // A list of nodes.
-  void numbers(std::string_view key, std::size_t nodes, std::vector<std::size_t>& named) {
+  // A list of them.
+  void nodes(std::string_view key, std::vector<std::size_t>& named) {
     const toml::node* node = take(key);
     if (node == nullptr) return;
     const toml::array* list = node->as_array();
-    if (list == nullptr) return complain(key, fmt::format("a list of numbers from 0 to {}", nodes - 1));
+    if (list == nullptr) return complain(key, "a list of nodes' numbers");
     for (const toml::node& each : *list) {
       const auto number = each.value_exact<std::int64_t>();
-      if (!number || *number < 0 || static_cast<std::size_t>(*number) >= nodes) {
-        return complain(key, fmt::format("numbers from 0 to {}", nodes - 1));
-      }
+      if (!number || *number < 0) return complain(key, "a list of nodes' numbers");
       named.push_back(static_cast<std::size_t>(*number));
     }
   }
@@ -120,43 +111,15 @@ class Reader {
   Status status_;
 };
 
-Status read_link(Reader& at, LinkModel& link) {
-  at.time("latency_ms", 1e-3, link.latency, 10);
-  at.time("jitter_ms", 1e-3, link.jitter, 10);
-  at.time("plane_ms", 1e-3, link.plane, 10);
-  at.number("loss", link.loss, 0, 0.9);
-  at.number("bytes_per_s", link.bytes_per_s, 100, 1e12);
-  at.number("duplicate", link.duplicate, 0, 0.5);
-  at.number("reorder", link.reorder, 0, 0.5);
-  at.time("reorder_ms", 1e-3, link.reorder_by, 10);
-  at.number("burst_loss", link.burst_loss, 0, 1);
-  at.time("burst_ms", 1e-3, link.burst, 60);
-  at.time("burst_every_ms", 1e-3, link.burst_every, 3600);
+Status read_fleet(Reader& at, Scenario& scenario) {
+  fleet_fields(at, scenario);
+  if (scenario.world.collect_every < 1s) at.complain("collect_every_s", "1 or more");
   return at.end();
 }
 
 Status read_load(Reader& at, Load& load) {
-  at.choice("do", kWorks, load.work);
-  at.time("every_ms", 1e-3, load.every);
-  at.flag("each", load.each);
-  at.number("bytes", load.bytes, 16, 60'000);
-  at.time("from_s", 1, load.from);
-  at.time("to_s", 1, load.to);
+  load_fields(at, load);
   if (load.every <= Duration::zero()) at.complain("every_ms", "above 0");
-  return at.end();
-}
-
-Status read_happening(Reader& at, std::size_t nodes, Happening& happening) {
-  at.time("at_s", 1, happening.at);
-  at.choice("do", kDeeds, happening.deed);
-  at.who(nodes, happening.who);
-  at.time("for_ms", 1e-3, happening.time);
-  at.time("for_ms_max", 1e-3, happening.time_max);
-  at.time("every_s", 1, happening.every);
-  at.numbers("to", nodes, happening.to);
-  at.number("pairs", happening.pairs, 0, 1e6);
-  at.number("changes", happening.changes, 1, 1e6);
-  at.flag("settle", happening.settle);
   return at.end();
 }
 
@@ -200,19 +163,27 @@ Status read_expectations(const toml::table& table, std::vector<Expectation>& exp
   return {};
 }
 
-// Events with every_s, once for each time.
-Status repeat(Scenario& scenario) {
-  constexpr std::size_t kHappeningsMax = 1'000'000;
-  const std::size_t written = scenario.happenings.size();
-  for (std::size_t i = 0; i < written; ++i) {
-    Happening again = scenario.happenings[i];
-    if (again.every == Duration::zero()) continue;
-    for (again.at += again.every; again.at <= scenario.length; again.at += again.every) {
-      if (scenario.happenings.size() >= kHappeningsMax) {
-        return fail(Code::kInvalidArgument, "event at {} s: every {} s makes more than {} of them",
-                    to_seconds(scenario.happenings[i].at), to_seconds(again.every), kHappeningsMax);
-      }
-      scenario.happenings.push_back(again);
+// How often it is done again.
+std::int64_t repeats(const Happening& happening, Duration length) {
+  return happening.every == Duration::zero() ? 0 : (length - happening.at) / happening.every;
+}
+
+Status check_happenings(const Scenario& scenario) {
+  std::int64_t count = 0;
+  for (const Happening& happening : scenario.happenings) {
+    if (happening.at > scenario.length) {
+      return fail(Code::kInvalidArgument, "event at {} s: the scenario ends at {} s", to_seconds(happening.at),
+                  to_seconds(scenario.length));
+    }
+    count += 1 + repeats(happening, scenario.length);
+    if (count > kHappeningsMax) {
+      return fail(Code::kInvalidArgument, "event at {} s: every {} s makes more than {} of them",
+                  to_seconds(happening.at), to_seconds(happening.every), kHappeningsMax);
+    }
+    for (const auto* named : {&happening.who.named, &happening.to}) {
+      if (named->empty() || std::ranges::max(*named) < scenario.nodes) continue;
+      return fail(Code::kInvalidArgument, "event at {} s: there is no node {}, nodes are numbers from 0 to {}",
+                  to_seconds(happening.at), std::ranges::max(*named), scenario.nodes - 1);
     }
   }
   return {};
@@ -230,48 +201,25 @@ Result<Scenario> parse_scenario(std::string_view text, std::string name) {
   Scenario scenario;
   scenario.name = std::move(name);
   Reader top(file, "the scenario");
-  SEDGE_CHECK(read_section(top, "fleet", [&](Reader& at) -> Status {
-    at.number("nodes", scenario.nodes, 2, kNodesMax);
-    at.number("seed", scenario.seed, 0, 9e15);
-    at.time("length_s", 1, scenario.length);
-    at.time("boot_s", 1, scenario.boot_time);
-    at.time("settle_s", 1, scenario.settle_max);
-    at.time("collect_every_s", 1, scenario.world.collect_every);
-    at.time("collect_after_s", 1, scenario.world.collect_after);
-    if (scenario.world.collect_every < 1s) at.complain("collect_every_s", "1 or more");
-    at.flag("multicast", scenario.world.multicast);
-    at.flag("quic", scenario.world.quic);
-    at.flag("pack", scenario.world.pack);
-    std::string overlay = "partial";
-    at.text("overlay", overlay);
-    SEDGE_TRY(scenario.world.overlay, mesh::parse_overlay(overlay));
-    at.number("zones", scenario.world.zones, 0, 1000);
-    at.time("disk_sync_ms", 1e-3, scenario.world.disk_sync, 10);
-    at.number("clock_drift_ppm", scenario.world.clock_drift_ppm, 0, 1000);
-    at.time("clock_skew_s", 1, scenario.world.clock_skew);
-    at.number("clock_skew_share", scenario.world.clock_skew_share, 0, 1);
-    at.text("contacts", scenario.contacts_file);
-    return at.end();
-  }));
+  SEDGE_CHECK(read_section(top, "fleet", [&](Reader& at) { return read_fleet(at, scenario); }));
   SEDGE_CHECK(read_section(top, "mobility", [&](Reader& at) {
-    MobilityModel& mobility = scenario.world.mobility;
-    at.number("range_m", mobility.range_m, 0, 1e6);
-    at.number("area_m", mobility.area_m, 1, 1e6);
-    at.number("speed_mps", mobility.speed_mps, 0.001, 1e4);
-    at.time("pause_s", 1, mobility.pause);
+    mobility_fields(at, scenario.world.mobility);
     return at.end();
   }));
-  SEDGE_CHECK(read_section(top, "link", [&](Reader& at) { return read_link(at, scenario.world.link); }));
+  SEDGE_CHECK(read_section(top, "link", [&](Reader& at) {
+    link_fields(at, scenario.world.link);
+    return at.end();
+  }));
   SEDGE_CHECK(read_rows(top, "load", scenario.loads, read_load));
-  SEDGE_CHECK(read_rows(top, "event", scenario.happenings, [&](Reader& at, Happening& happening) {
-    return read_happening(at, scenario.nodes, happening);
+  SEDGE_CHECK(read_rows(top, "event", scenario.happenings, [](Reader& at, Happening& happening) {
+    happening_fields(at, happening);
+    return at.end();
   }));
   if (const toml::node* expect = top.take("expect"); expect != nullptr) {
     if (expect->as_table() == nullptr) return fail(Code::kInvalidArgument, "expect: write it as [expect]");
     SEDGE_CHECK(read_expectations(*expect->as_table(), scenario.expectations));
   }
   SEDGE_CHECK(top.end());
-  SEDGE_CHECK(repeat(scenario));
   std::ranges::stable_sort(scenario.happenings, {}, &Happening::at);
   SEDGE_CHECK(check_scenario(scenario));
   return scenario;
@@ -321,6 +269,18 @@ Result<Scenario> standard_story(std::size_t nodes, std::uint64_t seed, Duration 
   return story;
 }
 
+std::vector<Happening> timeline(const Scenario& scenario) {
+  std::vector<Happening> all = scenario.happenings;
+  for (Happening again : scenario.happenings) {
+    for (std::int64_t left = repeats(again, scenario.length); left > 0; --left) {
+      again.at += again.every;
+      all.push_back(again);
+    }
+  }
+  std::ranges::stable_sort(all, {}, &Happening::at);
+  return all;
+}
+
 Status check_scenario(const Scenario& scenario) {
   if (scenario.nodes < 2 || scenario.nodes > kNodesMax) {
     return fail(Code::kInvalidArgument, "nodes {}: a simulated fleet has 2 to {}", scenario.nodes, kNodesMax);
@@ -329,16 +289,19 @@ Status check_scenario(const Scenario& scenario) {
     return fail(Code::kInvalidArgument, "quic with {} nodes: at most {} hold real connections in one process",
                 scenario.nodes, kQuicNodesMax);
   }
+  if (scenario.seed > kSeedMax) {
+    return fail(Code::kInvalidArgument, "seed {}: it is at most {}, the greatest number of a file", scenario.seed,
+                kSeedMax);
+  }
   if (scenario.length < 1s) {
     return fail(Code::kInvalidArgument, "length {} s: a scenario has at least 1", to_seconds(scenario.length));
   }
-  for (const Happening& happening : scenario.happenings) {
-    if (happening.at > scenario.length) {
-      return fail(Code::kInvalidArgument, "event at {} s: the scenario ends at {} s", to_seconds(happening.at),
-                  to_seconds(scenario.length));
-    }
+  for (const Contact& contact : scenario.world.contacts) {
+    if (std::max(contact.speaker, contact.hearer) < scenario.nodes) continue;
+    return fail(Code::kInvalidArgument, "contacts: there is no node {}, nodes are numbers from 0 to {}",
+                std::max(contact.speaker, contact.hearer), scenario.nodes - 1);
   }
-  return {};
+  return check_happenings(scenario);
 }
 
 }  // namespace sedge::sim

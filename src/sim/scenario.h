@@ -18,6 +18,8 @@ namespace sedge::sim {
 
 inline constexpr std::size_t kNodesMax = 4096;
 inline constexpr std::size_t kQuicNodesMax = 50;
+inline constexpr std::uint64_t kSeedMax = INT64_MAX;  // of TOML's numbers
+inline constexpr std::int64_t kHappeningsMax = 1'000'000;
 
 // Something done again and again, by one node drawn each time, or by each node at its own moments.
 enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite, kEphemeral };
@@ -28,6 +30,7 @@ struct Load {
   std::size_t bytes = 64;
   Duration from{};  // of the scenario's time, from when the fleet has formed
   Duration to = Duration::max();
+  friend bool operator==(const Load&, const Load&) = default;
 };
 
 // Nodes by number, or how many are drawn of those that the deed can be done to.
@@ -35,6 +38,7 @@ struct Who {
   std::vector<std::size_t> named;
   std::size_t drawn = 0;
   double share = 0;  // of the fleet, drawn
+  friend bool operator==(const Who&, const Who&) = default;
 };
 
 enum class Deed : std::uint8_t { kKill, kPower, kBoot, kStall, kDisk, kPartition, kCut, kHeal };
@@ -49,6 +53,7 @@ struct Happening {
   std::size_t pairs = 0;        // of a cut: so many drawn pairs instead, of which the second does not hear the first
   std::uint64_t changes = 50;   // of a failing disk: at one of the next so many writes and syncs, drawn
   bool settle = false;          // nobody works until all is one again; how long that takes is measured
+  friend bool operator==(const Happening&, const Happening&) = default;
 };
 
 // What must come of it: a field of the report (play.h) and its bound.
@@ -56,6 +61,7 @@ struct Expectation {
   std::string metric;
   double bound = 0;
   bool at_least = false;
+  friend bool operator==(const Expectation&, const Expectation&) = default;
 };
 
 struct Scenario {
@@ -68,16 +74,21 @@ struct Scenario {
   std::string contacts_file;  // beside the scenario's: whoever reads the files puts its contacts into `world`
   WorldOptions world;         // its nodes and seed are those above
   std::vector<Load> loads;
-  std::vector<Happening> happenings;  // by time
+  std::vector<Happening> happenings;  // by time, as written: timeline() has each as often as it is done
   std::vector<Expectation> expectations;
+  friend bool operator==(const Scenario&, const Scenario&) = default;
 };
 
-// Errors: InvalidArgument with the file's line, or the field and what it may be.
+// Errors: InvalidArgument with the file's line, or the field and what it may be. scenario_write.h is the way back.
 Result<Scenario> parse_scenario(std::string_view toml, std::string name);
 
 // Everybody writes and speaks; one is killed and comes back, one stalls for 1.2 s, a third is cut off and joined again.
 Result<Scenario> standard_story(std::size_t nodes, std::uint64_t seed, Duration length);
 
+// Errors: InvalidArgument: what does not fit the fleet or the file, and what it may be.
 Status check_scenario(const Scenario& scenario);
+
+// All that happens, by time: what has `every` again and again. Requires: check_scenario() finds nothing.
+std::vector<Happening> timeline(const Scenario& scenario);
 
 }  // namespace sedge::sim

@@ -94,11 +94,47 @@ TEST(Scenario, a_mistake_is_named_with_its_place_and_the_way_out) {
   EXPECT_EQ(refusal("[robots]\n"), "the scenario, line 1: there is no 'robots' here (docs/formats/scenario.md)");
   EXPECT_NE(refusal("[[event]]\nat_s = 5\n").find("do is one of \"kill\""), std::string::npos);
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nnodes = [50]\n").find("numbers from 0 to 49"), std::string::npos);
+  EXPECT_NE(refusal("[[event]]\ndo = \"cut\"\nto = [50]\n").find("there is no node 50"), std::string::npos);
+  EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nevery_s = 0.00001\n").find("more than 1000000"), std::string::npos);
+  EXPECT_EQ(refusal("[fleet]\nnodes = 7.5\n"), "[fleet]: nodes is a number from 2 to 4096");
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nat_s = 61\n").find("ends at 60 s"), std::string::npos);
   EXPECT_NE(refusal("[expect]\nmessages = 5\n").find("_min or _max"), std::string::npos);
   EXPECT_NE(refusal("[fleet\n").find("line 1"), std::string::npos);
   EXPECT_NE(refusal("load = 5\n").find("[[load]]"), std::string::npos);
   EXPECT_NE(refusal("[[load]]\ndo = \"write\"\nevery_ms = 0\n").find("above 0"), std::string::npos);
+}
+
+TEST(Scenario, a_fleet_made_smaller_has_no_place_for_nodes_that_are_named) {
+  auto scenario = parse_scenario("[[event]]\ndo = \"kill\"\nnodes = [5]\n", "t");
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  scenario->nodes = 5;
+  EXPECT_FALSE(check_scenario(*scenario));
+  scenario = parse_scenario("", "t");
+  scenario->world.contacts = {{0s, 1s, 0, 49}};
+  EXPECT_TRUE(check_scenario(*scenario));
+  scenario->nodes = 49;
+  EXPECT_FALSE(check_scenario(*scenario));
+}
+
+TEST(Scenario, an_event_is_done_again_until_the_end) {
+  const auto scenario = parse_scenario(R"(
+    [fleet]
+    length_s = 30
+    [[event]]
+    at_s = 5
+    do = "kill"
+    every_s = 10
+    [[event]]
+    at_s = 16
+    do = "boot"
+  )",
+                                       "t");
+  ASSERT_TRUE(scenario) << scenario.error().message;
+  EXPECT_EQ(scenario->happenings.size(), 2u);
+  std::vector<std::pair<Duration, Deed>> done;
+  for (const Happening& happening : timeline(*scenario)) done.emplace_back(happening.at, happening.deed);
+  EXPECT_EQ(done, (std::vector<std::pair<Duration, Deed>>{
+                      {5s, Deed::kKill}, {15s, Deed::kKill}, {16s, Deed::kBoot}, {25s, Deed::kKill}}));
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ struct Certificates {
 
 }  // namespace
 
-World::World(WorldOptions options) : options_(std::move(options)), prng_(options_.seed) {
+World::World(WorldOptions options, Tell tell)
+    : options_(std::move(options)), tell_(std::move(tell)), prng_(options_.seed) {
   Certificates fleet(prng_.next());
   for (std::size_t i = 0; i < options_.nodes; ++i) {
     auto host = std::make_unique<Host>();
@@ -260,9 +261,8 @@ Status World::boot(std::size_t i) {
     trace_.add(now_);
     trace_.add(static_cast<std::uint64_t>(event.kind));
     trace_.add(event.id.view());
-    if (options_.tell) {
-      options_.tell(now_, hosts_[i]->name,
-                    fmt::format("{} {}: {}", mesh::event_name(event.kind), event.name, event.detail));
+    if (tell_) {
+      tell_(now_, hosts_[i]->name, fmt::format("{} {}: {}", mesh::event_name(event.kind), event.name, event.detail));
     }
     note_verdict(i, event);
   });
@@ -434,7 +434,7 @@ void World::commit(std::size_t i, std::uint64_t life) {
     if (!host.disk.broken()) return stop(i, true);  // the power went within it
     // As platform/ does: the process ends with the reason, and acknowledges nothing. What was not synced is lost.
     stops_.push_back({now_, i, applied.error()});
-    if (options_.tell) options_.tell(now_, host.name, fmt::format("stops: {}", applied.error().message));
+    if (tell_) tell_(now_, host.name, fmt::format("stops: {}", applied.error().message));
     stop(i, false);
     host.disk.cut_power(prng_.next());
     return;

@@ -58,17 +58,16 @@ struct LinkModel {
   double burst_loss = 0;  // of packets while a direction of a link is bad: for about `burst`, about every `burst_every`
   Duration burst = 200ms;
   Duration burst_every = 10s;
+  friend bool operator==(const LinkModel&, const LinkModel&) = default;
 };
 
 struct WorldOptions {
   std::size_t nodes = 5;
   std::uint64_t seed = 1;
   LinkModel link;
-  Duration disk_sync = 3ms;       // a group commit takes between half of it and it
-  MobilityModel mobility;         // from roam() to gather()
-  std::vector<Contact> contacts;  // the same; none: everybody hears everybody
-  // What each node sees of the others and of its links, as it happens, for people. Not set: nothing is told.
-  std::function<void(Instant at, const std::string& node, const std::string& what)> tell;
+  Duration disk_sync = 3ms;        // a group commit takes between half of it and it
+  MobilityModel mobility;          // from roam() to gather()
+  std::vector<Contact> contacts;   // the same; none: everybody hears everybody
   Duration collect_every = 10min;  // of node::NodeOptions
   Duration collect_after = 24h;
   bool quic = false;  // links are real QUIC connections over simulated datagrams (world_quic.cc)
@@ -83,6 +82,7 @@ struct WorldOptions {
   bool multicast = false;          // beacons reach everybody; else node 0 is everybody's seed
   std::vector<SimModel> models;    // what nodes offer,
   std::size_t models_from = 0;     // those from this one on
+  friend bool operator==(const WorldOptions&, const WorldOptions&) = default;
 };
 
 struct SeenEvent {
@@ -109,7 +109,9 @@ struct Counts {
 
 class World {
  public:
-  explicit World(WorldOptions options);
+  // What each node sees of the others and of its links, as it happens, for people. Not set: nothing is told.
+  using Tell = std::function<void(Instant at, const std::string& node, const std::string& what)>;
+  explicit World(WorldOptions options, Tell tell = {});
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -237,6 +239,7 @@ class World {
   void count_discovery(std::size_t i, std::uint64_t bytes);
 
   WorldOptions options_;
+  Tell tell_;
   Prng prng_;
   Instant now_{};
   std::uint64_t number_ = 0;

@@ -144,7 +144,7 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
     trace_.add(now_);
     trace_.add(one << 32 | peer);
     Host& host = *hosts_[one];
-    if (options_.tell) options_.tell(now_, host.name, fmt::format("link to {}", hosts_[peer]->name));
+    if (tell_) tell_(now_, host.name, fmt::format("link to {}", hosts_[peer]->name));
     host.node->on_link_up({hosts_[peer]->id, address_of(peer), one == from, hosts_[peer]->chain}, local(host));
   }
   pump(from);
@@ -166,9 +166,8 @@ void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reaso
   if (!host.node) return;
   trace_.add(now_);
   trace_.add(static_cast<std::uint64_t>(reason));
-  if (options_.tell) {
-    options_.tell(now_, host.name,
-                  fmt::format("lost its link to {}: {}", hosts_[peer]->name, env::reason_name(reason)));
+  if (tell_) {
+    tell_(now_, host.name, fmt::format("lost its link to {}: {}", hosts_[peer]->name, env::reason_name(reason)));
   }
   host.node->on_link_down(hosts_[peer]->id, reason, local(host));
   pump(end);

@@ -45,14 +45,13 @@ bool World::hear(std::size_t i) {
     std::visit(Overloaded{[&](const quic::LinkUp& up) {
                             const std::string peer = note(up.peer.id, 0);
                             host.found = true;
-                            if (options_.tell) options_.tell(now_, host.name, fmt::format("link to {}", peer));
+                            if (tell_) tell_(now_, host.name, fmt::format("link to {}", peer));
                             host.node->on_link_up(up.peer, now);
                           },
                           [&](const quic::LinkDown& down) {
                             const std::string peer = note(down.peer, 1 + static_cast<std::uint64_t>(down.reason));
                             const auto why = env::reason_name(down.reason);
-                            if (options_.tell)
-                              options_.tell(now_, host.name, fmt::format("lost its link to {}: {}", peer, why));
+                            if (tell_) tell_(now_, host.name, fmt::format("lost its link to {}: {}", peer, why));
                             host.node->on_link_down(down.peer, down.reason, now);
                           },
                           [&](const quic::FrameIn& in) {
@@ -66,7 +65,7 @@ bool World::hear(std::size_t i) {
                           [&](const quic::DialFailed& failed) { host.node->on_dial_failed(failed.failure, now); },
                           [&](const quic::Clone& clone) {
                             const std::string peer = note(clone.peer, 0);
-                            if (options_.tell) options_.tell(now_, host.name, fmt::format("{} runs twice", peer));
+                            if (tell_) tell_(now_, host.name, fmt::format("{} runs twice", peer));
                           },
                           [](const quic::JoinRequestIn&) {}, [](const quic::JoinGranted&) {}},
                *event);
