@@ -99,6 +99,8 @@ set_tests_properties(scenario.thousand_smaller PROPERTIES LABELS whole TIMEOUT $
 add_test(NAME scenario.radio_over_quic
   COMMAND sedge sim ${CMAKE_SOURCE_DIR}/tests/scenarios/radio.toml --nodes 20 --quic)
 set_tests_properties(scenario.radio_over_quic PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_test(NAME whole.written COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/written.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.written PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.interfaces COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/interfaces.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.interfaces PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
 

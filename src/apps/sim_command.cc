@@ -16,13 +16,14 @@
 #include "sim/picture.h"
 #include "sim/play.h"
 #include "sim/scenario.h"
+#include "sim/scenario_write.h"
 
 namespace sedge::apps {
 
 namespace {
 
 struct SimArguments {
-  std::string file, picture;
+  std::string file, picture, write;
   std::optional<std::size_t> nodes;
   std::optional<std::uint64_t> seed;
   std::optional<double> seconds, loss, latency_ms;
@@ -100,8 +101,31 @@ Status judge(const SimArguments& arguments, std::uint64_t number, const sim::Sce
   if (report.good()) return {};
   std::string list;
   for (const std::string& broken : report.broken) list += "\n  " + broken;
-  return fail(Code::kInternal, "the fleet did not behave:{}\nthe same again: {}", list,
-              again(arguments, number, scenario));
+  const std::string command = again(arguments, number, scenario);
+  std::string keep;
+  if (arguments.random) keep = fmt::format("\nto keep it:     {} --write tests/scenarios/NAME.toml", command);
+  return fail(Code::kInternal, "the fleet did not behave:{}\nthe same again: {}{}", list, command, keep);
+}
+
+// The scenario that would be played, as a file. A file that is there already may be somebody's work.
+Status write(const SimArguments& arguments, sim::Scenario scenario) {
+  const std::filesystem::path out = arguments.write;
+  std::error_code error;
+  if (std::filesystem::exists(out, error)) {
+    return fail(Code::kAlreadyExists, "{} exists: choose another name, or remove it", arguments.write);
+  }
+  const std::string command = again(arguments, arguments.random.value_or(0), scenario);
+  if (!scenario.contacts_file.empty()) {  // it stands beside the file that was read
+    const std::filesystem::path trace = std::filesystem::path(arguments.file).parent_path() / scenario.contacts_file;
+    scenario.contacts_file =
+        std::filesystem::proximate(trace, std::filesystem::absolute(out, error).parent_path(), error).string();
+  }
+  std::ofstream file(out, std::ios::binary);
+  file << fmt::format("# {}: {}\n", arguments.random ? "drawn" : "from", command) << sim::write_scenario(scenario);
+  file.flush();
+  if (!file) return fail(Code::kUnavailable, "{} cannot be written", arguments.write);
+  fmt::print("{} is written; to play it: sedge sim {}\n", arguments.write, arguments.write);
+  return {};
 }
 
 // Random scenarios, one number after the other, until the time is over or one breaks an invariant.
@@ -136,6 +160,7 @@ Status simulate(const SimArguments& arguments) {
   keep_memory();
   SEDGE_TRY(sim::Scenario scenario, read_scenario(arguments));
   SEDGE_CHECK(overrule(arguments, scenario));
+  if (!arguments.write.empty()) return write(arguments, std::move(scenario));
   sim::PlayOptions options;
   options.pictures = !arguments.picture.empty();
   if (!arguments.json) {
@@ -173,7 +198,8 @@ Status simulate(const SimArguments& arguments) {
 
 void add_sim(Commands& commands) {
   CLI::App* command = commands.add(commands.root(), "sim", "Simulate a fleet with faults, on virtual time, from a seed",
-                                   "sedge sim tests/scenarios/radio.toml --seed 7");
+                                   "sedge sim tests/scenarios/radio.toml --seed 7\n"
+                                   "  sedge sim --random 17 --write tests/scenarios/seventeen.toml");
   const auto arguments = std::make_shared<SimArguments>();
   command->add_option("SCENARIO", arguments->file, "A TOML file (docs/formats/scenario.md); without: a standard story");
   command->add_option("--nodes", arguments->nodes, "Size of the fleet, 2 to 4096 (the file's, or 50)");
@@ -184,8 +210,11 @@ void add_sim(Commands& commands) {
   command->add_option("--latency-ms", arguments->latency_ms, "One way, of each link")->check(CLI::Range(0.0, 10000.0));
   command->add_flag("--quic", arguments->quic, "Links are real QUIC over simulated datagrams; at most 50 nodes");
   command->add_option("--random", arguments->random, "Play the random scenario of this number");
+  CLI::Option* write =
+      command->add_option("--write", arguments->write, "Write the scenario to this new TOML file, and play nothing");
   command->add_option("--minutes", arguments->minutes, "With --random: that one and those after it, for so long")
-      ->check(CLI::Range(0.0, 1e5));
+      ->check(CLI::Range(0.0, 1e5))
+      ->excludes(write);
   command->add_option("--report", arguments->picture, "Write pictures of the run to this HTML file");
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
   command->add_flag("--trace", arguments->trace, "Print what every node sees of members and links, as it happens");
