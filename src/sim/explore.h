@@ -1,5 +1,6 @@
 // Scenarios drawn at random, one for each number: whatever fleets live through, in combinations that nobody thinks of.
-// A number that breaks an invariant is kept as a named scenario in tests/scenarios/ once the fault is mended.
+// One that breaks an invariant is written down (scenario_write.h), and stays in tests/scenarios/ once the fault is
+// mended: the number means another scenario as soon as more is drawn.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@ namespace sedge::sim {
 namespace {
 
 // A basic string of TOML.
-std::string quoted(std::string_view text) {
+std::string toml_text(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -64,12 +64,12 @@ struct Lines {
     return add(key, number_text(static_cast<double>(value)));
   }
   void time(std::string_view key, Duration unit, Duration value, Duration = {}) { add(key, time_text(value, unit)); }
-  void text(std::string_view key, const std::string& value) { add(key, quoted(value)); }
+  void text(std::string_view key, const std::string& value) { add(key, toml_text(value)); }
   void overlay(std::string_view key, const mesh::OverlayPolicy& value) { text(key, mesh::overlay_text(value)); }
   void flag(std::string_view key, bool value) { add(key, value ? "true" : "false"); }
   template <class T, std::size_t N>
   void choice(std::string_view key, const std::pair<std::string_view, T> (&names)[N], T value) {
-    add(key, quoted(std::ranges::find(names, value, &std::pair<std::string_view, T>::second)->first), true);
+    add(key, toml_text(std::ranges::find(names, value, &std::pair<std::string_view, T>::second)->first), true);
   }
   void nodes(std::string_view key, const std::vector<std::size_t>& value) { add(key, list_text(value)); }
   void who(std::string_view key, const Who& who) {
@@ -114,7 +114,7 @@ std::string write_scenario(const Scenario& scenario) {
   if (!scenario.expectations.empty()) text += "\n[expect]\n";
   for (const Expectation& expectation : scenario.expectations) {
     const std::string key = expectation.metric + (expectation.at_least ? "_min" : "_max");
-    text += fmt::format("{} = {}\n", is_bare(key) ? key : quoted(key), number_text(expectation.bound));
+    text += fmt::format("{} = {}\n", is_bare(key) ? key : toml_text(key), number_text(expectation.bound));
   }
   return text.empty() ? text : text.substr(1);  // the first heading has no line above it
 }
