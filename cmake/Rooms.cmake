@@ -20,6 +20,9 @@ function(sedge_sources OUT DIR)
     elseif(file MATCHES "_avx512vnni\\.cc$")
       set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
         "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c")
+    elseif(file MATCHES "_amx\\.cc$")
+      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
+        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mamx-tile;-mamx-int8")
     endif()
     get_source_file_property(own_options ${file} COMPILE_OPTIONS)
     if(own_options)

@@ -4,6 +4,11 @@
 #include <cstdlib>
 #include <vector>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "base/assert.h"
 
 namespace sedge::kernels {
@@ -13,6 +18,20 @@ namespace {
 #define SEDGE_AVX2(name, Args, format) &avx2::name,
 #define SEDGE_AVX512(name, Args, format) &avx512vnni::name,
 #define SEDGE_NEON(name, Args, format) &neon::name,
+
+#if defined(__x86_64__)
+// Whether tiles are there and this process may have them: they grow the state of every thread by 8 KiB, so Linux wants
+// to be asked once. Its headers before 5.16 do not name the question.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kArchReqXcompPerm = 0x1023, kXfeatureXtiledata = 18;
+  return __builtin_cpu_supports("amx-tile") != 0 && __builtin_cpu_supports("amx-int8") != 0 &&
+         syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 std::vector<Kernels> find_kernels() {
   std::vector<Kernels> found = {Kernels{"scalar", SEDGE_KERNEL_ROWS(SEDGE_SCALAR)}};
@@ -31,6 +50,14 @@ std::vector<Kernels> find_kernels() {
       __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
       __builtin_cpu_supports("avx512vnni") != 0)
     found.push_back(Kernels{"avx512vnni", SEDGE_KERNEL_ROWS(SEDGE_AVX512)});
+  if (found.back().isa == "avx512vnni" && may_use_tiles()) {
+    Kernels tiles = found.back();
+    tiles.isa = "amx";
+#define SEDGE_TILES(name, Args, format) tiles.name = &amx::name;
+    SEDGE_BLOCK_ROWS(SEDGE_TILES)
+#undef SEDGE_TILES
+    found.push_back(tiles);
+  }
 #elif defined(__aarch64__)
   found.push_back(Kernels{"neon", SEDGE_KERNEL_ROWS(SEDGE_NEON)});
 #endif

@@ -160,7 +160,7 @@ struct Kernels {
 // Every implementation that this build has and this processor runs, the scalar definition first, the best last.
 std::span<const Kernels> available_kernels();
 
-// The best of them, or the one that SEDGE_ISA=scalar|avx2|avxvnni|avx512vnni|neon names (an unavailable name: the best,
+// The best of them, or the one that SEDGE_ISA=scalar|avx2|avxvnni|avx512vnni|amx|neon names (an unavailable name: the best,
 // and isa says so). Decided at the first call.
 const Kernels& active_kernels();
 
@@ -182,6 +182,9 @@ namespace neon {
 SEDGE_KERNEL_ROWS(SEDGE_DECLARE)
 }
 namespace avxvnni {  // what differs from avx2
+SEDGE_BLOCK_ROWS(SEDGE_DECLARE)
+}
+namespace amx {  // what differs from avx512vnni
 SEDGE_BLOCK_ROWS(SEDGE_DECLARE)
 }
 #undef SEDGE_DECLARE

@@ -44,8 +44,8 @@ SEDGE_KERNEL_ROWS(SEDGE_SAME_BITS)
 TEST(EveryInstructionSet, gives_the_bits_of_the_definition_for_many_rows_and_tokens) {
   Prng prng(11);
   for (const Format& format : formats()) {
-    for (std::size_t tokens = 1; tokens < 15; ++tokens) {
-      Case<MatmulArgs> random(prng, {.rows = 23 + 5 * tokens, .cols = 96, .tokens = tokens}, format.type);
+    for (const std::size_t tokens : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 31, 97}) {
+      Case<MatmulArgs> random(prng, {.rows = 23 + 5 * (tokens % 32), .cols = 96, .tokens = tokens}, format.type);
       const Buffer expected = random.run(Kernels(available_kernels().front()).matmul(format.type));
       for (const Kernels& kernels : available_kernels()) {
         EXPECT_EQ(random.run(kernels.matmul(format.type)), expected)

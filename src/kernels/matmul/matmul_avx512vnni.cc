@@ -1,27 +1,11 @@
 #include "kernels/simd_avx512.h"
 
+#include "kernels/matmul/bytes_avx512.h"
 #include "kernels/matmul/matmul_simd.h"
 #include "kernels/matmul/packed_simd.h"
 
 namespace sedge::kernels::avx512vnni {
 namespace {
-
-struct Bytes {
-  using B = __m512i;
-  SEDGE_INLINE static B load(const std::uint8_t* at) { return _mm512_loadu_si512(at); }
-  SEDGE_INLINE static B with(B b, std::uint8_t mask) {
-    return _mm512_and_si512(b, _mm512_set1_epi8(static_cast<char>(mask)));
-  }
-  SEDGE_INLINE static B join(B a, B b) { return _mm512_or_si512(a, b); }
-  template <int n>
-  SEDGE_INLINE static B left(B b) {
-    return n == 0 ? b : _mm512_slli_epi16(b, n);
-  }
-  template <int n>
-  SEDGE_INLINE static B right(B b) {
-    return n == 0 ? b : _mm512_srli_epi16(b, n);
-  }
-};
 
 // vpdpbusd multiplies unsigned weights: what is added to each level (kOffset) leaves through the sums' start.
 // Of 32 registers two groups by six tokens take 12 for sums and 12 for outputs.
@@ -38,8 +22,7 @@ struct Products {
       return codes;
     } else {
       alignas(16) static constexpr auto kTable = unsigned_levels(C);
-      const __m128i table = _mm_load_si128(reinterpret_cast<const __m128i*>(kTable.data()));
-      return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), codes);
+      return look_up(kTable, codes);
     }
   }
   SEDGE_INLINE static X spread(const std::int8_t* x) {

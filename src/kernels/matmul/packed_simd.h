@@ -50,6 +50,29 @@ SEDGE_INLINE inline typename Bytes::B load_codes(const std::uint8_t* planes) {
   }
 }
 
+// What multiplies the sums of sub-block `span` of 32 columns, for row `part` and the next V::kWidth; and their minima.
+template <class V, BlockCoding C, std::size_t span>
+SEDGE_INLINE inline typename V::F load_scale(const std::uint8_t* header, const std::uint8_t* at, std::size_t part) {
+  typename V::F d;
+  if constexpr (C.bf16_scale) {
+    d = V::load_bf16(header + part * 2);
+  } else {
+    d = V::load_f16(header + part * 2);
+  }
+  if constexpr (C.sub != 0) d = V::mul(d, V::load_i8(at + span * kPackedRows + part));
+  return d;
+}
+
+template <class V, BlockCoding C, std::size_t span>
+SEDGE_INLINE inline typename V::F load_minimum(const std::uint8_t* header, const std::uint8_t* at, std::size_t part) {
+  const typename V::F m = V::load_f16(header + kPackedRows * 2 + part * 2);
+  if constexpr (C.sub == 0) {
+    return m;
+  } else {
+    return V::negate(V::mul(m, V::load_i8(at + (spans_of(C) + span) * kPackedRows + part)));
+  }
+}
+
 template <class V, class Bytes, class Q, BlockCoding C, std::size_t G, std::size_t T>
 struct PackedTile {
   using F = typename V::F;
@@ -66,29 +89,6 @@ struct PackedTile {
   const std::int32_t* sums[T];  // two for 32 columns
 
   SEDGE_INLINE static constexpr std::size_t part(std::size_t r) { return r % V::kParts * V::kWidth; }
-
-  template <std::size_t span>
-  SEDGE_INLINE F scale(std::size_t r) const {
-    const std::uint8_t* const from = header[r / V::kParts] + part(r) * 2;
-    F d;
-    if constexpr (C.bf16_scale) {
-      d = V::load_bf16(from);
-    } else {
-      d = V::load_f16(from);
-    }
-    if constexpr (C.sub != 0) d = V::mul(d, V::load_i8(at[r / V::kParts] + span * kPackedRows + part(r)));
-    return d;
-  }
-
-  template <std::size_t span>
-  SEDGE_INLINE F minimum(std::size_t r) const {
-    const F m = V::load_f16(header[r / V::kParts] + kPackedRows * 2 + part(r) * 2);
-    if constexpr (C.sub == 0) {
-      return m;
-    } else {
-      return V::negate(V::mul(m, V::load_i8(at[r / V::kParts] + (kSpans + span) * kPackedRows + part(r))));
-    }
-  }
 
   template <std::size_t span>
   SEDGE_INLINE std::int32_t sum_of(std::size_t t) const {
@@ -121,12 +121,12 @@ struct PackedTile {
       });
     });
     unroll<kRegisters>([&](auto r) SEDGE_INLINE {
-      const F weight = scale<span>(r);
+      const F weight = load_scale<V, C, span>(header[r / V::kParts], at[r / V::kParts], part(r));
       unroll<T>([&](auto t) SEDGE_INLINE {
         y[r][t] = V::fma(V::mul(weight, V::all(*scales[t])), Q::total(acc[r][t], sum[t]), y[r][t]);
       });
       if constexpr (C.has_min) {
-        const F min = minimum<span>(r);
+        const F min = load_minimum<V, C, span>(header[r / V::kParts], at[r / V::kParts], part(r));
         unroll<T>([&](auto t) SEDGE_INLINE {
           y[r][t] = V::fma(min, V::all(*scales[t] * static_cast<float>(sum[t])), y[r][t]);
         });
