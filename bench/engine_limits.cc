@@ -1,6 +1,7 @@
 #include "engine_limits.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -82,8 +83,32 @@ SEDGE_MULTIPLY(multiply_512, SEDGE_SUM_512, 64)
 SEDGE_MULTIPLY(multiply_256, SEDGE_SUM_256, 32)
 SEDGE_MULTIPLY(multiply_avx2, SEDGE_SUM_AVX2, 32)
 
+// Four whole tiles of sums, of sixteen rows by sixteen by 64. Requires: the process may use tiles, as kernels.cc asks.
+std::size_t multiply_amx(std::size_t rounds) {
+  static constexpr auto kTiles = [] {
+    std::array<std::uint8_t, 64> configuration = {1};
+    for (std::size_t i = 0; i < 8; ++i) configuration[16 + 2 * i] = 64, configuration[48 + i] = 16;
+    return configuration;
+  }();
+  asm volatile(
+      "ldtilecfg %1\n"
+      "1:\n"
+      "tdpbssd %%tmm6, %%tmm4, %%tmm0\n"
+      "tdpbssd %%tmm7, %%tmm4, %%tmm1\n"
+      "tdpbssd %%tmm6, %%tmm5, %%tmm2\n"
+      "tdpbssd %%tmm7, %%tmm5, %%tmm3\n"
+      "dec %0\n"
+      "jnz 1b\n"
+      "tilerelease\n"
+      : "+r"(rounds)
+      : "m"(kTiles)
+      : "cc");
+  return 4 * 16 * 16 * 64;
+}
+
 using Multiply = std::size_t (*)(std::size_t);
 Multiply multiply_of(std::string_view isa) {
+  if (isa == "amx") return multiply_amx;
   if (isa == "avx512vnni") return multiply_512;
   if (isa == "avxvnni") return multiply_256;
   if (isa == "avx2") return multiply_avx2;

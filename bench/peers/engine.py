@@ -163,7 +163,7 @@ def main():
     parser.add_argument("--only", help="shapes whose name has this in it")
     parser.add_argument("--types", default="q8_0,q4_0,f16")
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--isa", default="", help="comma separated: avx2, avxvnni, avx512vnni; without it the best")
+    parser.add_argument("--isa", default="", help="comma separated: avx2, avxvnni, avx512vnni, amx; without it the best")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=128)
     parser.add_argument("--batches", default="2,4,8", help="how many texts write together, in rows of their own; empty: none")

@@ -9,12 +9,13 @@
 // sums while they are in registers: two loops that a processor overlaps, instead of one that waits for each tile to
 // pass through memory. Tokens and rows that are missing are zeros and are not written.
 //
-// What bounds it, for 16 tokens by 16 rows by 32 columns (8192 products): the tile product takes 16 cycles, one a row
-// of tokens; to store the sums takes 16 as well. A conversion, a scaling and a multiply-add for each token are 48
-// instructions on two ports, 24 cycles; half the operand of tokens, that of weights, the sums and the tokens' scales
-// are 52 loads at two a cycle, 26. Prediction: 26 cycles, where vpdpbusd needs 88 (11 instructions a token on two
-// ports): 3.4 times as fast, and 3 with minima (32 to 96 cycles), and 2.3 with sub-blocks of 16 (48 to 112). The tile
-// unit itself would be four times as fast on longer sums; scales for 32 columns are what it waits for.
+// What bounds it, for 16 tokens by 16 rows by 32 columns (8192 products): a tile product takes 16 cycles, one a row of
+// tokens, and so does storing its sums. A conversion, a scaling and a multiply-add a token are 48 instructions on two
+// ports: 24 cycles. Half the operand of tokens (two groups share it), that of weights, the sums and the tokens' scales
+// are 48 loads and three more, at two a cycle: 26. Prediction: 26 cycles, where vpdpbusd takes 88 (11 instructions a
+// token on two ports), decoding apart: 3.4 times as fast; with minima 34 to 96 cycles, 2.8 times; with sub-blocks of 16
+// columns 48 to 112, 2.3 times. Sums of 64 columns would let the tile unit do four times what it does here: it waits
+// for the scales.
 // Rejected: outputs in memory beside one sub-block at a time (a load and a store more for each conversion); unsigned
 // weights whose offset leaves through the sums (a subtraction more for each conversion).
 //
@@ -66,6 +67,10 @@ class TileProducts {
     const std::size_t tokens = std::min(kTokens, m_.tokens - token), tiles = (tokens + kTile - 1) / kTile;
     const std::size_t steps = m_.cols / kPackedCols;
     for (std::size_t g = 0; g < groups; ++g) __builtin_memset(y_[g], 0, tiles * kTile * sizeof y_[g][0]);
+    const std::size_t absent = tiles * kTile - tokens;
+    __builtin_memset(quants_[tokens], 0, absent * sizeof quants_[0]);
+    __builtin_memset(scales_[tokens], 0, absent * sizeof scales_[0]);
+    __builtin_memset(least_[tokens], 0, absent * sizeof least_[0]);
     for (std::size_t step = 0; step < steps; step += kRunSteps) {
       const std::size_t count = std::min(kRunSteps, steps - step);
       gather(token, tokens, step, count);
@@ -89,8 +94,8 @@ class TileProducts {
     const auto copy = [&](auto steps) {
       for (std::size_t t = 0; t < tokens; ++t) {
         const std::size_t from = (token + t) * (m_.cols / kPackedCols) + step;
-        __builtin_memcpy(quants_[t], m_.quants + from * kPackedCols, steps * kPackedCols);
-        __builtin_memcpy(scales_[t], m_.scales + from, steps * sizeof(float));
+        copy_quants(t, m_.quants + from * kPackedCols, steps);
+        for (std::size_t i = 0; i < steps; ++i) scales_[t][i] = m_.scales[from + i];
         if constexpr (C.has_min) {
           for (std::size_t i = 0; i < steps; ++i) find_least(t, i, m_.sums + 2 * (from + i));
         }
@@ -100,6 +105,19 @@ class TileProducts {
       copy(std::integral_constant<std::size_t, kRunSteps>{});
     } else {
       copy(count);
+    }
+  }
+
+  SEDGE_INLINE void copy_quants(std::size_t t, const std::int8_t* quants, std::size_t count) {
+    const auto* const from = reinterpret_cast<const std::uint8_t*>(quants);
+    if (count == kRunSteps) {
+      unroll<kRunCols / kPlane>([&](auto i) SEDGE_INLINE {
+        Set::Bytes::store(quants_[t] + i * kPlane, Set::Bytes::load(from + i * kPlane));
+      });
+    } else {
+      for (std::size_t i = 0; i < count * kPackedCols; i += kPackedCols) {
+        __builtin_memcpy(quants_[t] + i, from + i, kPackedCols);
+      }
     }
   }
 
@@ -156,14 +174,15 @@ class TileProducts {
     unroll<kTile>([&](auto t) SEDGE_INLINE { out[t] = V::load(y[t]); });
     for (std::size_t sub = 0; sub < subs; ++sub) {
       const F weight = V::load(scale_[which][sub]);
+      const float* const scales = scales_[tile * kTile] + sub / kSpans;
       unroll<kTile>([&](auto t) SEDGE_INLINE {
-        const F scale = V::mul(weight, V::all(scales_[tile * kTile + t][sub / kSpans]));
+        const F scale = V::mul(weight, V::all(scales[t * kRunSteps]));
         out[t] = V::fma(scale, Set::floats(sums_[which][sub][t]), out[t]);
       });
       if constexpr (C.has_min) {
         const F min = V::load(min_[which][sub]);
-        unroll<kTile>([&](auto t)
-                          SEDGE_INLINE { out[t] = V::fma(min, V::all(least_[tile * kTile + t][sub]), out[t]); });
+        const float* const least = least_[tile * kTile] + sub;
+        unroll<kTile>([&](auto t) SEDGE_INLINE { out[t] = V::fma(min, V::all(least[t * kRun]), out[t]); });
       }
     }
     unroll<kTile>([&](auto t) SEDGE_INLINE { V::store(y[t], out[t]); });
@@ -172,7 +191,12 @@ class TileProducts {
   void write(std::size_t g, std::size_t row, std::size_t token, std::size_t tokens) const {
     const std::size_t rows = std::min(kPackedRows, m_.rows - row);
     for (std::size_t t = 0; t < tokens; ++t) {
-      __builtin_memcpy(m_.y + (token + t) * m_.y_stride + row, y_[g][t], rows * sizeof(float));
+      float* const to = m_.y + (token + t) * m_.y_stride + row;
+      if (rows == kPackedRows) {
+        V::store(to, V::load(y_[g][t]));
+      } else {
+        __builtin_memcpy(to, y_[g][t], rows * sizeof(float));
+      }
     }
   }
 
@@ -180,13 +204,13 @@ class TileProducts {
 
   const MatmulArgs& m_;
   alignas(64) std::uint8_t weights_[kPair][kRunSteps * kPlanes][kPlane];
-  alignas(64) std::int8_t quants_[kTokens][kRunCols] = {};  // of absent tokens: zeros
+  alignas(64) std::uint8_t quants_[kTokens][kRunCols];
   alignas(64) Row sums_[kPair][kRun][kTile];
   alignas(64) float scale_[kPair][kRun][kPackedRows];  // of weights
   alignas(64) float min_[kPair][kRun][kPackedRows];
   alignas(64) float y_[kGroups][kTokens][kPackedRows];
-  float scales_[kTokens][kRunSteps] = {};  // of tokens
-  float least_[kTokens][kRun] = {};        // what a minimum is multiplied by
+  float scales_[kTokens][kRunSteps];  // of tokens
+  float least_[kTokens][kRun];        // what a minimum is multiplied by
 };
 
 }  // namespace sedge::kernels::simd
