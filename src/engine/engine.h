@@ -23,7 +23,7 @@ namespace sedge::engine {
 
 struct EngineOptions {
   unsigned threads = 1;           // the caller's included
-  std::size_t chunk_tokens = 96;  // tokens that pass a layer together: bounds scratch memory; a multiple of 6 is best
+  std::size_t chunk_tokens = 96;  // tokens that pass a layer together: bounds scratch memory; a multiple of 48 is best
 };
 
 // The next `tokens` positions of a sequence, in a batch.

@@ -1,5 +1,5 @@
 // Times every row of the kernel table on every instruction set of this machine: bytes of weights a second for a
-// matmul at 1 and 24 tokens, values a second for the rest.
+// matmul at 1, 7, 24 and 96 tokens, values a second for the rest.
 #include <string>
 
 #include <benchmark/benchmark.h>
@@ -36,16 +36,21 @@ void time_case(const std::string& name, void (*kernel)(const Args&), cases::Size
   });
 }
 
+constexpr std::size_t kManyTokens[] = {7, 24, 96};
+
 const bool kRegistered = [] {
   for (const Kernels& kernels : available_kernels()) {
     const std::string isa(kernels.isa);
 #define SEDGE_TIME(name, Args, format) time_case<Args>(#name "/" + isa, kernels.name, kSize<Args>, format);
     SEDGE_KERNEL_ROWS(SEDGE_TIME)
 #undef SEDGE_TIME
-#define SEDGE_TIME_PREFILL(name, Args, format) \
-  time_case<Args>(#name "/" + isa + "/24 tokens", kernels.name, {.rows = 64, .cols = 4096, .tokens = 24}, format);
-    SEDGE_MATMUL_ROWS(SEDGE_TIME_PREFILL)
+    for (const std::size_t tokens : kManyTokens) {
+      const std::string many = isa + "/" + std::to_string(tokens) + " tokens";
+      const cases::Size size{.rows = 64, .cols = 4096, .tokens = tokens};
+#define SEDGE_TIME_PREFILL(name, Args, format) time_case<Args>(#name "/" + many, kernels.name, size, format);
+      SEDGE_MATMUL_ROWS(SEDGE_TIME_PREFILL)
 #undef SEDGE_TIME_PREFILL
+    }
   }
   return true;
 }();

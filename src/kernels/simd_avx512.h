@@ -1,5 +1,5 @@
-// AVX-512 (F, BW, VL, DQ): see simd.h. One register holds the sixteen canonical lanes. Only *_avx512vnni.cc may include
-// this.
+// AVX-512 (F, BW, VL, DQ): see simd.h. One register holds the sixteen canonical lanes. Only *_avx512vnni.cc and
+// *_amx.cc may include this.
 #pragma once
 
 #if defined(__AVX512F__)

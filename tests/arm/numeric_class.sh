@@ -7,7 +7,7 @@ command -v aarch64-linux-gnu-g++ >/dev/null || { echo "skipped: aarch64-linux-gn
 command -v qemu-aarch64 >/dev/null || { echo "skipped: qemu-aarch64 is not installed"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
-sources=$(find "$root/src/kernels" -name '*.cc' ! -name '*_avx*.cc' ! -name '*_amx.cc' ! -name '*_test.cc' ! -name '*_bench.cc' \
+sources=$(find "$root/src/kernels" -name '*.cc' ! -name '*_a[mv]x*.cc' ! -name '*_test.cc' ! -name '*_bench.cc' \
   ! -name '*_fuzz.cc')
 # Header-only fmt: there is no ARM library of it to link.
 # shellcheck disable=SC2086

@@ -8,8 +8,9 @@ namespace sedge::kernels::amx {
 namespace {
 
 // With fewer tokens most of a tile is empty, and weights would be decoded for few. A tile costs what six tokens cost
-// with vpdpbusd (tiles_simd.h: 26 cycles and about 8 to decode, 5.5 a token).
-constexpr std::size_t kTokensMin = 8;
+// with vpdpbusd (tiles_simd.h: 26 cycles and about 8 to decode, 5.5 a token). Seven are also what numeric_fingerprint
+// multiplies at the most: it sees the tiles.
+constexpr std::size_t kTokensMin = 7;
 
 // What ldtilecfg reads: Intel's manual, volume 1, chapter 18.
 struct Configuration {

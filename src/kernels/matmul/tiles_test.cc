@@ -19,7 +19,7 @@ namespace {
 // Sixteen floats.
 struct ArrayV {
   using F = std::array<float, 16>;
-  static constexpr std::size_t kWidth = 16, kParts = 1;
+  static constexpr std::size_t kParts = 1;
 
   template <class Body>
   static F each(const Body& body) {
