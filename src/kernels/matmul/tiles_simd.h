@@ -14,8 +14,8 @@
 // ports: 24 cycles. Half the operand of tokens (two groups share it), that of weights, the sums and the tokens' scales
 // are 48 loads and three more, at two a cycle: 26. Prediction: 26 cycles, where vpdpbusd takes 88 (11 instructions a
 // token on two ports), decoding apart: 3.4 times as fast; with minima 34 to 96 cycles, 2.8 times; with sub-blocks of 16
-// columns 48 to 112, 2.3 times. Sums of 64 columns would let the tile unit do four times what it does here: it waits
-// for the scales.
+// columns 48 to 112, 2.3 times. The tile unit could do three times as much on sums of 64 columns: it waits for the
+// scales.
 // Rejected: outputs in memory beside one sub-block at a time (a load and a store more for each conversion); unsigned
 // weights whose offset leaves through the sums (a subtraction more for each conversion).
 //
@@ -27,6 +27,8 @@
 //   levels<C>(B) -> B           the integers that codes stand for, as signed bytes
 //   floats(sums) -> V::F        sixteen of them
 #pragma once
+
+#include <algorithm>
 
 #include "kernels/matmul/packed_simd.h"
 
