@@ -122,6 +122,14 @@ target_link_libraries(example-typed-robot PRIVATE sedge::sedge)
 add_test(NAME whole.typed_robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/typed_robot_test.sh
   $<TARGET_FILE:sedge> $<TARGET_FILE:example-typed-robot>)
 set_tests_properties(whole.typed_robot PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_executable(example-kalman examples/kalman.cc)
+set_target_properties(example-kalman PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples
+  OUTPUT_NAME kalman)
+target_link_libraries(example-kalman PRIVATE sedge::sedge)
+sedge_tests(examples ${CMAKE_SOURCE_DIR}/examples)
+add_test(NAME whole.kalman COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/kalman_test.sh
+  $<TARGET_FILE:sedge> $<TARGET_FILE:example-kalman>)
+set_tests_properties(whole.kalman PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 
 # Messages between two processes: through the library, and through other systems. `./dev bench messages` and
 # `./dev bench peers` build and run them.
