@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The example of shared estimation: four robots, each a node and a process of its own, track one target of which each
 # sees one direction, beside a node that only passes their averages on. One is killed on the way and comes back. In the
-# end each one's error is at most 1.25 times that of a central filter with the same measurements, and half of what it
-# would be alone (`kalman check`). Usage: kalman_test.sh SEDGE KALMAN
+# end each one's error is at most 1.25 times that of a central filter with the same measurements, and less than it would
+# be alone (`kalman check`). Usage: kalman_test.sh SEDGE KALMAN
 sedge=$1 kalman=$2
 # shellcheck source=tests/whole/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
