@@ -233,7 +233,7 @@ Status World::boot(std::size_t i) {
   SEDGE_TRY(host.store, store::Store::open(host.disk, "state.db"));
   SEDGE_TRY(const BootEpoch epoch, node::begin_epoch(*host.store));
   host.directory = std::make_unique<trust::Directory>(host.root);
-  host.directory->share_verdicts(verdicts_);
+  host.directory->share(shared_);
   SEDGE_CHECK(host.directory->add(host.chain));
   host.entropy = std::make_unique<SimEntropy>(host.entropy_seed + life);
   if (options_.quic) SEDGE_CHECK(open_endpoint(i, epoch));

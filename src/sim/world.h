@@ -260,7 +260,7 @@ class World {
   std::deque<Link> links_;             // all that ever were, by number: an event may come after its link has gone
   std::vector<std::uint64_t> in_use_;  // those of them with an end that is up
   std::set<std::pair<std::size_t, std::size_t>> cuts_;
-  std::shared_ptr<trust::Directory::Verdicts> verdicts_ = std::make_shared<trust::Directory::Verdicts>();
+  std::shared_ptr<trust::Directory::Shared> shared_ = trust::Directory::make_shared();
   Trace trace_;
   Counts counts_;
   std::vector<SeenEvent> deaths_, returns_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <unordered_set>
 #include <utility>
 
 namespace sedge::trust {
@@ -11,42 +13,71 @@ std::pair<std::uint64_t, Signature> rank(const Certificate& certificate) {
   return {certificate.serial, certificate.signature};
 }
 
+struct FirstBytes {
+  std::size_t operator()(const Digest& digest) const noexcept {
+    std::size_t first = 0;
+    std::memcpy(&first, digest.data(), sizeof first);
+    return first;
+  }
+};
+
 }  // namespace
+
+struct Directory::Shared {
+  std::unordered_set<Digest, FirstBytes> verdicts;
+  std::unordered_map<Digest, std::shared_ptr<const Entry>, FirstBytes> chains;
+};
+
+std::shared_ptr<Directory::Shared> Directory::make_shared() { return std::make_shared<Shared>(); }
 
 Directory::Directory(const PublicKey& root) : root_(root), fleet_(fingerprint(root)) {}
 
 template <class Check>
 Status Directory::remembered(Bytes question, Check check) const {
-  if (!verdicts_) return check();
+  if (!shared_) return check();
   const Digest name = digest(question, root_.bytes);
-  if (verdicts_->contains(name)) return {};
+  if (shared_->verdicts.contains(name)) return {};
   Status verdict = check();
-  if (verdict) verdicts_->insert(name);
+  if (verdict) shared_->verdicts.insert(name);
   return verdict;
 }
 
-Result<NodeId> Directory::add(Bytes bytes) {
+Result<std::shared_ptr<const Directory::Entry>> Directory::verified(Bytes bytes) const {
+  Digest name{};
+  if (shared_) {
+    name = digest(bytes, root_.bytes);
+    if (const auto known = shared_->chains.find(name); known != shared_->chains.end()) return known->second;
+  }
   SEDGE_TRY(CertificateChain chain, decode_chain(bytes));
-  const NodeId id = node_id_of(chain.node.subject);
-  const auto known = nodes_.find(id);
   // Gossip brings the same chain again and again: equal bytes were verified when they first came.
-  const auto same = [&](const Entry& entry) { return std::ranges::equal(entry.chain, bytes); };
-  if (known != nodes_.end() && std::ranges::any_of(known->second, same)) return id;
-  const auto whole = [&] { return verify_chain(root_, chain, wall_time_); };
-  const bool timeless = !chain.node.not_after && !chain.issuer.not_after;
-  SEDGE_CHECK(timeless ? remembered(bytes, whole) : whole());
+  const NodeId id = node_id_of(chain.node.subject);
+  if (const auto known = nodes_.find(id); known != nodes_.end()) {
+    for (const auto& entry : known->second) {
+      if (std::ranges::equal(entry->chain, bytes)) return entry;
+    }
+  }
+  SEDGE_CHECK(verify_chain(root_, chain, wall_time_));
+  const auto entry =
+      std::make_shared<const Entry>(Entry{id, std::move(chain.node), node_id_of(chain.issuer.subject), to_buffer(bytes),
+                                          !chain.node.not_after && !chain.issuer.not_after});
+  if (shared_ && entry->timeless) shared_->chains.emplace(name, entry);
+  return entry;
+}
+
+Result<NodeId> Directory::add(Bytes bytes) {
+  SEDGE_TRY(const std::shared_ptr<const Entry> entry, verified(bytes));
+  const NodeId id = entry->id;
+  const auto known = nodes_.find(id);
   if (known == nodes_.end() && nodes_.size() >= kCertificatesMax) {
     return fail(Code::kResourceExhausted, "this build knows at most {} nodes of a fleet", kCertificatesMax);
   }
-  std::vector<Entry>& entries = nodes_[id];
-  const NodeId issuer = node_id_of(chain.issuer.subject);
-  const auto by_it = std::ranges::find(entries, issuer, &Entry::issuer);
-  if (by_it != entries.end() && rank(chain.node) < rank(by_it->certificate)) return id;
-  Entry entry{std::move(chain.node), issuer, to_buffer(bytes)};
+  Entries& entries = nodes_[id];
+  const auto by_it = std::ranges::find(entries, entry->issuer, [](const auto& other) { return other->issuer; });
+  if (by_it != entries.end() && (*by_it == entry || rank(entry->certificate) < rank((*by_it)->certificate))) return id;
   if (by_it != entries.end()) {
-    *by_it = std::move(entry);
+    *by_it = entry;
   } else if (entries.size() < kIssuersMax) {
-    entries.push_back(std::move(entry));
+    entries.push_back(entry);
   } else {
     return fail(Code::kResourceExhausted, "{} issuers signed {}: this build keeps no more", kIssuersMax,
                 id.short_hex());
@@ -56,15 +87,15 @@ Result<NodeId> Directory::add(Bytes bytes) {
   return id;
 }
 
-void Directory::choose(std::vector<Entry>& entries) const {
+void Directory::choose(Entries& entries) const {
   const auto best = std::ranges::max_element(
-      entries, {}, [this](const Entry& entry) { return std::pair(!retired(entry.issuer), rank(entry.certificate)); });
+      entries, {}, [this](const auto& entry) { return std::pair(!retired(entry->issuer), rank(entry->certificate)); });
   std::iter_swap(entries.begin(), best);
 }
 
 const Directory::Entry* Directory::counting(NodeId id) const {
   const auto entries = nodes_.find(id);
-  return entries == nodes_.end() ? nullptr : &entries->second.front();
+  return entries == nodes_.end() ? nullptr : entries->second.front().get();
 }
 
 Result<CertificateChain> Directory::admit(Bytes bytes) const {
@@ -162,7 +193,7 @@ Status Directory::verify(NodeId origin, std::string_view domain, Bytes message, 
     if (trust::verify(certificate->subject, domain, message, signature)) return {};
     return fail(Code::kUnauthenticated, "not signed by {}", origin.short_hex());
   };
-  if (!verdicts_) return signed_by_it();
+  if (!shared_) return signed_by_it();
   Buffer question;
   // The first two have a fixed length, and no domain has a byte 0.
   constexpr std::array<std::uint8_t, 1> kEnd{};

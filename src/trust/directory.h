@@ -10,14 +10,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/bytes.h"
@@ -37,17 +35,12 @@ class Directory {
  public:
   explicit Directory(const PublicKey& root);
 
-  // Signatures that one directory has found good are good for all that share the set: of one process that simulates
-  // many nodes of a fleet, never of a node on its own. Verdicts that depend on the time are not shared.
-  struct FirstBytes {
-    std::size_t operator()(const Digest& digest) const noexcept {
-      std::size_t first = 0;
-      std::memcpy(&first, digest.data(), sizeof first);
-      return first;
-    }
-  };
-  using Verdicts = std::unordered_set<Digest, FirstBytes>;
-  void share_verdicts(std::shared_ptr<Verdicts> verdicts) { verdicts_ = std::move(verdicts); }
+  // What one directory has verified, for all that share it: of one process that simulates many nodes of a fleet, never
+  // of a node on its own. Signatures found good are not looked at again, and chains are kept once. What depends on the
+  // time is not shared.
+  struct Shared;
+  static std::shared_ptr<Shared> make_shared();
+  void share(std::shared_ptr<Shared> shared) { shared_ = std::move(shared); }
 
   const PublicKey& root() const { return root_; }
   const Fingerprint& fleet() const { return fleet_; }
@@ -93,10 +86,13 @@ class Directory {
 
  private:
   struct Entry {
+    NodeId id;
     Certificate certificate;
     NodeId issuer;
     Buffer chain;
+    bool timeless = true;  // neither certificate expires
   };
+  using Entries = std::vector<std::shared_ptr<const Entry>>;  // one by each issuer, the one that counts in front
 
   // Smallest cuts, by who signed.
   struct Withdrawn {
@@ -112,15 +108,17 @@ class Directory {
   std::optional<Cut> cut_of(NodeId id) const;
   bool retired(NodeId issuer) const;
   const Entry* counting(NodeId id) const;
-  void choose(std::vector<Entry>& entries) const;
+  void choose(Entries& entries) const;
+  // Decoded and verified. Errors: DataLoss, Unauthenticated.
+  Result<std::shared_ptr<const Entry>> verified(Bytes chain) const;
 
   PublicKey root_;
   Fingerprint fleet_;
   WallTime wall_time_;
-  std::unordered_map<NodeId, std::vector<Entry>> nodes_;  // one by each issuer, the one that counts in front
+  std::unordered_map<NodeId, Entries> nodes_;
   std::map<NodeId, Withdrawn> revoked_;
   std::uint64_t generation_ = 0;
-  std::shared_ptr<Verdicts> verdicts_;
+  std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace sedge::trust
