@@ -1,5 +1,5 @@
-# Headers that nearly every file reads, parsed once: half of a build's time went into them. `build/dev` goes without, so
-# that a file which forgot an include is found there.
+# Headers that nearly every file reads, parsed once: half of a build's time went into them. A file that forgot an include
+# is found by `./dev check`, which compiles headers and changed files without them.
 
 option(SEDGE_PRECOMPILED "Parse common headers once" ON)
 
