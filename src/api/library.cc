@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "crdt/replica.h"
 #include "mesh/membership.h"
+#include "mesh/overlay.h"
 #include "mesh/pubsub.h"
 #include "mesh/state_sync.h"
 #include "node/node.h"
@@ -335,6 +336,11 @@ Result<Fleet> Fleet::open(Options options) {
   runtime.models.assign(options.models.begin(), options.models.end());
   runtime.engine_threads = options.engine_threads;
   runtime.beacons = options.beacons;
+  const auto overlay = mesh::parse_overlay(options.overlay);
+  if (!overlay) return std::unexpected(told(overlay.error()));
+  runtime.overlay = *overlay;
+  runtime.zone = std::move(options.zone);
+  runtime.gateway_rank = options.gateway_rank;
   runtime.privacy_budget = options.privacy_budget;
   runtime.log = std::move(options.log);
   auto opened = platform::Runtime::open(std::move(runtime));

@@ -1,7 +1,10 @@
 #include <atomic>
 #include <filesystem>
 #include <future>
+#include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -27,6 +30,21 @@ TEST_F(Library, a_home_without_a_fleet_says_what_to_do) {
   EXPECT_EQ(opened.error().code, Code::kFailedPrecondition);
   EXPECT_FALSE(opened.error().message.empty());
   EXPECT_EQ(Fleet::open({.home = home_.string(), .invitation = "sedge1:torn"}).error().code, Code::kInvalidArgument);
+}
+
+TEST_F(Library, an_overlay_that_there_is_not_is_refused) {
+  const auto with = [&](std::string overlay, std::string zone) {
+    const auto fleet = Fleet::open({.home = home_.string(),
+                                    .listen = "127.0.0.1:0",
+                                    .beacons = false,
+                                    .overlay = std::move(overlay),
+                                    .zone = std::move(zone)});
+    return fleet ? std::nullopt : std::optional(fleet.error().code);
+  };
+  EXPECT_EQ(with("cobweb", ""), Code::kInvalidArgument);
+  EXPECT_EQ(with("star:0", ""), Code::kInvalidArgument);
+  EXPECT_EQ(with("hierarchy", "@1"), Code::kInvalidArgument);
+  EXPECT_EQ(with("hierarchy:30", "barn"), std::nullopt);
 }
 
 TEST_F(Library, entries_are_durable_when_a_write_returns) {

@@ -13,6 +13,7 @@
 #include "api/control_server.h"
 #include "api/http_server.h"
 #include "apps/command.h"
+#include "mesh/overlay.h"
 #include "platform/runtime.h"
 #include "platform/system.h"
 
@@ -34,6 +35,7 @@ struct UpOptions {
   std::size_t tensor_mib = node::NodeOptions().tensor_bytes_max >> 20;
   std::string overlay = "partial";
   std::string zone;
+  std::optional<std::uint16_t> gateway_rank;
   bool no_beacon = false;
   bool quiet = false;
 };
@@ -52,10 +54,8 @@ Status up(const UpOptions& options) {
   runtime_options.beacons = !options.no_beacon;
   runtime_options.privacy_budget = options.privacy_budget;
   SEDGE_TRY(runtime_options.overlay, mesh::parse_overlay(options.overlay));
-  if (options.zone.size() > mesh::kZoneBytesMax || options.zone.starts_with('@')) {
-    return fail(Code::kInvalidArgument, "--zone takes up to {} bytes and does not begin with '@'", mesh::kZoneBytesMax);
-  }
   runtime_options.zone = options.zone;
+  runtime_options.gateway_rank = options.gateway_rank;
   if (!options.quiet) {
     runtime_options.log = [](const std::string& line) {
       const std::time_t seconds = platform::wall_seconds();
@@ -125,6 +125,10 @@ void add_up(Commands& commands) {
   command->add_option("--overlay", options->overlay, "which links this node wants, NAME or NAME:K: " + overlays)
       ->capture_default_str();
   command->add_option("--zone", options->zone, "zone of this node in a hierarchy; else where round trips place it");
+  command
+      ->add_option("--gateway-rank", options->gateway_rank,
+                   "how fit this node is to be a gateway, where the overlay has some; else by what the machine is")
+      ->check(CLI::Range(0, int{mesh::kGatewayRankMax}));
   command->add_flag("--no-beacon", options->no_beacon, "do not announce this node by multicast");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");
   commands.on(command, [options] { return up(*options); });

@@ -140,6 +140,12 @@ std::string overlay_text(const OverlayPolicy& policy) {
   return "unknown";
 }
 
+Status check_zone(std::string_view zone) {
+  if (zone.size() <= kZoneBytesMax && !zone.starts_with('@')) return {};
+  return fail(Code::kInvalidArgument, "a zone takes up to {} bytes and does not begin with '@', as '{}' does",
+              kZoneBytesMax, zone.substr(0, 2 * kZoneBytesMax));
+}
+
 std::uint16_t gateway_fitness(bool proven, std::uint16_t rank, bool hears_well) {
   const std::uint16_t carries = std::min(rank, kGatewayRankMax);
   return static_cast<std::uint16_t>((proven ? 64 : 0) + 2 * carries + (hears_well ? 1 : 0));

@@ -74,6 +74,7 @@ std::string overlay_text(const OverlayPolicy& policy);
 
 inline constexpr std::size_t kOverlayLinksMax = 256;  // of a policy that names them; beyond, drawn ones are closed
 inline constexpr std::size_t kZoneBytesMax = 32;
+Status check_zone(std::string_view zone);  // of a configuration: those that begin with '@' come from coordinates
 inline constexpr std::uint16_t kGatewayRankMax = 15;
 
 // A living member, as a rule sees it.

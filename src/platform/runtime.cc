@@ -14,6 +14,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/overloaded.h"
+#include "mesh/overlay.h"
 #include "mesh/pubsub.h"
 #include "node/boot.h"
 #include "platform/beacon_socket.h"
@@ -248,8 +249,9 @@ class Runtime::Loop {
     SEDGE_CHECK(node::check_budget(options_.privacy_budget));
     options.privacy.budget = options_.privacy_budget;
     options.overlay = options_.overlay;
+    SEDGE_CHECK(mesh::check_zone(options_.zone));
     options.zone = options_.zone;
-    options.gateway_rank = machine_rank();
+    options.gateway_rank = options_.gateway_rank.value_or(machine_rank());
     options.worker.scheduler.workers = compute_->workers();
     options.worker.scheduler.batch_max = compute_->batch_max();
     if (identity.issuer_key && identity.issuer) {

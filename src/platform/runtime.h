@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "base/time.h"
 #include "env/endpoint.h"
 #include "env/link.h"
+#include "mesh/overlay.h"
 #include "node/node.h"
 
 namespace boost::asio {
@@ -41,8 +43,9 @@ struct RuntimeOptions {
   bool beacons = true;
   double privacy_budget = 10;  // epsilon of each topic (node/privacy.h)
   std::size_t tensor_bytes_max = node::NodeOptions().tensor_bytes_max;
-  mesh::OverlayPolicy overlay;  // which links this node wants
-  std::string zone;             // of a hierarchy; empty: where round trips place it
+  mesh::OverlayPolicy overlay;                // which links this node wants
+  std::string zone;                           // of a hierarchy; empty: where round trips place it
+  std::optional<std::uint16_t> gateway_rank;  // 0 to mesh::kGatewayRankMax; not set: by cores, memory and supply
   // Where packets or published messages come in quick succession (within twice this), the loop stays awake for so long
   // after each: a wake-up costs 20 to 60 us, half of a message's whole way. Zero: never; nor on a single core.
   Duration spin = 200us;
