@@ -363,6 +363,24 @@ TEST(World, a_one_way_cut_splits_nobody_who_is_reached_through_others) {
   EXPECT_TRUE(world.one_view());
 }
 
+TEST(World, a_node_that_hears_nobody_brings_nobody_down_but_itself) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    World world(small(12, seed));
+    ASSERT_TRUE(settle(world));
+    for (std::size_t i = 0; i < 11; ++i) world.cut(i, 11);
+    world.run(10s);
+    std::size_t said = 0;
+    for (const auto& death : world.deaths()) {
+      if (death.node == 11) continue;  // it believes that they are gone, and nobody hears it any more
+      EXPECT_EQ(death.event.id, world.id(11));
+      ++said;
+    }
+    EXPECT_EQ(said, 11u);
+    world.heal();
+    EXPECT_TRUE(world.run_until([&] { return world.one_view(); }, 30s));
+  }
+}
+
 TEST(World, acknowledged_writes_survive_a_power_cut_of_any_node) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     World world(small(3, seed, 0.02));
