@@ -42,7 +42,7 @@ SEDGE_KERNEL_ROWS(SEDGE_SAME_BITS)
 
 // Tiles of every height and width, and what is left beside them.
 TEST(EveryInstructionSet, gives_the_bits_of_the_definition_for_many_rows_and_tokens) {
-  constexpr std::size_t kTokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 31, 97};
+  constexpr std::size_t kTokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 31, 47, 48, 97};
   Prng prng(11);
   for (const Format& format : formats()) {
     for (const std::size_t tokens : kTokens) {

@@ -7,10 +7,10 @@
 namespace sedge::kernels::amx {
 namespace {
 
-// With fewer tokens most of a tile is empty, and weights would be decoded for few. A tile costs what six tokens cost
-// with vpdpbusd (tiles_simd.h: 26 cycles and about 8 to decode, 5.5 a token). Seven are also what numeric_fingerprint
-// multiplies at the most: it sees the tiles.
-constexpr std::size_t kTokensMin = 7;
+// With fewer tokens most of a tile is empty, and weights would be decoded for few. Measured (adr/0034): at 24 tokens
+// vpdpbusd is still the quicker one for two of four formats, at 96 for none; the lines cross below this for all.
+// numeric_fingerprint multiplies fewer tokens; what holds tiles to the definition are the tests.
+constexpr std::size_t kTokensMin = 48;
 
 // What ldtilecfg reads: Intel's manual, volume 1, chapter 18.
 struct Configuration {

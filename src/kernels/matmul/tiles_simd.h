@@ -15,7 +15,9 @@
 // are 48 loads and three more, at two a cycle: 26. Prediction: 26 cycles, where vpdpbusd takes 88 (11 instructions a
 // token on two ports), decoding apart: 3.4 times as fast; with minima 34 to 96 cycles, 2.8 times; with sub-blocks of 16
 // columns 48 to 112, 2.3 times. The tile unit could do three times as much on sums of 64 columns: it waits for the
-// scales.
+// scales. Measured: 1.4 to 1.6 times (adr/0034), 68 cycles, decoding and gathering included, where vpdpbusd takes 98.
+// What the rest goes into is not known; first suspect: the outputs of eight groups fill the first cache, so that each
+// run fetches sixteen tokens' from the second.
 // Rejected: outputs in memory beside one sub-block at a time (a load and a store more for each conversion); unsigned
 // weights whose offset leaves through the sums (a subtraction more for each conversion).
 //
