@@ -50,7 +50,6 @@ set_target_properties(sedge-demo PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BIN
 target_include_directories(sedge-demo PRIVATE demo)
 target_compile_definitions(sedge-demo PRIVATE SEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 target_link_libraries(sedge-demo PRIVATE sedge_api Threads::Threads)
-sedge_precompiled(sedge-demo program)
 
 # Exact match of a heron on evaluation files, through the engine.
 add_executable(heron-eval tools/heron_eval.cc)

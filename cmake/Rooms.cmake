@@ -63,7 +63,9 @@ function(sedge_tests NAME DIR)
     target_include_directories(${NAME}_test PRIVATE ${CMAKE_SOURCE_DIR}/tests)
     target_link_libraries(${NAME}_test PRIVATE ${ARGN} ${RAPIDCHECK} GTest::gtest GTest::gtest_main)
     target_compile_definitions(${NAME}_test PRIVATE SEDGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SEDGE_BINARY_DIR="${CMAKE_BINARY_DIR}")
-    sedge_precompiled(${NAME}_test test <gtest/gtest.h> <rapidcheck.h>)
+    if(ARGN)  # else it lacks what the common headers want
+      sedge_precompiled(${NAME}_test test <gtest/gtest.h> <rapidcheck.h>)
+    endif()
     gtest_discover_tests(${NAME}_test DISCOVERY_MODE PRE_TEST TEST_PREFIX ${NAME}.
       PROPERTIES TIMEOUT ${SEDGE_TEST_TIMEOUT} LABELS ${NAME})
   endif()

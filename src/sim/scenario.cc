@@ -154,7 +154,7 @@ Status read_expectations(const toml::table& table, std::vector<Expectation>& exp
     const std::string_view name = key.str();
     const auto bound = node.value<double>();
     const bool at_least = name.ends_with("_min");
-    if (!bound || !node.is_number() || (!at_least && !name.ends_with("_max"))) {
+    if (!bound || !node.is_number() || std::isnan(*bound) || (!at_least && !name.ends_with("_max"))) {
       return fail(Code::kInvalidArgument, "[expect], line {}: '{}' is a number, and its name ends in _min or _max",
                   node.source().begin.line, name);
     }

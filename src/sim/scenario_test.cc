@@ -99,6 +99,7 @@ TEST(Scenario, a_mistake_is_named_with_its_place_and_the_way_out) {
   EXPECT_EQ(refusal("[fleet]\nnodes = 7.5\n"), "[fleet]: nodes is a number from 2 to 4096");
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nat_s = 61\n").find("ends at 60 s"), std::string::npos);
   EXPECT_NE(refusal("[expect]\nmessages = 5\n").find("_min or _max"), std::string::npos);
+  EXPECT_NE(refusal("[expect]\nmessages_min = nan\n").find("is a number"), std::string::npos);
   EXPECT_NE(refusal("[fleet\n").find("line 1"), std::string::npos);
   EXPECT_NE(refusal("load = 5\n").find("[[load]]"), std::string::npos);
   EXPECT_NE(refusal("[[load]]\ndo = \"write\"\nevery_ms = 0\n").find("above 0"), std::string::npos);
