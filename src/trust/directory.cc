@@ -57,9 +57,8 @@ Result<std::shared_ptr<const Directory::Entry>> Directory::verified(Bytes bytes)
     }
   }
   SEDGE_CHECK(verify_chain(root_, chain, wall_time_));
-  const auto entry =
-      std::make_shared<const Entry>(Entry{id, std::move(chain.node), node_id_of(chain.issuer.subject), to_buffer(bytes),
-                                          !chain.node.not_after && !chain.issuer.not_after});
+  auto entry = std::make_shared<const Entry>(Entry{id, std::move(chain.node), node_id_of(chain.issuer.subject),
+                                                   to_buffer(bytes), !chain.node.not_after && !chain.issuer.not_after});
   if (shared_ && entry->timeless) shared_->chains.emplace(name, entry);
   return entry;
 }
