@@ -69,7 +69,7 @@ struct Options {
   bool beacons = true;                // find and be found by multicast
   std::string overlay = "partial";    // which links this node wants, as `sedge up --overlay`: "star", "nearest:6"
   std::string zone{};                 // of a hierarchy; empty: where round trips place it
-  std::optional<std::uint16_t> gateway_rank{};  // 0 to 15, where the overlay has gateways; else by what the machine is
+  std::optional<std::uint16_t> gateway_rank{};  // 0 to 15, where the overlay has gateways; not set: by cores
   double privacy_budget = 10;  // epsilon that all private messages of one topic may spend together, for ever
   std::chrono::milliseconds patience{30'000};          // to join
   std::function<void(const std::string& line)> log{};  // what a person may want to know; may come from any thread

@@ -310,6 +310,8 @@ Fleet::~Fleet() = default;
 Result<Fleet> Fleet::open(Options options) {
   const std::filesystem::path home = options.home;
   if (home.empty()) return std::unexpected(Error{Code::kInvalidArgument, "a node needs a home: a folder of its own"});
+  const auto overlay = mesh::parse_overlay(options.overlay);  // before an invitation is used
+  if (!overlay) return std::unexpected(told(overlay.error()));
   std::vector<std::string> seeds = options.seeds;
   const bool member = platform::has_home_file(home, trust::HomeFile::kNodeCertificate);
   if (!member && options.invitation.empty()) {
@@ -336,8 +338,6 @@ Result<Fleet> Fleet::open(Options options) {
   runtime.models.assign(options.models.begin(), options.models.end());
   runtime.engine_threads = options.engine_threads;
   runtime.beacons = options.beacons;
-  const auto overlay = mesh::parse_overlay(options.overlay);
-  if (!overlay) return std::unexpected(told(overlay.error()));
   runtime.overlay = *overlay;
   runtime.zone = std::move(options.zone);
   runtime.gateway_rank = options.gateway_rank;

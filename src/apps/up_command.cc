@@ -127,7 +127,7 @@ void add_up(Commands& commands) {
   command->add_option("--zone", options->zone, "zone of this node in a hierarchy; else where round trips place it");
   command
       ->add_option("--gateway-rank", options->gateway_rank,
-                   "how fit this node is to be a gateway, where the overlay has some; else by what the machine is")
+                   "how fit this node is to be a gateway, where the overlay has some; else by its cores")
       ->check(CLI::Range(0, int{mesh::kGatewayRankMax}));
   command->add_flag("--no-beacon", options->no_beacon, "do not announce this node by multicast");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");

@@ -45,7 +45,7 @@ struct RuntimeOptions {
   std::size_t tensor_bytes_max = node::NodeOptions().tensor_bytes_max;
   mesh::OverlayPolicy overlay;                // which links this node wants
   std::string zone;                           // of a hierarchy; empty: where round trips place it
-  std::optional<std::uint16_t> gateway_rank;  // 0 to mesh::kGatewayRankMax; not set: by cores, memory and supply
+  std::optional<std::uint16_t> gateway_rank;  // 0 to mesh::kGatewayRankMax; not set: by its cores
   // Where packets or published messages come in quick succession (within twice this), the loop stays awake for so long
   // after each: a wake-up costs 20 to 60 us, half of a message's whole way. Zero: never; nor on a single core.
   Duration spin = 200us;

@@ -32,16 +32,6 @@ std::shared_ptr<Directory::Shared> Directory::make_shared() { return std::make_s
 
 Directory::Directory(const PublicKey& root) : root_(root), fleet_(fingerprint(root)) {}
 
-template <class Check>
-Status Directory::remembered(Bytes question, Check check) const {
-  if (!shared_) return check();
-  const Digest name = digest(question, root_.bytes);
-  if (shared_->verdicts.contains(name)) return {};
-  Status verdict = check();
-  if (verdict) shared_->verdicts.insert(name);
-  return verdict;
-}
-
 Result<std::shared_ptr<const Directory::Entry>> Directory::verified(Bytes bytes) const {
   Digest name{};
   if (shared_) {
@@ -57,9 +47,10 @@ Result<std::shared_ptr<const Directory::Entry>> Directory::verified(Bytes bytes)
     }
   }
   SEDGE_CHECK(verify_chain(root_, chain, wall_time_));
-  auto entry = std::make_shared<const Entry>(Entry{id, std::move(chain.node), node_id_of(chain.issuer.subject),
-                                                   to_buffer(bytes), !chain.node.not_after && !chain.issuer.not_after});
-  if (shared_ && entry->timeless) shared_->chains.emplace(name, entry);
+  const bool timeless = !chain.node.not_after && !chain.issuer.not_after;
+  auto entry = std::make_shared<const Entry>(
+      Entry{id, std::move(chain.node), node_id_of(chain.issuer.subject), to_buffer(bytes)});
+  if (shared_ && timeless) shared_->chains.emplace(name, entry);
   return entry;
 }
 
@@ -188,19 +179,23 @@ bool Directory::allows(NodeId id, Verb verb, std::string_view path) const {
 Status Directory::verify(NodeId origin, std::string_view domain, Bytes message, const Signature& signature) const {
   const Certificate* certificate = find(origin);
   if (certificate == nullptr) return fail(Code::kNotFound, "no certificate of {} is known", origin.short_hex());
-  const auto signed_by_it = [&]() -> Status {
-    if (trust::verify(certificate->subject, domain, message, signature)) return {};
-    return fail(Code::kUnauthenticated, "not signed by {}", origin.short_hex());
-  };
-  if (!shared_) return signed_by_it();
-  Buffer question;
-  // The first two have a fixed length, and no domain has a byte 0.
-  constexpr std::array<std::uint8_t, 1> kEnd{};
-  for (const Bytes part :
-       {Bytes(certificate->subject.bytes), Bytes(signature.bytes), as_bytes(domain), Bytes(kEnd), message}) {
-    question.insert(question.end(), part.begin(), part.end());
+  Digest name{};
+  if (shared_) {
+    Buffer question;
+    // Signature and keys have a fixed length, and no domain has a byte 0.
+    constexpr std::array<std::uint8_t, 1> kEnd{};
+    for (const Bytes part :
+         {Bytes(certificate->subject.bytes), Bytes(signature.bytes), as_bytes(domain), Bytes(kEnd), message}) {
+      question.insert(question.end(), part.begin(), part.end());
+    }
+    name = digest(question, root_.bytes);
+    if (shared_->verdicts.contains(name)) return {};
   }
-  return remembered(question, signed_by_it);
+  if (!trust::verify(certificate->subject, domain, message, signature)) {
+    return fail(Code::kUnauthenticated, "not signed by {}", origin.short_hex());
+  }
+  if (shared_) shared_->verdicts.insert(name);
+  return {};
 }
 
 Status Directory::accepts_write(NodeId origin, BootEpoch epoch, Sequence sequence) const {

@@ -90,7 +90,6 @@ class Directory {
     Certificate certificate;
     NodeId issuer;
     Buffer chain;
-    bool timeless = true;  // neither certificate expires
   };
   using Entries = std::vector<std::shared_ptr<const Entry>>;  // one by each issuer, the one that counts in front
 
@@ -100,9 +99,6 @@ class Directory {
     std::map<NodeId, Cut> by_issuers;
   };
 
-  // Runs `check` unless an equal question was answered before with yes.
-  template <class Check>
-  Status remembered(Bytes question, Check check) const;
   // `issuer`: whose certificate counts for the node; zero: none is known.
   std::optional<Cut> cut_of(NodeId id, NodeId issuer) const;
   std::optional<Cut> cut_of(NodeId id) const;

@@ -41,6 +41,25 @@ TEST(Directory, it_knows_whom_it_was_shown_and_what_they_may) {
   EXPECT_EQ(directory.size(), 1u);
 }
 
+TEST(Directory, of_those_that_share_each_chain_is_kept_once_but_not_one_that_expires) {
+  Fleet fleet(1);
+  const auto shared = Directory::make_shared();
+  Directory one(fleet.root.public_key), other(fleet.root.public_key), stranger(Fleet(2).root.public_key);
+  for (Directory* each : {&one, &other, &stranger}) each->share(shared);
+  const Member scout = fleet.enrol("scout");
+  ASSERT_TRUE(one.add(scout.encoded) && other.add(scout.encoded));
+  EXPECT_EQ(one.chain_of(scout.id).data(), other.chain_of(scout.id).data());
+  EXPECT_FALSE(stranger.add(scout.encoded));
+
+  Member guest = fleet.enrol("guest");
+  guest.chain.node.not_after = 1000;
+  sign_certificate(guest.chain.node, fleet.issuer.secret);
+  guest.encoded = encode_chain(guest.chain);
+  ASSERT_TRUE(one.add(guest.encoded));  // its clock is not set
+  other.set_wall_time(WallTime{2000});
+  EXPECT_EQ(other.add(guest.encoded).error().code, Code::kUnauthenticated);
+}
+
 TEST(Directory, a_revoked_node_keeps_its_writes_up_to_the_cut_and_nothing_else) {
   Fleet fleet(1);
   Directory directory(fleet.root.public_key);

@@ -8,7 +8,7 @@ namespace sedge::kernels::amx {
 namespace {
 
 // With fewer tokens most of a tile is empty, and weights would be decoded for few. Measured (adr/0034): at 24 tokens
-// vpdpbusd is still the quicker one for two of four formats, at 96 for none; the lines cross below this for all.
+// vpdpbusd is still the quicker one for two of four formats, at 96 for none; straight lines between cross below this.
 // numeric_fingerprint multiplies fewer tokens; what holds tiles to the definition are the tests.
 constexpr std::size_t kTokensMin = 48;
 
