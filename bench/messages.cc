@@ -6,6 +6,8 @@
 //   window       without one a publisher fills its link's queue (4 MiB) and is refused, again and again: that would be
 //                timed, not delivery.
 //   memory       resident set of `sedge up` with no model and nobody to talk to.
+//   relayed      with --relayed a third process stands between the two, which have no link of their own: each message
+//                is verified and passed on by it. One of the two may not vote, since voters are always linked.
 // A message that is lost or comes twice makes the exit status 1.
 // Rejected: two nodes in one process (no second scheduler, no second socket), and a Unix pipe as a yardstick (it has
 // neither identity nor repair).
@@ -26,6 +28,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -48,12 +51,24 @@ using namespace std::chrono_literals;
 constexpr std::size_t kBulkBytes = 32'000;
 constexpr auto kPatience = 10s;
 constexpr auto kIdle = 3s;
+constexpr auto kParting = 60s;  // links that nobody wants go after 10 s, one by one
+constexpr std::string_view kAddress = "address ";
 
 struct Options {
   Load load;  // 64-byte messages on topics as short as ours are 81 bytes each in a batch: a window is 1.3 MB
   bool json = false;
-  std::string peer_home;  // set in the other process
+  bool relayed = false;
+  std::string peer_home;  // set in the other processes
   std::string peer_seed;
+  bool between = false;  // it only passes on
+
+  // One gateway holds all: the node between, whatever this machine is.
+  robot::Options node(std::string home) const {
+    robot::Options node{.home = std::move(home), .listen = "127.0.0.1:0", .beacons = false};
+    if (relayed) node.overlay = "star:1";
+    node.gateway_rank = between ? 15 : 0;
+    return node;
+  }
 };
 
 Status own(const robot::Status& status) {
@@ -94,11 +109,13 @@ class FleetChannel : public Channel {
 
 Status be_the_peer(const Options& options) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // whatever ends the parent ends this process too
-  SEDGE_TRY(robot::Fleet fleet, own(robot::Fleet::open({.home = options.peer_home,
-                                                        .listen = "127.0.0.1:0",
-                                                        .seeds = {options.peer_seed},
-                                                        .beacons = false,
-                                                        .log = [](const auto& line) { fmt::print("{}\n", line); }})));
+  robot::Options node = options.node(options.peer_home);
+  node.seeds = {options.peer_seed};
+  node.log = [](const auto& line) { fmt::print("{}\n", line); };
+  SEDGE_TRY(robot::Fleet fleet, own(robot::Fleet::open(std::move(node))));
+  fmt::print("{}{}\n", kAddress, fleet.address());
+  std::fflush(stdout);
+  while (options.between) ::pause();
   std::uint64_t bulk = 0;
   SEDGE_TRY([[maybe_unused]] const auto bulks,
             own(fleet.subscribe("bench/bulk", [&](const robot::Message&) { ++bulk; })));
@@ -201,10 +218,9 @@ Result<std::uint64_t> resident_kib(const std::string& pid) {
   return std::strtoull(status.c_str() + at + 6, nullptr, 10);
 }
 
-// Makes two homes of one fleet with the commands that a person would use; says what the idle node between them takes.
-Result<std::uint64_t> make_fleet(const std::string& sedge, const fs::path& folder) {
+// Makes homes of one fleet with the commands that a person would use; says what the idle node that invites takes.
+Result<std::uint64_t> make_fleet(const std::string& sedge, const fs::path& folder, bool relayed) {
   const std::string one = folder / "one";
-  const std::string two = folder / "two";
   const fs::path log = folder / "up.log";
   SEDGE_TRY([[maybe_unused]] const std::string created,
             demo::Process::output_of({sedge, "fleet", "create", "--home", one, "--name", "one"}));
@@ -217,10 +233,13 @@ Result<std::uint64_t> make_fleet(const std::string& sedge, const fs::path& folde
   const std::string said = text_of(log);
   const auto resident = resident_kib(said.substr(0, said.find('\n')));
   if (!resident) return fail(Code::kUnavailable, "the idle node did not start: {}", said);
-  SEDGE_TRY(const std::string invitation,
-            demo::Process::output_of({sedge, "fleet", "invite", "--home", one, "--name", "two"}));
-  SEDGE_TRY([[maybe_unused]] const std::string joined,
-            demo::Process::output_of({sedge, "fleet", "join", "--home", two, invitation}));
+  for (const std::string name : {"two", "between"}) {
+    std::vector<std::string> invite{sedge, "fleet", "invite", "--home", one, "--name", name};
+    if (relayed && name == "two") invite.insert(invite.end(), {"--grant", "pub:bench/#", "--grant", "sub:bench/#"});
+    SEDGE_TRY(const std::string invitation, demo::Process::output_of(invite));
+    SEDGE_TRY([[maybe_unused]] const std::string joined,
+              demo::Process::output_of({sedge, "fleet", "join", "--home", folder / name, invitation}));
+  }
   up.signal(SIGTERM);
   up.wait();
   return *resident;
@@ -235,10 +254,12 @@ void report(const Options& options, std::uint64_t idle_kib, const Figures& figur
     object["urgent_p99_us"] = urgent.latency.p99_us;
     object["bulk_mb_per_s"] = urgent.bulk_mb_per_s;
     object["idle_rss_kib"] = idle_kib;
+    object["relayed"] = options.relayed;
     fmt::print("{}\n", json::write(object));
     return;
   }
-  fmt::print("two processes on loopback, reliable messages of {} bytes\n", kMessageBytes);
+  fmt::print("two processes on loopback{}, reliable messages of {} bytes\n",
+             options.relayed ? ", a third between them" : "", kMessageBytes);
   for (const auto& [between, each] : {std::pair("callbacks", latency), std::pair("threads  ", threads)}) {
     fmt::print("  latency between {}  p50 {:6.0f} us   p99 {:6.0f} us   ({} round trips, halved)\n", between,
                each.p50_us, each.p99_us, load.rounds);
@@ -264,18 +285,56 @@ Result<Flood> flood_all(Meter& meter, From from, robot::Fleet& fleet) {
               from == From::kThread ? "a thread" : "callbacks", flood.sent, flood.came, linked ? "up" : "down");
 }
 
+// Where a process of ours listens, as its log says once it does.
+Result<std::string> address_in(const fs::path& log) {
+  const auto until = Clock::now() + kPatience;
+  do {
+    const std::string said = text_of(log);
+    const std::size_t at = said.find(kAddress);
+    const std::size_t end = said.find('\n', at);
+    if (at != std::string::npos && end != std::string::npos) {
+      return said.substr(at + kAddress.size(), end - at - kAddress.size());
+    }
+    std::this_thread::sleep_for(10ms);
+  } while (Clock::now() < until);
+  return fail(Code::kDeadlineExceeded, "{} does not say where its node listens", log.string());
+}
+
+// Until the one link is to the node between. Errors: DeadlineExceeded.
+Status await_relay(robot::Fleet& fleet) {
+  const auto until = Clock::now() + kParting;
+  do {
+    const auto members = fleet.members();
+    const auto linked = [&](std::string_view name, bool whether) {
+      return members && std::ranges::any_of(*members, [&](const robot::Member& member) {
+               return member.name == name && member.linked == whether;
+             });
+    };
+    if (linked("between", true) && linked("two", false)) return {};
+    std::this_thread::sleep_for(50ms);
+  } while (Clock::now() < until);
+  return fail(Code::kDeadlineExceeded, "the two are not linked by the third alone");
+}
+
 Status measure(const Options& options, const fs::path& folder) {
   const fs::path self = fs::read_symlink("/proc/self/exe");
-  SEDGE_TRY(const std::uint64_t idle_kib, make_fleet(self.parent_path() / "sedge", folder));
+  SEDGE_TRY(const std::uint64_t idle_kib, make_fleet(self.parent_path() / "sedge", folder, options.relayed));
   std::ofstream log(folder / "one.log");
-  SEDGE_TRY(robot::Fleet fleet,
-            own(robot::Fleet::open(
-                {.home = folder / "one", .listen = "127.0.0.1:0", .beacons = false, .log = [&](const auto& line) {
-                   log << line << std::endl;
-                 }})));
-  SEDGE_TRY(
-      demo::Process peer,
-      demo::Process::start({self, "--peer-home", folder / "two", "--peer-seed", fleet.address()}, folder / "two.log"));
+  robot::Options node = options.node(folder / "one");
+  node.log = [&](const auto& line) { log << line << std::endl; };
+  SEDGE_TRY(robot::Fleet fleet, own(robot::Fleet::open(std::move(node))));
+  const auto start = [&](const std::string& name, const std::string& seed, std::vector<std::string> more) {
+    more.insert(more.begin(), {self, "--peer-home", folder / name, "--peer-seed", seed});
+    if (options.relayed) more.emplace_back("--relayed");
+    return demo::Process::start(more, folder / (name + ".log"));
+  };
+  std::string seed = fleet.address();
+  std::optional<demo::Process> between;
+  if (options.relayed) {
+    SEDGE_TRY(between, start("between", seed, {"--between"}));
+    SEDGE_TRY(seed, address_in(folder / "between.log"));
+  }
+  SEDGE_TRY(demo::Process peer, start("two", seed, {}));
   FleetChannel channel(fleet, robot::Urgency::kNormal);
   Bulk bulk(fleet);
   Meter meter(channel, options.load);
@@ -283,12 +342,14 @@ Status measure(const Options& options, const fs::path& folder) {
     SEDGE_CHECK(bulk.start());
     SEDGE_CHECK(meter.start());
     SEDGE_CHECK(meter.meet());
+    if (options.relayed) SEDGE_CHECK(await_relay(fleet));
     Figures figures;
     SEDGE_TRY(figures.thread_latency, meter.ping_pong(From::kThread));
     SEDGE_TRY(figures.latency, meter.ping_pong(From::kCallbacks));
     SEDGE_TRY(figures.thread, flood_all(meter, From::kThread, fleet));
     SEDGE_TRY(figures.callbacks, flood_all(meter, From::kCallbacks, fleet));
     SEDGE_TRY(const Urgent urgent, bulk.beside(meter, channel));
+    if (options.relayed) SEDGE_CHECK(await_relay(fleet));  // it still is
     report(options, idle_kib, figures, urgent);
     return {};
   }();
@@ -309,7 +370,8 @@ int run(const Options& options) {
   const Status done = measure(options, scratch.path);
   if (done) return 0;
   fmt::print(stderr, "sedge-bench: {}\n", done.error().message);
-  for (const char* log : {"one.log", "two.log"}) fmt::print(stderr, "--- {}\n{}", log, text_of(scratch.path / log));
+  for (const char* log : {"one.log", "between.log", "two.log"})
+    fmt::print(stderr, "--- {}\n{}", log, text_of(scratch.path / log));
   return 1;
 }
 
@@ -328,7 +390,9 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(2048, 100'000'000))
       ->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object");
+  app.add_flag("--relayed", options.relayed, "the two have no link: a third process passes everything on");
   app.add_option("--peer-home", options.peer_home)->group("");
+  app.add_flag("--between", options.between)->group("");
   app.add_option("--peer-seed", options.peer_seed)->group("");
   app.footer("Example:\n  sedge-bench --messages 1000000");
   CLI11_PARSE(app, argc, argv);
