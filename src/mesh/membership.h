@@ -105,14 +105,15 @@ class Membership {
     std::vector<env::Endpoint> endpoints;  // where we can be dialled
     std::vector<env::Endpoint> seeds;      // whom to dial with nobody known
 
-    OverlayPolicy overlay;              // which links are wanted; of what is too much a quarter is closed each second
-    std::string zone;                   // ours, where it is configured; at most kZoneBytesMax
-    std::uint16_t gateway_rank = 0;     // what this machine can carry, up to kGatewayRankMax
-    std::size_t members_max = 4096;     // above: the longest dead are forgotten, then newcomers refused
-    Duration silence_max = 450ms;       // a neighbour not heard for so long is probed
-    Duration probe_together = 100ms;    // those who would be due so soon are probed with it: one wake-up for all
-    Duration probe_interval_max = 2s;   // a talkative one too: for clocks and digests
-    Duration probe_timeout_min = 50ms;  // the first probe waits 4 round trips within these
+    OverlayPolicy overlay;            // which links are wanted; of what is too much a quarter is closed each second
+    std::string zone;                 // ours, where it is configured; at most kZoneBytesMax
+    std::uint16_t gateway_rank = 0;   // what this machine can carry, up to kGatewayRankMax
+    std::size_t members_max = 4096;   // above: the longest dead are forgotten, then newcomers refused
+    Duration silence_max = 450ms;     // a neighbour not heard for so long is probed
+    Duration probe_together = 100ms;  // those who would be due so soon are probed with it: one wake-up for all
+    Duration probe_interval_first = 200ms;  // of a new link: for clocks and round trips
+    Duration probe_interval_max = 2s;       // a talkative one too: for clocks and digests
+    Duration probe_timeout_min = 50ms;      // the first probe waits 4 round trips within these
     Duration probe_timeout_max = 250ms;
     Duration second_chance = 250ms;      // for the reliable and the indirect probes
     Duration suspicion = 1600ms;         // to refute; a stall of 1.5 s ends before it

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "mesh/manifest.h"
 #include "mesh/state_rows.h"
 #include "trust/quorum.h"
 #include "trust/revocation.h"
@@ -232,8 +233,13 @@ Status StateSync::complete(Op& op, std::int64_t change) const {
 // Errors: PermissionDenied. The same question for our writes and for others'.
 Status StateSync::may_write(NodeId origin, const Op& op) const {
   if (!op.path.starts_with("sys/")) {
-    if (directory_.grants_write(origin, op.path)) return {};
-    return fail(Code::kPermissionDenied, "{} has no grant 'write:{}'", origin.short_hex(), op.path);
+    const auto granted = [&](trust::Verb verb) -> Status {
+      if (directory_.grants(origin, verb, op.path)) return {};
+      return fail(Code::kPermissionDenied, "{} has no grant '{}:{}'", origin.short_hex(), trust::verb_name(verb),
+                  op.path);
+    };
+    SEDGE_CHECK(granted(trust::Verb::kWrite));
+    return op.value && is_manifest(*op.value) ? granted(trust::Verb::kModel) : Status();
   }
   if (op.path.starts_with("sys/node/" + origin.hex() + "/")) return {};
   if (op.path.starts_with(trust::kRevocationPath)) {

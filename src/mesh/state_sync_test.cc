@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include "mesh/manifest.h"
 #include "mesh/state_rows.h"
 #include "mesh/test_state_world.h"
 #include "trust/revocation.h"
@@ -605,6 +606,27 @@ Judged judge(World& world, const Op& op) {
     if (sync.stats().verdicts[i] != before[i]) return {static_cast<StateVerdict>(i), !status};
   }
   return {StateVerdict::kMalformed, true};
+}
+
+// A sensor's board may write where the fleet's models are, and cannot put another in their place.
+TEST(StateSync, a_model_is_moved_only_by_whoever_was_granted_that_too) {
+  World world(2);
+  const trust::Grant write{trust::Verb::kWrite, "models/#"};
+  const Identity sensor = world.authority.enrol(50, {write});
+  const Identity depot = world.authority.enrol(51, {write, {trust::Verb::kModel, "models/nav/+"}});
+  for (const Identity* one : {&sensor, &depot}) ASSERT_TRUE(world.node(0).directory.add(one->chain));
+  const Buffer tensor = encode_manifest(make_manifest(text("weights")).value());
+  const auto written = [&](const Identity& by, std::uint64_t sequence, const std::string& path, const Buffer& value) {
+    Op op = signed_op(by, sequence, path, 1);
+    op.value = value;
+    crdt::sign_op(op, by.key.secret);
+    return judge(world, op).verdict;
+  };
+  EXPECT_EQ(written(sensor, 1, "models/nav/7", tensor), StateVerdict::kForbidden);
+  EXPECT_EQ(written(sensor, 1, "models/nav/7", text("a note")), StateVerdict::kMerged);
+  EXPECT_EQ(written(depot, 1, "models/arm/7", tensor), StateVerdict::kForbidden);
+  EXPECT_EQ(written(depot, 1, "models/nav/7", tensor), StateVerdict::kMerged);
+  EXPECT_TRUE(is_manifest(world.at(0).replica().read("models/nav/7")->values.front()));
 }
 
 TEST(StateSync, what_is_not_rightly_signed_granted_and_placed_never_merges) {

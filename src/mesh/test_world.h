@@ -45,6 +45,7 @@ class World {
     std::unique_ptr<PubSub> pubsub;
     std::map<std::size_t, Instant> links;  // peer index -> not delivered before (frames stay in order)
     std::vector<std::pair<Instant, MemberEvent>> events;
+    std::size_t readings = 0;      // of others' clocks
     std::vector<std::string> got;  // "topic=payload"
     std::vector<env::Record> records;
     std::uint64_t epoch = 0;
@@ -89,6 +90,8 @@ class World {
       SEDGE_TRY([[maybe_unused]] const NodeId id, node.directory->add(chain));
       return {};
     };
+    options.fleet_us = [](Instant now) { return static_cast<std::uint64_t>(now.time_since_epoch() / 1us) + 1; };
+    options.clock_sample = [&node](NodeId, const auto&, Instant) { ++node.readings; };
     options.of_tree = [&node](NodeId peer) { return node.broadcast->tree().holds(peer); };
     node.membership = std::make_unique<Membership>(options, node.identity->keys.secret, *node.directory);
     Broadcast::Options tree;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -21,6 +20,7 @@
 #include "platform/engine_compute.h"
 #include "platform/file_storage.h"
 #include "platform/home.h"
+#include "platform/memory.h"
 #include "platform/prefix_store.h"
 #include "platform/publish_queue.h"
 #include "platform/rotation.h"
@@ -48,15 +48,6 @@ constexpr Duration kLeaveTime = 2s;           // for a graceful end; a peer that
 std::vector<env::Endpoint> advertised(const env::Endpoint& local) {
   if (!local.is_unspecified()) return {local};
   return interface_endpoints(local.port);
-}
-
-// What running texts and remembered beginnings may take: what models leave, less an eighth of all for everything else
-// that runs here, this node's own tables, scratch and queues among it. A little in any case: weights are mapped, and a
-// machine that they fill still serves, slowly. Where the system does not say what there is, nobody counts.
-std::size_t text_memory_bytes(std::size_t all, std::size_t models) {
-  if (all == 0) return std::numeric_limits<std::size_t>::max();
-  const std::size_t reserve = std::max(all / 8, std::size_t{256} << 20);
-  return std::max(all - std::min(all, models + reserve), all / 16);
 }
 
 }  // namespace

@@ -23,11 +23,6 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 && name[0] != 0 ? name : "node";
 }
 
-std::size_t memory_bytes() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page) : 0;
-}
-
 void SystemEntropy::fill(MutableBytes out) {
   std::size_t done = 0;
   while (done < out.size()) {

@@ -1,7 +1,7 @@
 // The seams that need nothing but the system: time and randomness.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "base/time.h"
@@ -16,9 +16,6 @@ std::int64_t wall_seconds();
 
 // What a node is called when nobody says otherwise.
 std::string host_name();
-
-// What this machine has.
-std::size_t memory_bytes();
 
 class SystemEntropy final : public env::Entropy {
  public:

@@ -209,9 +209,9 @@ Status Directory::accepts_write(NodeId origin, BootEpoch epoch, Sequence sequenc
   return {};
 }
 
-bool Directory::grants_write(NodeId origin, std::string_view path) const {
+bool Directory::grants(NodeId origin, Verb verb, std::string_view path) const {
   const Certificate* certificate = find(origin);
-  return certificate != nullptr && certificate->grants.allows(Verb::kWrite, path);
+  return certificate != nullptr && certificate->grants.allows(verb, path);
 }
 
 }  // namespace sedge::trust

@@ -72,13 +72,13 @@ class Directory {
   // Errors: NotFound: no certificate (yet). Unauthenticated: not its signature.
   Status verify(NodeId origin, std::string_view domain, Bytes message, const Signature& signature) const;
 
-  // Whether a write of `origin` counts. Revocation's cut decides; the grant is asked by allows_write below.
+  // Whether a write of `origin` counts. Revocation's cut decides; the grant is asked by grants() below.
   // Errors: NotFound: no certificate (yet): keep it until one comes, or ask. PermissionDenied: past the cut.
   Status accepts_write(NodeId origin, BootEpoch epoch, Sequence sequence) const;
 
-  // Grant `write` for the path, whether or not the node was revoked since: with accepts_write this is the whole
-  // question for one replicated operation, and its answer does not depend on when it is asked.
-  bool grants_write(NodeId origin, std::string_view path) const;
+  // A grant for the path, whether or not the node was revoked since: with accepts_write this is the whole question for
+  // one replicated operation, and its answer does not depend on when it is asked.
+  bool grants(NodeId origin, Verb verb, std::string_view path) const;
 
   std::size_t size() const { return nodes_.size(); }
   // Counts changes of either set: whoever caches an answer compares it.

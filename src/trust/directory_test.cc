@@ -70,7 +70,7 @@ TEST(Directory, a_revoked_node_keeps_its_writes_up_to_the_cut_and_nothing_else) 
   EXPECT_GT(directory.generation(), before);
   EXPECT_TRUE(directory.revoked(scout.id));
   EXPECT_FALSE(directory.allows(scout.id, Verb::kPub, "a"));
-  EXPECT_TRUE(directory.grants_write(scout.id, "a"));
+  EXPECT_TRUE(directory.grants(scout.id, Verb::kWrite, "a"));
   EXPECT_TRUE(directory.accepts_write(scout.id, {2}, {99}));
   EXPECT_TRUE(directory.accepts_write(scout.id, {3}, {10}));
   EXPECT_FALSE(directory.accepts_write(scout.id, {3}, {11}));

@@ -6,7 +6,7 @@
 namespace sedge::trust {
 namespace {
 
-constexpr std::array<std::string_view, 6> kVerbNames = {"pub", "sub", "write", "task", "enrol", "revoke"};
+constexpr std::array<std::string_view, 7> kVerbNames = {"pub", "sub", "write", "task", "enrol", "revoke", "model"};
 
 // Walks the levels of a path. "" has one empty level, as "a/" has two.
 struct Levels {
@@ -59,7 +59,9 @@ bool valid_path(std::string_view path) { return well_formed(path, false); }
 bool matches(std::string_view pattern, std::string_view path) { return walk(pattern, path); }
 bool covers(std::string_view outer, std::string_view inner) { return walk(outer, inner); }
 
-Grants Grants::of_a_node() { return {{Verb::kPub, "#"}, {Verb::kSub, "#"}, {Verb::kWrite, "#"}, {Verb::kTask, "#"}}; }
+Grants Grants::of_a_node() {
+  return {{Verb::kPub, "#"}, {Verb::kSub, "#"}, {Verb::kWrite, "#"}, {Verb::kTask, "#"}, {Verb::kModel, "#"}};
+}
 
 Grants Grants::of_an_issuer() {
   Grants grants = of_a_node();

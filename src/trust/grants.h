@@ -21,8 +21,9 @@ enum class Verb : std::uint8_t {
   kTask,    // ask for a model; the path is the model's name
   kEnrol,   // issuers: sign certificates for nodes with such names
   kRevoke,  // issuers: withdraw certificates of nodes with such names
+  kModel,   // besides kWrite: make a replicated entry a tensor, such as a model's parameters
 };
-constexpr Verb wire_last(Verb) { return Verb::kRevoke; }
+constexpr Verb wire_last(Verb) { return Verb::kModel; }
 std::string_view verb_name(Verb verb);
 
 inline constexpr std::size_t kGrantsMax = 64;
@@ -54,7 +55,7 @@ class Grants {
   Grants(std::initializer_list<Grant> list) : list_(list) {}
   explicit Grants(std::vector<Grant> list) : list_(std::move(list)) {}
 
-  static Grants of_a_node();     // pub #, sub #, write #, task #
+  static Grants of_a_node();     // pub #, sub #, write #, task #, model #
   static Grants of_an_issuer();  // all of it, to hand out, with enrol # and revoke #
 
   bool allows(Verb verb, std::string_view path) const;
