@@ -11,7 +11,8 @@ namespace sedge::mesh {
 
 namespace {
 
-constexpr int kFirstProbes = 8;           // of a new link
+constexpr std::uint32_t kFirstProbes = 8;
+constexpr Duration kYoung = 20s;          // as crdt::FleetClock has it
 constexpr Duration kLateness = 150ms;     // being called so much later than asked means that we were stalled
 constexpr Duration kSyncPause = 1s;       // between two comparisons with one neighbour because digests differ
 constexpr Duration kSyncPauseMax = 3s;    // and while news never ends
@@ -279,10 +280,15 @@ void Membership::on_timer(Instant now) {
   if (now >= next_write_) flush_records();
 }
 
-// When a neighbour is to be probed, if it is not heard before. A talkative one is probed too, now and then; a new one
-// more often, since the quickest of a few answers says where its clock is, and one alone is off by the link's jitter.
+// The first neighbours of a node that starts: the quickest of a few answers says where their clocks are, one alone is
+// off by the link's jitter. Later the node has a clock, and what a new link shows has time.
+bool Membership::is_to_be_learnt(const Link& link) const {
+  return link.measured < kFirstProbes && link.up - started_at_ < kYoung;
+}
+
+// When a neighbour is to be probed, if it is not heard before. A talkative one is probed too, now and then.
 Instant Membership::probe_due(const Link& link) const {
-  if (link.measured < kFirstProbes) return link.probed + options_.probe_interval_first;
+  if (is_to_be_learnt(link)) return link.probed + options_.probe_interval_first;
   return std::min(link.heard + options_.silence_max, link.probed + options_.probe_interval_max);
 }
 
@@ -303,7 +309,7 @@ void Membership::probe_round(Instant now) {
   next_probe_ = kNever;
   for (const auto& [id, link] : links_) {
     // Who is being probed is due again after the answer; other answers only move a due time on.
-    const Duration answer = link.measured < kFirstProbes ? options_.probe_interval_first : options_.silence_max;
+    const Duration answer = is_to_be_learnt(link) ? options_.probe_interval_first : options_.silence_max;
     const Instant due = probings_.contains(id) ? now + answer : probe_due(link);
     next_probe_ = std::min(next_probe_, due);
   }

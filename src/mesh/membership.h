@@ -111,7 +111,7 @@ class Membership {
     std::size_t members_max = 4096;   // above: the longest dead are forgotten, then newcomers refused
     Duration silence_max = 450ms;     // a neighbour not heard for so long is probed
     Duration probe_together = 100ms;  // those who would be due so soon are probed with it: one wake-up for all
-    Duration probe_interval_first = 200ms;  // of a new link: for clocks and round trips
+    Duration probe_interval_first = 200ms;  // the first neighbours of a node that starts
     Duration probe_interval_max = 2s;       // a talkative one too: for clocks and digests
     Duration probe_timeout_min = 50ms;      // the first probe waits 4 round trips within these
     Duration probe_timeout_max = 250ms;
@@ -295,6 +295,7 @@ class Membership {
 
   // Probing (membership.cc).
   void discount_lateness(Instant now);
+  bool is_to_be_learnt(const Link& link) const;
   Instant probe_due(const Link& link) const;
   wire::Probe probe(std::uint64_t number, bool again) const;
   void probe_round(Instant now);
