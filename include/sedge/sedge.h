@@ -27,6 +27,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sedge/loan.h"
+
 namespace sedge::robot {
 
 // Each with the caller's next move. Numbers as gRPC's.
@@ -70,6 +72,8 @@ struct Options {
   std::string overlay = "partial";    // which links this node wants, as `sedge up --overlay`: "star", "nearest:6"
   std::string zone{};                 // of a hierarchy; empty: where round trips place it
   std::optional<std::uint16_t> gateway_rank{};  // 0 to 15, where the overlay has gateways; not set: by cores
+  std::size_t loans_kept = 16;                  // published ones, for who comes to read them
+  std::uint64_t loan_bytes_kept = 128u << 20;   // of them together, and so of one; as much of what is still read
   double privacy_budget = 10;  // epsilon that all private messages of one topic may spend together, for ever
   std::chrono::milliseconds patience{30'000};          // to join
   std::function<void(const std::string& line)> log{};  // what a person may want to know; may come from any thread
@@ -114,6 +118,11 @@ struct Subscribe {
   std::function<void(std::string_view topic)> on_late{};
   // A publisher (its node's id) was heard for the first time, or has died or left the fleet.
   std::function<void(std::string_view publisher, bool alive)> on_liveliness{};
+};
+
+struct SubscribeLoans {
+  std::function<void(const MissedLoan&)> on_missed{};
+  Subscribe subscription{};
 };
 
 // One replicated value. It is the same everywhere once the fleet has met; concurrent writes merge by its kind.
@@ -213,6 +222,17 @@ class Fleet {
   Result<SubscriptionId> promise(std::string_view topic, std::chrono::milliseconds deadline,
                                  std::function<void(std::string_view topic)> on_late);
   void unsubscribe(SubscriptionId id);  // or a promise
+
+  // Large payloads for processes of this host, without a copy (sedge/loan.h). Errors: InvalidArgument: 0 bytes, or more
+  // than loan_bytes_kept; ResourceExhausted: no shared memory; Unavailable: this system cannot lend any.
+  Result<Loan> loan(std::size_t bytes);
+  // As publish(), with its errors; neither retained nor private. After an error the loan is as it was. An ordinary
+  // subscription hears the message that names the loan (docs/formats/loan.md).
+  Status publish(std::string_view topic, Loan&& loan, Publish options = {});
+  // Hears the loans on these topics and nothing else there. Those of one publisher come in their order.
+  Result<SubscriptionId> subscribe_loans(std::string_view filter, std::function<void(const LoanMessage&)> callback,
+                                         SubscribeLoans options = {});
+  Result<LoanStats> loan_stats();
 
   // Errors: InvalidArgument; PermissionDenied; FailedPrecondition: another kind of entry lives there;
   // OutOfRange: a counter's end; ResourceExhausted: too many writes wait for the disk.

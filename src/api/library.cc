@@ -24,10 +24,13 @@
 #include "node/node.h"
 #include "platform/home.h"
 #include "platform/join_client.h"
+#include "platform/loan_memory.h"
+#include "platform/loans.h"
 #include "platform/runtime.h"
 #include "platform/system.h"
 #include "trust/home.h"
 #include "trust/invitation.h"
+#include "wire/loan_messages.h"
 
 namespace sedge::robot {
 namespace {
@@ -169,17 +172,38 @@ Error closed(const Status& end) {
   return {Code::kUnavailable, end ? "this Fleet is closed" : "this node has ended: " + end.error().message};
 }
 
+// Which of a node's counts a loan that was not had belongs to.
+std::uint64_t& count_of(LoanStats& stats, sedge::Code code) {
+  switch (code) {
+    case sedge::Code::kFailedPrecondition:
+      return stats.elsewhere;
+    case sedge::Code::kDataLoss:
+    case sedge::Code::kPermissionDenied:
+      return stats.refused;
+    default:
+      return stats.missed;
+  }
+}
+
+// A subscription to loans. Whoever fetches one for it holds it weakly: once it is over, nothing is told.
+struct HearsLoans {
+  std::function<void(const LoanMessage&)> callback;
+  std::function<void(const MissedLoan&)> on_missed;
+};
+
 thread_local const void* this_loop = nullptr;  // the Impl whose loop this thread runs
 
 }  // namespace
 
 class Fleet::Impl {
  public:
-  explicit Impl(std::unique_ptr<platform::Runtime> runtime)
+  Impl(std::unique_ptr<platform::Runtime> runtime, platform::LoanKeeping keeping)
       : id(runtime->node().id().hex()),
         name(runtime->node().options().name),
         address(runtime->listening().text()),
+        lender(runtime->io(), keeping),
         runtime_(std::move(runtime)),
+        loans_(std::make_unique<Loans>(*runtime_)),
         thread_([this] { run(); }) {}
   ~Impl() { (void)close(); }
 
@@ -231,6 +255,10 @@ class Fleet::Impl {
     return told(runtime_->publish(topic, payload, options));
   }
 
+  // On the loop.
+  platform::LoanClient& loan_client() { return loans_->client; }
+  LoanStats& loan_stats() { return loans_->stats; }
+
   // write(node.state(), now) gives the ticket.
   template <class Write>
   Status write(Write write) {
@@ -260,8 +288,15 @@ class Fleet::Impl {
   const std::string id;
   const std::string name;
   const std::string address;
+  platform::LoanServer lender;
 
  private:
+  struct Loans {
+    explicit Loans(platform::Runtime& runtime) : client(runtime.io(), [&runtime] { runtime.turn(); }) {}
+    platform::LoanClient client;
+    LoanStats stats;
+  };
+
   void run() {
     this_loop = this;
     const Status end = told(runtime_->run());
@@ -271,6 +306,8 @@ class Fleet::Impl {
       end_ = end;
       over = std::move(runtime_);
     }
+    lender.close();  // its sockets, and those of the next, are of the loop
+    loans_.reset();
     over.reset();  // breaks the promises of those who wait
   }
 
@@ -297,9 +334,10 @@ class Fleet::Impl {
   std::unique_ptr<platform::Runtime> runtime_;  // none: the loop has ended. Only the loop's thread takes it away
   Status end_;
   bool closing_ = false;
-  std::mutex mutex_;    // of the three above
-  std::mutex joining_;  // of thread_
-  std::thread thread_;  // last: it uses the rest
+  std::mutex mutex_;              // of the three above
+  std::unique_ptr<Loans> loans_;  // the loop's
+  std::mutex joining_;            // of thread_
+  std::thread thread_;            // last: it uses the rest
 };
 
 Fleet::Fleet(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -345,7 +383,8 @@ Result<Fleet> Fleet::open(Options options) {
   runtime.log = std::move(options.log);
   auto opened = platform::Runtime::open(std::move(runtime));
   if (!opened) return std::unexpected(told(opened.error()));
-  return Fleet(std::make_unique<Impl>(*std::move(opened)));
+  const platform::LoanKeeping keeping{.loans_max = options.loans_kept, .bytes_max = options.loan_bytes_kept};
+  return Fleet(std::make_unique<Impl>(*std::move(opened), keeping));
 }
 
 std::string Fleet::id() const { return impl_->id; }
@@ -425,6 +464,60 @@ void Fleet::unsubscribe(SubscriptionId id) {
     node.unsubscribe(mesh::SubscriptionId{id});
     return {};
   });
+}
+
+Result<Loan> Fleet::loan(std::size_t bytes) {
+  auto memory = impl_->lender.borrow(bytes);
+  if (!memory) return std::unexpected(told(memory.error()));
+  const auto span = std::as_writable_bytes((*memory)->bytes());
+  return Loan(*std::move(memory), span);
+}
+
+Status Fleet::publish(std::string_view topic, Loan&& loan, Publish options) {
+  if (!loan.memory_) return std::unexpected(Error{Code::kInvalidArgument, "this loan was published already"});
+  if (options.retain || options.privacy) {
+    return std::unexpected(Error{Code::kInvalidArgument, "a loan is neither retained nor a private number"});
+  }
+  const auto notice = impl_->lender.keep(loan.memory_);
+  if (!notice) return std::unexpected(told(notice.error()));
+  const Buffer payload = wire::encode_notice(*notice);
+  const Status published = publish(topic, as_text(payload), options);
+  if (!published) {
+    impl_->lender.take_back(notice->id);
+    return published;
+  }
+  loan.memory_.reset();
+  loan.bytes_ = {};
+  return {};
+}
+
+Result<SubscriptionId> Fleet::subscribe_loans(std::string_view filter, std::function<void(const LoanMessage&)> callback,
+                                              SubscribeLoans options) {
+  if (!callback) return std::unexpected(Error{Code::kInvalidArgument, "a subscription needs a callback"});
+  const auto hears = std::make_shared<HearsLoans>(std::move(callback), std::move(options.on_missed));
+  const auto on_message = [hears, impl = impl_.get()](const Message& message) {
+    if (!wire::is_notice(as_bytes(message.payload))) return;
+    const auto tell = [weak = std::weak_ptr(hears), impl, topic = std::string(message.topic),
+                       origin = std::string(message.origin)](sedge::Result<platform::Mapping> got) {
+      const auto still = weak.lock();
+      if (!still) return;
+      if (got) {
+        ++impl->loan_stats().heard;
+        const auto pages = std::make_shared<const platform::Mapping>(*std::move(got));
+        return still->callback({topic, LoanView(pages, std::as_bytes(pages->bytes())), origin});
+      }
+      ++count_of(impl->loan_stats(), got.error().code);
+      if (still->on_missed) still->on_missed({topic, origin, told(got.error())});
+    };
+    const auto notice = wire::decode_notice(as_bytes(message.payload));
+    if (!notice) return tell(std::unexpected(notice.error()));
+    impl->loan_client().fetch(*notice, tell);
+  };
+  return subscribe(filter, on_message, std::move(options.subscription));
+}
+
+Result<LoanStats> Fleet::loan_stats() {
+  return impl_->on_loop([impl = impl_.get()](node::Node&, Instant) -> Result<LoanStats> { return impl->loan_stats(); });
 }
 
 Status Fleet::set(std::string_view path, std::string_view value) {

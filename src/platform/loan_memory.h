@@ -1,11 +1,13 @@
 // Shared memory that one process writes and others on its host then read: the pages of a message too large to copy.
 //
-// A robot's camera frame goes to three processes of one board. Each loan is a file without a name (memfd): its writer
-// maps it, writes, and seals it against every change for ever; whoever is given its descriptor maps the same pages. The
-// kernel counts who holds it, so that no crash leaks and none frees what another reads; and no reader needs a lock,
-// since what is sealed cannot change. A reader looks at size and seals before it maps: memory that could shrink would
-// end it by SIGBUS, memory that could change would lie to it.
-// Rejected: a pool of blocks with reference counts in shared memory, as iceoryx and DDS have: docs/adr/0036.
+// A robot's camera frame goes to three processes of one board. Each loan is a file without a name (memfd) that its
+// publisher has mapped: it writes, protects its pages, and lends; whoever is given a descriptor maps the same pages to
+// read. When nobody has them any more they are written again: new pages cost the kernel several times as much as a copy
+// (docs/adr/0036). That nobody has them is the kernel's word, not a count that processes keep: a lease for writing is
+// granted when no other open file of these pages is left, mapped or on its way through a socket, whoever died holding
+// it. Seals keep everybody else from writing, and the file from shrinking, which would end a reader by SIGBUS.
+// Rejected: a seal against the publisher's own writing too (F_SEAL_WRITE): it is for ever, so each loan wants new
+// pages. A pool with reference counts in shared memory, as iceoryx and DDS have: docs/adr/0036.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +42,7 @@ class Descriptor {
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(std::uint8_t* data, std::size_t bytes) : bytes_(data, bytes) {}
+  explicit Mapping(MutableBytes pages) : bytes_(pages) {}
   Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(bytes_, other.bytes_);
@@ -54,33 +56,39 @@ class Mapping {
   MutableBytes bytes_;
 };
 
-// To be written, then sealed.
+// The publisher's: written, lent, and taken back again and again. Threads: one at a time.
 class LoanMemory {
  public:
-  // All of it is there at once, zeroed, so that a write never fails. Cost: the kernel clears `bytes`.
-  // Errors: InvalidArgument: not 1 to wire::kLoanBytesMax bytes; ResourceExhausted: no memory, or no descriptor.
+  // To be written. All of it is there at once, so that a write never fails.
+  // Errors: InvalidArgument: not 1 to wire::kLoanBytesMax bytes; ResourceExhausted: no memory, or no descriptor;
+  // Unavailable: this system does not let it be sealed, or /proc is not there.
   static Result<LoanMemory> make(std::size_t bytes);
 
-  MutableBytes bytes() const { return mapping_.bytes(); }  // none once it is sealed
-  std::size_t size() const { return size_; }
+  MutableBytes bytes() const { return mapping_.bytes().first(bytes_); }
+  std::size_t size() const { return bytes_; }
+  std::size_t capacity() const { return mapping_.bytes().size(); }
   int fd() const { return file_.get(); }
 
-  // Nobody changes it any more, this process included. A second call does nothing.
-  // Errors: Unavailable: a device still writes into it; try again when it has done. Its bytes are then gone from here.
-  Status seal();
+  // From now on its pages are read-only, here too. Errors: ResourceExhausted: the kernel has no room to note it.
+  Status protect() const;
+  // For a reader, who has it until he closes it and unmaps what he mapped. Errors: ResourceExhausted: no descriptor.
+  Result<Descriptor> lend() const;
+  // Whether no reader has it: then nobody gets it either, unless it is lent.
+  bool is_free() const;
+  // To be written again. Requires: bytes <= capacity(); is_free().
+  Status reuse(std::size_t bytes);
 
  private:
-  LoanMemory(Descriptor file, Mapping mapping, std::size_t size)
-      : file_(std::move(file)), mapping_(std::move(mapping)), size_(size) {}
+  LoanMemory(Descriptor file, Mapping mapping, std::size_t bytes)
+      : file_(std::move(file)), mapping_(std::move(mapping)), bytes_(bytes) {}
 
   Descriptor file_;
   Mapping mapping_;
-  std::size_t size_ = 0;
-  bool sealed_ = false;
+  std::size_t bytes_ = 0;
 };
 
-// The same pages to be read. The descriptor is not needed any more afterwards.
-// Errors: DataLoss: another size, or not sealed: the publisher lies; ResourceExhausted: no room in the address space.
+// What was lent, to be read. The descriptor is not needed any more afterwards.
+// Errors: DataLoss: too short, or not sealed: the publisher lies; ResourceExhausted: no room in the address space.
 Result<Mapping> map_loan(int fd, std::uint64_t bytes);
 
 }  // namespace sedge::platform

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -114,7 +115,7 @@ IdType random_id() {
 
 }  // namespace
 
-Result<wire::LoanPlace> loan_place() {
+Result<wire::LoanHost> loan_host() {
   std::string boot;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
   struct stat network{};
@@ -123,78 +124,117 @@ Result<wire::LoanPlace> loan_place() {
   }
   const std::string all = fmt::format("{} {} {} {}", boot, network.st_dev, network.st_ino, ::geteuid());
   const trust::Digest digest = trust::digest(as_bytes(all));
-  wire::LoanPlace place;
-  std::copy_n(digest.begin(), place.bytes.size(), place.bytes.begin());
-  return place;
+  wire::LoanHost host;
+  std::copy_n(digest.begin(), host.bytes.size(), host.bytes.begin());
+  return host;
 }
 
 // ------------------------------------------------------------------------------------------------ the publisher's side
 
 class LoanServer::Desk : public std::enable_shared_from_this<Desk> {
  public:
-  Desk(asio::io_context& io, LoanKeeping keeping) : io_(io), keeping_(keeping), listener_(io) {}
+  Desk(asio::io_context& io, LoanKeeping keeping) : io_(io), keeping_(keeping), listener_(std::in_place, io) {}
+
+  Result<std::shared_ptr<LoanMemory>> borrow(std::size_t bytes) {
+    if (bytes == 0 || bytes > keeping_.bytes_max) {
+      return fail(Code::kInvalidArgument, "a loan has 1 to {} bytes here, not {}", keeping_.bytes_max, bytes);
+    }
+    if (auto memory = read_by_all(bytes)) {
+      SEDGE_CHECK(memory->reuse(bytes));
+      return memory;
+    }
+    SEDGE_TRY(LoanMemory made, LoanMemory::make(bytes));
+    return std::make_shared<LoanMemory>(std::move(made));
+  }
 
   Result<wire::LoanNotice> keep(const std::shared_ptr<LoanMemory>& memory) {
-    if (memory->size() > keeping_.bytes_max) {
-      return fail(Code::kInvalidArgument, "a loan of {} bytes; this node keeps {} at most", memory->size(),
-                  keeping_.bytes_max);
-    }
-    SEDGE_CHECK(memory->seal());
+    SEDGE_CHECK(memory->protect());
     const std::lock_guard lock(mutex_);
-    if (!listening_) SEDGE_CHECK(listen());
-    const wire::LoanNotice notice{place_, door_, random_id<wire::LoanId>(), memory->size()};
-    kept_.emplace_back(notice.id, memory);
-    bytes_ += memory->size();
-    while (kept_.size() > 1 && (kept_.size() > keeping_.loans_max || bytes_ > keeping_.bytes_max))
-      forget(kept_.begin());
+    if (const Status listens = listening_ ? Status() : listen(); !listens) {
+      (void)memory->reuse(memory->size());
+      return std::unexpected(listens.error());
+    }
+    const wire::LoanNotice notice{host_, door_, random_id<wire::LoanId>(), memory->size()};
+    kept_.push_back({notice.id, memory});
+    while (kept_.size() > 1 && (kept_.size() > keeping_.loans_max || bytes_of(kept_) > keeping_.bytes_max)) {
+      read_.push_back(std::move(kept_.front()));
+      kept_.pop_front();
+    }
+    while (read_.size() > keeping_.loans_max || bytes_of(read_) > keeping_.bytes_max) read_.pop_front();
     return notice;
   }
 
-  void drop(const wire::LoanId& id) {
+  void take_back(const wire::LoanId& id) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = find(id); found != kept_.end()) forget(found);
+    const auto found = std::ranges::find(kept_, id, &Kept::id);
+    if (found == kept_.end()) return;
+    (void)found->memory->reuse(found->memory->size());
+    kept_.erase(found);
   }
 
   void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    listening_ = false;
+    listener_.reset();
     boost::system::error_code ignored;
-    if (listener_.is_open()) listener_.close(ignored);
-    for (const auto& client : std::exchange(clients_, {})) client->close(ignored);
+    for (const Client& client : std::exchange(clients_, {})) client->close(ignored);
+    kept_.clear();
+    read_.clear();
   }
 
  private:
-  using Kept = std::deque<std::pair<wire::LoanId, std::shared_ptr<LoanMemory>>>;  // the oldest first
+  struct Kept {
+    wire::LoanId id;
+    std::shared_ptr<LoanMemory> memory;
+  };
   using Client = std::shared_ptr<Stream>;
 
-  Kept::iterator find(const wire::LoanId& id) { return std::ranges::find(kept_, id, &Kept::value_type::first); }
-  void forget(Kept::iterator loan) {
-    bytes_ -= loan->second->size();
-    kept_.erase(loan);
+  static std::uint64_t bytes_of(const std::deque<Kept>& loans) {
+    std::uint64_t bytes = 0;
+    for (const Kept& loan : loans) bytes += loan.memory->capacity();
+    return bytes;
   }
 
+  // Memory of about this size that nobody reads any more, the one let go of longest ago.
+  std::shared_ptr<LoanMemory> read_by_all(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::ranges::find_if(read_, [bytes](const Kept& loan) {
+      const std::size_t capacity = loan.memory->capacity();
+      return capacity >= bytes && capacity / 2 <= bytes && loan.memory->is_free();
+    });
+    if (found == read_.end()) return nullptr;
+    auto memory = std::move(found->memory);
+    read_.erase(found);
+    return memory;
+  }
+
+  // Under the mutex.
   Status listen() {
-    SEDGE_TRY(place_, loan_place());
+    if (closed_) return fail(Code::kUnavailable, "this node has ended: it lends nothing more");
+    SEDGE_TRY(host_, loan_host());
     door_ = random_id<wire::LoanDoor>();
     const Address address = address_of(door_);
-    auto socket = std::make_shared<Descriptor>(new_socket());
+    const auto socket = std::make_shared<Descriptor>(new_socket());
     if (!*socket || ::bind(socket->get(), address.get(), address.length) != 0 ||
         ::listen(socket->get(), static_cast<int>(kClientsMax)) != 0) {
       return fail(Code::kUnavailable, "no socket to lend memory by: {}", std::strerror(errno));
     }
     listening_ = true;
     asio::post(io_, [self = shared_from_this(), socket] {
-      self->listener_.assign(socket->release());
+      if (!self->listener_) return;
+      self->listener_->assign(socket->release());
       self->accept();
     });
     return {};
   }
 
   void accept() {
-    listener_.async_wait(Stream::wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
-      if (error) return;
+    listener_->async_wait(Stream::wait_read, [self = shared_from_this()](const boost::system::error_code& error) {
+      if (error || !self->listener_) return;
       if (self->accept_all()) return self->accept();
       // No descriptor is left, and the socket would go on to call: the next loan opens another.
-      boost::system::error_code ignored;
-      self->listener_.close(ignored);
+      self->listener_.emplace(self->io_);
       const std::lock_guard lock(self->mutex_);
       self->listening_ = false;
     });
@@ -202,7 +242,7 @@ class LoanServer::Desk : public std::enable_shared_from_this<Desk> {
 
   bool accept_all() {
     for (;;) {
-      Descriptor peer(::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      Descriptor peer(::accept4(listener_->native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!peer) return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
       if (clients_.size() >= kClientsMax || !same_user(peer.get())) continue;
       const auto client = std::make_shared<Stream>(io_);
@@ -214,11 +254,11 @@ class LoanServer::Desk : public std::enable_shared_from_this<Desk> {
 
   void serve(const Client& client) {
     client->async_wait(Stream::wait_read, [self = shared_from_this(), client](const boost::system::error_code& error) {
-      if (error) return;
-      if (self->answer_all(*client)) return self->serve(client);
-      self->clients_.erase(client);
-      boost::system::error_code ignored;
-      client->close(ignored);
+      if (error || !self->clients_.contains(client)) return;
+      if (self->answer_all(*client))
+        self->serve(client);
+      else
+        self->clients_.erase(client);  // and the last who knows it
     });
   }
 
@@ -235,31 +275,33 @@ class LoanServer::Desk : public std::enable_shared_from_this<Desk> {
   }
 
   bool answer(int client, const wire::LoanId& id) {
-    std::shared_ptr<LoanMemory> memory;
-    {
-      const std::lock_guard lock(mutex_);
-      if (const auto found = find(id); found != kept_.end()) memory = found->second;
+    const std::lock_guard lock(mutex_);  // also so that it is not written again meanwhile
+    Descriptor lent;
+    if (const auto found = std::ranges::find(kept_, id, &Kept::id); found != kept_.end()) {
+      if (auto reading = found->memory->lend()) lent = *std::move(reading);
     }
-    const Buffer packet = wire::encode(wire::LoanAnswer{id, memory != nullptr});
-    return send_packet(client, packet, memory ? memory->fd() : -1);
+    return send_packet(client, wire::encode(wire::LoanAnswer{id, bool{lent}}), lent.get());
   }
 
   asio::io_context& io_;
   const LoanKeeping keeping_;
-  Stream listener_;
+  std::optional<Stream> listener_;  // this and the next are the loop's
   std::set<Client> clients_;
   std::mutex mutex_;  // of the rest
+  bool closed_ = false;
   bool listening_ = false;
-  wire::LoanPlace place_;
+  wire::LoanHost host_;
   wire::LoanDoor door_;
-  Kept kept_;
-  std::uint64_t bytes_ = 0;
+  std::deque<Kept> kept_;  // the oldest first
+  std::deque<Kept> read_;  // let go of, perhaps still read
 };
 
 LoanServer::LoanServer(asio::io_context& io, LoanKeeping keeping) : desk_(std::make_shared<Desk>(io, keeping)) {}
-LoanServer::~LoanServer() { desk_->close(); }
+LoanServer::~LoanServer() { close(); }
+Result<std::shared_ptr<LoanMemory>> LoanServer::borrow(std::size_t bytes) { return desk_->borrow(bytes); }
 Result<wire::LoanNotice> LoanServer::keep(const std::shared_ptr<LoanMemory>& memory) { return desk_->keep(memory); }
-void LoanServer::drop(const wire::LoanId& id) { desk_->drop(id); }
+void LoanServer::take_back(const wire::LoanId& id) { desk_->take_back(id); }
+void LoanServer::close() { desk_->close(); }
 
 // ----------------------------------------------------------------------------------------------- the subscriber's side
 
@@ -315,10 +357,10 @@ struct LoanClient::State : std::enable_shared_from_this<State> {
   }
 
   Status ask(const wire::LoanNotice& notice, Done& done) {
-    if (place.is_zero()) {
-      SEDGE_TRY(place, loan_place());
+    if (host.is_zero()) {
+      SEDGE_TRY(host, loan_host());
     }
-    if (notice.place != place) {
+    if (notice.host != host) {
       return fail(Code::kFailedPrecondition,
                   "a loan is of another host or user: for those give the bytes as a tensor, or as small messages");
     }
@@ -373,7 +415,7 @@ struct LoanClient::State : std::enable_shared_from_this<State> {
 
   asio::io_context& io;
   std::function<void()> after;
-  wire::LoanPlace place;
+  wire::LoanHost host;
   std::map<wire::LoanDoor, std::shared_ptr<Line>> lines;
   bool ended = false;
 };

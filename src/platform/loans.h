@@ -5,6 +5,8 @@
 // random name: it needs no folder, leaves no file behind a crash, and nobody can take its name first. Both ends look
 // whose process the other is (SO_PEERCRED): loans do not leave their user. Nothing waits: every call is of the loop,
 // and a peer that does not keep up is dropped or told about.
+// The publisher keeps what it lent for those who come to ask, and then writes the same memory again, once the kernel
+// says that no reader is left.
 // Rejected: /proc/PID/fd/N in the message (no socket, but closed as soon as a program has a capability, as real-time
 // ones do); a descriptor pushed to all who might want it (who that is the publisher does not know).
 // Format: docs/formats/loan.md. Why: docs/adr/0036.
@@ -27,29 +29,35 @@ namespace sedge::platform {
 
 // Who may share memory with this process: same kernel, same network (abstract sockets live in it), same user.
 // Errors: Unavailable: /proc does not say which.
-Result<wire::LoanPlace> loan_place();
+Result<wire::LoanHost> loan_host();
 
 struct LoanKeeping {
-  std::size_t loans_max = 64;                          // at 30 frames a second of two cameras: the last second
-  std::uint64_t bytes_max = std::uint64_t{256} << 20;  // of them together
+  std::size_t loans_max = 16;                          // of two cameras at 30 frames a second: a quarter of a second
+  std::uint64_t bytes_max = std::uint64_t{128} << 20;  // of them together, and as much of what waits for its readers
 };
 
-// The publisher's side: keeps the last loans, and hands them out. Beyond the bounds the oldest is let go; who has
-// mapped it keeps it, who asks for it later is told that it is gone.
+// The publisher's side: keeps the last loans, and hands them out. Beyond the bounds the oldest is let go; who has it
+// keeps it, who asks for it later is told that it is gone. Threads: any, but for close().
 class LoanServer {
  public:
   static constexpr std::size_t kClientsMax = 64;  // subscribing processes; one more is hung up on
 
-  // `io` outlives this; it runs in the thread that ends this.
+  // `io` lives until close().
   LoanServer(boost::asio::io_context& io, LoanKeeping keeping);
   ~LoanServer();
   LoanServer(const LoanServer&) = delete;
   LoanServer& operator=(const LoanServer&) = delete;
 
-  // From any thread: from now on whoever hears the notice gets it. Seals the memory.
-  // Errors: InvalidArgument: more bytes than are kept at all; Unavailable: not sealed, or no socket.
+  // Memory to write, used before where there is some of that size. Whatever was in it is still there.
+  // Errors: InvalidArgument: none, or more than is kept at all; those of LoanMemory::make().
+  Result<std::shared_ptr<LoanMemory>> borrow(std::size_t bytes);
+  // From now on nobody writes it, and whoever hears the notice gets it. Errors: Unavailable: no socket, or closed;
+  // ResourceExhausted. Nothing was done then.
   Result<wire::LoanNotice> keep(const std::shared_ptr<LoanMemory>& memory);
-  void drop(const wire::LoanId& id);  // from any thread: nobody heard of it
+  // Nobody heard of it: it is its publisher's again, to be written.
+  void take_back(const wire::LoanId& id);
+  // On the loop, or when it is over.
+  void close();
 
  private:
   class Desk;
@@ -71,8 +79,8 @@ class LoanClient {
   LoanClient& operator=(const LoanClient&) = delete;
 
   // Calls `done` once, those of one publisher in the order in which they were asked, perhaps within this call; never if
-  // this ends before. Errors: FailedPrecondition: the loan is of another place; NotFound: its publisher keeps it no
-  // longer; Unavailable: the publisher has ended; ResourceExhausted: it answers nobody, too many wait, or no room;
+  // this ends before. Errors: FailedPrecondition: the loan is of another host or user; NotFound: its publisher keeps it
+  // no longer; Unavailable: the publisher has ended; ResourceExhausted: it answers nobody, too many wait, or no room;
   // DataLoss, PermissionDenied: what answers is no honest publisher of this user.
   void fetch(const wire::LoanNotice& notice, Done done);
 

@@ -16,13 +16,13 @@ namespace sedge::wire {
 
 using LoanId = Id128<struct LoanIdTag>;        // random: who has not heard it cannot ask for it
 using LoanDoor = Id128<struct LoanDoorTag>;    // random: the publisher's socket in this life
-using LoanPlace = Id128<struct LoanPlaceTag>;  // equal for those who may share memory: one kernel, network and user
+using LoanHost = Id128<struct LoanHostTag>;  // equal for those who may share memory: one kernel, network and user
 
 inline constexpr std::string_view kLoanMagic = "sedge.loan.1";
 inline constexpr std::uint64_t kLoanBytesMax = std::uint64_t{1} << 30;
 
 struct LoanNotice {
-  LoanPlace place;
+  LoanHost host;
   LoanDoor door;
   LoanId id;
   std::uint64_t bytes = 0;  // 1 to kLoanBytesMax
@@ -30,7 +30,7 @@ struct LoanNotice {
 
   template <class V>
   void fields(V& visit) {
-    visit("place", place);
+    visit("host", host);
     visit("door", door);
     visit("id", id);
     visit("bytes", bytes);

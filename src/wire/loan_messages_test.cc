@@ -13,7 +13,7 @@ IdType any_id() {
 
 TEST(LoanMessages, a_notice_comes_back_from_its_bytes) {
   EXPECT_TRUE(rc::check([] {
-    const LoanNotice notice{any_id<LoanPlace>(), any_id<LoanDoor>(), any_id<LoanId>(),
+    const LoanNotice notice{any_id<LoanHost>(), any_id<LoanDoor>(), any_id<LoanId>(),
                             *rc::gen::inRange<std::uint64_t>(1, kLoanBytesMax + 1)};
     const auto decoded = decode_notice(encode_notice(notice));
     RC_ASSERT(decoded.has_value());
