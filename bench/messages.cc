@@ -6,6 +6,7 @@
 //   window       without one a publisher fills its link's queue (4 MiB) and is refused, again and again: that would be
 //                timed, not delivery.
 //   memory       resident set of `sedge up` with no model and nobody to talk to.
+//   frames       with --frames, and then nothing else: what frames.h says.
 //   relayed      with --relayed a third process stands between the two, which have no link of their own: each message
 //                is verified and passed on by it. One of the two may not vote, since voters are always linked.
 // A message that is lost or comes twice makes the exit status 1.
@@ -38,6 +39,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "frames.h"
 #include "measure.h"
 #include "process.h"
 #include "sedge/sedge.h"
@@ -58,6 +60,7 @@ struct Options {
   Load load;  // 64-byte messages on topics as short as ours are 81 bytes each in a batch: a window is 1.3 MB
   bool json = false;
   bool relayed = false;
+  bool frames = false;
   std::string peer_home;  // set in the other processes
   std::string peer_seed;
   bool between = false;  // it only passes on
@@ -126,6 +129,8 @@ Status be_the_peer(const Options& options) {
   FleetChannel channel(fleet, robot::Urgency::kUrgent);
   Echo echo(channel);
   SEDGE_CHECK(echo.start());
+  FrameSink frames(fleet);
+  SEDGE_CHECK(frames.start());
   for (;;) ::pause();  // its parent ends it
 }
 
@@ -274,6 +279,31 @@ void report(const Options& options, std::uint64_t idle_kib, const Figures& figur
              static_cast<double>(idle_kib) / 1024, kIdle.count());
 }
 
+void report(const Options& options, const FrameFigures& figures) {
+  for (const auto& [how, each] : {std::pair("lent", figures.lent), std::pair("cut", figures.cut)}) {
+    if (options.json) {
+      fmt::print("{}\n", json::write(json::Object{{"frame_bytes", figures.bytes},
+                                                  {"how", how},
+                                                  {"latency_p50_us", each.latency.p50_us},
+                                                  {"latency_p99_us", each.latency.p99_us},
+                                                  {"gb_per_s", each.gb_per_s}}));
+    } else {
+      fmt::print("  frames of {:7} bytes, {:4}   p50 {:6.0f} us   p99 {:6.0f} us   {:5.2f} GB/s\n", figures.bytes, how,
+                 each.latency.p50_us, each.latency.p99_us, each.gb_per_s);
+    }
+  }
+}
+
+Status measure_frames(const Options& options, FrameSource& source) {
+  SEDGE_CHECK(source.start());
+  for (const auto& [bytes, rounds] : {std::pair{1'000'000, 400}, std::pair{8'000'000, 100}}) {
+    SEDGE_TRY(const FrameFigures figures,
+              source.measure(static_cast<std::size_t>(bytes), static_cast<std::uint64_t>(rounds)));
+    report(options, figures);
+  }
+  return {};
+}
+
 // A figure stands only beside a full count.
 Result<Flood> flood_all(Meter& meter, From from, robot::Fleet& fleet) {
   SEDGE_TRY(const Flood flood, meter.flood(from));
@@ -338,11 +368,13 @@ Status measure(const Options& options, const fs::path& folder) {
   FleetChannel channel(fleet, robot::Urgency::kNormal);
   Bulk bulk(fleet);
   Meter meter(channel, options.load);
+  FrameSource frames(fleet);
   const Status done = [&]() -> Status {
     SEDGE_CHECK(bulk.start());
     SEDGE_CHECK(meter.start());
     SEDGE_CHECK(meter.meet());
     if (options.relayed) SEDGE_CHECK(await_relay(fleet));
+    if (options.frames) return measure_frames(options, frames);
     Figures figures;
     SEDGE_TRY(figures.thread_latency, meter.ping_pong(From::kThread));
     SEDGE_TRY(figures.latency, meter.ping_pong(From::kCallbacks));
@@ -389,7 +421,8 @@ int main(int argc, char** argv) {
   app.add_option("--window", options.load.window, "messages under way at most; the acknowledgements come every 1024")
       ->check(CLI::Range(2048, 100'000'000))
       ->capture_default_str();
-  app.add_flag("--json", options.json, "one JSON object");
+  app.add_flag("--json", options.json, "one JSON object, of frames one a line");
+  app.add_flag("--frames", options.frames, "only frames of 1 and 8 MB, lent and cut into messages");
   app.add_flag("--relayed", options.relayed, "the two have no link: a third process passes everything on");
   app.add_option("--peer-home", options.peer_home)->group("");
   app.add_flag("--between", options.between)->group("");

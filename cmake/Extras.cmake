@@ -121,6 +121,13 @@ target_link_libraries(example-typed-robot PRIVATE sedge::sedge)
 add_test(NAME whole.typed_robot COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/typed_robot_test.sh
   $<TARGET_FILE:sedge> $<TARGET_FILE:example-typed-robot>)
 set_tests_properties(whole.typed_robot PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_executable(example-camera examples/camera.cc)
+set_target_properties(example-camera PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples
+  OUTPUT_NAME camera)
+target_link_libraries(example-camera PRIVATE sedge::sedge)
+add_test(NAME whole.camera COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/camera_test.sh
+  $<TARGET_FILE:sedge> $<TARGET_FILE:example-camera>)
+set_tests_properties(whole.camera PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_executable(example-kalman examples/kalman.cc)
 set_target_properties(example-kalman PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples
   OUTPUT_NAME kalman)
@@ -135,7 +142,7 @@ set_tests_properties(whole.kalman PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_T
 add_library(sedge_bench_measure STATIC EXCLUDE_FROM_ALL bench/measure.cc demo/process.cc)
 target_include_directories(sedge_bench_measure PUBLIC bench demo)
 target_link_libraries(sedge_bench_measure PUBLIC sedge_base CLI11::CLI11 Threads::Threads)
-add_executable(sedge-bench EXCLUDE_FROM_ALL bench/messages.cc)
+add_executable(sedge-bench EXCLUDE_FROM_ALL bench/messages.cc bench/frames.cc)
 set_target_properties(sedge-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_link_libraries(sedge-bench PRIVATE sedge_bench_measure sedge::sedge)
 add_dependencies(sedge-bench sedge)

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -148,6 +149,17 @@ TEST_F(LibraryLoans, a_loan_can_be_published_from_a_callback_and_no_callback_run
   ASSERT_TRUE(eventually([&] { return heard_.has(4); }));
   EXPECT_EQ(after, 0);
   EXPECT_TRUE(is_frame(heard_.views[3], 5000, 4));
+}
+
+TEST_F(LibraryLoans, a_subscription_that_is_over_keeps_nothing_that_could_be_called) {
+  auto token = std::make_shared<int>();
+  const std::weak_ptr<int> remembered = token;
+  const auto id = base().subscribe_loans("camera", [token](const LoanMessage&) {});
+  ASSERT_TRUE(id);
+  token.reset();
+  ASSERT_FALSE(remembered.expired());
+  base().unsubscribe(*id);
+  EXPECT_TRUE(remembered.expired()) << "what is fetched for it finds nobody to tell";
 }
 
 TEST_F(LibraryLoans, a_loan_that_was_refused_is_still_there_and_one_that_was_taken_is_not) {
