@@ -31,10 +31,11 @@ class Scratch {
   fs::path path_;
 };
 
+// Those that generate; encoders have laws of their own (embedding_test.cc).
 std::vector<std::string> tiny_shapes() {
   std::vector<std::string> names;
   for (const std::string_view name : model::random_shapes()) {
-    if (name.starts_with("tiny")) names.emplace_back(name);
+    if (name.starts_with("tiny") && !name.ends_with("bert")) names.emplace_back(name);
   }
   return names;
 }

@@ -13,7 +13,8 @@ using model::TensorView;
 namespace {
 
 // Each token of the slices with its position. Refuses what the cores below may rely on.
-Result<std::vector<PassRow>> rows_of(std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end) {
+Result<std::vector<PassRow>> rows_of(std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end,
+                                     bool causal) {
   std::vector<PassRow> rows;
   for (const Slice& slice : slices) {
     if (slice.sequence == nullptr || !slice.sequence->holds(layer_begin, layer_end)) {
@@ -29,9 +30,22 @@ Result<std::vector<PassRow>> rows_of(std::span<const Slice> slices, std::size_t 
       return fail(Code::kOutOfRange, "{} tokens do not fit at position {} of a context of {}", slice.tokens, length,
                   slice.sequence->capacity());
     }
-    for (std::size_t i = 0; i < slice.tokens; ++i) rows.push_back({slice.sequence, length + i});
+    if (!causal && length > 0) {
+      return fail(Code::kFailedPrecondition, "an encoder computes a text at once, this one has {} positions", length);
+    }
+    for (std::size_t i = 0; i < slice.tokens; ++i) {
+      rows.push_back({slice.sequence, length + i, causal ? length + i + 1 : slice.tokens});
+    }
   }
   return rows;
+}
+
+// How many rows pass a layer together: so many tokens, or of an encoder whole texts, one at least.
+std::size_t chunk_of(std::span<const PassRow> rows, std::size_t tokens, bool causal) {
+  if (causal) return std::min(tokens, rows.size());
+  std::size_t count = rows[0].seen;
+  while (count < rows.size() && count + rows[count].seen <= tokens) count += rows[count].seen;
+  return count;
 }
 
 Status check_size(std::string_view what, std::size_t size, std::size_t tokens, std::size_t width) {
@@ -72,13 +86,17 @@ Status Engine::forward(const Model& model, std::span<const Slice> slices, std::s
     return fail(Code::kInvalidArgument, "layers {} to {} are not in a model of {}", layer_begin, layer_end,
                 model.config().layers);
   }
-  SEDGE_TRY(const std::vector<PassRow> rows, rows_of(slices, layer_begin, layer_end));
+  const bool causal = model.config().features.causal;
+  SEDGE_TRY(const std::vector<PassRow> rows, rows_of(slices, layer_begin, layer_end, causal));
   const std::size_t dim = model.config().dim;
   SEDGE_CHECK(check_size("the hidden state", hidden.size(), rows.size(), dim));
-  for (std::size_t first = 0; first < rows.size(); first += options_.chunk_tokens) {
-    const auto chunk = std::span(rows).subspan(first, std::min(options_.chunk_tokens, rows.size() - first));
+  for (auto left = std::span(rows); !left.empty();) {
+    const auto chunk = left.first(chunk_of(left, options_.chunk_tokens, causal));
     Pass pass(*this, model, chunk.size(), cancel);
-    if (!pass.layers(chunk, layer_begin, layer_end, hidden.data() + first * dim)) return cancelled();
+    if (!pass.layers(chunk, layer_begin, layer_end, hidden.data() + (rows.size() - left.size()) * dim)) {
+      return cancelled();
+    }
+    left = left.subspan(chunk.size());
   }
   for (const PassRow& row : rows) {  // only now, so that a cancelled call has added nothing
     for (std::size_t layer = layer_begin; layer < layer_end; ++layer) row.sequence->set_length(layer, row.position + 1);
@@ -86,8 +104,19 @@ Status Engine::forward(const Model& model, std::span<const Slice> slices, std::s
   return {};
 }
 
+Status Engine::final_norm(const Model& model, std::span<float> hidden) {
+  const std::size_t dim = model.config().dim, tokens = hidden.size() / dim;
+  SEDGE_CHECK(check_size("the hidden state", hidden.size(), tokens, dim));
+  Pass(*this, model, tokens, nullptr).final_norm(hidden.data());
+  return {};
+}
+
 Status Engine::head(const Model& model, std::span<const float> hidden, std::span<float> logits,
                     const CancelFlag* cancel) {
+  if (model.weights().output.data.empty()) {
+    return fail(Code::kInvalidArgument, "a model of architecture '{}' predicts no tokens: it makes embeddings",
+                model.config().arch);
+  }
   const std::size_t dim = model.config().dim, vocab = model.config().vocab, tokens = hidden.size() / dim;
   SEDGE_CHECK(check_size("the hidden state", hidden.size(), tokens, dim));
   SEDGE_CHECK(check_size("the logits", logits.size(), tokens, vocab));

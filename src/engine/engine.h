@@ -51,11 +51,17 @@ class Engine {
   // Passes hidden [tokens of all slices, dim] through layers [layer_begin, layer_end) in place and appends their keys
   // and values to the sequences. A sequence may appear once.
   // Errors: InvalidArgument (sizes, layers that a sequence does not hold); OutOfRange (a sequence is full);
-  //         FailedPrecondition (its layers stand at different positions); Cancelled.
+  //         FailedPrecondition (its layers stand at different positions, or beyond the first in an encoder, which
+  //         computes a text at once); Cancelled.
   Status forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end,
                  std::span<float> hidden, const CancelFlag* cancel = nullptr);
 
-  // logits [tokens, vocab] of hidden [tokens, dim] as it left the last layer. Errors: InvalidArgument; Cancelled.
+  // Norms hidden [tokens, dim], as it left the last layer, as the head would; an encoder's stays as it is.
+  // Errors: InvalidArgument (a wrong size).
+  Status final_norm(const Model& model, std::span<float> hidden);
+
+  // logits [tokens, vocab] of hidden [tokens, dim] as it left the last layer. Errors: InvalidArgument (sizes, or a
+  // model without a head); Cancelled.
   Status head(const Model& model, std::span<const float> hidden, std::span<float> logits,
               const CancelFlag* cancel = nullptr);
 

@@ -44,23 +44,7 @@ bool text_begins_after(const model::Vocab& vocab, std::span<const std::int32_t> 
          });
 }
 
-constexpr std::size_t kMakeRoomTries = 4;  // others may take what was given way to: not for ever
-
 std::size_t mib_of(std::size_t bytes) { return (bytes >> 20) + (bytes % (1 << 20) != 0 ? 1 : 0); }
-
-// Of what is missing, remembered beginnings give way, if they are enough.
-Result<MemoryShare> take_memory(const GenerationOptions& options, std::size_t bytes) {
-  if (options.memory == nullptr) return MemoryShare{};
-  std::size_t missing = 0;
-  for (std::size_t i = 0; i < kMakeRoomTries; ++i) {
-    missing = options.memory->take(bytes);
-    if (missing == 0) return MemoryShare(options.memory, bytes);
-    if (options.cache == nullptr || !options.cache->give_way(missing)) break;
-  }
-  return fail(Code::kResourceExhausted,
-              "this text may grow to {} MiB, {} more than other texts leave: ask for fewer tokens, or again later",
-              mib_of(bytes), mib_of(missing));
-}
 
 // For `wanted` positions, or as many of them as this machine has memory for when nobody else runs: that no waiting
 // mends, and an answer cut short is better than none. The first `given` there must be.
@@ -73,7 +57,7 @@ Result<Sequence> make_sequence(const Model& model, std::size_t given, std::size_
                 "{} tokens take {} MiB, all texts here have {}: shorten the prompt, or ask a node with more memory",
                 given, mib_of(Sequence::bytes_of(model, given)), bound >> 20);
   }
-  SEDGE_TRY(MemoryShare memory, take_memory(options, Sequence::bytes_of(model, capacity)));
+  SEDGE_TRY(MemoryShare memory, take_memory(options.memory, options.cache.get(), Sequence::bytes_of(model, capacity)));
   return Sequence::make(model, {.capacity = capacity, .bytes_max = bound, .memory = std::move(memory)});
 }
 
@@ -82,6 +66,10 @@ Result<Sequence> make_sequence(const Model& model, std::size_t given, std::size_
 Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::span<const std::int32_t> prompt,
                                      std::span<const std::int32_t> resume, GenerationOptions options) {
   const model::LlamaConfig& config = model->config();
+  if (!config.features.causal) {
+    return fail(Code::kInvalidArgument, "a model of architecture '{}' generates no text: ask it for embeddings",
+                config.arch);
+  }
   SEDGE_CHECK(check_options(options));
   SEDGE_CHECK(check_ids(prompt, config.vocab, "prompt"));
   SEDGE_CHECK(check_ids(resume, config.vocab, "resumed"));

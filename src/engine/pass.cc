@@ -44,7 +44,7 @@ void add(const float* x, std::size_t count, float* to) {
 }  // namespace
 
 bool Pass::layers(std::span<const PassRow> rows, std::size_t begin, std::size_t end, float* hidden) {
-  if (begin == 0 && config_.features.rope == model::RopeLayout::kNone) add_positions(rows, hidden);
+  if (begin == 0) finish_embedding(rows, hidden);
   find_angles(rows);
   for (std::size_t layer = begin; layer < end; ++layer) {
     if (!attention(rows, layer, hidden) || !feed_forward(model_.weights().layers[layer], hidden)) return false;
@@ -68,13 +68,23 @@ std::size_t Pass::group_block(std::size_t groups) const {
   return n_ > 1 ? block + block % 2 : block;
 }
 
-void Pass::add_positions(std::span<const PassRow> rows, float* hidden) {
-  const TensorView& table = model_.weights().position_embd;
+// What the first layer gets: with positions, the type of the first of two texts, and normed, where the model does so.
+void Pass::finish_embedding(std::span<const PassRow> rows, float* hidden) {
+  const model::LlamaWeights& w = model_.weights();
+  add_rows(w.position_embd, [&](std::size_t t) { return rows[t].position; }, hidden);
+  add_rows(w.token_types, [](std::size_t) { return std::size_t{0}; }, hidden);
+  norm_in_place(w.embd_norm, w.embd_norm_bias, hidden);
+}
+
+// Adds row row_of(t) of a table to token t.
+template <class RowOf>
+void Pass::add_rows(const TensorView& table, const RowOf& row_of, float* hidden) {
+  if (table.data.empty()) return;
   const kernels::Format& format = kernels::format_of(table.type);
   const std::size_t dim = config_.dim, row_bytes = dim / format.block_values * format.block_bytes;
   float* learned = at_least(e_.normed_, n_ * dim);
   for_each_token([&](std::size_t t) {
-    format.dequantize(table.data.data() + rows[t].position * row_bytes, learned + t * dim, dim);
+    format.dequantize(table.data.data() + row_of(t) * row_bytes, learned + t * dim, dim);
     add(learned + t * dim, dim, hidden + t * dim);
   });
 }
@@ -104,14 +114,27 @@ void Pass::norm_row(const TensorView& weight, const TensorView& bias, const floa
   if (!bias.data.empty()) add(floats(bias), count, y);
 }
 
+// Without a weight x as it is.
 const float* Pass::norm(const TensorView& weight, const TensorView& bias, const float* x) {
+  if (weight.data.empty()) return x;
   const std::size_t dim = config_.dim;
   float* y = at_least(e_.normed_, n_ * dim);
   for_each_token([&](std::size_t t) { norm_row(weight, bias, x + t * dim, dim, y + t * dim); });
   return y;
 }
 
-// The norm behind a block: x is left normed.
+// Without a weight nothing.
+void Pass::norm_in_place(const TensorView& weight, const TensorView& bias, float* x) {
+  if (weight.data.empty()) return;
+  const std::size_t dim = config_.dim;
+  for_each_token([&](std::size_t t) { norm_row(weight, bias, x + t * dim, dim, x + t * dim); });
+}
+
+void Pass::final_norm(float* hidden) {
+  norm_in_place(model_.weights().output_norm, model_.weights().output_norm_bias, hidden);
+}
+
+// The norm of what a block adds: x is left normed.
 void Pass::add_normed(const TensorView& weight, float* x, float* hidden) {
   const std::size_t dim = config_.dim;
   for_each_token([&](std::size_t t) {
@@ -211,7 +234,7 @@ void Pass::place(std::span<const PassRow> rows, std::size_t layer, float* q, flo
 // How many rows from `first` on are neighbours in one text, for attention to take together: as many as keep scores
 // small.
 std::size_t Pass::run_length(std::span<const PassRow> rows, std::size_t first, std::size_t group) const {
-  const std::size_t most = std::clamp(kScoresMax / (group * (rows[first].position + 16)), std::size_t{1},
+  const std::size_t most = std::clamp(kScoresMax / (group * (rows[first].seen + 15)), std::size_t{1},
                                       std::clamp(kTileQueries / group, std::size_t{1}, kernels::kAttendQueriesMax));
   std::size_t last = first + 1;
   while (last < rows.size() && last - first < most && rows[last].sequence == rows[first].sequence &&
@@ -230,7 +253,7 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
   e_.runs_.clear();
   for (std::size_t first = 0; first < rows.size(); first += e_.runs_.back().tokens) {
     const std::size_t tokens = run_length(rows, first, group);
-    const std::size_t stride = (rows[first].position + tokens + 15) / 16 * 16;
+    const std::size_t stride = (rows[first + tokens - 1].seen + 15) / 16 * 16;
     e_.runs_.push_back({first, tokens, stride});
     largest = std::max(largest, tokens * group * stride);
   }
@@ -247,7 +270,7 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
                      .values = row.sequence->values(layer, h),
                      .tokens = run.tokens,
                      .group = std::min(group, shared - piece),
-                     .positions = row.position + 1,
+                     .positions = row.seen,
                      .window = window,
                      .head_dim = head_dim,
                      .scale = scale,
@@ -255,7 +278,8 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
                      .score_stride = run.stride,
                      .out = out + at,
                      .q_stride = config_.q_dim(),
-                     .cap = config_.attention_cap});
+                     .cap = config_.attention_cap,
+                     .causal = config_.features.causal});
   };
   return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) attend_item(worker, item);
@@ -277,6 +301,7 @@ bool Pass::attention(std::span<const PassRow> rows, std::size_t layer, float* hi
   const Product o{.weights = &w.o, .y = added, .bias = &w.o_bias, .add_to = post ? nullptr : hidden};
   if (!multiply(mixed, {&o, 1})) return false;
   if (post) add_normed(w.attn_post_norm, added, hidden);
+  if (config_.features.residual_norms) norm_in_place(w.attn_post_norm, w.attn_post_norm_bias, hidden);
   return true;
 }
 
@@ -328,6 +353,7 @@ bool Pass::feed_forward(const LlamaLayer& w, float* hidden) {
   } else if (!direct) {
     for_each_token([&](std::size_t t) { add(added + t * config_.dim, config_.dim, hidden + t * config_.dim); });
   }
+  if (config_.features.residual_norms) norm_in_place(w.ffn_post_norm, w.ffn_post_norm_bias, hidden);
   return true;
 }
 

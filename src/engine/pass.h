@@ -17,6 +17,7 @@ namespace sedge::engine {
 struct PassRow {
   Sequence* sequence;
   std::size_t position;
+  std::size_t seen;  // positions of its text that it attends to, from the first on
 };
 
 class Pass {
@@ -33,6 +34,8 @@ class Pass {
   bool layers(std::span<const PassRow> rows, std::size_t begin, std::size_t end, float* hidden);
   // logits [tokens, vocab].
   bool head(const float* hidden, float* logits);
+  // The norm in front of the head, in place, where the model has one.
+  void final_norm(float* hidden);
 
  private:
   // y [tokens, rows of weights] = x · weightsᵀ + bias; `add_to`, when given, gets y added: the residual stream.
@@ -61,11 +64,14 @@ class Pass {
                  });
   }
 
-  void add_positions(std::span<const PassRow> rows, float* hidden);
+  void finish_embedding(std::span<const PassRow> rows, float* hidden);
+  template <class RowOf>
+  void add_rows(const model::TensorView& table, const RowOf& row_of, float* hidden);
   void find_angles(std::span<const PassRow> rows);
   void norm_row(const model::TensorView& weight, const model::TensorView& bias, const float* x, std::size_t count,
                 float* y) const;
   const float* norm(const model::TensorView& weight, const model::TensorView& bias, const float* x);
+  void norm_in_place(const model::TensorView& weight, const model::TensorView& bias, float* x);
   void add_normed(const model::TensorView& weight, float* x, float* hidden);
 
   void quantize(const float* x, std::size_t cols, std::span<const Product> products);

@@ -135,4 +135,25 @@ std::size_t PrefixCache::bytes() const {
   return bytes_;
 }
 
+namespace {
+
+constexpr std::size_t kMakeRoomTries = 4;  // others may take what was given way to: not for ever
+
+std::size_t mib_of(std::size_t bytes) { return (bytes >> 20) + (bytes % (1 << 20) != 0 ? 1 : 0); }
+
+}  // namespace
+
+Result<MemoryShare> take_memory(const std::shared_ptr<MemoryBudget>& memory, PrefixCache* cache, std::size_t bytes) {
+  if (memory == nullptr) return MemoryShare{};
+  std::size_t missing = 0;
+  for (std::size_t i = 0; i < kMakeRoomTries; ++i) {
+    missing = memory->take(bytes);
+    if (missing == 0) return MemoryShare(memory, bytes);
+    if (cache == nullptr || !cache->give_way(missing)) break;
+  }
+  return fail(Code::kResourceExhausted,
+              "this text may grow to {} MiB, {} more than other texts leave: ask for fewer tokens, or again later",
+              mib_of(bytes), mib_of(missing));
+}
+
 }  // namespace sedge::engine

@@ -108,4 +108,9 @@ class PrefixCache {
   std::size_t bytes_ = 0;
 };
 
+// A share of `memory` for a text that may grow to so many bytes; where there is no memory budget, none. Of what is
+// missing, beginnings that `cache` remembers give way, if they are enough.
+// Errors: ResourceExhausted: ask for less, or again later.
+Result<MemoryShare> take_memory(const std::shared_ptr<MemoryBudget>& memory, PrefixCache* cache, std::size_t bytes);
+
 }  // namespace sedge::engine

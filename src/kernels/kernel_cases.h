@@ -140,6 +140,7 @@ struct Case<AttentionArgs> {
   Case(Prng& prng, Size size, int) {
     const std::size_t dim = size.cols, group = 1 + size.rows % 3, stride = dim * (group + 1);
     const std::size_t last = size.rows + size.tokens - 1, padded = (last + 15) / 16 * 16;
+    const bool causal = size.cols % 5 != 0;  // so are all of the fingerprint's sizes: its value stays
     q = random_floats(prng, size.tokens * stride, 4.0);
     keys = random_floats(prng, padded * dim, 4.0), values = random_floats(prng, padded * dim, 4.0);
     out.resize(q.size()), scores.resize(size.tokens * group * padded);
@@ -149,14 +150,15 @@ struct Case<AttentionArgs> {
             .tokens = size.tokens,
             .group = group,
             .positions = size.rows,
-            .window = size.rows % 2 == 0 ? 0 : 1 + size.cols % 21,
+            .window = size.rows % 2 == 0 || !causal ? 0 : 1 + size.cols % 21,
             .head_dim = dim,
             .scale = 0.35f,
             .scores = scores.data(),
             .score_stride = padded,
             .out = out.data(),
             .q_stride = stride,
-            .cap = size.tokens % 2 == 0 ? 5.0f : 0.0f};
+            .cap = size.tokens % 2 == 0 ? 5.0f : 0.0f,
+            .causal = causal};
   }
   Buffer run(void (*kernel)(const AttentionArgs&)) {
     std::ranges::fill(out, -1.0f);

@@ -82,8 +82,8 @@ struct SoftcapArgs {
 };
 
 // softmax(q·keysᵀ · scale)·values for one key/value head: for the query heads that share it (`group`), of `tokens`
-// neighbours in one text. Token t sees positions + t positions, or the last `window` of them. With `cap` above 0, the
-// products pass through softcap first.
+// neighbours in one text. Token t sees positions + t positions, or the last `window` of them; where attention is not
+// causal each sees `positions`, the whole text. With `cap` above 0, the products pass through softcap first.
 // Shapes:   query heads [tokens, group, head_dim], token rows q_stride apart, and out alike;
 //           keys [positions / 16, head_dim, 16], whole groups of sixteen positions; values [positions, head_dim];
 //           scores [tokens · group, score_stride] scratch, score_stride >= positions + tokens rounded up to 16.
@@ -97,7 +97,7 @@ struct AttentionArgs {
   std::size_t tokens;
   std::size_t group;
   std::size_t positions;  // of the first token
-  std::size_t window;     // 0: all
+  std::size_t window;     // 0: all; 0 where not causal
   std::size_t head_dim;
   float scale;
   float* scores;
@@ -105,13 +105,14 @@ struct AttentionArgs {
   float* out;
   std::size_t q_stride;
   float cap = 0;
+  bool causal = true;
 
   // Query i is head i % group of token i / group.
   SEDGE_INLINE const float* query(std::size_t i) const { return q + i / group * q_stride + i % group * head_dim; }
   SEDGE_INLINE float* output(std::size_t i) const { return out + i / group * q_stride + i % group * head_dim; }
+  SEDGE_INLINE std::size_t end(std::size_t token) const { return causal ? positions + token : positions; }
   SEDGE_INLINE std::size_t begin(std::size_t token) const {
-    const std::size_t end = positions + token;
-    return window == 0 || window >= end ? 0 : end - window;
+    return window == 0 || window >= end(token) ? 0 : end(token) - window;
   }
 };
 

@@ -44,6 +44,22 @@ constexpr Architecture kArchitectures[] = {
                   .feed_forward = FeedForward::kGelu,
                   .biases = Biases::kAll,
                   .fused_qkv = true}},
+    // BERT and what was trained from it: BGE, E5, GTE, MiniLM, ...
+    {.name = "bert",
+     .features = {.rope = RopeLayout::kNone,
+                  .norm = NormKind::kLayer,
+                  .feed_forward = FeedForward::kGelu,
+                  .biases = Biases::kAll,
+                  .residual_norms = true,
+                  .causal = false,
+                  .token_types = true}},
+    {.name = "nomic-bert",
+     .features = {.rope = RopeLayout::kHalf,
+                  .norm = NormKind::kLayer,
+                  .residual_norms = true,
+                  .causal = false,
+                  .token_types = true,
+                  .fused_qkv = true}},
 };
 
 constexpr std::string_view kRopeNames[] = {"interleaved rotation", "half rotation", "learned positions"};
@@ -71,6 +87,8 @@ std::string describe(const Features& features) {
   add(true, kBiasNames[static_cast<std::size_t>(features.biases)]);
   add(features.head_norms, "norms of heads");
   add(features.post_norms, "norms behind blocks");
+  add(features.residual_norms, "norms of the residual");
+  add(!features.causal, "sees the whole text");
   add(features.scaled_embedding, "scaled embedding");
   return text;
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +26,10 @@ enum class FeedForward { kSwiGlu, kGeGlu, kGelu };
 
 enum class Biases { kNone, kQkv, kAll };
 
+// What stands for a whole text among the last states of its tokens: their mean, or the first one's (BERT's [CLS]), or
+// the last one's. The numbers are those of GGUF's pooling_type; kNone: the file does not say.
+enum class Pooling : std::uint8_t { kNone, kMean, kFirst, kLast };
+
 struct Features {
   RopeLayout rope = RopeLayout::kInterleaved;
   NormKind norm = NormKind::kRms;
@@ -32,6 +37,9 @@ struct Features {
   Biases biases = Biases::kNone;
   bool head_norms = false;        // each query and key head has its RMSNorm, before it rotates
   bool post_norms = false;        // what a block adds to the residual is normed as well
+  bool residual_norms = false;    // no norm before a block: the residual itself is normed, behind each and at first
+  bool causal = true;             // else each position sees the whole text, and there is no head: an encoder of texts
+  bool token_types = false;       // the first row of a table of types is added to each token
   bool fused_qkv = false;         // one matrix in the file: rows of q, k, v
   bool fused_gate_up = false;     // one matrix in the file: rows of gate, up
   bool scaled_embedding = false;  // by sqrt(width)

@@ -90,6 +90,12 @@ Result<const HfType*> type_of(const Fields& fields) {
 
 Status check_activation(const Fields& fields, const HfType& type, const Features& features) {
   const bool gelu = features.feed_forward != FeedForward::kSwiGlu;
+  if (!features
+           .causal) {  // by the error function, or the gate's name; it is run as stock llama.cpp runs it, by the tanh
+    std::string activation;
+    SEDGE_CHECK(fields.text_or(activation, type.fields.activation, gelu ? "gelu" : "swiglu"));
+    if (activation == (gelu ? "gelu" : "swiglu")) return {};
+  }
   std::string activation;
   SEDGE_CHECK(fields.text_or(activation, type.fields.activation, gelu ? "gelu_pytorch_tanh" : "silu"));
   if (gelu ? activation == "gelu_pytorch_tanh" || activation == "gelu_new" : activation == "silu") return {};
@@ -109,6 +115,10 @@ constexpr Flag kFlags[] = {
     {"use_sliding_window", false, false},  {"norm_topk_prob", true, true},
     {"scale_attn_weights", true, true},    {"scale_attn_by_inverse_layer_idx", false, false},
     {"add_cross_attention", false, false}, {"use_bidirectional_attention", false, false},
+    {"is_decoder", false, false},          {"prenorm", false, false},
+    {"qkv_proj_bias", false, false},       {"mlp_fc1_bias", false, false},
+    {"mlp_fc2_bias", false, false},        {"use_rms_norm", false, false},
+    {"parallel_block", false, false},      {"rotary_emb_interleaved", false, false},
 };
 
 Status refuse_other_features(const Fields& fields, const HfType& type, const LlamaConfig& config) {
@@ -118,6 +128,12 @@ Status refuse_other_features(const Fields& fields, const HfType& type, const Lla
     SEDGE_CHECK(fields.flag_or(value, flag.name, flag.when_absent));
     if (value != flag.wanted) return fail(Code::kUnimplemented, "field '{}' is {}: that is not run", flag.name, value);
   }
+  std::string positions;
+  SEDGE_CHECK(fields.text_or(positions, "position_embedding_type", "absolute"));
+  if (positions != "absolute" && has_positions(config)) {
+    return fail(Code::kUnimplemented, "field 'position_embedding_type' '{}': only absolute is run", positions);
+  }
+  if (fields.has("rotary_scaling_factor")) return fail(Code::kUnimplemented, "field 'rotary_scaling_factor'");
   std::size_t sparse_step = 1;
   SEDGE_CHECK(fields.size_or(sparse_step, "decoder_sparse_step", 1));
   if (sparse_step != 1) return fail(Code::kUnimplemented, "field 'decoder_sparse_step' is {}, not 1", sparse_step);
@@ -276,7 +292,7 @@ Status read_local_rope(const Fields& local, LlamaConfig& config) {
 
 Status read_rope(const Fields& fields, HfConfig& out) {
   SEDGE_TRY(const RopeObjects objects, rope_objects(fields));
-  SEDGE_CHECK(fields.real_or(out.config.rope_base, "rope_theta", 10000.0f));
+  SEDGE_CHECK(fields.real_or(out.config.rope_base, out.type->fields.rope_base, 10000.0f));
   if (objects.all == nullptr) return {};
   if (objects.local != nullptr) SEDGE_CHECK(read_local_rope(Fields(*objects.local), out.config));
   const Fields scaling(*objects.all);
@@ -321,11 +337,14 @@ Status read_sizes(const Fields& fields, const HfType& type, LlamaConfig& config)
   }
   SEDGE_CHECK(fields.size(config.vocab, "vocab_size"));
   SEDGE_CHECK(fields.size_or(config.context, names.context, 2048));
-  SEDGE_CHECK(fields.real_or(config.norm_eps, names.epsilon, plain ? 1e-5f : 1e-6f));
+  SEDGE_CHECK(fields.real_or(config.norm_eps, names.epsilon, names.epsilon_default));
   SEDGE_CHECK(fields.flag_or(config.tied, "tie_word_embeddings", type.tied));
+  config.tied = config.tied || !config.features.causal;
+  if (config.features.token_types) SEDGE_CHECK(fields.size_or(config.token_types, "type_vocab_size", 2));
   float rotary = 1;
   SEDGE_TRY(const RopeObjects objects, rope_objects(fields));
-  SEDGE_CHECK(fields.real_or(rotary, "partial_rotary_factor", 1));
+  SEDGE_CHECK(fields.real_or(rotary, "rotary_emb_fraction", 1));
+  SEDGE_CHECK(fields.real_or(rotary, "partial_rotary_factor", rotary));
   if (objects.all != nullptr) SEDGE_CHECK(Fields(*objects.all).real_or(rotary, "partial_rotary_factor", rotary));
   if (!(rotary > 0 && rotary <= 1)) {
     return fail(Code::kInvalidArgument, "field 'partial_rotary_factor' {} is not in (0, 1]", rotary);

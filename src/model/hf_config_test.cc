@@ -34,6 +34,21 @@ TEST(HfConfig, defaults_are_those_of_transformers) {
   EXPECT_EQ(config.bos, std::nullopt);
 }
 
+TEST(HfConfig, of_a_bert_has_its_own_names_and_defaults) {
+  const LlamaConfig config =
+      parse_hf_config(config_with(R"("hidden_act":"gelu","layer_norm_eps":1e-7)", "bert")).value().config;
+  EXPECT_EQ(config.arch, "bert");
+  EXPECT_EQ(config.norm_eps, 1e-7f);
+  EXPECT_EQ(config.token_types, 2u);
+  EXPECT_EQ(config.pooling, Pooling::kNone);
+  EXPECT_TRUE(config.tied) << "there is no head";
+  EXPECT_EQ(parse_hf_config(config_with("", "bert")).value().config.norm_eps, 1e-12f);
+  EXPECT_EQ(parse_hf_config(config_with(R"("type_vocab_size":1)", "bert")).value().config.token_types, 1u);
+  EXPECT_TRUE(error_of(R"("hidden_act":"relu")", "bert").contains("'hidden_act' 'relu'"));
+  EXPECT_TRUE(error_of(R"("is_decoder":true)", "bert").contains("'is_decoder'"));
+  EXPECT_TRUE(error_of(R"("position_embedding_type":"relative_key")", "bert").contains("'position_embedding_type'"));
+}
+
 TEST(HfConfig, given_fields_win_and_null_is_absent) {
   const HfConfig config =
       parse_hf_config(config_with(R"("num_key_value_heads":2,"head_dim":32,"rope_theta":5e5,"rms_norm_eps":1e-5,)"

@@ -24,7 +24,48 @@ constexpr HfFields kGpt2Fields = {.layers = "n_layer",
                                   .ffn = "n_inner",
                                   .context = "n_positions",
                                   .epsilon = "layer_norm_epsilon",
-                                  .activation = "activation_function"};
+                                  .activation = "activation_function",
+                                  .epsilon_default = 1e-5f};
+constexpr std::string_view kGpt2Unused[] = {".attn.bias", ".attn.masked_bias"};  // masks
+constexpr HfName kBertNames[] = {
+    {"token_embd", "embeddings.word_embeddings"},
+    {"position_embd", "embeddings.position_embeddings"},
+    {"token_types", "embeddings.token_type_embeddings"},
+    {"token_embd_norm", "embeddings.LayerNorm"},
+    {"attn_q", "attention.self.query"},
+    {"attn_k", "attention.self.key"},
+    {"attn_v", "attention.self.value"},
+    {"attn_output", "attention.output.dense"},
+    {"attn_output_norm", "attention.output.LayerNorm"},
+    {"ffn_up", "intermediate.dense"},
+    {"ffn_down", "output.dense"},
+    {"layer_output_norm", "output.LayerNorm"},
+};
+constexpr HfFields kBertFields = {.epsilon = "layer_norm_eps", .epsilon_default = 1e-12f};
+constexpr HfName kNomicNames[] = {
+    {"token_embd", "embeddings.word_embeddings"},
+    {"token_types", "embeddings.token_type_embeddings"},
+    {"token_embd_norm", "emb_ln"},
+    {"attn_qkv", "attn.Wqkv"},
+    {"attn_output", "attn.out_proj"},
+    {"attn_output_norm", "norm1"},
+    {"ffn_up", "mlp.fc11"},
+    {"ffn_gate", "mlp.fc12"},
+    {"ffn_down", "mlp.fc2"},
+    {"layer_output_norm", "norm2"},
+};
+constexpr HfFields kNomicFields = {.layers = "n_layer",
+                                   .dim = "n_embd",
+                                   .heads = "n_head",
+                                   .ffn = "n_inner",
+                                   .context = "n_positions",
+                                   .epsilon = "layer_norm_epsilon",
+                                   .activation = "activation_function",
+                                   .rope_base = "rotary_emb_base",
+                                   .epsilon_default = 1e-12f};
+// Heads of the tasks that it was trained on.
+constexpr std::string_view kBertUnused[] = {"embeddings.position_ids", "pooler.dense.", "cls.predictions.",
+                                            "cls.seq_relationship."};
 
 constexpr HfType kTypes[] = {
     {.model_type = "llama", .arch = "llama"},
@@ -59,7 +100,25 @@ constexpr HfType kTypes[] = {
      .layers = "h",
      .names = kGpt2Names,
      .tied = true,
-     .transposed = true},
+     .transposed = true,
+     .part_of = "transformer.",
+     .unused = kGpt2Unused},
+    {.model_type = "bert",
+     .arch = "bert",
+     .fields = kBertFields,
+     .layers = "encoder.layer",
+     .names = kBertNames,
+     .tied = true,
+     .part_of = "bert.",
+     .unused = kBertUnused},
+    {.model_type = "nomic_bert",
+     .arch = "nomic-bert",
+     .fields = kNomicFields,
+     .layers = "encoder.layers",
+     .names = kNomicNames,
+     .tied = true,
+     .part_of = "bert.",
+     .unused = kBertUnused},
 };
 
 }  // namespace

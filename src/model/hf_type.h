@@ -14,7 +14,8 @@ namespace sedge::model {
 struct HfFields {
   std::string_view layers = "num_hidden_layers", dim = "hidden_size", heads = "num_attention_heads",
                    ffn = "intermediate_size", context = "max_position_embeddings", epsilon = "rms_norm_eps",
-                   activation = "hidden_act", experts = "num_experts";
+                   activation = "hidden_act", experts = "num_experts", rope_base = "rope_theta";
+  float epsilon_default = 1e-6f;
 };
 
 struct HfName {
@@ -25,12 +26,14 @@ struct HfType {
   std::string_view model_type;
   std::string_view arch;
   HfFields fields = {};
-  std::string_view layers = "model.layers";  // in front of a layer's number
-  std::span<const HfName> names = {};        // that differ from those of the tensor table
-  bool windows = false;                      // sliding_window is meant, not merely mentioned
-  bool tied = false;                         // when config.json does not say
-  bool norms_less_one = false;               // norms are kept as what is added to 1
-  bool transposed = false;                   // the layers' matrices are kept as [inputs, outputs]
+  std::string_view layers = "model.layers";       // in front of a layer's number
+  std::span<const HfName> names = {};             // that differ from those of the tensor table
+  bool windows = false;                           // sliding_window is meant, not merely mentioned
+  bool tied = false;                              // when config.json does not say
+  bool norms_less_one = false;                    // norms are kept as what is added to 1
+  bool transposed = false;                        // the layers' matrices are kept as [inputs, outputs]
+  std::string_view part_of = {};                  // in front of all names where it is saved as a part of something
+  std::span<const std::string_view> unused = {};  // parts of names of tensors that change no state
 };
 
 std::span<const HfType> hf_types();

@@ -111,9 +111,9 @@ class Collector {
   }
 
  private:
-  // GPT-2 is saved by itself or as a part of a "transformer".
+  // GPT-2 is saved by itself or as a part of a "transformer", BERT of a "bert".
   std::string find_name(std::string name) const {
-    std::string longer = fmt::format("transformer.{}", name);
+    std::string longer = fmt::format("{}{}", hf_.type->part_of, name);
     return shards_.find(name) == nullptr && shards_.find(longer) != nullptr ? longer : name;
   }
 
@@ -134,7 +134,8 @@ class Collector {
     for (std::size_t plane = 0; plane < planes; ++plane) {
       std::string name = hf_name(*hf_.type, row, layer, plane);
       // A tied model may be saved under either name of its one matrix.
-      if (row.gguf == kEmbeddingRow.gguf && config_.tied && shards_.find(find_name(name)) == nullptr) {
+      if (row.gguf == kEmbeddingRow.gguf && config_.tied && config_.features.causal &&
+          shards_.find(find_name(name)) == nullptr) {
         name = hf_name(*hf_.type, kOutputRow);
       }
       SEDGE_TRY(const SafeTensor* tensor, find(find_name(std::move(name)), wanted));
@@ -165,11 +166,12 @@ class Collector {
   }
 
   // A tensor without a place (a bias, an adapter) would change the answer if it were ignored; the frequencies and masks
-  // that old exports carry follow from the config.
+  // that old exports carry follow from the config, and heads of other tasks are behind it.
   Status nothing_left() const {
     for (const auto& [name, tensor] : shards_.all()) {
-      const bool mask = has_positions(config_) && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
-      if (used_.contains(name) || name.ends_with(".rotary_emb.inv_freq") || mask) continue;
+      const bool unused =
+          std::ranges::any_of(hf_.type->unused, [&](std::string_view part) { return name.contains(part); });
+      if (used_.contains(name) || name.ends_with(".rotary_emb.inv_freq") || unused) continue;
       return fail(Code::kUnimplemented, "tensor '{}' {} has no place in a {} of {} layers", name,
                   shape_text(tensor->shape), hf_.type->model_type, config_.layers);
     }
@@ -182,6 +184,27 @@ class Collector {
   std::vector<ImportTensor>& out_;
   std::set<std::string> used_;
 };
+
+// How states are pooled, as the folder of a sentence-transformers model says it: one switch of several is on.
+Status read_pooling(const fs::path& path, LlamaConfig& config) {
+  if (!present(path)) return {};
+  constexpr std::pair<std::string_view, Pooling> kSwitches[] = {{"pooling_mode_mean_tokens", Pooling::kMean},
+                                                                {"pooling_mode_cls_token", Pooling::kFirst},
+                                                                {"pooling_mode_lasttoken", Pooling::kLast}};
+  SEDGE_TRY(const std::string text, read_text(path));
+  SEDGE_TRY(const json::Value document, json::parse(text, path.string(), {.depth_max = 4, .bytes_max = text.size()}));
+  SEDGE_TRY(const json::Object* object, json::as_object(document, path.string()));
+  for (const auto& [key, value] : *object) {
+    const std::string_view name(key);
+    if (!name.starts_with("pooling_mode_") || !value.is_bool() || !value.get_bool()) continue;
+    const auto* found = std::ranges::find(kSwitches, name, [](const auto& each) { return each.first; });
+    if (found == std::end(kSwitches) || config.pooling != Pooling::kNone) {
+      return fail(Code::kUnimplemented, "{}: field '{}': one of mean, cls and last token is run", path.string(), name);
+    }
+    config.pooling = found->second;
+  }
+  return {};
+}
 
 Result<Vocab> vocab_of(const fs::path& directory, const ImportOptions& options, const HfConfig& config) {
   fs::path path = options.tokenizer;
@@ -215,6 +238,7 @@ Result<ImportSource> open_hf(const fs::path& in, const ImportOptions& options) {
   const fs::path directory = whole ? in : absolute.parent_path();
   SEDGE_TRY(const std::string text, read_text(directory / "config.json"));
   SEDGE_TRY(HfConfig config, parse_hf_config(text));
+  SEDGE_CHECK(read_pooling(directory / "1_Pooling" / "config.json", config.config));
   const fs::path named = whole ? absolute : directory;
   config.config.name = (named.has_filename() ? named : named.parent_path()).filename().string();
   if (!options.name.empty()) config.config.name = options.name;

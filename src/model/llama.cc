@@ -23,15 +23,23 @@ struct SizeLimit {
 // Far above any model of this family (the largest has 126 layers, width 16384) and small enough that no product
 // of two of them overflows.
 constexpr SizeLimit kLimits[] = {
-    {"layers", &LlamaConfig::layers, 1024},           {"width", &LlamaConfig::dim, 1 << 20},
-    {"heads", &LlamaConfig::heads, 1 << 12},          {"key-value heads", &LlamaConfig::kv_heads, 1 << 12},
-    {"head size", &LlamaConfig::head_dim, 1 << 14},   {"feed-forward width", &LlamaConfig::ffn_dim, 1 << 22},
-    {"vocabulary", &LlamaConfig::vocab, 1 << 21},     {"context", &LlamaConfig::context, 1 << 28},
-    {"rotary size", &LlamaConfig::rope_dim, 1 << 14}, {"window", &LlamaConfig::window, 1 << 28, 0},
-    {"experts", &LlamaConfig::experts, 1 << 10, 0},   {"expert width", &LlamaConfig::expert_ffn_dim, 1 << 22, 0},
+    {"layers", &LlamaConfig::layers, 1024},
+    {"width", &LlamaConfig::dim, 1 << 20},
+    {"heads", &LlamaConfig::heads, 1 << 12},
+    {"key-value heads", &LlamaConfig::kv_heads, 1 << 12},
+    {"head size", &LlamaConfig::head_dim, 1 << 14},
+    {"feed-forward width", &LlamaConfig::ffn_dim, 1 << 22},
+    {"vocabulary", &LlamaConfig::vocab, 1 << 21},
+    {"context", &LlamaConfig::context, 1 << 28},
+    {"rotary size", &LlamaConfig::rope_dim, 1 << 14},
+    {"window", &LlamaConfig::window, 1 << 28, 0},
+    {"experts", &LlamaConfig::experts, 1 << 10, 0},
+    {"expert width", &LlamaConfig::expert_ffn_dim, 1 << 22, 0},
+    {"token types", &LlamaConfig::token_types, 1 << 10, 0},
 };
 
 constexpr std::size_t kExpertsMax = 1 << 16;  // of all layers
+constexpr std::string_view kTokenTypesKey = "tokenizer.ggml.token_type_count";
 
 // Reads the keys of one architecture: "<arch>.block_count" and so on.
 class Keys {
@@ -110,13 +118,8 @@ struct NeutralKey {
   double neutral;
 };
 constexpr NeutralKey kNeutralKeys[] = {
-    {"rope.scaling.yarn_attn_factor", 1},
-    {"rope.scaling.yarn_ext_factor", 1},
-    {"rope.scaling.yarn_log_multiplier", 0},
-    {"attention.causal", true},
-    {"expert_weights_scale", 1},
-    {"expert_weights_norm", true},
-    {"expert_gating_func", 1},  // softmax
+    {"rope.scaling.yarn_attn_factor", 1}, {"rope.scaling.yarn_ext_factor", 1}, {"rope.scaling.yarn_log_multiplier", 0},
+    {"expert_weights_scale", 1},          {"expert_weights_norm", true},       {"expert_gating_func", 1},  // softmax
 };
 constexpr NeutralKey kNoCaps[] = {{"attn_logit_softcapping", 0}, {"final_logit_softcapping", 0}};
 
@@ -137,6 +140,8 @@ Status refuse_what_is_not_known(const Keys& keys, const Features& features) {
     if (keys.has(name)) return fail(Code::kUnimplemented, "{} is not supported", keys.key(name));
   }
   SEDGE_CHECK(refuse_unless_neutral(keys, kNeutralKeys));
+  const NeutralKey causal{"attention.causal", features.causal ? 1.0 : 0.0};
+  SEDGE_CHECK(refuse_unless_neutral(keys, {&causal, 1}));
   std::size_t experts = 0;
   SEDGE_CHECK(keys.size_or(experts, "expert_count", 0));
   if (experts != 0 && !features.mixture) {
@@ -173,6 +178,22 @@ Status read_attention(const Keys& keys, LlamaConfig& config) {
   if (config.attention_cap == 0) return refuse_unless_neutral(keys, kNoCaps);
   SEDGE_CHECK(keys.real_or(config.attention_cap, "attn_logit_softcapping", config.attention_cap));
   return keys.real_or(config.logit_cap, "final_logit_softcapping", config.logit_cap);
+}
+
+// What embeddings need. A file of a type that is not run (a model that ranks pairs of texts) is refused.
+Status read_pooling(const GgufFile& file, const Keys& keys, LlamaConfig& config) {
+  if (config.features.token_types && file.has(kTokenTypesKey)) {
+    SEDGE_TRY(const std::uint64_t types, file.get_uint(kTokenTypesKey));
+    config.token_types = static_cast<std::size_t>(types);
+  }
+  std::size_t pooling = 0;
+  SEDGE_CHECK(keys.size_or(pooling, "pooling_type", 0));
+  if (pooling > static_cast<std::size_t>(Pooling::kLast)) {
+    return fail(Code::kUnimplemented, "{} is {}: none (0), mean (1), first (2) and last (3) are run",
+                keys.key("pooling_type"), pooling);
+  }
+  config.pooling = static_cast<Pooling>(pooling);
+  return {};
 }
 
 Result<RopeScaling::Kind> scaling_kind(const GgufFile& file, const Keys& keys) {
@@ -309,7 +330,8 @@ Result<LlamaConfig> read_llama_config(const GgufFile& file) {
   SEDGE_CHECK(read_experts(keys, config));
   SEDGE_CHECK(read_attention(keys, config));
   SEDGE_CHECK(read_scaling(file, keys, config));
-  config.tied = file.find_tensor(gguf_name(kOutputRow)) == nullptr;
+  SEDGE_CHECK(read_pooling(file, keys, config));
+  config.tied = file.find_tensor(gguf_name(kOutputRow)) == nullptr || !config.features.causal;
   SEDGE_CHECK(check_llama_config(config));
   set_scale_dim(config);
   return config;
@@ -362,6 +384,9 @@ void write_llama_config(GgufWriter& writer, const LlamaConfig& config) {
     set("expert_used_count", size(config.experts_used));
     set("expert_feed_forward_length", size(config.expert_ffn_dim));
   }
+  if (!config.features.causal) set("attention.causal", false);
+  if (config.token_types != 0) writer.set(kTokenTypesKey, size(config.token_types));
+  if (config.pooling != Pooling::kNone) set("pooling_type", static_cast<std::uint32_t>(config.pooling));
   write_scaling(set, config.rope_scaling);
   if (config.q_dim() == config.dim) return;
   set("attention.key_length", size(config.head_dim));

@@ -38,6 +38,8 @@ struct LlamaConfig {
   float attention_cap = 0, logit_cap = 0;  // soft-capping of scores and logits; 0: none
   std::size_t scale_dim = 0;               // scores are divided by its square root; 0: head_dim
   std::size_t experts = 0, experts_used = 0, expert_ffn_dim = 0;  // 0: no mixture
+  std::size_t token_types = 0;                                    // rows of their table; 0: none
+  Pooling pooling = Pooling::kNone;                               // what the model was trained with
 
   std::size_t q_dim() const { return heads * head_dim; }
   std::size_t kv_dim() const { return kv_heads * head_dim; }
@@ -73,20 +75,23 @@ struct LlamaLayer {
   TensorView q_bias, k_bias, v_bias;         // [rows of q, k, v]
   TensorView q_norm, k_norm;                 // [head_dim]
   TensorView o, o_bias;                      // [heads · head_dim, dim], [dim]
-  TensorView attn_post_norm, ffn_post_norm;  // [dim]
-  TensorView ffn_norm, ffn_norm_bias;        // [dim]
-  TensorView gate;                           // [dim, ffn_dim]
-  TensorView up, up_bias;                    // [dim, ffn_dim], [ffn_dim]
-  TensorView down, down_bias;                // [ffn_dim, dim], [dim]
-  TensorView router;                         // [dim, experts]
+  TensorView attn_post_norm, ffn_post_norm;  // [dim]; of what a block adds, or of the residual behind it
+  TensorView attn_post_norm_bias, ffn_post_norm_bias;
+  TensorView ffn_norm, ffn_norm_bias;  // [dim]
+  TensorView gate;                     // [dim, ffn_dim]
+  TensorView up, up_bias;              // [dim, ffn_dim], [ffn_dim]
+  TensorView down, down_bias;          // [ffn_dim, dim], [dim]
+  TensorView router;                   // [dim, experts]
   std::vector<LlamaExpert> experts;
 };
 
 struct LlamaWeights {
   TensorView token_embd;                     // [dim, vocab]
   TensorView position_embd;                  // [dim, context]
+  TensorView token_types;                    // [dim, token_types]
+  TensorView embd_norm, embd_norm_bias;      // [dim]
   TensorView output_norm, output_norm_bias;  // [dim]
-  TensorView output;                         // [dim, vocab]; the embedding's view when tied
+  TensorView output;                         // [dim, vocab]; the embedding's view when tied; empty: no head
   std::vector<LlamaLayer> layers;
 };
 

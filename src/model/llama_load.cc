@@ -141,7 +141,7 @@ Result<LlamaModel> load_llama(const GgufFile& file) {
     if constexpr (std::is_same_v<Owner, LlamaLayer>) return loader.take(weights.layers[layer], row, name);
     if constexpr (std::is_same_v<Owner, FusedLayer>) return loader.take(fused[layer], row, name);
   }));
-  if (config.tied) weights.output = weights.token_embd;
+  if (config.tied && config.features.causal) weights.output = weights.token_embd;
   for (std::size_t layer = 0; layer < config.layers; ++layer) cut(fused[layer], config, weights.layers[layer]);
   SEDGE_CHECK(loader.read_rope_factors(model.rope_factors));
   SEDGE_CHECK(loader.nothing_left());

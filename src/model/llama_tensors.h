@@ -51,7 +51,13 @@ inline std::size_t expert_ffn_of(const LlamaConfig& c) { return c.expert_ffn_dim
 
 inline bool has_layer_norm(const LlamaConfig& c) { return c.features.norm == NormKind::kLayer; }
 inline bool has_positions(const LlamaConfig& c) { return c.features.rope == RopeLayout::kNone; }
+inline std::size_t token_types_of(const LlamaConfig& c) { return c.token_types; }
+inline bool has_token_types(const LlamaConfig& c) { return c.token_types != 0; }
 inline bool has_own_head(const LlamaConfig& c) { return !c.tied; }
+inline bool has_residual_norms(const LlamaConfig& c) { return c.features.residual_norms; }
+inline bool has_pre_norms(const LlamaConfig& c) { return !c.features.residual_norms; }
+inline bool has_pre_norm_biases(const LlamaConfig& c) { return has_pre_norms(c) && has_layer_norm(c); }
+inline bool has_residual_norm_biases(const LlamaConfig& c) { return has_residual_norms(c) && has_layer_norm(c); }
 inline bool has_head_norms(const LlamaConfig& c) { return c.features.head_norms; }
 inline bool has_post_norms(const LlamaConfig& c) { return c.features.post_norms; }
 inline bool has_biases(const LlamaConfig& c) { return c.features.biases == Biases::kAll; }
@@ -70,20 +76,25 @@ inline constexpr std::string_view kWeight = "weight", kBias = "bias";
 inline constexpr LlamaTensorRow<LlamaWeights> kEmbeddingRow = {"token_embd", "model.embed_tokens",
                                                                &LlamaWeights::token_embd, dim_of, vocab_of};
 inline constexpr LlamaTensorRow<LlamaWeights> kOutputNormRow = {"output_norm", "model.norm", &LlamaWeights::output_norm,
-                                                                dim_of};
+                                                                dim_of,        nullptr,      has_pre_norms};
 inline constexpr LlamaTensorRow<LlamaWeights> kOutputRow = {"output", "lm_head", &LlamaWeights::output,
                                                             dim_of,   vocab_of,  has_own_head};
 
 inline constexpr LlamaTensorRow<LlamaWeights> kModelRows[] = {
-    kEmbeddingRow,  {"position_embd", "", &LlamaWeights::position_embd, dim_of, context_of, has_positions},
-    kOutputNormRow, {"output_norm", "", &LlamaWeights::output_norm_bias, dim_of, nullptr, has_layer_norm, kBias},
+    kEmbeddingRow,
+    {"position_embd", "", &LlamaWeights::position_embd, dim_of, context_of, has_positions},
+    {"token_types", "", &LlamaWeights::token_types, dim_of, token_types_of, has_token_types},
+    {"token_embd_norm", "", &LlamaWeights::embd_norm, dim_of, nullptr, has_residual_norms},
+    {"token_embd_norm", "", &LlamaWeights::embd_norm_bias, dim_of, nullptr, has_residual_norm_biases, kBias},
+    kOutputNormRow,
+    {"output_norm", "", &LlamaWeights::output_norm_bias, dim_of, nullptr, has_pre_norm_biases, kBias},
     kOutputRow,
 };
 
 using Layer = LlamaLayer;
 inline constexpr LlamaTensorRow<Layer> kLayerRows[] = {
-    {"attn_norm", "input_layernorm", &Layer::attn_norm, dim_of},
-    {"attn_norm", "", &Layer::attn_norm_bias, dim_of, nullptr, has_layer_norm, kBias},
+    {"attn_norm", "input_layernorm", &Layer::attn_norm, dim_of, nullptr, has_pre_norms},
+    {"attn_norm", "", &Layer::attn_norm_bias, dim_of, nullptr, has_pre_norm_biases, kBias},
     {"attn_q", "self_attn.q_proj", &Layer::q, dim_of, q_dim_of, has_qkv, kWeight, heads_of},
     {"attn_q", "self_attn.q_proj", &Layer::q_bias, q_dim_of, nullptr, has_qkv_biases, kBias},
     {"attn_q_norm", "self_attn.q_norm", &Layer::q_norm, head_dim_of, nullptr, has_head_norms},
@@ -95,14 +106,18 @@ inline constexpr LlamaTensorRow<Layer> kLayerRows[] = {
     {"attn_output", "self_attn.o_proj", &Layer::o, q_dim_of, dim_of},
     {"attn_output", "self_attn.o_proj", &Layer::o_bias, dim_of, nullptr, has_biases, kBias},
     {"post_attention_norm", "post_attention_layernorm", &Layer::attn_post_norm, dim_of, nullptr, has_post_norms},
-    {"ffn_norm", "post_attention_layernorm", &Layer::ffn_norm, dim_of},
-    {"ffn_norm", "", &Layer::ffn_norm_bias, dim_of, nullptr, has_layer_norm, kBias},
+    {"attn_output_norm", "", &Layer::attn_post_norm, dim_of, nullptr, has_residual_norms},
+    {"attn_output_norm", "", &Layer::attn_post_norm_bias, dim_of, nullptr, has_residual_norm_biases, kBias},
+    {"ffn_norm", "post_attention_layernorm", &Layer::ffn_norm, dim_of, nullptr, has_pre_norms},
+    {"ffn_norm", "", &Layer::ffn_norm_bias, dim_of, nullptr, has_pre_norm_biases, kBias},
     {"ffn_gate", "mlp.gate_proj", &Layer::gate, dim_of, ffn_of, has_gate},
     {"ffn_up", "mlp.up_proj", &Layer::up, dim_of, ffn_of, has_up},
     {"ffn_up", "mlp.up_proj", &Layer::up_bias, ffn_of, nullptr, has_biases, kBias},
     {"ffn_down", "mlp.down_proj", &Layer::down, ffn_of, dim_of, has_down},
     {"ffn_down", "mlp.down_proj", &Layer::down_bias, dim_of, nullptr, has_biases, kBias},
     {"post_ffw_norm", "post_feedforward_layernorm", &Layer::ffn_post_norm, dim_of, nullptr, has_post_norms},
+    {"layer_output_norm", "", &Layer::ffn_post_norm, dim_of, nullptr, has_residual_norms},
+    {"layer_output_norm", "", &Layer::ffn_post_norm_bias, dim_of, nullptr, has_residual_norm_biases, kBias},
     {"ffn_gate_inp", "mlp.gate", &Layer::router, dim_of, experts_of, has_experts},
 };
 

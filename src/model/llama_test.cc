@@ -141,7 +141,7 @@ TEST(Llama, an_architecture_is_a_row_that_says_how_rope_pairs) {
   EXPECT_EQ(
       load_error(tiny_writer(config)),
       "general.architecture 'mamba' is not run here (llama, exaone, qwen2, qwen3, qwen3moe, smollm3, gemma2, gemma3, "
-      "phi3, gpt2 are)");
+      "phi3, gpt2, bert, nomic-bert are)");
 }
 
 TEST(Llama, features_of_an_architecture_without_them_are_refused) {
@@ -184,6 +184,64 @@ TEST(Llama, a_vocabulary_alone_has_sizes_but_no_weights) {
   const GgufFile file = GgufFile::open(path).value();
   EXPECT_EQ(read_llama_config(file).value().layers, 32u);
   EXPECT_EQ(load_llama(file).error().message, "the file holds a vocabulary and no weights");
+}
+
+LlamaConfig tiny_bert() {
+  LlamaConfig config = tiny_config();
+  const LlamaConfig row = config_of_architecture("bert");
+  config.arch = row.arch, config.features = row.features;
+  config.kv_heads = config.heads;
+  config.token_types = 2;
+  config.pooling = Pooling::kFirst;
+  return config;
+}
+
+TEST(Llama, of_an_encoder_has_no_head_and_what_is_written_is_read) {
+  const Buffer bytes = tiny_writer(tiny_bert()).to_bytes().value();
+  const GgufFile file = GgufFile::parse(bytes).value();
+  EXPECT_EQ(file.get_uint("tokenizer.ggml.token_type_count").value(), 2u);
+  EXPECT_EQ(file.get_uint("bert.pooling_type").value(), 2u);
+  EXPECT_FALSE(file.get_bool("bert.attention.causal").value());
+  const LlamaModel model = load_llama(file).value();
+  EXPECT_EQ(model.config.token_types, 2u);
+  EXPECT_EQ(model.config.pooling, Pooling::kFirst);
+  EXPECT_TRUE(model.weights.output.data.empty());
+  EXPECT_TRUE(model.weights.layers[1].attn_norm.data.empty());
+  EXPECT_EQ(model.weights.token_types.shape, (std::vector<std::uint64_t>{32, 2}));
+  EXPECT_EQ(model.weights.layers[1].ffn_post_norm_bias.name, "blk.1.layer_output_norm.bias");
+}
+
+TEST(Llama, what_an_encoder_lacks_or_should_not_have_is_named) {
+  const LlamaConfig config = tiny_bert();
+  for (const auto& [left_out, shape] : testing::tensor_list(config)) {
+    GgufWriter writer;
+    write_llama_config(writer, config);
+    for (const auto& [name, size] : testing::tensor_list(config)) {
+      if (name == left_out) continue;
+      writer.add_tensor(
+          name, DType::kF32, size,
+          [data = testing::random_tensor(DType::kF32, size, 1)](const ByteSink& sink) { return sink(data); });
+    }
+    EXPECT_EQ(load_error(writer), fmt::format("tensor '{}' is missing", left_out));
+  }
+  const auto with_key = [](const LlamaConfig& of, std::string_view key, auto value) {
+    GgufWriter writer = tiny_writer(of);
+    writer.set(key, value);
+    return load_error(writer);
+  };
+  LlamaConfig other = config;
+  other.pooling = Pooling::kNone;
+  EXPECT_TRUE(with_key(other, "bert.pooling_type", std::uint32_t{4}).contains("bert.pooling_type is 4"));
+  other.features.causal = true;  // leaves the key out
+  EXPECT_TRUE(with_key(other, "bert.attention.causal", true).contains("bert.attention.causal is 1"));
+  for (const auto& [name, rows] : {std::pair("output.weight", config.vocab), {"cls.weight", config.dim}}) {
+    GgufWriter writer = tiny_writer(config);
+    const std::vector<std::uint64_t> shape = {config.dim, rows};
+    writer.add_tensor(
+        name, DType::kF32, shape,
+        [data = testing::random_tensor(DType::kF32, shape, 1)](const ByteSink& sink) { return sink(data); });
+    EXPECT_TRUE(load_error(writer).contains(fmt::format("tensor '{}' has no place in a bert", name)));
+  }
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ Status write_random(const std::filesystem::path& out, const RandomOptions& optio
   SEDGE_TRY(const RandomShape shape, find_random_shape(options.shape));
   Writing writing(shape, options);
   write_llama_config(writing.writer(), shape.config);
-  write_vocab(writing.writer(), random_vocab(shape.config.vocab));
+  write_vocab(writing.writer(), random_vocab(shape.config));
   SEDGE_CHECK(for_each_tensor(shape.config,
                               [&](const auto& row, std::size_t layer) -> Status { return writing.add(row, layer); }));
   writing.add_factors(kRopeShortName, shape.rope_short);

@@ -48,8 +48,9 @@ json::Object config_json(const RandomShape& shape) {
                       {"vocab_size", c.vocab},
                       {names.context, c.context},
                       {names.epsilon, c.norm_eps},
-                      {"rope_theta", c.rope_base},
+                      {names.rope_base, c.rope_base},
                       {"tie_word_embeddings", c.tied}};
+  if (c.token_types != 0) out["type_vocab_size"] = c.token_types;
   if (c.window != 0) out["sliding_window"] = c.window;
   if (c.attention_cap != 0) out["attn_logit_softcapping"] = c.attention_cap;
   if (c.logit_cap != 0) out["final_logit_softcapping"] = c.logit_cap;
@@ -66,7 +67,30 @@ json::Object config_json(const RandomShape& shape) {
   return out;
 }
 
+json::Object wordpiece_json(const Vocab& vocab) {
+  constexpr std::string_view kMark = "\u2581";
+  json::Object ids;
+  json::Array added;
+  for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
+    std::string token = vocab.tokens[id];
+    if (vocab.type(id) == TokenType::kNormal) {
+      token = token.starts_with(kMark) ? token.substr(kMark.size()) : "##" + token;
+    } else {
+      added.push_back(json::Object{{"id", id}, {"content", token}, {"special", true}});
+    }
+    ids[token] = id;
+  }
+  const auto end = [&](std::int32_t id) { return json::Array{vocab.tokens[static_cast<std::size_t>(id)], id}; };
+  return {
+      {"added_tokens", added},
+      {"normalizer", json::Object{{"type", "BertNormalizer"}}},
+      {"pre_tokenizer", json::Object{{"type", "BertPreTokenizer"}}},
+      {"post_processor", json::Object{{"type", "BertProcessing"}, {"cls", end(*vocab.bos)}, {"sep", end(*vocab.sep)}}},
+      {"model", json::Object{{"type", "WordPiece"}, {"unk_token", vocab.tokens[1]}, {"vocab", ids}}}};
+}
+
 json::Object tokenizer_json(const Vocab& vocab) {
+  if (vocab.model == "bert") return wordpiece_json(vocab);
   json::Object ids;
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) ids[vocab.tokens[id]] = id;
   json::Array added;
@@ -190,10 +214,12 @@ Status write_random_hf(const fs::path& directory, const RandomOptions& options) 
     return {};
   }));
   SEDGE_CHECK(write_file(directory / "config.json", json::write(config_json(shape))));
-  SEDGE_CHECK(write_file(directory / "tokenizer.json", json::write(tokenizer_json(random_vocab(shape.config.vocab)))));
-  SEDGE_CHECK(
-      write_file(directory / "tokenizer_config.json",
-                 json::write(json::Object{{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"add_bos_token", true}})));
+  SEDGE_CHECK(write_file(directory / "tokenizer.json", json::write(tokenizer_json(random_vocab(shape.config)))));
+  if (shape.config.features.causal) {
+    SEDGE_CHECK(
+        write_file(directory / "tokenizer_config.json",
+                   json::write(json::Object{{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"add_bos_token", true}})));
+  }
   return write_safetensors(directory / "model.safetensors", tensors);
 }
 

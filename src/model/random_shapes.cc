@@ -39,6 +39,8 @@ constexpr Shape kShapes[] = {
     {"tiny-gpt2", "gpt2", 2, 64, 4, 4, 256, 512, 256},
     {"tiny-mixtral", "mixtral", 2, 64, 4, 2, 96, 512, 256, 1e6f, false, 0, 0, 0, 4, 2, 96},
     {"tiny-qwen3moe", "qwen3_moe", 2, 64, 4, 2, 96, 512, 256, 1e6f, false, 32, 0, 0, 8, 3, 32},
+    {"tiny-bert", "bert", 2, 64, 4, 4, 256, 512, 128},
+    {"tiny-nomic-bert", "nomic_bert", 2, 64, 4, 4, 96, 512, 128, 1000.0f},
     {"SmolLM2-135M", "llama", 30, 576, 9, 3, 1536, 49152, 8192, 100000.0f},
     {"Qwen2.5-0.5B", "llama", 24, 896, 14, 2, 4864, 151936, 32768, 1000000.0f},
     {"TinyLlama-1.1B", "llama", 22, 2048, 32, 4, 5632, 32000, 2048, 10000.0f, false},
@@ -62,6 +64,8 @@ LlamaConfig config_of(const Shape& shape, std::string_view arch) {
   config.window = shape.window;
   config.experts = shape.experts, config.experts_used = shape.experts_used;
   config.expert_ffn_dim = shape.expert_ffn_dim;
+  if (config.features.token_types) config.token_types = 2;
+  if (!config.features.causal) config.pooling = Pooling::kMean, config.norm_eps = 1e-12f;
   config.rope_scaling = shape.scaling;
   set_scale_dim(config);
   return config;
@@ -87,7 +91,30 @@ Result<RandomShape> find_random_shape(std::string_view name) {
   return out;
 }
 
-Vocab random_vocab(std::size_t size) {
+namespace {
+
+// WordPiece: printable characters, each as a word's beginning and within it, and the same words.
+Vocab random_wordpieces(std::size_t size) {
+  Vocab vocab;
+  vocab.model = "bert";
+  vocab.tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+  vocab.types.assign(vocab.tokens.size(), static_cast<std::int32_t>(TokenType::kControl));
+  for (char letter = '!'; letter <= '~'; ++letter) {
+    if (letter >= 'A' && letter <= 'Z') continue;
+    vocab.tokens.push_back(fmt::format("\u2581{}", letter));
+    vocab.tokens.emplace_back(1, letter);
+  }
+  while (vocab.tokens.size() < size) vocab.tokens.push_back(fmt::format("\u2581w{}", vocab.tokens.size()));
+  vocab.types.resize(size, static_cast<std::int32_t>(TokenType::kNormal));
+  vocab.unk = 1, vocab.bos = 2, vocab.sep = 3, vocab.add_bos = vocab.add_sep = true;
+  return vocab;
+}
+
+}  // namespace
+
+Vocab random_vocab(const LlamaConfig& config) {
+  const std::size_t size = config.vocab;
+  if (!config.features.causal) return random_wordpieces(size);
   Vocab vocab;
   vocab.tokens = {"<unk>", "<s>", "</s>"};
   vocab.types = {static_cast<std::int32_t>(TokenType::kUnknown), static_cast<std::int32_t>(TokenType::kControl),

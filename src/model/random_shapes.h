@@ -21,8 +21,8 @@ struct RandomShape {
 // Errors: InvalidArgument with the names there are.
 Result<RandomShape> find_random_shape(std::string_view name);
 
-// Bytes, and words that no text spells: as many as the shape has.
-Vocab random_vocab(std::size_t size);
+// Bytes (of an encoder: characters), and words that hardly a text spells: as many as the shape has.
+Vocab random_vocab(const LlamaConfig& config);
 
 // The tensor of a row, with the next seed.
 template <class Owner>

@@ -27,7 +27,7 @@ float softmax(float* scores, std::size_t begin, std::size_t end, float scale) {
 
 void attend(const AttentionArgs& a) {
   for (std::size_t i = 0; i < a.tokens * a.group; ++i) {
-    const std::size_t token = i / a.group, begin = a.begin(token), end = a.positions + token;
+    const std::size_t token = i / a.group, begin = a.begin(token), end = a.end(token);
     const float* const q = a.query(i);
     float* const scores = a.scores + i * a.score_stride;
     for (std::size_t p = begin; p < end; ++p) {

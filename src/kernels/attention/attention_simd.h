@@ -141,13 +141,13 @@ SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, std::size_t query, st
 
 template <class V>
 SEDGE_INLINE inline void attend(const AttentionArgs& a) {
-  const std::size_t queries = a.tokens * a.group, last = a.positions + a.tokens - 1;
+  const std::size_t queries = a.tokens * a.group, last = a.end(a.tokens - 1);
   score_all<V, V::kTileQueries>(a, 0, queries, a.begin(0) / kLanes, (last + kLanes - 1) / kLanes);
   float normalise[kAttendQueriesMax];
   for (std::size_t i = 0; i < queries; ++i) {
     const std::size_t token = i / a.group;
     float* const scores = a.scores + i * a.score_stride;
-    const std::size_t begin = a.begin(token), end = a.positions + token;
+    const std::size_t begin = a.begin(token), end = a.end(token);
     if (a.cap > 0) softcap<V>(SoftcapArgs{scores + begin, end - begin, a.scale, a.cap});
     normalise[i] = softmax<V>(scores, begin, end, a.cap > 0 ? 1.0f : a.scale);
     fill(a.output(i), a.output(i) + a.head_dim, 0.0f);
@@ -160,7 +160,7 @@ SEDGE_INLINE inline void attend(const AttentionArgs& a) {
   weigh_all<V, V::kTileQueries / 2>(a, 0, queries, begin, end);
   for (std::size_t i = 0; i < queries; ++i) {
     const std::size_t token = i / a.group;
-    if (token > 0) weigh_row<V, 1>(a, i, a.begin(token) > end ? a.begin(token) : end, end + token);
+    if (token > 0) weigh_row<V, 1>(a, i, a.begin(token) > end ? a.begin(token) : end, a.end(token));
     float* const out = a.output(i);
     std::size_t d = 0;
     for (; d + V::kWidth <= a.head_dim; d += V::kWidth) {
