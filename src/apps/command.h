@@ -52,6 +52,7 @@ std::string default_home();
 void add_model(Commands& commands);   // model_command.cc: sedge model info|import|tokenize
 void add_run(Commands& commands);     // run_command.cc
 void add_eval(Commands& commands);    // eval_command.cc
+void add_embed(Commands& commands);   // embed_command.cc
 void add_fleet(Commands& commands);   // fleet_command.cc: sedge fleet create|invite|join|revoke
 void add_up(Commands& commands);      // up_command.cc
 void add_status(Commands& commands);  // status_command.cc

@@ -15,7 +15,7 @@ using AddCommand = void (*)(sedge::apps::Commands&);
 constexpr AddCommand kCommands[] = {
     sedge::apps::add_model, sedge::apps::add_run,   sedge::apps::add_eval,   sedge::apps::add_sim,
     sedge::apps::add_train, sedge::apps::add_fleet, sedge::apps::add_up,     sedge::apps::add_status,
-    sedge::apps::add_state, sedge::apps::add_audit, sedge::apps::add_tensor,
+    sedge::apps::add_state, sedge::apps::add_audit, sedge::apps::add_tensor, sedge::apps::add_embed,
 };
 
 }  // namespace
