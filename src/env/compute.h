@@ -92,6 +92,9 @@ struct JobSpec {
   std::vector<LogitBias> logit_bias;
   Grammar grammar;
   std::uint32_t logprobs = 0;  // 0: none; else that many are told of each token, its own first and then the best
+  // Not empty: no text is generated, the embeddings of these are wanted. Token i of the answer is text i's, its bytes
+  // the vector's numbers as little-endian binary32.
+  std::vector<std::string> texts;
 };
 
 // How likely the model itself held a token to be, before anything that a request asks for.

@@ -16,6 +16,11 @@ std::string cut(std::string_view text) { return std::string(text.substr(0, kText
 }  // namespace
 
 trust::Digest prompt_digest(const wire::TaskSpec& spec) {
+  struct Texts {
+    std::vector<std::string> texts;
+    void fields(wire::Encoder& visit) { visit("texts", texts); }
+  };
+  if (!spec.texts.empty()) return trust::digest(wire::encode(Texts{spec.texts}));
   if (spec.turns.empty()) return trust::digest(as_bytes(spec.prompt));
   struct Turns {
     std::vector<env::ChatTurn> turns;

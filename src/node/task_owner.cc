@@ -12,10 +12,12 @@ constexpr Duration kRetryPlacement = 50ms;    // nobody offers the model now: so
 constexpr Duration kRetryPlacementMax = 1s;   // where those who refused asked for more time
 constexpr Duration kToldMax = 24h;            // what another node says of times may be any number
 constexpr std::size_t kTokenBytesMax = 4096;  // of one token: vocabularies have some of 512, a held back stop 256 more
+constexpr std::size_t kVectorBytesMax = 64u << 10;  // of an embedding: 16384 numbers
 
 std::string question_of(const wire::TaskSpec& spec) {
   std::string question = spec.model + '\0' + spec.prompt;
   for (const auto& turn : spec.turns) question += '\0' + turn.role + '\0' + turn.content;
+  for (const auto& text : spec.texts) question += '\0' + text;
   if (spec.grammar.kind != env::GrammarKind::kNone) {  // another shape of answer
     question += fmt::format("{}{}{}", '\0', static_cast<int>(spec.grammar.kind), spec.grammar.text);
   }
@@ -204,7 +206,8 @@ bool TaskOwner::believable(const Task& task, std::span<const env::Token> fresh) 
   if (fresh.size() > task.credit_left) return false;
   const bool ends = !fresh.empty() && is_flush(fresh.back());
   if (task.log.size() + fresh.size() > std::size_t{spec.tokens_max} + (ends ? 1 : 0)) return false;
-  const auto too_long = [](const auto& each) { return each.bytes.size() > kTokenBytesMax; };
+  const std::size_t bytes_max = spec.texts.empty() ? kTokenBytesMax : kVectorBytesMax;
+  const auto too_long = [&](const auto& each) { return each.bytes.size() > bytes_max; };
   return std::ranges::none_of(fresh, [&](const env::Token& token) {
     return too_long(token) || token.logprobs.size() > spec.logprobs || std::ranges::any_of(token.logprobs, too_long);
   });
@@ -371,7 +374,7 @@ void TaskOwner::finish(TaskId id, Outcome outcome, std::string reason, Instant n
     if (good_answers_.size() >= options_.good_answers_max && !good_answers_.contains(question)) {
       good_answers_.erase(good_answers_.begin());
     }
-    good_answers_[question] = result.text;
+    if (task.request.spec.texts.empty()) good_answers_[question] = result.text;
   } else if (task.assigned && outcome != Outcome::kRefused) {
     send(task.server, wire::MessageType::kTaskCancel, wire::TaskCancel{.task = id, .attempt = task.attempt});
   }

@@ -65,6 +65,9 @@ std::int32_t next_token(const std::string& prompt, const std::vector<std::int32_
 
 std::string word(std::int32_t token) { return std::to_string(token) + " "; }
 
+// Nearly as long as a vector may be.
+std::string vector_of(const std::string& text) { return std::string(60'000, text[0]); }
+
 std::string undisturbed(const std::string& prompt, std::size_t length) {
   std::vector<std::int32_t> tokens;
   std::string text;
@@ -116,6 +119,7 @@ class FakeCompute final : public env::Compute {
         slice.end = env::JobEnd::kFailed;
         slice.error = *model_.error;
       } else if (job->tokens.size() < std::min<std::size_t>(model_.length, job->spec.tokens_max)) {
+        if (!job->spec.texts.empty()) return embed(task, job, steps, std::move(slice));
         const std::int32_t token = next_token(job->spec.prompt, job->tokens);
         job->tokens.push_back(token);
         slice.tokens.push_back({token, word(token)});
@@ -124,10 +128,24 @@ class FakeCompute final : public env::Compute {
         slice.end = job->tokens.size() < job->spec.tokens_max ? env::JobEnd::kStop : env::JobEnd::kLength;
         if (model_.flush) slice.tokens.push_back({kFlush, "END"});
       }
-      slice.more = steps > 1 && slice.end == env::JobEnd::kNone;
-      if (slice.more) step(task, job, steps - 1);
-      report(slice);
+      go_on(task, job, steps, slice);
     });
+  }
+  // Twenty vectors a step: more than a frame holds.
+  void embed(TaskId task, const std::shared_ptr<Job>& job, std::uint32_t steps, env::SliceReport slice) {
+    const auto& texts = job->spec.texts;
+    for (int i = 0; i < 20 && job->tokens.size() < texts.size(); ++i, ++made) {
+      const std::size_t place = job->tokens.size();
+      job->tokens.push_back(static_cast<std::int32_t>(place));
+      slice.tokens.push_back({job->tokens.back(), vector_of(texts[place])});
+    }
+    if (job->tokens.size() == texts.size()) slice.end = env::JobEnd::kStop;
+    go_on(task, job, steps, slice);
+  }
+  void go_on(TaskId task, const std::shared_ptr<Job>& job, std::uint32_t steps, env::SliceReport& slice) {
+    slice.more = steps > 1 && slice.end == env::JobEnd::kNone;
+    if (slice.more) step(task, job, steps - 1);
+    report(slice);
   }
 
   Model model_;
@@ -273,6 +291,7 @@ class Nodes {
   }
 
   void to_owner(std::size_t number, Buffer frame) {
+    EXPECT_LE(frame.size(), env::kFrameBytesMax);
     const auto deliver = [this, number, frame = std::move(frame)] {
       const auto [type, body] = wire::open_frame(frame).value();
       if (server(number).swallowed == type) return;
@@ -396,6 +415,42 @@ TEST(Task, goes_on_elsewhere_with_the_same_text_when_its_server_dies) {
   ASSERT_EQ(nodes.assigned.size(), 2u);
   EXPECT_EQ(nodes.assigned[1].message.resume.size(), 7u);
   EXPECT_EQ(nodes.server(2).compute.made, 13u);
+}
+
+TaskRequest texts_to_embed(std::size_t count) {
+  TaskRequest request = question(static_cast<std::uint32_t>(count));
+  request.spec.prompt.clear();
+  for (std::size_t i = 0; i < count; ++i) request.spec.texts.emplace_back(1, static_cast<char>('a' + i % 26));
+  return request;
+}
+
+std::string vectors(std::size_t count) {
+  std::string all;
+  for (const std::string& text : texts_to_embed(count).spec.texts) all += vector_of(text);
+  return all;
+}
+
+TEST(Task, vectors_of_texts_go_on_elsewhere_after_those_that_are_there) {
+  Nodes nodes({Model{.length = 100}, Model{.length = 100}});
+  nodes.ask(texts_to_embed(40));
+  ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 20; }, 1s));
+  nodes.kill(1);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->outcome, Outcome::kAnswered);
+  EXPECT_TRUE(nodes.result->text == vectors(40));
+  EXPECT_EQ(nodes.pieces, 40u);
+  EXPECT_EQ(nodes.assigned.at(1).message.resume.size(), 20u);
+}
+
+// A reader that takes nothing for a while: then all that waited comes at once.
+TEST(Task, vectors_that_waited_for_credit_come_in_frames_that_fit) {
+  Nodes nodes({Model{.length = 100}}, {.credit = 1});
+  nodes.ask(texts_to_embed(40), {}, true);
+  nodes.run(1s);
+  EXPECT_EQ(nodes.pieces, 1u);
+  nodes.owner.consumed(task_number(1), 64);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_TRUE(nodes.result->text == vectors(40));
 }
 
 TEST(Task, goes_on_only_where_the_same_model_gives_the_same_text) {

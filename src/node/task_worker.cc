@@ -9,9 +9,10 @@
 namespace sedge::node {
 namespace {
 
-constexpr std::size_t kTokensPerMessage = 256;  // with 32 bytes a token well under a frame
-constexpr Duration kBudgetMax = 24h * 365;      // what an owner says may be any number
-constexpr Duration kRetryAfterRefusal = 1s;     // where there is no place
+constexpr std::size_t kTokensPerMessage = 256;
+constexpr std::size_t kMessageBytes = 256u << 10;  // a quarter of a frame; one token more may begin below it
+constexpr Duration kBudgetMax = 24h * 365;         // what an owner says may be any number
+constexpr Duration kRetryAfterRefusal = 1s;        // where there is no place
 
 }  // namespace
 
@@ -74,7 +75,8 @@ void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant
                                .sampling = assign.spec.sampling,
                                .logit_bias = assign.spec.logit_bias,
                                .grammar = assign.spec.grammar,
-                               .logprobs = assign.spec.logprobs});
+                               .logprobs = assign.spec.logprobs,
+                               .texts = assign.spec.texts});
   run_slices(now);
 }
 
@@ -181,7 +183,9 @@ void TaskWorker::run_slices(Instant now) {
 // Sends what the credit allows, then the end if there is one. May erase the job.
 void TaskWorker::flush(TaskId task, Job& job, Instant now) {
   while (!job.unsent.empty() && job.credit > 0) {
-    const std::size_t count = std::min({job.unsent.size(), kTokensPerMessage, std::size_t{job.credit}});
+    const std::size_t most = std::min({job.unsent.size(), kTokensPerMessage, std::size_t{job.credit}});
+    std::size_t count = 0;
+    for (std::size_t bytes = 0; count < most && bytes < kMessageBytes; ++count) bytes += job.unsent[count].bytes.size();
     const auto end = job.unsent.begin() + static_cast<std::ptrdiff_t>(count);
     send(job.owner, wire::MessageType::kTaskTokens,
          wire::TaskTokens{.task = task,

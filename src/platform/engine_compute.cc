@@ -1,6 +1,7 @@
 #include "platform/engine_compute.h"
 
 #include <algorithm>
+#include <bit>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -17,7 +18,19 @@ namespace {
 constexpr std::size_t kMeasureChunk = 32;
 constexpr int kMeasureTokens = 8;
 
+// An encoder makes no tokens: that those of others cost nothing beside its prompts is near enough.
+Status measure_encoder(const engine::Model& model, unsigned threads, env::ModelOffer& offer) {
+  engine::Engine engine({.threads = threads});
+  const std::vector<std::int32_t> text(std::min<std::size_t>(kMeasureChunk, offer.context), 0);
+  const Instant begun = now();
+  SEDGE_CHECK(engine::embed_texts(engine, model, {&text, 1}));
+  offer.prefill_tok_s = static_cast<double>(text.size()) / std::max(to_seconds(now() - begun), 1e-6);
+  offer.decode_tok_s = offer.prefill_tok_s;
+  return {};
+}
+
 Status measure(const std::shared_ptr<const engine::Model>& model, unsigned threads, env::ModelOffer& offer) {
+  if (!model->config().features.causal) return measure_encoder(*model, threads, offer);
   engine::Engine engine({.threads = threads});
   const std::int32_t some_id = std::max<std::int32_t>(0, model->tokenizer().vocab().bos.value_or(0));
   const std::vector<std::int32_t> prompt(std::min<std::size_t>(kMeasureChunk, offer.context / 2), some_id);
@@ -201,7 +214,7 @@ bool EngineCompute::gather(Team& team, bool began) {
   if (stopping_) return false;
   std::ranges::sort(free, {}, [](const auto& job) { return std::tuple(job->rank, job->order); });
   std::vector<std::shared_ptr<Job>> taken = share_of(free);
-  const auto is_new = [](const auto& job) { return !job->generation; };
+  const auto is_new = [](const auto& job) { return !job->begun(); };
   const auto first_new = std::ranges::find_if(taken, is_new);
   team.begins = first_new != taken.end() && !(began && !std::ranges::all_of(taken, is_new));
   if (team.begins) {
@@ -252,6 +265,7 @@ void EngineCompute::begin_alone(Team& team) {
 
 Status EngineCompute::begin(Job& job) const {
   if (job.model == nullptr) return fail(Code::kNotFound, "model '{}' is not loaded here", job.spec.model);
+  if (!job.spec.texts.empty()) return begin_embedding(job);
   std::vector<std::int32_t> prompt;
   if (job.spec.turns.empty()) {
     SEDGE_TRY(prompt, engine::encode_prompt(*job.model, job.spec.prompt));
@@ -279,6 +293,41 @@ Status EngineCompute::begin(Job& job) const {
   SEDGE_TRY(auto generation, engine::Generation::start(job.model, prompt, job.spec.resume, std::move(options)));
   job.prompt_tokens = prompt.size();
   job.generation.emplace(std::move(generation));
+  return {};
+}
+
+Status EngineCompute::begin_embedding(Job& job) {
+  Embedding embedding;
+  for (std::size_t i = 0; i < job.spec.texts.size(); ++i) {
+    auto ids = engine::encode_for_embedding(*job.model, job.spec.texts[i]);
+    if (!ids) return in_context(fmt::format("text {}", i), std::move(ids).error());
+    job.prompt_tokens += ids->size();
+    embedding.texts.push_back(*std::move(ids));
+  }
+  embedding.done = std::min(job.spec.resume.size(), embedding.texts.size());  // on another node
+  for (std::size_t i = 0; i < embedding.done; ++i) embedding.tokens += embedding.texts[i].size();
+  job.embedding = std::move(embedding);
+  return {};
+}
+
+// A step of it: the next texts that pass the layers together.
+Status EngineCompute::embed(Worker& worker, const engine::CancelFlag& cancel, Job& job, Part& part) const {
+  Embedding& embedding = *job.embedding;
+  env::SliceReport& report = part.report;
+  const auto left = std::span(embedding.texts).subspan(embedding.done);
+  const auto texts = left.first(engine::embedding_group(left));
+  SEDGE_TRY(const auto vectors, engine::embed_texts(worker.engine, *job.model, texts,
+                                                    {.memory = options_.memory, .cache = cache_}, &cancel));
+  for (const std::vector<float>& vector : vectors) {
+    static_assert(std::endian::native == std::endian::little);
+    std::string bytes(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
+    report.tokens.push_back({static_cast<std::int32_t>(embedding.done), std::move(bytes), {}});
+    embedding.tokens += embedding.texts[embedding.done++].size();
+  }
+  if (embedding.done == embedding.texts.size()) report.end = env::JobEnd::kStop;
+  report.prompt_tokens = static_cast<std::uint32_t>(job.prompt_tokens);
+  report.prefilled = static_cast<std::uint32_t>(embedding.tokens);
+  part.stepped = true;
   return {};
 }
 
@@ -349,7 +398,18 @@ void EngineCompute::step(Worker& worker, Team& team) {
   std::vector<Part> parts(team.jobs.size());
   std::vector<engine::Member> members;
   std::size_t decoding = 0, recalled_bytes = 0;
+  bool embedded = false;
   for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (Job& job = *team.jobs[i]; job.embedding) {
+      parts[i].report.task = job.task;
+      parts[i].report.prefilling = true;
+      if (std::exchange(embedded, true)) continue;  // one a step: the others' tokens wait for no more
+      if (const Status status = embed(worker, team.cancel, job, parts[i]); !status) {
+        parts[i].report.end = env::JobEnd::kFailed;
+        parts[i].report.error = status.error();
+      }
+      continue;
+    }
     prepare(*team.jobs[i], parts[i], options_.recall_bytes_max, recalled_bytes);
     if (parts[i].member.generation == nullptr) continue;
     members.push_back(parts[i].member);
@@ -379,6 +439,7 @@ void EngineCompute::step(Worker& worker, Team& team) {
     report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));
     report.mixed = report.prefilling ? decoding > 0 || recalled_bytes > 0 || rows < prompt_rows
                                      : prompt_rows > 0 || decoding < parts.size();
+    report.mixed = report.mixed || (embedded && parts.size() > 1);
   }
   close(team, parts);
 }

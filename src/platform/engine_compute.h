@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "engine/batch.h"
+#include "engine/embedding.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/model.h"
@@ -75,12 +76,18 @@ class EngineCompute final : public env::Compute {
 
  private:
   struct Team;
+  // Of a job that wants vectors: its texts as ids, and how many of them are done.
+  struct Embedding {
+    std::vector<std::vector<std::int32_t>> texts;
+    std::size_t done = 0, tokens = 0;
+  };
   struct Job {
     TaskId task;
     env::JobSpec spec;
     std::shared_ptr<const engine::Model> model;
     std::string cache_scope;                       // what its keys and values depend on besides tokens
-    std::optional<engine::Generation> generation;  // once begun
+    std::optional<engine::Generation> generation;  // once begun; or
+    std::optional<Embedding> embedding;
     std::size_t prompt_tokens = 0;
     std::atomic<bool> released{false};
     // Under the mutex.
@@ -90,6 +97,8 @@ class EngineCompute final : public env::Compute {
     std::uint64_t order = 0;  // of slices: of equal ranks the longest waiting is first
     bool left = false;        // to another worker, the last time
     Team* team = nullptr;     // while a step runs
+
+    bool begun() const { return generation || embedding; }
   };
   // Those in one step, or the one that begins. Lives on its worker's stack.
   struct Team {
@@ -121,10 +130,12 @@ class EngineCompute final : public env::Compute {
   static void draft(const engine::Pacer& pacer, std::span<engine::Member> members);
   void step(Worker& worker, Team& team);
   static void prepare(Job& job, Part& part, std::size_t recall_bytes_max, std::size_t& recalled_bytes);
+  Status embed(Worker& worker, const engine::CancelFlag& cancel, Job& job, Part& part) const;
   static void count(const Job& job, env::SliceReport& report);
   static void describe(const Job& job, const Status& pass, Part& part);
   void close(Team& team, std::vector<Part>& parts);
   Status begin(Job& job) const;
+  static Status begin_embedding(Job& job);
   static void cancel_if_deserted(const Job& job);
   void send(const std::shared_ptr<Job>& job, env::SliceReport report);
 

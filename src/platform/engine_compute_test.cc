@@ -219,6 +219,58 @@ TEST_F(EngineComputeTest, what_texts_and_beginnings_take_is_counted_and_a_prompt
   EXPECT_EQ(memory->taken(), 0u);
 }
 
+// A model that generates embeds as well: both kinds of jobs in the same steps.
+TEST_F(EngineComputeTest, embeddings_come_a_token_a_text_beside_jobs_that_generate_and_go_on_where_others_stopped) {
+  open({.workers = 1, .threads_per_worker = 1});
+  const auto alone = run({1, 2});
+  env::JobSpec texts;
+  texts.model = "random";
+  for (int i = 0; i < 12; ++i) texts.texts.push_back(std::string(80, static_cast<char>('a' + i)));
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::string& text : texts.texts) {
+    ids.push_back(engine::encode_for_embedding(*random_.model(), text).value());
+  }
+  engine::Engine engine;
+  std::string wanted;
+  const auto vectors = engine::embed_texts(engine, *random_.model(), ids).value();
+  for (const std::vector<float>& vector : vectors) {
+    wanted.append(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
+  }
+  answers_.clear();
+  begin(3, texts);
+  texts.resume = {0, 1, 2, 3, 4};
+  begin(4, texts);
+  begin(1, job(1)), begin(2, job(2));
+  run_until_ended({1, 2, 3, 4});
+  EXPECT_EQ(answers_.at(task_number(3)).text, wanted);
+  EXPECT_EQ(answers_.at(task_number(3)).end, env::JobEnd::kStop);
+  EXPECT_EQ(answers_.at(task_number(3)).tokens, 12u);
+  EXPECT_EQ(answers_.at(task_number(4)).text, wanted.substr(wanted.size() / 12 * 5));
+  for (const std::uint8_t number : {std::uint8_t{1}, std::uint8_t{2}}) {
+    EXPECT_EQ(answers_.at(task_number(number)).text, alone.at(task_number(number)).text);
+  }
+  texts.texts.push_back(std::string(300, 'z')), texts.resume.clear();
+  begin(5, texts);
+  run_until_ended({5});
+  EXPECT_EQ(answers_.at(task_number(5)).end, env::JobEnd::kFailed);
+  EXPECT_TRUE(answers_.at(task_number(5)).error.contains("text 12")) << answers_.at(task_number(5)).error;
+}
+
+TEST_F(EngineComputeTest, what_vectors_take_is_counted_while_they_are_made) {
+  const auto memory = std::make_shared<engine::MemoryBudget>(64 * 768u);  // of 64 positions
+  open({.memory = memory});
+  env::JobSpec texts;
+  texts.model = "random";
+  texts.texts = {std::string(40, 'a')};
+  begin(1, texts);
+  texts.texts = {std::string(100, 'b')};
+  begin(2, texts);
+  run_until_ended({1, 2});
+  EXPECT_EQ(answers_.at(task_number(1)).end, env::JobEnd::kStop);
+  EXPECT_EQ(answers_.at(task_number(2)).end, env::JobEnd::kFailed);
+  EXPECT_EQ(memory->taken(), 0u);
+}
+
 TEST_F(EngineComputeTest, no_job_waits_for_ever_while_others_of_its_model_go_on) {
   Gate gate(2);
   open({.workers = 2, .threads_per_worker = 1, .prefix_store = &gate});

@@ -20,6 +20,7 @@ std::uint32_t prompt_tokens_of(const wire::TaskSpec& spec) {
     thirds += text.size() - static_cast<std::size_t>(own);
   };
   add(spec.prompt);
+  for (const auto& text : spec.texts) add(text), thirds += 6;
   for (const auto& turn : spec.turns) add(turn.role), add(turn.content), thirds += 8;
   return static_cast<std::uint32_t>(std::min<std::size_t>(alone + thirds / 3, 1u << 20));
 }
@@ -127,7 +128,9 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
               .order = ++arrivals_,
               .prompt_left = prompt_tokens_of(spec) + static_cast<std::uint32_t>(resumed),
               .tokens_left = spec.tokens_max - std::min(spec.tokens_max, static_cast<std::uint32_t>(resumed)),
-              .generated = static_cast<std::uint32_t>(resumed)};
+              .generated = static_cast<std::uint32_t>(resumed),
+              .embeds = !spec.texts.empty()};
+  if (entry.embeds) entry.tokens_left = 0;
   const Entry& added = tasks_.emplace(task, std::move(entry)).first->second;
   // Shared steps never do worse than one task after the other, so either may say that it fits.
   if (!fits_one_by_one(added, now, answer) && (options_.batch_max == 1 || !fits_together(task, now, answer))) {
@@ -206,12 +209,12 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
     const std::uint32_t read = report.prefilled - std::min(report.prefilled, report.cached);
     const std::uint32_t fresh = read - std::min(read, std::exchange(entry.prompt_read, read));
     // The end of a prompt goes with a token: a smaller piece, and where a slice is reported whole, more than a prompt.
-    if (report.prefilling && !report.mixed && made == 0) rates.read(fresh, to_seconds(report.busy));
+    if (report.prefilling && !report.mixed && (made == 0 || entry.embeds)) rates.read(fresh, to_seconds(report.busy));
   }
   // Only reports of decoding alone say something about the decode rate.
   if (made > 0 && !report.prefilling && !report.mixed) rates.stepped(report.batch, to_seconds(report.busy) / made);
   if (report.end == env::JobEnd::kNone) return;
-  if (report.end != env::JobEnd::kFailed) {
+  if (report.end != env::JobEnd::kFailed && !entry.embeds) {
     const double total = entry.generated;
     rates.generated = rates.generated == 0 ? total : rates.generated + kLengthSmoothing * (total - rates.generated);
   }

@@ -93,6 +93,7 @@ class Scheduler {
     bool running = false;
     bool ending = false;  // its slice was ended; the last report is still to come
     bool parked = false;
+    bool embeds = false;  // what it reads is all its work: no tokens follow
   };
   using Key = std::tuple<Instant, std::uint8_t, std::uint64_t>;
   Key key_of(const Entry& entry) const { return {entry.deadline, entry.priority, entry.order}; }

@@ -83,6 +83,26 @@ TEST(Scheduler, a_task_that_cannot_make_it_is_refused_with_the_reason_and_when_t
             "this node does not run model 'other'");
 }
 
+// 3000 bytes are about 1000 tokens of a prompt, at 1000 a second; a vector takes no step of its own.
+TEST(Scheduler, texts_to_embed_are_reading_alone_and_every_report_says_how_fast) {
+  Scheduler s = scheduler();
+  wire::TaskSpec texts = spec(50, "");
+  texts.texts.assign(50, std::string(60, 'a'));
+  EXPECT_FALSE(s.submit(task_number(1), texts, 0, kStart + 900ms, kStart).accepted);
+  ASSERT_TRUE(s.submit(task_number(1), texts, 0, kStart + 1300ms, kStart).accepted);
+  ASSERT_TRUE(s.next(kStart));
+  for (std::uint32_t read = 100; read <= 1000; read += 100) {  // ten times as fast
+    env::SliceReport report{.task = task_number(1), .tokens = std::vector<env::Token>(5), .error = {}};
+    report.prompt_tokens = 1000, report.prefilled = read, report.prefilling = true, report.busy = 10ms;
+    if (read == 1000) report.end = env::JobEnd::kStop;
+    s.on_report(report, kStart);
+  }
+  EXPECT_TRUE(s.submit(task_number(2), texts, 0, kStart + 900ms, kStart).accepted);
+  s.remove(task_number(2));
+  EXPECT_FALSE(s.submit(task_number(3), spec(100), 0, kStart + 900ms, kStart).accepted)
+      << "answers that generate are not said to be shorter";
+}
+
 TEST(Scheduler, a_new_urgent_task_never_makes_an_accepted_one_late) {
   Scheduler s = scheduler();
   ASSERT_TRUE(s.submit(task_number(1), spec(90), 0, kStart + 1000ms, kStart).accepted);

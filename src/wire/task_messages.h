@@ -34,7 +34,8 @@ struct TaskSpec {
   std::string trace;          // W3C traceparent of the client, or empty
   env::Grammar grammar;       // what the answer must be
   std::vector<env::LogitBias> logit_bias;
-  std::uint32_t logprobs = 0;  // 0: none; else that many are told of each token, its own first and then the best
+  std::uint32_t logprobs = 0;      // 0: none; else that many are told of each token, its own first and then the best
+  std::vector<std::string> texts;  // not empty: their embeddings are wanted, a token each (env::JobSpec)
   friend bool operator==(const TaskSpec&, const TaskSpec&) = default;
 
   template <class V>
@@ -51,6 +52,7 @@ struct TaskSpec {
     visit("grammar", grammar);
     visit("logit_bias", logit_bias);
     visit("logprobs", logprobs);
+    visit("texts", texts);
   }
 };
 

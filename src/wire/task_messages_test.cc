@@ -54,6 +54,7 @@ TaskSpec any_spec() {
   spec.grammar = {static_cast<env::GrammarKind>(*rc::gen::inRange(0, 4)), any_text()};
   spec.logit_bias = some([] { return env::LogitBias{any_id(), any_number()}; });
   spec.logprobs = any_count();
+  spec.texts = some(any_text);
   return spec;
 }
 
