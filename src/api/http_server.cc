@@ -1,6 +1,7 @@
 #include "api/http_server.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -26,6 +27,7 @@
 #include <boost/beast/http/status.hpp>
 #include <boost/beast/http/string_body.hpp>
 
+#include "api/embeddings.h"
 #include "api/guard.h"
 #include "api/metrics.h"
 #include "api/openai.h"
@@ -57,7 +59,7 @@ using Awaitable = asio::awaitable<T>;
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-enum class Page { kHealth, kMetrics, kModels, kModel, kCompletion, kChat };
+enum class Page { kHealth, kMetrics, kModels, kModel, kCompletion, kChat, kEmbeddings };
 
 struct Route {
   std::string_view path;
@@ -73,6 +75,7 @@ constexpr Route kRoutes[] = {
     {"/v1/models/", "GET", Page::kModel, true},
     {"/v1/completions", "POST", Page::kCompletion},
     {"/v1/chat/completions", "POST", Page::kChat},
+    {"/v1/embeddings", "POST", Page::kEmbeddings},
 };
 
 const Route* route_of(std::string_view path) {
@@ -234,7 +237,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Awaitable<bool> dispatch(Page page, std::string_view argument);
   Awaitable<bool> show_model(std::string_view name);
   Awaitable<bool> complete(Kind kind);
-  Awaitable<bool> answer_whole(AnswerHead head);
+  Awaitable<bool> embed();
+  using BodyOf = std::function<ApiResult<std::string>(const node::TaskResult&)>;  // an answer's body
+  Awaitable<bool> answer_whole(BodyOf body_of);
   Awaitable<bool> answer_stream(AnswerHead head);
   Awaitable<bool> abandon();
   Awaitable<bool> refuse(ApiError error);
@@ -248,7 +253,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string_view header(std::string_view name) const;
   std::string_view path() const;
   std::string chunk(std::string data) const;
-  void start_task(CompletionRequest request);
+  RequestContext context();
+  void start_task(node::TaskRequest task, bool stream);
   void watch();
   node::Node& node() { return listener_->runtime.node(); }
 
@@ -370,6 +376,8 @@ Awaitable<bool> Connection::dispatch(Page page, std::string_view argument) {
       co_return co_await complete(Kind::kCompletion);
     case Page::kChat:
       co_return co_await complete(Kind::kChat);
+    case Page::kEmbeddings:
+      co_return co_await embed();
   }
   co_return false;
 }
@@ -382,9 +390,27 @@ Awaitable<bool> Connection::show_model(std::string_view name) {
   co_return co_await reply(std::move(answer));
 }
 
+RequestContext Connection::context() {
+  return {listener_->entropy.u64(), header("X-Sedge-Deadline-Ms"), header("traceparent")};
+}
+
+Awaitable<bool> Connection::embed() {
+  const auto request = parse_embedding(parser_->get().body(), context());
+  if (!request) co_return co_await refuse(request.error());
+  if (node().leaving()) co_return co_await refuse(kLeaving);
+  const std::string& model = request->task.spec.model;
+  if (!offered_models(node()).contains(model)) co_return co_await refuse(model_not_found(model));
+  start_task(request->task, false);
+  BodyOf body_of = [&](const node::TaskResult& result) { return embedding_body(*request, result); };
+  const bool open = co_await answer_whole(std::move(body_of));
+  call_.reset();
+  ErrorCode ignored;
+  if (open) stream_.socket().cancel(ignored);  // ends the watch
+  co_return open;
+}
+
 Awaitable<bool> Connection::complete(Kind kind) {
-  const RequestContext context{listener_->entropy.u64(), header("X-Sedge-Deadline-Ms"), header("traceparent")};
-  auto request = parse_completion(kind, parser_->get().body(), context);
+  auto request = parse_completion(kind, parser_->get().body(), context());
   if (!request) co_return co_await refuse(std::move(request.error()));
   if (node().leaving()) co_return co_await refuse(kLeaving);
   const std::string model = request->task.spec.model;
@@ -392,13 +418,14 @@ Awaitable<bool> Connection::complete(Kind kind) {
 
   const bool stream = request->stream;
   AnswerHead head{kind, {}, platform::wall_seconds(), model, request->include_usage};
-  start_task(std::move(*request));
+  start_task(std::move(request->task), stream);
   head.task = call_->task;
   bool open = false;
   if (stream) {
     open = co_await answer_stream(std::move(head));
   } else {
-    open = co_await answer_whole(std::move(head));
+    BodyOf body_of = [&](const node::TaskResult& result) { return completion_body(head, result); };
+    open = co_await answer_whole(std::move(body_of));
   }
   call_.reset();
   ErrorCode ignored;
@@ -406,12 +433,12 @@ Awaitable<bool> Connection::complete(Kind kind) {
   co_return open;
 }
 
-void Connection::start_task(CompletionRequest request) {
+void Connection::start_task(node::TaskRequest task, bool stream) {
   call_.emplace();
   const auto self = shared_from_this();
   node::RunOptions options;
-  options.manual_credit = request.stream;
-  options.on_tokens = [self, stream = request.stream](std::span<const env::Token> tokens) {
+  options.manual_credit = stream;
+  options.on_tokens = [self, stream](std::span<const env::Token> tokens) {
     if (!self->call_ || !stream) return;
     self->call_->began = true;
     self->call_->tokens += static_cast<std::uint32_t>(tokens.size());
@@ -427,7 +454,7 @@ void Connection::start_task(CompletionRequest request) {
     self->wake_.cancel();
   };
   // A refusal may come before run() returns.
-  call_->task = node().run(std::move(request.task), std::move(options), platform::now());
+  call_->task = node().run(std::move(task), std::move(options), platform::now());
   listener_->runtime.turn();
   watch();
 }
@@ -452,11 +479,13 @@ Awaitable<void> Connection::wait() {
   co_await wake_.async_wait(kNoThrow);
 }
 
-Awaitable<bool> Connection::answer_whole(AnswerHead head) {
+Awaitable<bool> Connection::answer_whole(BodyOf body_of) {
   while (!call_->result && !call_->gone) co_await wait();
   if (call_->gone) co_return co_await abandon();
   if (auto error = error_of(*call_->result, node().leaving())) co_return co_await refuse(std::move(*error));
-  Answer answer{.body = completion_body(head, *call_->result)};
+  auto body = body_of(*call_->result);
+  if (!body) co_return co_await refuse(std::move(body.error()));
+  Answer answer{.body = *std::move(body)};
   co_return co_await reply(std::move(answer));
 }
 

@@ -17,6 +17,8 @@
 
 #include "api/testing.h"
 #include "base/json.h"
+#include "engine/embedding.h"
+#include "model/random.h"
 #include "platform/runtime.h"
 #include "support/test_data.h"
 
@@ -364,6 +366,54 @@ TEST(HttpServer, an_answer_satisfies_the_schema_that_it_was_asked_for_and_a_sche
   const Response refused = ask(R"({"properties": {"a": {"not": {}}}})");
   EXPECT_EQ(refused.status, 400) << refused.body;
   EXPECT_NE(refused.body.find("schema #/properties/a: 'not' is not supported"), std::string::npos) << refused.body;
+}
+
+// Random weights: what they say is no sense, but it is this very model's.
+TEST(HttpServer, texts_have_the_vectors_that_the_engine_gives_them) {
+  char pattern[] = "/tmp/sedge-test-XXXXXX";
+  const std::filesystem::path folder = ::mkdtemp(pattern), path = folder / "bert.gguf";
+  ASSERT_TRUE(model::write_random(path, {.shape = "tiny-bert", .type = {}, .seed = 3, .progress = {}}));
+  const Server server({path});
+  server.wait_for_model();
+  Client client(server.port);
+  std::vector<std::string> texts;
+  for (int i = 0; i < 90; ++i) texts.push_back(fmt::format("where is crane {}, and why?", i));  // more than its credit
+  const Response answer = client.post("/v1/embeddings", json::write(json::Object{
+                                                            {"model", "bert"},
+                                                            {"input", json::Array(texts.begin(), texts.end())},
+                                                        }));
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  const auto model = engine::Model::load(path).value();
+  std::filesystem::remove_all(folder);
+  std::vector<std::vector<std::int32_t>> ids;
+  std::size_t tokens = 0;
+  for (const std::string& text : texts) {
+    ids.push_back(engine::encode_for_embedding(*model, text).value());
+    tokens += ids.back().size();
+  }
+  engine::Engine engine;
+  const auto vectors = engine::embed_texts(engine, *model, ids).value();
+  const json::Value body = answer.json();
+  EXPECT_EQ(body.at_pointer("/usage/prompt_tokens"), tokens);
+  const auto& data = body.at("data").get_array();
+  ASSERT_EQ(data.size(), texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    std::vector<float> numbers;
+    for (const json::Value& number : data[i].at("embedding").get_array()) numbers.push_back(number.to_number<float>());
+    EXPECT_EQ(numbers, vectors[i]) << texts[i];
+  }
+
+  const Response generated = client.post("/v1/completions", R"({"model": "bert", "prompt": "a"})");
+  EXPECT_EQ(generated.status, 400) << generated.body;
+  EXPECT_TRUE(generated.body.contains("ask it for embeddings")) << generated.body;
+  const std::string long_text = std::string(200, '!');
+  const Response too_long =
+      client.post("/v1/embeddings", json::write(json::Object{{"model", "bert"}, {"input", long_text}}));
+  EXPECT_EQ(too_long.status, 400) << too_long.body;
+  EXPECT_TRUE(too_long.body.contains("context is 128")) << too_long.body;
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"model": "heron", "input": "a"})").status, 404);
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"model": "bert", "input": ""})").status, 400);
+  EXPECT_EQ(client.get("/v1/embeddings").status, 405);
 }
 
 TEST(HttpServer, a_deadline_that_cannot_be_met_is_refused_or_falls_back) {

@@ -29,43 +29,45 @@ struct NumberField {
   std::string_view name;
   double low, high;
   bool whole;
-  void (*set)(CompletionRequest&, double);
+  void (*set)(node::TaskRequest&, double);
 };
 
 constexpr double kU32Max = std::numeric_limits<std::uint32_t>::max();
 
 constexpr NumberField kNumbers[] = {
-    {"temperature", 0, 2, false, [](auto& r, double v) { r.task.spec.sampling.temperature = v; }},
-    {"top_p", 0, 1, false, [](auto& r, double v) { r.task.spec.sampling.top_p = v; }},
-    {"min_p", 0, 1, false, [](auto& r, double v) { r.task.spec.sampling.min_p = v; }},
-    {"repeat_penalty", 0.01, 100, false, [](auto& r, double v) { r.task.spec.sampling.repeat_penalty = v; }},
-    {"frequency_penalty", -2, 2, false, [](auto& r, double v) { r.task.spec.sampling.frequency_penalty = v; }},
-    {"presence_penalty", -2, 2, false, [](auto& r, double v) { r.task.spec.sampling.presence_penalty = v; }},
-    {"top_k", 0, kU32Max, true, [](auto& r, double v) { r.task.spec.sampling.top_k = static_cast<std::uint32_t>(v); }},
-    {"max_tokens", 1, kU32Max, true, [](auto& r, double v) { r.task.spec.tokens_max = static_cast<std::uint32_t>(v); }},
+    {"temperature", 0, 2, false, [](auto& r, double v) { r.spec.sampling.temperature = v; }},
+    {"top_p", 0, 1, false, [](auto& r, double v) { r.spec.sampling.top_p = v; }},
+    {"min_p", 0, 1, false, [](auto& r, double v) { r.spec.sampling.min_p = v; }},
+    {"repeat_penalty", 0.01, 100, false, [](auto& r, double v) { r.spec.sampling.repeat_penalty = v; }},
+    {"frequency_penalty", -2, 2, false, [](auto& r, double v) { r.spec.sampling.frequency_penalty = v; }},
+    {"presence_penalty", -2, 2, false, [](auto& r, double v) { r.spec.sampling.presence_penalty = v; }},
+    {"top_k", 0, kU32Max, true, [](auto& r, double v) { r.spec.sampling.top_k = static_cast<std::uint32_t>(v); }},
+    {"max_tokens", 1, kU32Max, true, [](auto& r, double v) { r.spec.tokens_max = static_cast<std::uint32_t>(v); }},
     {"max_completion_tokens", 1, kU32Max, true,
-     [](auto& r, double v) { r.task.spec.tokens_max = static_cast<std::uint32_t>(v); }},
-    {"deadline_ms", 1, kDeadlineMsMax, false,
-     [](auto& r, double v) { r.task.deadline = Duration(std::llround(v * 1e6)); }},
+     [](auto& r, double v) { r.spec.tokens_max = static_cast<std::uint32_t>(v); }},
+    {"deadline_ms", 1, kDeadlineMsMax, false, [](auto& r, double v) { r.deadline = Duration(std::llround(v * 1e6)); }},
 };
 
-Refusal read_number(const NumberField& field, double number, CompletionRequest& request) {
+Refusal read_number(const NumberField& field, double number, node::TaskRequest& task) {
   const bool fits = number >= field.low && number <= field.high && (!field.whole || number == std::floor(number));
   if (!fits) {
     return invalid(fmt::format("'{}' must be {} from {} to {}.", field.name,
                                field.whole ? "a whole number" : "a number", field.low, field.high),
                    std::string(field.name));
   }
-  field.set(request, number);
+  field.set(task, number);
   return {};
+}
+
+Refusal read_member(const NumberField& field, const json::Object& body, node::TaskRequest& task) {
+  const json::Value* value = find(body, field.name);
+  if (value == nullptr) return {};
+  return read_number(field, value->is_number() ? value->to_number<double>() : std::nan(""), task);
 }
 
 Refusal read_numbers(const json::Object& body, CompletionRequest& request) {
   for (const NumberField& field : kNumbers) {
-    const json::Value* value = find(body, field.name);
-    if (value == nullptr) continue;
-    const double number = value->is_number() ? value->to_number<double>() : std::nan("");
-    if (auto refusal = read_number(field, number, request)) return refusal;
+    if (auto refusal = read_member(field, body, request.task)) return refusal;
   }
   // A seed has 64 bits, more than a double holds; any integer will do, negative ones too.
   if (const json::Value* seed = find(body, "seed")) {
@@ -148,18 +150,6 @@ Refusal read_stops(const json::Object& body, std::vector<std::string>& stops) {
   return {};
 }
 
-Refusal read_text(const json::Object& body, std::string_view name, std::size_t bytes_max, std::string& text) {
-  const json::Value* value = find(body, name);
-  if (value == nullptr) return invalid(fmt::format("'{}' is required.", name), std::string(name));
-  if (!value->is_string()) return invalid(fmt::format("'{}' must be a string.", name), std::string(name));
-  if (text_of(*value).size() > bytes_max) {
-    return invalid(fmt::format("'{}' has {} bytes, at most {} are taken.", name, text_of(*value).size(), bytes_max),
-                   std::string(name));
-  }
-  text = text_of(*value);
-  return {};
-}
-
 Refusal read_prompt(const json::Object& body, std::string& prompt) {
   const json::Value* value = find(body, "prompt");
   if (value != nullptr && value->is_array() && value->get_array().size() == 1 && value->get_array()[0].is_string()) {
@@ -222,24 +212,9 @@ Refusal read_messages(const json::Object& body, std::vector<env::ChatTurn>& turn
   return {};
 }
 
-Refusal read_deadline_header(std::string_view text, CompletionRequest& request) {
-  if (text.empty()) return {};
-  double ms = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ms);
-  const bool number = error == std::errc() && end == text.data() + text.size();
-  const auto& field = *std::ranges::find(kNumbers, std::string_view("deadline_ms"), &NumberField::name);
-  auto refusal = read_number(field, number ? ms : std::nan(""), request);
-  if (refusal) refusal->param = "X-Sedge-Deadline-Ms";
-  return refusal;
-}
-
 Refusal read_fallback(const json::Object& body, CompletionRequest& request) {
   if (find(body, "fallback") == nullptr) return {};
   return read_text(body, "fallback", kFallbackBytesMax, request.task.fallback.emplace());
-}
-
-bool well_formed_trace(std::string_view trace) {  // W3C: version-trace-parent-flags
-  return trace.size() == 55 && trace.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
 }
 
 json::Object head_of(const AnswerHead& head, bool chunk) {
@@ -300,6 +275,45 @@ json::Object content_in(const AnswerHead& head, std::string_view text) {
 
 }  // namespace
 
+Refusal read_text(const json::Object& body, std::string_view name, std::size_t bytes_max, std::string& text) {
+  const json::Value* value = find(body, name);
+  if (value == nullptr) return invalid(fmt::format("'{}' is required.", name), std::string(name));
+  if (!value->is_string()) return invalid(fmt::format("'{}' must be a string.", name), std::string(name));
+  if (text_of(*value).size() > bytes_max) {
+    return invalid(fmt::format("'{}' has {} bytes, at most {} are taken.", name, text_of(*value).size(), bytes_max),
+                   std::string(name));
+  }
+  text = text_of(*value);
+  return {};
+}
+
+Refusal read_deadline(const json::Object& body, const RequestContext& context, node::TaskRequest& task) {
+  const auto& field = *std::ranges::find(kNumbers, std::string_view("deadline_ms"), &NumberField::name);
+  if (const std::string_view text = context.deadline_header; !text.empty()) {
+    double ms = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ms);
+    const bool number = error == std::errc() && end == text.data() + text.size();
+    if (auto refusal = read_number(field, number ? ms : std::nan(""), task)) {
+      refusal->param = "X-Sedge-Deadline-Ms";
+      return refusal;
+    }
+  }
+  return read_member(field, body, task);
+}
+
+// W3C: version-trace-parent-flags
+void set_trace(const RequestContext& context, wire::TaskSpec& spec) {
+  const std::string_view trace = context.trace;
+  if (trace.size() == 55 && trace.find_first_not_of("0123456789abcdef-") == std::string_view::npos) spec.trace = trace;
+}
+
+ApiResult<json::Value> parse_body(std::string_view body) {
+  auto parsed = json::parse(body, "the request's body", {.depth_max = kDepthMax, .bytes_max = 2u << 20});
+  if (!parsed) return std::unexpected(invalid(parsed.error().message));
+  if (!parsed->is_object()) return std::unexpected(invalid("the request's body must be a JSON object"));
+  return *std::move(parsed);
+}
+
 ApiError invalid(std::string message, std::string param, std::string code) {
   return {400, std::string(kInvalidRequest), std::move(message), std::move(param), std::move(code), {}};
 }
@@ -322,9 +336,8 @@ std::string error_body(const ApiError& error) {
 }
 
 ApiResult<CompletionRequest> parse_completion(Kind kind, std::string_view body, const RequestContext& context) {
-  const auto parsed = json::parse(body, "the request's body", {.depth_max = kDepthMax, .bytes_max = 2u << 20});
-  if (!parsed) return std::unexpected(invalid(parsed.error().message));
-  if (!parsed->is_object()) return std::unexpected(invalid("the request's body must be a JSON object"));
+  const auto parsed = parse_body(body);
+  if (!parsed) return std::unexpected(parsed.error());
   const json::Object& object = parsed->get_object();
 
   CompletionRequest request;
@@ -333,7 +346,7 @@ ApiResult<CompletionRequest> parse_completion(Kind kind, std::string_view body, 
   spec.tokens_max = kTokensDefault;
   spec.sampling.temperature = 1;  // what OpenAI's clients expect when they say nothing
   spec.sampling.seed = context.seed;
-  if (well_formed_trace(context.trace)) spec.trace = context.trace;
+  set_trace(context, spec);
 
   Refusal refusal = read_text(object, "model", kModelBytesMax, spec.model);
   const auto then = [&](auto&& read) {
@@ -341,7 +354,7 @@ ApiResult<CompletionRequest> parse_completion(Kind kind, std::string_view body, 
   };
   then([&] { return refuse_unsupported(object); });
   then([&] { return kind == Kind::kChat ? read_messages(object, spec.turns) : read_prompt(object, spec.prompt); });
-  then([&] { return read_deadline_header(context.deadline_header, request); });
+  then([&] { return read_deadline(object, context, request.task); });
   then([&] { return read_numbers(object, request); });
   then([&] { return read_stops(object, spec.stops); });
   then([&] { return read_response_format(object, spec.grammar); });

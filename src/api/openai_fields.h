@@ -23,4 +23,16 @@ inline const json::Value* find(const json::Object& object, std::string_view name
   return value == nullptr || value->is_null() ? nullptr : value;
 }
 
+// The request's body as an object. Errors: 400.
+ApiResult<json::Value> parse_body(std::string_view body);
+
+// A string that must be there, of so many bytes at most.
+Refusal read_text(const json::Object& body, std::string_view name, std::size_t bytes_max, std::string& text);
+
+// 'deadline_ms', or the header where the body does not say.
+Refusal read_deadline(const json::Object& body, const RequestContext& context, node::TaskRequest& task);
+
+// The client's traceparent, where it is one.
+void set_trace(const RequestContext& context, wire::TaskSpec& spec);
+
 }  // namespace sedge::api
