@@ -182,7 +182,7 @@ Result<ImportSource> open_gguf(const std::filesystem::path& in) {
     ImportTensor& made = source.tensors.emplace_back();
     made.name = tensor.name, made.type = tensor.type, made.shape = tensor.shape;
     made.pieces = {tensor.data};
-    made.exact = tensor.name.ends_with(".ffn_gate_inp.weight");
+    made.exact = tensor.name.ends_with(".ffn_gate_inp.weight") || tensor.name == "token_types.weight";
   }
   return source;
 }

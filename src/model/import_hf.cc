@@ -123,7 +123,7 @@ class Collector {
     ImportTensor made;
     made.name = gguf_name(row, layer);
     made.shape = shape;
-    made.exact = row.gguf == "ffn_gate_inp";
+    made.exact = stays_exact(row);
     made.less_one = hf_.type->norms_less_one && shape.size() == 1 && row.suffix == kWeight;
     made.transposed = hf_.type->transposed && shape.size() == 2 && !std::is_same_v<Owner, LlamaWeights>;
     const bool interleaved = config_.features.rope == RopeLayout::kInterleaved;

@@ -27,7 +27,7 @@ struct ImportTensor {
   std::size_t half_heads = 0;
   bool transposed = false;  // one piece, [shape[0]] rows of shape[1] values: to be read by columns
   bool less_one = false;    // 1 is to be added to each value
-  bool exact = false;       // stays F32: a router's choice hangs on its last bits
+  bool exact = false;       // stays F32 (stays_exact)
 
   std::uint64_t bytes() const { return pieces.empty() ? 0 : pieces.size() * pieces[0].size(); }
 };

@@ -147,6 +147,13 @@ std::vector<std::uint64_t> shape_of(const LlamaTensorRow<Owner>& row, const Llam
   return shape;
 }
 
+// A matrix that is written as F32 whatever is asked for: a router, whose choice hangs on the last bits, and what stock
+// llama.cpp wants so.
+template <class Owner>
+bool stays_exact(const LlamaTensorRow<Owner>& row) {
+  return row.gguf == "ffn_gate_inp" || row.gguf == "token_types";
+}
+
 // `layer` is of no matter to a tensor of the whole model.
 template <class Owner>
 std::string gguf_name(const LlamaTensorRow<Owner>& row, std::size_t layer = 0) {

@@ -14,7 +14,7 @@ class Writing {
   Status add(const LlamaTensorRow<Owner>& row, std::size_t layer) {
     auto shape = shape_of(row, shape_.config);
     const std::string name = gguf_name(row, layer);
-    const bool exact = shape.size() == 1 || row.gguf == "ffn_gate_inp";
+    const bool exact = shape.size() == 1 || stays_exact(row);
     const DType type = exact ? DType::kF32 : chosen_type(options_.type, name, shape[0], shape_.config.layers);
     const RandomTensor tensor = random_tensor(shape_, row, type, seeds_.next());
     total_ += tensor.bytes();

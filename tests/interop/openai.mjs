@@ -36,6 +36,24 @@ const cases = {
       assert.equal(e.code, 'model_not_found'));
   },
 
+  // The client asks for base64 where nobody says otherwise, and decodes it.
+  async 'texts have vectors of length one, the same as numbers and as bytes'() {
+    const input = ['Once upon a time', 'The river'];
+    const coded = await client.embeddings.create({model, input});
+    const plain = await client.embeddings.create({model, input, encoding_format: 'float'});
+    assert.equal(coded.data.length, 2);
+    assert.ok(coded.usage.prompt_tokens > 2);
+    coded.data.forEach(({embedding, index}, i) => {
+      assert.equal(index, i);
+      assert.ok(Math.abs(Math.hypot(...embedding) - 1) < 1e-5);
+      assert.deepEqual([...embedding], plain.data[i].embedding.map(Math.fround));
+    });
+    const short = await client.embeddings.create({model, input: input[0], dimensions: 8});
+    assert.equal(short.data[0].embedding.length, 8);
+    await refused(client.embeddings.create({model, input: ''}), OpenAI.BadRequestError, (e) =>
+      assert.equal(e.param, 'input'));
+  },
+
   async 'a completion has text, usage and a reason to end'() {
     const answer = await client.completions.create(tale);
     assert.equal(answer.object, 'text_completion');
