@@ -5,7 +5,7 @@ build=${1:?usage: bench.sh BUILD_DIR [NAME]}
 name=${2:-}
 
 # NAME, the target that measures it, and what it is told.
-targets=(messages:sedge-bench kernels:kernels_bench quic:quic_bench tokenizer:model_bench merges:crdt_bench packing:mesh_bench
+targets=(messages:sedge-bench kernels:kernels_bench quic:quic_bench tokenizer:model_bench merges:crdt_bench packing:mesh_bench loans:platform_bench
   "frames:sedge-bench --frames")
 
 known=

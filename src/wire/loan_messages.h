@@ -14,8 +14,8 @@
 
 namespace sedge::wire {
 
-using LoanId = Id128<struct LoanIdTag>;        // random: who has not heard it cannot ask for it
-using LoanDoor = Id128<struct LoanDoorTag>;    // random: the publisher's socket in this life
+using LoanId = Id128<struct LoanIdTag>;      // random: who has not heard it cannot ask for it
+using LoanDoor = Id128<struct LoanDoorTag>;  // random: the publisher's socket in this life
 using LoanHost = Id128<struct LoanHostTag>;  // equal for those who may share memory: one kernel, network and user
 
 inline constexpr std::string_view kLoanMagic = "sedge.loan.1";
