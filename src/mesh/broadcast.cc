@@ -23,6 +23,8 @@ constexpr std::size_t kOverrunBacklog = env::kLinkQueueBytesMax / 8 * 3;  // roo
 constexpr Duration kSlowdownTime = 50ms;                                  // 600 KB at 100 Mbit/s
 constexpr Duration kSlowdownTimeMax = 500ms;                              // that a neighbour may ask for at a time
 constexpr Duration kSlowdownInterval = 20ms;                              // between two to one neighbour
+constexpr Duration kBackTime = 3s;  // in which who lives is linked again, if it is linked to us at all
+constexpr Duration kAskTime = 1s;   // after a link came up, and between two repairs of what was missed on it
 
 // How many links beside the tree a node takes, so many hops from the origin. Each closes a circle, which costs
 // about 1.4 copies; one such link for 20 members in all, those nearest to the origin first, stays under a tenth of a
@@ -116,6 +118,7 @@ void Broadcast::on_link_up(NodeId peer, Instant now) {
   Link& link = links_[peer];
   link = {};
   tree_.on_link_up(peer, now);
+  if (const auto owed = owed_.find(peer); owed != owed_.end()) owed->second.until = now + kAskTime;
   // What it may have missed while no link was there.
   for (const wire::BatchId& id : cache_order_) {
     const auto cached = cache_.find(id);
@@ -124,17 +127,42 @@ void Broadcast::on_link_up(NodeId peer, Instant now) {
   if (!link.announce.empty()) next_announce_ = std::min(next_announce_, now);
 }
 
-void Broadcast::on_link_down(NodeId peer, Instant now) {
+void Broadcast::on_link_down(NodeId peer, bool broke, Instant now) {
   const auto lost = links_.find(peer);
   if (lost == links_.end()) return;
   links_.erase(lost);
   tree_.on_link_down(peer, now);
+  if (broke) owe(peer, now);
   for (auto& [id, missing] : missing_) {
     if (missing.first == peer) missing.first = {};
     std::erase(missing.announcers, peer);
     missing.ask_at = std::min(missing.ask_at, now);
     next_ask_ = std::min(next_ask_, now);
   }
+}
+
+void Broadcast::on_member_changed(NodeId id, Instant now) {
+  tree_.on_member_changed(id, now);
+  if (!is_member(id)) owed_.erase(id);
+}
+
+bool Broadcast::is_member(NodeId id) const {
+  const auto state = options_.state_of ? options_.state_of(id) : std::nullopt;
+  return state && *state <= wire::MemberState::kSuspect;
+}
+
+void Broadcast::owe(NodeId peer, Instant now) {
+  if (!is_member(peer)) return;
+  Owed& owed = owed_[peer];
+  if (owed.until <= now) owed.kept_bytes = kept_bytes_;
+  owed.until = now + kBackTime;
+}
+
+bool Broadcast::owes(Instant now) {
+  std::erase_if(owed_, [now](const auto& owed) { return owed.second.until <= now; });
+  // What a link may hold was kept before it fell.
+  const std::size_t room = options_.cache_bytes_max - std::min(options_.cache_bytes_max, env::kLinkQueueBytesMax);
+  return std::ranges::any_of(owed_, [&](const auto& o) { return kept_bytes_ - o.second.kept_bytes >= room; });
 }
 
 bool Broadcast::seen(const wire::BatchId& id) const {
@@ -347,6 +375,7 @@ void Broadcast::pass_on(wire::MessageType type, const wire::BatchView& batch, co
 
 void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
   cache_bytes_ += cached.frame.size();
+  kept_bytes_ += cached.frame.size();
   cache_.insert_or_assign(id, std::move(cached));
   cache_order_.push_back(id);
   while (!cache_order_.empty()) {
@@ -387,6 +416,7 @@ void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant
   const auto link = links_.find(from);
   if (link == links_.end()) return;
   link->second.grafted_until = now + options_.graft_time;
+  if (const auto owed = owed_.find(from); owed != owed_.end()) owed->second.until = now + kAskTime;
   if (backlog_ > kOverrunBacklog) return;  // it asks again, or another
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < std::min(graft.wanted.size(), kGraftMax); ++i) {
@@ -409,7 +439,7 @@ void Broadcast::on_timer(Instant now) {
   tree_.on_timer(now);
 }
 
-bool Broadcast::strained(Instant now) const { return backlog_ > kSlowdownBacklog || slowed_until_ > now; }
+bool Broadcast::strained(Instant now) { return backlog_ > kSlowdownBacklog || slowed_until_ > now || owes(now); }
 
 // Asks it to publish less for a while, now and then.
 void Broadcast::slow_down(NodeId neighbour, Instant now) {

@@ -111,8 +111,8 @@ class Broadcast {
   Result<Sequence> broadcast(BatchKind kind, Bytes payload, bool reliable, env::Priority priority, Instant now);
 
   void on_link_up(NodeId peer, Instant now);
-  void on_link_down(NodeId peer, Instant now);
-  void on_member_changed(NodeId id, Instant now) { tree_.on_member_changed(id, now); }
+  void on_link_down(NodeId peer, bool broke, Instant now);  // or it was closed on purpose, and other ways lead there
+  void on_member_changed(NodeId id, Instant now);
   // Bytes that wait on our fullest link. Above an eighth of what a link may hold, whoever goes on sending reliable
   // messages, and has sent no less than others, is asked to wait; asked ourselves, we ask on, back to who publishes.
   void on_backlog(std::size_t bytes) { backlog_ = bytes; }
@@ -120,6 +120,10 @@ class Broadcast {
   Instant slowed_until() const { return slowed_until_; }
   // Whether we have lately sent so much of what goes through here that it is for us to wait (shares.h).
   bool above_share(Instant now) { return shares_.above(options_.self, now); }
+  // A link that falls takes along what was under way on it; its neighbour hears what is kept here when it is back, and
+  // asks for what it missed. True: more reliable batches would push that out of what is kept before it has been asked
+  // for. Who publishes waits then, until that is over, or the neighbour dead.
+  bool owes(Instant now);
 
   // Types kBroadcast to kBroadcastSlowdown. Errors: DataLoss, Unauthenticated: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
@@ -172,6 +176,8 @@ class Broadcast {
 
   std::size_t members() const;
   double mean_loss() const;
+  bool is_member(NodeId id) const;  // as far as is known, alive
+  void owe(NodeId peer, Instant now);
   Status check_age(NodeId from, const wire::BatchView& batch, Instant now);
   Status check_room(const wire::BatchView& batch, Instant now);
   MissingAt forget(MissingAt missing);
@@ -185,7 +191,7 @@ class Broadcast {
   void pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from,
                Cached cached, Instant now);
   bool within_budget(NodeId from, const wire::BatchView& batch, Instant now);
-  bool strained(Instant now) const;
+  bool strained(Instant now);
   void slow_down(NodeId neighbour, Instant now);
   bool some_link_is_slow();
   void keep(const wire::BatchId& id, Cached cached, Instant now);
@@ -208,6 +214,13 @@ class Broadcast {
   std::map<wire::BatchId, Cached> cache_;
   std::deque<wire::BatchId> cache_order_;
   std::size_t cache_bytes_ = 0;
+  std::uint64_t kept_bytes_ = 0;  // ever
+  // Neighbours whose links fell, until they must have asked for what they missed: how much was kept until then.
+  struct Owed {
+    Instant until;
+    std::uint64_t kept_bytes = 0;
+  };
+  std::map<NodeId, Owed> owed_;
   std::map<wire::BatchId, Missing> missing_;
   std::size_t backlog_ = 0;
   Shares shares_;

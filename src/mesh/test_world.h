@@ -266,7 +266,7 @@ class World {
     Node& node = nodes[i];
     if (!node.up || node.links.erase(peer) == 0) return;
     node.membership->on_link_down(nodes[peer].identity->id, reason, now_);
-    node.broadcast->on_link_down(nodes[peer].identity->id, now_);
+    node.broadcast->on_link_down(nodes[peer].identity->id, true, now_);
     pump(i);
   }
 

@@ -264,7 +264,9 @@ void Node::on_link_up(const env::PeerInfo& peer, Instant now) {
 void Node::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   now_ = now;
   membership_->on_link_down(peer, reason, now);
-  broadcast_->on_link_down(peer, now);
+  using enum env::LinkDown;
+  const bool broke = reason == kTimeout || reason == kClosed || reason == kTooSlow || reason == kReplaced;
+  broadcast_->on_link_down(peer, broke, now);
   state_->on_link_down(peer, now);
   averager_->on_link_down(peer);
   tensors_->on_link_down(peer, now);
@@ -872,6 +874,9 @@ Status Node::check_publish(std::string_view topic, const mesh::PublishOptions& o
   if (options.reliable && over(!broadcast_->direct()) && (over(false) || much())) {
     return fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
                 waiting >> 10);
+  }
+  if (options.reliable && broadcast_->owes(now) && much()) {
+    return fail(Code::kResourceExhausted, "a neighbour whose link broke is still missing messages: try again soon");
   }
   const Duration slowed = broadcast_->slowed_until() - now;
   if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero() && much()) {

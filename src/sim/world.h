@@ -141,6 +141,8 @@ class World {
   void cut(std::size_t from, std::size_t to);
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
   void heal();                                        // undoes all cuts
+  // Both ends hear nothing for too long: what is under way on their link is lost, and both live. Requires: no quic.
+  void break_link(std::size_t i, std::size_t j);
   // A member that lies: what it sends beside what its node sends, over a link that it has; and what becomes of what its
   // node sends (false: it is never sent). With its key it signs what it likes.
   void inject(std::size_t from, std::size_t to, Buffer frame);

@@ -151,6 +151,13 @@ void World::meet(std::size_t from, std::uint64_t life, std::size_t to, const env
   pump(to);
 }
 
+void World::break_link(std::size_t i, std::size_t j) {
+  const auto link = hosts_[i]->links.find(j);
+  if (link == hosts_[i]->links.end()) return;
+  const std::uint64_t number = link->second;
+  for (const std::size_t end : {i, j}) link_down(number, end, env::LinkDown::kTimeout);
+}
+
 void World::link_down(std::uint64_t number, std::size_t end, env::LinkDown reason) {
   Link& link = links_[number];
   if (!link.from(end).up) return;

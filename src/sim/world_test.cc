@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <set>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -141,6 +143,46 @@ void flood(bool quic) {
 
 TEST(World, a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) { flood(false); }
 TEST(World, over_real_quic_a_flood_of_reliable_messages_is_pushed_back_and_loses_nothing) { flood(true); }
+
+// What was under way on a link that breaks is lost with it, and the publisher goes on meanwhile: it must not push that
+// out of what it keeps before its neighbour, linked again, has asked for it.
+TEST(World, what_was_under_way_on_a_link_that_broke_comes_though_the_publisher_goes_on) {
+  WorldOptions options = small(2, 8);
+  options.link.bytes_per_s = 100e6;
+  World world(options);
+  ASSERT_TRUE(settle(world));
+  world.run(5s);
+  std::set<std::uint32_t> came;
+  world.act(1, [&](node::Node& node, Instant) {
+    const auto take = [&](const mesh::Message& message) {
+      std::uint32_t number = 0;
+      std::memcpy(&number, message.payload.data(), sizeof number);
+      EXPECT_TRUE(came.insert(number).second) << number << " twice";
+    };
+    ASSERT_TRUE(node.subscribe("flood", take, {}, world.now()));
+  });
+  std::uint32_t sent = 0;
+  const auto publish = [&](node::Node& node, Instant now) {
+    for (Status last; last;) {
+      Buffer payload(60'000, 7);
+      std::memcpy(payload.data(), &sent, sizeof sent);
+      node.publish("flood", payload, {}, 0, [&](const Status& status) { last = status; }, now);
+      sent += last ? 1 : 0;
+    }
+  };
+  const auto flood_for = [&](Duration time) {
+    for (const Instant end = world.now() + time; world.now() < end; world.run(5ms)) world.act(0, publish);
+  };
+  for (int round = 0; round < 5; ++round) {
+    flood_for(2s);
+    world.break_link(0, 1);
+    EXPECT_FALSE(world.node(0).membership().linked(world.id(1)));
+  }
+  flood_for(5s);
+  EXPECT_EQ(deaths(world), 0u);
+  EXPECT_GT(sent, 10'000u);  // it waits no longer than it must: 600 MB of 1500
+  EXPECT_TRUE(world.run_until([&] { return came.size() == sent; }, 10s)) << came.size() << " of " << sent;
+}
 
 // Two programs that answer each other as fast as they can: each message is a batch of its own.
 TEST(World, twenty_thousand_batches_a_second_between_two_lose_nothing) {
