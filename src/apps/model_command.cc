@@ -113,6 +113,19 @@ std::string positions_text(const model::LlamaConfig& c) {
          fmt::format(fmt::runtime(kScalings[static_cast<std::size_t>(c.rope_scaling.kind)]), c.rope_scaling.factor);
 }
 
+std::string_view head_text(const model::LlamaConfig& c) {
+  constexpr std::string_view kPooled[] = {"none", "none: the mean of its states", "none: its first state",
+                                          "none: its last state"};
+  static_assert(std::size(kPooled) == static_cast<std::size_t>(model::Pooling::kLast) + 1);
+  if (!c.features.causal) return kPooled[static_cast<std::size_t>(c.pooling)];
+  return c.tied ? "tied to the embedding" : "its own matrix";
+}
+
+std::string_view tokenizer_text(std::string_view model) {
+  if (model == "bert") return "WordPiece";
+  return model == "llama" ? "SentencePiece BPE" : "byte-level BPE";
+}
+
 std::vector<std::pair<std::string, std::string>> rows(const Description& model) {
   std::vector<std::pair<std::string, std::string>> out = {
       {"file", fmt::format("{} ({})", model.path, size_text(model.bytes))},
@@ -126,15 +139,16 @@ std::vector<std::pair<std::string, std::string>> rows(const Description& model) 
     out.emplace_back("attention", fmt::format("{} heads of {}, {} key-value heads", c.heads, c.head_dim, c.kv_heads));
     out.emplace_back("features", features_text(c));
     out.emplace_back("positions", positions_text(c));
-    out.emplace_back("output head", c.tied ? "tied to the embedding" : "its own matrix");
+    out.emplace_back("output head", head_text(c));
   }
   if (model.vocab) {
     const model::Vocab& v = *model.vocab;
-    out.emplace_back("tokenizer",
-                     fmt::format("{}{}, {} tokens", v.model == "llama" ? "SentencePiece BPE" : "byte-level BPE",
-                                 v.pre.empty() ? "" : fmt::format(" ({})", v.pre), v.tokens.size()));
-    out.emplace_back("special", fmt::format("begin {}, end {}{}{}", token_text(v, v.bos), token_text(v, v.eos),
-                                            v.add_bos ? ", begin added" : "", v.add_eos ? ", end added" : ""));
+    out.emplace_back("tokenizer", fmt::format("{}{}, {} tokens", tokenizer_text(v.model),
+                                              v.pre.empty() ? "" : fmt::format(" ({})", v.pre), v.tokens.size()));
+    out.emplace_back(
+        "special",
+        fmt::format("begin {}, end {}{}{}", token_text(v, v.bos), token_text(v, v.model == "bert" ? v.sep : v.eos),
+                    v.add_bos ? ", begin added" : "", v.add_eos || v.add_sep ? ", end added" : ""));
     out.emplace_back("chat template", v.chat_template.empty() ? "none" : size_text(v.chat_template.size()));
   } else {
     out.emplace_back("tokenizer", "unusable: " + model.vocab.error().message);
