@@ -401,7 +401,7 @@ TEST(Membership, a_full_table_forgets_the_longest_dead_and_then_refuses_newcomer
 // The first answer says where a clock is to half the link's jitter; at the pace of an idle link a good one comes late.
 TEST(Membership, a_new_neighbours_clock_is_read_eight_times_in_the_first_seconds_and_then_at_leisure) {
   World world(2, 25);
-  world.run(2500ms);
+  settle(world, 2500ms);
   for (const World::Node& node : world.nodes) EXPECT_GE(node.readings, 8u);
   world.run(10s);
   const std::size_t before = world.nodes[0].readings;

@@ -623,7 +623,7 @@ TEST(StateSync, a_model_is_moved_only_by_whoever_was_granted_that_too) {
     return judge(world, op).verdict;
   };
   EXPECT_EQ(written(sensor, 1, "models/nav/7", tensor), StateVerdict::kForbidden);
-  EXPECT_EQ(written(sensor, 1, "models/nav/7", text("a note")), StateVerdict::kMerged);
+  EXPECT_EQ(written(sensor, 1, "models/nav/about", text("a note")), StateVerdict::kMerged);
   EXPECT_EQ(written(depot, 1, "models/arm/7", tensor), StateVerdict::kForbidden);
   EXPECT_EQ(written(depot, 1, "models/nav/7", tensor), StateVerdict::kMerged);
   EXPECT_TRUE(is_manifest(world.at(0).replica().read("models/nav/7")->values.front()));
