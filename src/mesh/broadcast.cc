@@ -160,8 +160,9 @@ void Broadcast::owe(NodeId peer, Instant now) {
 
 bool Broadcast::owes(Instant now) {
   std::erase_if(owed_, [now](const auto& owed) { return owed.second.until <= now; });
-  // What a link may hold was kept before it fell.
-  const std::size_t room = options_.cache_bytes_max - std::min(options_.cache_bytes_max, env::kLinkQueueBytesMax);
+  // The newest that was kept before the link fell is what its queue held, and that is no more than publishers may fill.
+  constexpr std::size_t kQueued = env::publish_backlog_max(env::Priority::kUrgent, false) + 4 * kBatchBytesMax;
+  const std::size_t room = options_.cache_bytes_max - std::min(options_.cache_bytes_max, kQueued);
   return std::ranges::any_of(owed_, [&](const auto& o) { return kept_bytes_ - o.second.kept_bytes >= room; });
 }
 
