@@ -87,13 +87,17 @@ void FrameSink::on_piece(std::string_view text) {
   if (text.size() <= sizeof(Piece)) return;
   const auto piece = from_bytes<Piece>(text.data());
   text.remove_prefix(sizeof(Piece));
-  Frame& frame = frames_[piece.number % frames_.size()];
-  if (piece.number != frame.number) frame.came = 0;
-  frame.number = piece.number;
-  frame.bytes.resize(piece.frame_bytes);
+  Frame& frame = frames_[piece.number];
+  if (frame.bytes.empty()) {  // the room of one that is whole, if there is one
+    frame.bytes = std::exchange(room_, {});
+    frame.bytes.resize(piece.frame_bytes);
+  }
   std::memcpy(frame.bytes.data() + piece.at, text.data(), text.size());
   frame.came += text.size();
-  if (frame.came == piece.frame_bytes) answer(frame.bytes, piece.number, piece.begun_ns);
+  if (frame.came < piece.frame_bytes) return;
+  answer(frame.bytes, piece.number, piece.begun_ns);
+  room_ = std::move(frame.bytes);
+  frames_.erase(piece.number);
 }
 
 void FrameSink::answer(std::span<const std::byte> frame, std::uint64_t number, std::int64_t begun_ns) {

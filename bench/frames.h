@@ -6,10 +6,10 @@
 // The other process answers with the sum of what it read: a byte that differs is an error, not a figure.
 #pragma once
 
-#include <array>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -45,13 +45,14 @@ class FrameSink {
   void answer(std::span<const std::byte> frame, std::uint64_t number, std::int64_t begun_ns);
 
   struct Frame {  // of pieces
-    std::uint64_t number = 0;
     std::size_t came = 0;
     std::vector<std::byte> bytes;
   };
 
   robot::Fleet& fleet_;
-  std::array<Frame, 2 * kFramesUnderWay> frames_;  // by number: where a link is repaired, pieces overtake each other
+  // By number, while pieces of them are missing: at most kFramesUnderWay. Those that are asked for again come late.
+  std::map<std::uint64_t, Frame> frames_;
+  std::vector<std::byte> room_;  // of the last one that was whole
 };
 
 // The near side. Outlives the fleet's callbacks.

@@ -221,7 +221,7 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
   const bool from_origin = from == batch.id.origin;
   const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
   const bool counts = goes_on && batch.reliable && batch.kind == BatchKind::kPubSub;
-  SEDGE_CHECK(check_age(from, batch, now));
+  if (!from_origin) SEDGE_CHECK(check_age(from, batch, now));
   if (from_origin && counts) shares_.add(batch.id.origin, body.size(), now);
   if (from_origin) SEDGE_CHECK(check_room(batch, now));
   if (!from_origin) {
@@ -281,8 +281,8 @@ void Broadcast::mark_seen(const wire::BatchView& batch, Instant now) {
   next_mark_ = std::min(next_mark_, now + options_.mark_interval);
 }
 
-// An order of before this node started is not for it, whoever sends it again. A clock that is not settled cannot tell:
-// the batch is asked for once more when it can.
+// An order of before this node started is not for it, whichever other node sends it again; what its origin itself
+// brings, it says now. A clock that is not settled cannot tell: the batch is asked for once more when it can.
 Status Broadcast::check_age(NodeId from, const wire::BatchView& batch, Instant now) {
   if (batch.kind != BatchKind::kPubSub || batch.sent_ms == 0 || !options_.fleet_ms) return {};
   const std::uint64_t fleet_ms = options_.fleet_ms(now);
@@ -320,16 +320,11 @@ Broadcast::MissingAt Broadcast::forget(MissingAt missing) {
   return missing_.erase(missing);
 }
 
-// By the least that was ever measured: what waits in a full link's queues makes no cable a radio.
-bool Broadcast::slow(NodeId peer) {
-  const auto link = links_.find(peer);
-  if (link == links_.end() || !options_.round_trip) return false;
-  Duration& least = link->second.least;
-  if (const Duration now = options_.round_trip(peer); now > Duration::zero()) least = std::min(least, now);
-  return least >= kCableRoundTrip && least < Duration::max();
+bool Broadcast::slow(NodeId peer) const {
+  return options_.least_round_trip && options_.least_round_trip(peer) >= kCableRoundTrip;
 }
 
-bool Broadcast::some_link_is_slow() {
+bool Broadcast::some_link_is_slow() const {
   return std::ranges::any_of(links_, [this](const auto& link) { return slow(link.first); });
 }
 

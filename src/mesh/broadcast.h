@@ -91,6 +91,9 @@ class Broadcast {
     // As Tree::Options has them.
     std::function<std::optional<wire::MemberState>(NodeId)> state_of;
     std::function<Duration(NodeId)> round_trip;
+    // The least that was ever measured on the link: what waits in a full one's queues makes no cable a radio. Zero: not
+    // measured. Not set: never.
+    std::function<Duration(NodeId)> least_round_trip;
     // The part of the packets to a neighbour that get lost. Not set: none.
     std::function<double(NodeId)> loss;
     // Asked once of each new batch that a neighbour sends. `straight`: its own, and for everybody by itself, so that it
@@ -133,7 +136,7 @@ class Broadcast {
   void drain(env::Outbox& out);
 
   // Whether a byte to this neighbour costs more than the time to pack it.
-  bool slow(NodeId peer);
+  bool slow(NodeId peer) const;
   // Every member has a link to us: nobody needs to pass our batches on.
   bool direct() const { return links_.size() + 1 == members(); }
   const BroadcastStats& stats() const { return stats_; }
@@ -161,8 +164,7 @@ class Broadcast {
     Instant grafted_until{};  // it carries batches whatever the tree says
     std::vector<wire::HeldBatch> announce;
     Instant slowdown_said{};
-    std::size_t noted = 0;             // of missing_: it was the first to announce them
-    Duration least = Duration::max();  // round trip
+    std::size_t noted = 0;  // of missing_: it was the first to announce them
   };
   struct Missing {
     std::deque<NodeId> announcers;
@@ -193,7 +195,7 @@ class Broadcast {
   bool within_budget(NodeId from, const wire::BatchView& batch, Instant now);
   bool strained(Instant now);
   void slow_down(NodeId neighbour, Instant now);
-  bool some_link_is_slow();
+  bool some_link_is_slow() const;
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::BatchView& batch, Instant now);
   void flush_announcements(Instant now);

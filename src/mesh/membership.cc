@@ -201,6 +201,8 @@ Status Membership::on_ack(NodeId from, const wire::ProbeAck& ack, Instant now) {
     const Duration sample = now - link->second.probed;
     Duration& rtt = link->second.rtt;
     rtt = rtt == Duration{} ? sample : rtt + (sample - rtt) / 8;
+    Duration& least = link->second.least_rtt;
+    least = least == Duration{} ? sample : std::min(least, sample);
     coordinates_.sample(from, ack.coordinate, sample);
     if (ack.fleet_us != 0 && options_.clock_sample) {
       options_.clock_sample(from, {ack.fleet_us, ack.steady_us, sample}, now);
@@ -418,6 +420,11 @@ std::vector<NodeId> Membership::neighbours() const {
 Duration Membership::rtt(NodeId peer) const {
   const auto link = links_.find(peer);
   return link == links_.end() ? Duration{} : link->second.rtt;
+}
+
+Duration Membership::least_rtt(NodeId peer) const {
+  const auto link = links_.find(peer);
+  return link == links_.end() ? Duration{} : link->second.least_rtt;
 }
 
 Duration Membership::round_trip(NodeId id) const {

@@ -187,6 +187,8 @@ class Membership {
   std::uint64_t digest() const;
   // Smoothed round trip of probes; zero when not measured.
   Duration rtt(NodeId peer) const;
+  // The least of them since the link came up; zero when not measured.
+  Duration least_rtt(NodeId peer) const;
   // The same; of a member without a link, what the coordinates tell. Zero: neither is known.
   Duration round_trip(NodeId id) const;
   std::optional<wire::Coordinate> coordinate() const { return coordinates_.place(); }
@@ -216,7 +218,8 @@ class Membership {
     Instant heard{};
     Instant probed{};
     Instant synced{};
-    Duration rtt{};                  // smoothed; zero: not measured
+    Duration rtt{};  // smoothed; zero: not measured
+    Duration least_rtt{};
     std::size_t links = 0;           // that the peer has, as it says
     std::uint64_t probe_number = 0;  // of the latest probe, sent at `probed`
     bool answered = false;

@@ -409,6 +409,18 @@ TEST(Membership, a_new_neighbours_clock_is_read_eight_times_in_the_first_seconds
   EXPECT_LE(world.nodes[0].readings - before, 30u);
 }
 
+TEST(Membership, a_link_that_is_full_for_a_while_keeps_its_least_round_trip) {
+  World world(2, 25);
+  settle(world);
+  const NodeId peer = world.nodes[1].identity->id;
+  const Duration least = world.nodes[0].membership->least_rtt(peer);
+  EXPECT_GT(least, 4ms);
+  world.set_latency(20ms);
+  world.run(10s);
+  EXPECT_GT(world.nodes[0].membership->rtt(peer), 30ms);
+  EXPECT_LE(world.nodes[0].membership->least_rtt(peer), least);
+}
+
 TEST(Membership, everybody_learns_where_everybody_is_and_then_they_hardly_speak_of_it) {
   World world(12, 24);
   settle(world);

@@ -103,6 +103,7 @@ class World {
     tree.members = [&node] { return node.membership->alive(); };
     tree.state_of = [&node](NodeId id) { return node.membership->state_of(id); };
     tree.round_trip = [&node](NodeId peer) { return node.membership->rtt(peer); };
+    tree.least_round_trip = [&node](NodeId peer) { return node.membership->least_rtt(peer); };
     node.broadcast = std::make_unique<Broadcast>(tree, node.identity->keys.secret, *node.directory);
     node.pubsub = std::make_unique<PubSub>(options.self, *node.directory);
     (void)node.pubsub->subscribe("#", [&node](const Message& message) {
@@ -125,6 +126,8 @@ class World {
       at(now_ + (refused ? 300ms : 3s), [this, to = peer, i, reason] { link_down(to, i, reason); });
     }
   }
+
+  void set_latency(Duration latency) { latency_ = latency; }
 
   void stall(std::size_t i, Duration time) { nodes[i].stalled_until = now_ + time; }
 

@@ -122,6 +122,7 @@ mesh::Broadcast::Options Node::broadcast_options() {
   broadcast.members = [this] { return membership_->alive(); };
   broadcast.state_of = [this](NodeId id) { return membership_->state_of(id); };
   broadcast.round_trip = [this](NodeId peer) { return membership_->rtt(peer); };
+  broadcast.least_round_trip = [this](NodeId peer) { return membership_->least_rtt(peer); };
   broadcast.loss = [this](NodeId peer) { return membership_->loss(peer); };
   broadcast.fleet_ms = [this](Instant now) -> std::uint64_t {
     return state_->clock_settled(now) ? state_->fleet_ms(now) : 0;

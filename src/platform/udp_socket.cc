@@ -44,10 +44,13 @@ int open_socket(int family) {
   set_option(fd, SOL_UDP, UDP_GRO, 1);
   set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
   set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+  // No packet in pieces: one that is too large is lost, from which QUIC learns what the way carries (RFC 9000, 14).
+  set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
   if (family == AF_INET6) {
     set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
     set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
   }
   return fd;
 }
@@ -131,9 +134,10 @@ Result<UdpSocket> UdpSocket::open(const env::Endpoint& listen) {
 UdpSocket::Sent UdpSocket::send(const env::OutgoingDatagrams& datagrams) {
   SocketAddress address = to_socket_address(datagrams.remote, family_);
   const std::size_t segment = datagrams.segment_bytes == 0 ? datagrams.payload.size() : datagrams.segment_bytes;
+  bool fits = true;
   std::size_t at = 0;
   while (at < datagrams.payload.size()) {
-    const bool together = segmentation_ && datagrams.payload.size() - at > segment;
+    const bool together = segmentation_ && fits && datagrams.payload.size() - at > segment;
     const std::size_t bytes =
         together ? datagrams.payload.size() - at : std::min(segment, datagrams.payload.size() - at);
     iovec part{const_cast<std::uint8_t*>(datagrams.payload.data()) + at, bytes};
@@ -155,8 +159,12 @@ UdpSocket::Sent UdpSocket::send(const env::OutgoingDatagrams& datagrams) {
     }
     if (::sendmsg(fd_, &message, 0) < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return Sent::kBlocked;
-      if (together && (errno == EIO || errno == EINVAL || errno == EMSGSIZE)) {
+      if (together && errno == EIO) {
         segmentation_ = false;  // this interface cannot: packet by packet from here on
+        continue;
+      }
+      if (together && (errno == EINVAL || errno == EMSGSIZE)) {
+        fits = false;  // a way of smaller packets than these: each on its own is lost or gets through
         continue;
       }
       // A pending destination error is reported by the next send, whoever it is for; the error queue tells for whom.

@@ -11,6 +11,9 @@
 namespace sedge::quic {
 namespace {
 
+// What path MTU discovery tries, in this order: what tunnels and PPPoE leave of Ethernet, Ethernet, and its jumbo
+// frames. Loopback would carry more; with 16 KiB bulk was no faster there, and an urgent message beside it later.
+constexpr std::array<std::uint16_t, 6> kProbedBytes = {1406, 1342, 1232, 1444, 1452, kPacketBytesMax};
 // A frame on every stream may be unfinished at once, so less than eight largest frames could come to a deadlock.
 constexpr std::uint64_t kStreamWindow = 2 * env::kFrameBytesMax;
 constexpr std::uint64_t kWindow = (env::kPriorities + 2) * env::kFrameBytesMax;
@@ -167,6 +170,8 @@ ngtcp2_settings Connection::settings(Instant now) const {
   s.initial_rtt = static_cast<ngtcp2_duration>(kInitialRtt.count());
   s.handshake_timeout = static_cast<ngtcp2_duration>(shared_.limits.handshake_timeout.count());
   s.max_tx_udp_payload_size = kPacketBytesMax;
+  s.pmtud_probes = kProbedBytes.data();
+  s.pmtud_probeslen = kProbedBytes.size();
   s.max_window = kWindow;
   s.max_stream_window = kStreamWindowMax;
   s.rand_ctx.native_handle = &shared_;
@@ -485,12 +490,12 @@ std::optional<std::size_t> Connection::next_stream() const {
 }
 
 // What is on the wire or in the peer's socket cannot be overtaken. BBR lets twice of what the path holds be there, or
-// three bursts of up to 64 KiB where that is more: on a quick path all of it waits at the peer. While urgent frames
-// are sent, bulk keeps to what the path holds.
+// three bursts of up to 64 KiB (and a few packets) where that is more: on a quick path all of it waits at the peer.
+// While urgent frames are sent, bulk keeps to what the path holds.
 bool Connection::enough_under_way() const {
   ngtcp2_conn_info info{};
   ngtcp2_conn_get_conn_info(conn_, &info);
-  const bool bursts = info.cwnd <= 3 * ngtcp2_conn_get_send_quantum(conn_);
+  const bool bursts = info.cwnd <= 3 * ngtcp2_conn_get_send_quantum(conn_) + 4 * kPacketBytesMax;
   return info.bytes_in_flight >= (bursts ? kQuickPathBytes : info.cwnd / 2);
 }
 

@@ -37,7 +37,7 @@ namespace sedge::quic {
 class Connection;
 
 inline constexpr std::size_t kCidBytes = 8;           // of ours; enough not to be guessed, and short in every packet
-inline constexpr std::size_t kPacketBytesMax = 1452;  // path MTU discovery goes no further: Ethernet with IPv6
+inline constexpr std::size_t kPacketBytesMax = 8952;  // path MTU discovery goes no further: jumbo frames with IPv6
 inline constexpr std::size_t kBatchBytesMax = 65507;  // what one call can hand to the kernel
 
 using Cid = std::array<std::uint8_t, 20>;  // zero-padded

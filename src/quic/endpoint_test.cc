@@ -54,6 +54,17 @@ TEST(Endpoint, frames_of_every_size_arrive_whole_and_in_order) {
   EXPECT_GT(w.net.largest_batch, 10000u) << "equal packets should leave in batches";
 }
 
+TEST(Endpoint, packets_become_as_large_as_the_way_allows) {
+  for (const auto& [way, packet] : {std::pair{1300u, 1232u}, {1500u, 1452u}, {9000u, 8952u}}) {
+    World w(3, {.packet_bytes_max = way});
+    ASSERT_TRUE(w.link());
+    ASSERT_TRUE(w.net.run(30s, [&] { return w.net.largest_packet == packet; })) << way << ": " << w.net.largest_packet;
+    ASSERT_TRUE(w.send(*w.a, w.second, Priority::kNormal, Buffer(env::kFrameBytesMax, 1)));
+    ASSERT_TRUE(w.net.run(10s, [&] { return !w.b->all<FrameIn>().empty(); })) << way;
+    EXPECT_EQ(w.net.largest_packet, packet);
+  }
+}
+
 TEST(Endpoint, many_small_frames_share_packets) {
   World w;
   ASSERT_TRUE(w.link());

@@ -33,7 +33,8 @@ struct Weather {
   Duration jitter{};  // reorders
   double loss = 0;
   double duplication = 0;
-  std::size_t bytes_per_ms = 0;  // each address's way in, behind a queue without end; 0: any number
+  std::size_t packet_bytes_max = 65507;  // larger ones are lost
+  std::size_t bytes_per_ms = 0;          // each address's way in, behind a queue without end; 0: any number
 };
 
 // One process with its endpoint, and everything that its poll() gave.
@@ -132,7 +133,8 @@ class Net {
   void fly(const env::Endpoint& from, const env::Endpoint& to, Bytes payload) {
     ++packets;
     if (tap) tap(from, to, payload);
-    if (cut && cut(from, to)) return;
+    if (payload.size() > weather.packet_bytes_max || (cut && cut(from, to))) return;
+    largest_packet = std::max(largest_packet, payload.size());
     for (int copies = prng_.chance(weather.duplication) ? 2 : 1; copies > 0; --copies) {
       if (prng_.chance(weather.loss)) continue;
       const auto jitter = weather.jitter.count() == 0
@@ -152,6 +154,7 @@ class Net {
   Weather weather;
   bool polls = true;  // false: the nodes are too busy to take their events
   std::size_t largest_batch = 0;
+  std::size_t largest_packet = 0;  // of those that the way carries
   std::uint64_t packets = 0;
   std::function<bool(const env::Endpoint&, const env::Endpoint&)> cut;  // true: this pair hears nothing
   std::function<void(const env::Endpoint&, const env::Endpoint&, Bytes)> tap;
