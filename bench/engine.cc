@@ -31,6 +31,7 @@ struct Options {
   std::size_t prompt = 512, generate = 128;
   std::size_t batch = 0, beside = 0, prefix = 0;
   std::size_t limit_bytes = 0;
+  std::string kv = "f32";
 };
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -102,7 +103,9 @@ Status measure(const Options& options) {
                json::write(json::Object{{"read_bytes_s", limits.read_bytes_s}, {"products_s", limits.products_s}}));
     return {};
   }
-  SEDGE_TRY(std::shared_ptr<const engine::Model> model, engine::Model::load(options.model));
+  engine::ModelOptions how_kept;
+  SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
+  SEDGE_TRY(std::shared_ptr<const engine::Model> model, engine::Model::load(options.model, how_kept));
   if (options.batch > 0 || options.prefix > 0) {
     const SharingOptions sharing{.threads = options.threads, .prompt = options.prompt, .generate = options.generate};
     SEDGE_TRY(const json::Object out, options.prefix > 0   ? measure_prefix(model, options.prefix, sharing)
@@ -129,6 +132,7 @@ int main(int argc, char** argv) {
   CLI::App app("Tokens a second of the engine, or the limits of this machine");
   app.add_option("MODEL", options.model, "a GGUF file");
   app.add_option("--threads", options.threads)->capture_default_str();
+  app.add_option("--kv", options.kv, "keys and values kept as f32, f16 or q8_0")->capture_default_str();
   app.add_option("--prompt", options.prompt, "tokens read at once")->capture_default_str();
   app.add_option("--generate", options.generate, "tokens written one by one")->capture_default_str();
   app.add_option("--batch", options.batch, "so many texts writing together, instead of one")->check(CLI::Range(1, 64));

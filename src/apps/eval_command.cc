@@ -23,6 +23,7 @@ struct EvalOptions {
   std::string model, text, ids, logits;
   std::size_t window = 0;  // tokens
   std::size_t limit = 0;   // windows
+  std::string kv = "f32";
   unsigned threads = 0;
   bool json = false;
 };
@@ -124,7 +125,9 @@ Status write_logits(const std::string& path, engine::Engine& engine, const engin
 Status run_eval(const EvalOptions& options) {
   if (options.text.empty() == options.ids.empty()) return fail(Code::kInvalidArgument, "give one of --text and --ids");
   const Instant begun = platform::now();
-  SEDGE_TRY(const auto model, engine::Model::load(options.model));
+  engine::ModelOptions how_kept;
+  SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
+  SEDGE_TRY(const auto model, engine::Model::load(options.model, how_kept));
   const double load_ms = to_ms(platform::now() - begun);
   SEDGE_TRY(const auto ids, load_ids(options, *model));
   const std::size_t context = model->config().context;
@@ -174,6 +177,7 @@ void add_eval(Commands& commands) {
   command->add_option("--limit", options->limit, "stop after this many windows; 0: all")->capture_default_str();
   command->add_option("--logits", options->logits,
                       "write the first window's logits there as well: little-endian F32, a row a token");
+  command->add_option("--kv", options->kv, "keys and values kept as f32, f16 or q8_0")->capture_default_str();
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object");
   commands.on(command, [options] { return run_eval(*options); });

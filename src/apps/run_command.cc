@@ -56,6 +56,8 @@ void add_run(Commands& commands) {
   command->add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
   command->add_option("--stop", options->stops, "end where this text comes; may be given several times");
   command->add_flag("--chat", options->chat, "put the prompt into the model's chat template, as the user's turn");
+  command->add_option("--kv", options->kv, "of a local run: keys and values as f32, f16 or q8_0")
+      ->capture_default_str();
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--local", options->local, "run here, even when a node is running");
   command->add_flag("--json", options->json, "print one JSON object: text, tokens, times");

@@ -52,7 +52,9 @@ json::Object report(const engine::Generation& generation, const std::string& tex
 
 Status run_local(const RunOptions& options) {
   Times times{.begun = platform::now(), .loaded = {}, .first_token = {}, .ended = {}};
-  SEDGE_TRY(const auto model, engine::Model::load(options.model));
+  engine::ModelOptions how_kept;
+  SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
+  SEDGE_TRY(const auto model, engine::Model::load(options.model, how_kept));
   SEDGE_TRY(const auto prompt, prompt_ids(*model, options));
   engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
   times.loaded = platform::now();

@@ -19,6 +19,7 @@ struct RunOptions {
   engine::SamplingOptions sampling;
   std::vector<std::string> stops;
   env::Grammar grammar;                 // what the text must be
+  std::string kv = "f32";               // engine::cache_format_of
   unsigned threads = 0;                 // 0: as many as the machine runs at once
   bool local = false;                   // here, even when a node is running
   std::string home;                     // of the node that runs

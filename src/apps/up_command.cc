@@ -29,6 +29,7 @@ struct UpOptions {
   std::string http_token;
   unsigned workers = 1;
   unsigned threads = 0;
+  std::string kv = platform::RuntimeOptions().kv;
   std::size_t prefix_mib = 0;
   std::size_t prefix_disk_mib = platform::RuntimeOptions().prefix_disk_bytes >> 20;
   double privacy_budget = 10;
@@ -48,6 +49,7 @@ Status up(const UpOptions& options) {
   runtime_options.models.assign(options.models.begin(), options.models.end());
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
+  runtime_options.kv = options.kv;
   runtime_options.prefix_memory_bytes = options.prefix_mib << 20;
   runtime_options.prefix_disk_bytes = std::uint64_t{options.prefix_disk_mib} << 20;
   runtime_options.tensor_bytes_max = options.tensor_mib << 20;
@@ -100,6 +102,11 @@ void add_up(Commands& commands) {
   command->add_option("--workers", options->workers, "passes that run at once, each of several sequences")
       ->capture_default_str();
   command->add_option("--threads", options->threads, "engine threads a worker; 0: all cores")->capture_default_str();
+  command
+      ->add_option("--kv", options->kv,
+                   "how texts' keys and values are kept: f32, f16 or q8_0, of half and a good quarter of its memory; "
+                   "only nodes with the same go on with each other's texts")
+      ->capture_default_str();
   command
       ->add_option("--prefix-mib", options->prefix_mib,
                    "memory for beginnings of prompts, so that they are computed once; 0: an eighth of all, up to 512")

@@ -62,6 +62,71 @@ TEST(Engine, prefill_equals_decode_steps_bit_for_bit_for_any_cut_of_tokens_layer
   }
 }
 
+TEST(Engine, keys_and_values_of_fewer_bits_keep_that_law_and_stay_near) {
+  const auto model_with = [](DType cache) {
+    return RandomModel({.heads = 2, .kv_heads = 1, .model = {.cache = cache}});
+  };
+  const RandomModel wide = model_with(DType::kF32);
+  const std::vector<std::int32_t> ids = some_ids(41);
+  Engine whole({.threads = 1, .chunk_tokens = 48}), cut({.threads = 2, .chunk_tokens = 7});
+  const std::vector<float> reference = run(whole, *wide.model(), ids, ids.size(), 0);
+  const float range = std::ranges::max(reference) - std::ranges::min(reference);
+  struct Row {
+    DType cache;
+    std::string_view name;
+    double bytes, error;  // of F32's bytes; of the range
+  };
+  for (const auto& [cache, name, bytes, error] :
+       {Row{DType::kF16, "f16", 0.5, 3e-3}, {DType::kQ8_0, "q8_0", 34.0 / 128, 5e-2}}) {
+    const RandomModel random = model_with(cache);
+    const Model& model = *random.model();
+    const std::vector<float> expected = run(whole, model, ids, ids.size(), 0);
+    for (const std::size_t piece : {1u, 5u, 41u}) ASSERT_EQ(run(cut, model, ids, piece, 1), expected) << name;
+    double worst = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      worst = std::max<double>(worst, std::abs(expected[i] - reference[i]));
+    EXPECT_GT(worst, 0) << name;
+    EXPECT_LT(worst, error * range) << name;
+    EXPECT_EQ(static_cast<double>(Sequence::bytes_of(model, 64)),
+              bytes * static_cast<double>(Sequence::bytes_of(*wide.model(), 64)));
+    EXPECT_EQ(model.numeric_class(), fmt::format("{}/{}", wide.model()->numeric_class(), name));
+    EXPECT_EQ(cache_format_of(name).value(), cache);
+  }
+  EXPECT_EQ(cache_format_of("q4_0").error().code, Code::kInvalidArgument);
+}
+
+TEST(Engine, keys_and_values_are_copied_as_they_are_kept) {
+  for (const DType cache : {DType::kF32, DType::kF16, DType::kQ8_0}) {
+    const RandomModel random({.heads = 2, .kv_heads = 1, .model = {.cache = cache}});
+    const Model& model = *random.model();
+    const std::vector<std::int32_t> ids = some_ids(48);
+    const std::size_t dim = model.config().dim, layers = model.config().layers;
+    Engine engine;
+    Sequence first = Sequence::make(model).value(), second = Sequence::make(model).value();
+    const auto pass = [&](Sequence& sequence, std::size_t begin, std::size_t end) {
+      const auto part = std::span(ids).subspan(begin, end - begin);
+      std::vector<float> hidden(part.size() * dim);
+      EXPECT_TRUE(engine.embed(model, part, hidden));
+      const Slice slice{&sequence, part.size()};
+      EXPECT_TRUE(engine.forward(model, {&slice, 1}, 0, layers, hidden));
+      return hidden;
+    };
+    (void)pass(first, 0, 32);
+    Buffer kept(32 * first.bytes_per_position());
+    first.copy_out(0, 32, kept);
+    second.copy_in(kept, 0, 32, 32);
+    EXPECT_EQ(pass(second, 32, 48), pass(first, 32, 48)) << kernels::format_of(cache).name;
+  }
+}
+
+TEST(Engine, a_cache_in_blocks_wants_heads_of_whole_blocks) {
+  const RandomModel random;  // heads of 16
+  const auto made = Model::from(model::GgufFile::parse(random.file()).value(), {.cache = DType::kQ8_0});
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::kInvalidArgument);
+  EXPECT_NE(made.error().message.find("f16"), std::string::npos);
+}
+
 TEST(Engine, a_sequence_in_a_batch_gives_its_bits_alone) {
   const RandomModel random;
   const Model& model = *random.model();

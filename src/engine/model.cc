@@ -1,5 +1,7 @@
 #include "engine/model.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "kernels/rope/rope.h"
@@ -7,8 +9,38 @@
 
 namespace sedge::engine {
 
-Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer)
-    : file_(std::move(file)), llama_(std::move(llama)), packed_(std::move(packed)), tokenizer_(std::move(tokenizer)) {
+namespace {
+
+struct CacheName {
+  std::string_view name;
+  kernels::DType format;
+};
+constexpr CacheName kCacheNames[] = {
+    {"f32", kernels::DType::kF32}, {"f16", kernels::DType::kF16}, {"q8_0", kernels::DType::kQ8_0}};
+
+// What a cache rounds away is part of what a text depends on.
+std::string class_with(kernels::DType cache) {
+  std::string name(kernels::kNumericClass);
+  if (cache == kernels::DType::kF32) return name;
+  return name + "/" + std::string(std::ranges::find(kCacheNames, cache, &CacheName::format)->name);
+}
+
+}  // namespace
+
+Result<kernels::DType> cache_format_of(std::string_view name) {
+  const auto* const found = std::ranges::find(kCacheNames, name, &CacheName::name);
+  if (found != std::end(kCacheNames)) return found->format;
+  return fail(Code::kInvalidArgument, "keys and values are kept as f32, f16 or q8_0, not as '{}'", name);
+}
+
+Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer,
+             ModelOptions options)
+    : file_(std::move(file)),
+      llama_(std::move(llama)),
+      packed_(std::move(packed)),
+      tokenizer_(std::move(tokenizer)),
+      options_(options),
+      numeric_class_(class_with(options.cache)) {
   const auto base = static_cast<double>(llama_.config.rope_base);
   rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, base, llama_.rope_factors);
   rope_magnitude_ = model::scaling_magnitude(llama_.config.rope_scaling);
@@ -17,19 +49,24 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
   local_rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, local, {});
 }
 
-Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file) {
+Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOptions options) {
   SEDGE_TRY(model::LlamaModel llama, model::load_llama(file));
+  const std::size_t block = kernels::format_of(options.cache).block_values;
+  if (llama.config.head_dim % block != 0) {
+    return fail(Code::kInvalidArgument, "keys of {} numbers are no whole blocks of {}: keep them as f16",
+                llama.config.head_dim, block);
+  }
   SEDGE_TRY(model::Vocab vocab, model::vocab_from_gguf(file));
   SEDGE_TRY(model::Tokenizer tokenizer, model::Tokenizer::make(std::move(vocab)));
   SEDGE_TRY(PackedWeights packed, PackedWeights::make(llama));
   return std::shared_ptr<const Model>(
-      new Model(std::move(file), std::move(llama), std::move(packed), std::move(tokenizer)));
+      new Model(std::move(file), std::move(llama), std::move(packed), std::move(tokenizer), options));
 }
 
-Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& path) {
+Result<std::shared_ptr<const Model>> Model::load(const std::filesystem::path& path, ModelOptions options) {
   auto file = model::GgufFile::open(path);
   if (!file) return in_context(path.string(), std::move(file).error());
-  auto loaded = from(*std::move(file));
+  auto loaded = from(*std::move(file), options);
   if (!loaded) return in_context(path.string(), std::move(loaded).error());
   return loaded;
 }

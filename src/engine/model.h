@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,12 +19,22 @@
 
 namespace sedge::engine {
 
+// How keys and values are kept: F32, or F16 or Q8_0, which take half and a good quarter of the memory and lose a little
+// (docs/benchmarks.md). It is the model's and not a text's: texts share steps, and other nodes go on with them.
+struct ModelOptions {
+  kernels::DType cache = kernels::DType::kF32;
+};
+
+// "f32", "f16" or "q8_0". Errors: InvalidArgument.
+Result<kernels::DType> cache_format_of(std::string_view name);
+
 class Model {
  public:
-  // Errors: those of model::GgufFile::open, model::load_llama and model::Tokenizer::make, with the path in front.
-  static Result<std::shared_ptr<const Model>> load(const std::filesystem::path& path);
+  // Errors: those of model::GgufFile::open, model::load_llama and model::Tokenizer::make, with the path in front;
+  //         InvalidArgument (a cache in blocks that the model's heads are no multiple of).
+  static Result<std::shared_ptr<const Model>> load(const std::filesystem::path& path, ModelOptions options = {});
   // From a file that is open already (or bytes that outlive the model).
-  static Result<std::shared_ptr<const Model>> from(model::GgufFile file);
+  static Result<std::shared_ptr<const Model>> from(model::GgufFile file, ModelOptions options = {});
 
   const model::LlamaConfig& config() const { return llama_.config; }
   // Quantized matrices of the layers and the head are packed (packed_weights.h); all else is as in the file.
@@ -42,10 +53,12 @@ class Model {
   double rope_magnitude() const { return rope_magnitude_; }
 
   // Models of equal bytes on nodes of equal numeric class give bit-identical results.
-  std::string_view numeric_class() const { return kernels::kNumericClass; }
+  std::string_view numeric_class() const { return numeric_class_; }
+  kernels::DType cache_format() const { return options_.cache; }
 
  private:
-  Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer);
+  Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer,
+        ModelOptions options);
 
   model::GgufFile file_;  // what the weights' views point into
   model::LlamaModel llama_;
@@ -53,6 +66,8 @@ class Model {
   model::Tokenizer tokenizer_;
   std::vector<double> rope_frequencies_, local_rope_frequencies_;
   double rope_magnitude_ = 1;
+  ModelOptions options_;
+  std::string numeric_class_;
   struct LazyTrie {
     std::once_flag once;
     std::shared_ptr<const TokenTrie> trie;

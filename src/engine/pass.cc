@@ -217,16 +217,12 @@ void Pass::turn(const TensorView& norm, std::size_t layer, std::size_t t, std::s
 // Turns q and k and files k and v in the cache.
 void Pass::place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, const float* v) {
   const LlamaLayer& w = model_.weights().layers[layer];
-  const std::size_t head_dim = config_.head_dim;
   for_each_token([&](std::size_t t) {
     turn(w.q_norm, layer, t, config_.heads, q + t * config_.q_dim());
     turn(w.k_norm, layer, t, config_.kv_heads, k + t * config_.kv_dim());
-    const std::size_t position = rows[t].position;
     for (std::size_t h = 0; h < config_.kv_heads; ++h) {
-      const std::size_t from = t * config_.kv_dim() + h * head_dim;
-      float* const keys = rows[t].sequence->keys(layer, h) + position / 16 * head_dim * 16 + position % 16;
-      for (std::size_t d = 0; d < head_dim; ++d) keys[d * 16] = k[from + d];
-      std::copy_n(v + from, head_dim, rows[t].sequence->values(layer, h) + position * head_dim);
+      const std::size_t from = t * config_.kv_dim() + h * config_.head_dim;
+      rows[t].sequence->keep(layer, h, rows[t].position, k + from, v + from);
     }
   });
 }
@@ -260,26 +256,27 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
   float* scores = at_least(e_.scores_, e_.threads() * largest);
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.scale_dim != 0 ? config_.scale_dim : head_dim));
   const std::size_t window = config_.is_local(layer) ? config_.window : 0;
+  const kernels::Kernels::Attend attend_one = kernels_.attend(model_.cache_format());
   const auto attend_item = [&](unsigned worker, std::size_t item) {
     const TokenRun& run = e_.runs_[item / per_run];
     const std::size_t h = item % per_run / pieces, piece = item % pieces * group;
     const std::size_t at = run.first * config_.q_dim() + (h * shared + piece) * head_dim;
     const PassRow& row = rows[run.first];
-    kernels_.attend({.q = q + at,
-                     .keys = row.sequence->keys(layer, h),
-                     .values = row.sequence->values(layer, h),
-                     .tokens = run.tokens,
-                     .group = std::min(group, shared - piece),
-                     .positions = row.seen,
-                     .window = window,
-                     .head_dim = head_dim,
-                     .scale = scale,
-                     .scores = scores + worker * largest,
-                     .score_stride = run.stride,
-                     .out = out + at,
-                     .q_stride = config_.q_dim(),
-                     .cap = config_.attention_cap,
-                     .causal = config_.features.causal});
+    attend_one({.q = q + at,
+                .keys = row.sequence->keys(layer, h),
+                .values = row.sequence->values(layer, h),
+                .tokens = run.tokens,
+                .group = std::min(group, shared - piece),
+                .positions = row.seen,
+                .window = window,
+                .head_dim = head_dim,
+                .scale = scale,
+                .scores = scores + worker * largest,
+                .score_stride = run.stride,
+                .out = out + at,
+                .q_stride = config_.q_dim(),
+                .cap = config_.attention_cap,
+                .causal = config_.features.causal});
   };
   return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) attend_item(worker, item);

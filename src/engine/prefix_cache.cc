@@ -95,7 +95,7 @@ std::size_t PrefixCache::recall(const std::string& scope, std::span<const std::i
   while (store_ != nullptr && first + found.size() < last) {
     const std::size_t block = first + found.size();
     BlockValues values =
-        store_->load(scope, ids.first((block + 1) * kPrefixBlock), kPrefixBlock * sequence.numbers_per_position());
+        store_->load(scope, ids.first((block + 1) * kPrefixBlock), kPrefixBlock * sequence.bytes_per_position());
     if (values == nullptr) break;
     insert(scope, ids, block, values, true);
     found.push_back(std::move(values));
@@ -115,7 +115,7 @@ void PrefixCache::keep(const std::string& scope, std::span<const std::int32_t> i
     const bool lasts = store_ != nullptr && end <= lasting;
     // Without the way to it nobody finds a block here; in the store it has a name of its own.
     if (here > block || (here < block && !lasts)) continue;
-    auto copy = std::make_shared<std::vector<float>>(kPrefixBlock * sequence.numbers_per_position());
+    auto copy = std::make_shared<Buffer>(kPrefixBlock * sequence.bytes_per_position());
     sequence.copy_out(block * kPrefixBlock, kPrefixBlock, *copy);
     BlockValues values = std::move(copy);
     if (lasts) store_->save(scope, ids.first(end), values);

@@ -32,15 +32,15 @@ namespace sedge::engine {
 
 inline constexpr std::size_t kPrefixBlock = 32;  // tokens
 
-// Keys and values of one block, binary32, as Sequence::copy_out gives them.
-using BlockValues = std::shared_ptr<const std::vector<float>>;
+// Keys and values of one block, as Sequence::copy_out gives them.
+using BlockValues = std::shared_ptr<const Buffer>;
 
 // Where blocks go that memory has no room for, or whose process ends. Any thread calls it.
 class BlockStore {
  public:
   virtual ~BlockStore() = default;
-  // The block that ends after `tokens`, which are all from the text's first: exactly `count` values, or nothing.
-  virtual BlockValues load(const std::string& scope, std::span<const std::int32_t> tokens, std::size_t count) = 0;
+  // The block that ends after `tokens`, which are all from the text's first: exactly `bytes` of them, or nothing.
+  virtual BlockValues load(const std::string& scope, std::span<const std::int32_t> tokens, std::size_t bytes) = 0;
   // Returns at once; may come to nothing.
   virtual void save(const std::string& scope, std::span<const std::int32_t> tokens, BlockValues values) = 0;
 };
@@ -97,7 +97,7 @@ class PrefixCache {
               bool stored);
   void touch(Node* node);
   void evict(std::size_t bytes);
-  static std::size_t size_of(const Node& node) { return node.values->size() * sizeof(float); }
+  static std::size_t size_of(const Node& node) { return node.values->size(); }
 
   std::size_t bytes_max_;
   BlockStore* store_;

@@ -41,7 +41,7 @@ Said say(std::span<const std::int32_t> prompt, std::shared_ptr<PrefixCache> cach
 
 std::size_t block_bytes() {
   const Sequence sequence = Sequence::make(*random_model().model()).value();
-  return kPrefixBlock * sequence.numbers_per_position() * sizeof(float);
+  return kPrefixBlock * sequence.bytes_per_position();
 }
 
 TEST(PrefixCache, a_shared_beginning_is_copied_and_the_text_is_the_same) {

@@ -17,6 +17,7 @@ struct RandomModelOptions {
   kernels::DType type = kernels::DType::kF32;
   std::size_t layers = 3, dim = 64, heads = 4, kv_heads = 2, ffn_dim = 96, context = 64;
   std::uint64_t seed = 1;
+  ModelOptions model{};
 };
 
 class RandomModel {
@@ -49,7 +50,7 @@ class RandomModel {
     file_ = *std::move(bytes);
     auto parsed = model::GgufFile::parse(file_);
     SEDGE_ASSERT(parsed.has_value());
-    auto made = Model::from(*std::move(parsed));
+    auto made = Model::from(*std::move(parsed), options.model);
     SEDGE_ASSERT(made.has_value());
     model_ = *std::move(made);
   }

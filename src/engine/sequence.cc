@@ -6,24 +6,26 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "kernels/attention/cache.h"
 
 namespace sedge::engine {
 namespace {
 
-constexpr std::size_t kPlaces = 16;  // that lie together
+constexpr std::size_t kPlaces = kernels::kCacheGroup;
 
-std::size_t bytes_per_place(const model::LlamaConfig& config) {
-  return config.layers * config.kv_dim() * 2 * sizeof(float);
+std::size_t bytes_per_place(const Model& model) {
+  const model::LlamaConfig& config = model.config();
+  return config.layers * config.kv_heads * kernels::cache_row_bytes(model.cache_format(), config.head_dim) * 2;
 }
 
 }  // namespace
 
 std::size_t Sequence::bytes_of(const Model& model, std::size_t capacity) {
-  return (capacity + kPlaces - 1) / kPlaces * kPlaces * bytes_per_place(model.config());
+  return (capacity + kPlaces - 1) / kPlaces * kPlaces * bytes_per_place(model);
 }
 
 std::size_t Sequence::capacity_within(const Model& model, std::size_t bytes) {
-  return bytes / bytes_per_place(model.config()) / kPlaces * kPlaces;
+  return bytes / bytes_per_place(model) / kPlaces * kPlaces;
 }
 
 Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
@@ -39,8 +41,9 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
                 config.layers);
   }
   const std::size_t places = (capacity + kPlaces - 1) / kPlaces * kPlaces;
-  const Uint128 numbers = Uint128{layer_end - options.layer_begin} * config.kv_dim() * places;
-  if (numbers * 2 * sizeof(float) > options.bytes_max) {
+  const std::size_t row_bytes = kernels::cache_row_bytes(model.cache_format(), config.head_dim);
+  const Uint128 bytes = Uint128{layer_end - options.layer_begin} * config.kv_heads * row_bytes * places;
+  if (bytes * 2 > options.bytes_max) {
     return fail(Code::kResourceExhausted,
                 "the memory of {} positions takes more than the {} MiB allowed: use a smaller context", capacity,
                 options.bytes_max >> 20);
@@ -50,10 +53,12 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
   sequence.capacity_ = capacity, sequence.places_ = places;
   sequence.kv_heads_ = config.kv_heads;
   sequence.head_dim_ = config.head_dim;
+  sequence.format_ = model.cache_format();
+  sequence.row_bytes_ = row_bytes;
   sequence.layer_begin_ = options.layer_begin;
   sequence.lengths_.assign(layer_end - options.layer_begin, 0);
-  sequence.keys_.reset(new (std::nothrow) float[static_cast<std::size_t>(numbers)]);
-  sequence.values_.reset(new (std::nothrow) float[static_cast<std::size_t>(numbers)]);
+  sequence.keys_.reset(new (std::nothrow) std::uint8_t[static_cast<std::size_t>(bytes)]);
+  sequence.values_.reset(new (std::nothrow) std::uint8_t[static_cast<std::size_t>(bytes)]);
   if (sequence.keys_ == nullptr || sequence.values_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} positions: use a smaller context", capacity);
   }
@@ -66,29 +71,36 @@ bool Sequence::holds(std::size_t layer_begin, std::size_t layer_end) const {
   return layer_begin >= layer_begin_ && layer_begin < layer_end && layer_end <= layer_begin_ + lengths_.size();
 }
 
-void Sequence::copy_out(std::size_t begin, std::size_t count, std::span<float> numbers) const {
-  SEDGE_ASSERT(begin % 16 == 0 && count % 16 == 0 && begin + count <= length());
-  SEDGE_ASSERT(numbers.size() == count * numbers_per_position());
-  float* out = numbers.data();
+void Sequence::keep(std::size_t layer, std::size_t kv_head, std::size_t position, const float* key,
+                    const float* value) {
+  const std::size_t group = position / kPlaces * kPlaces * row_bytes_;
+  kernels::keep_position(format_, key, value, head_dim_, position % kPlaces, keys(layer, kv_head) + group,
+                         values(layer, kv_head) + group);
+}
+
+void Sequence::copy_out(std::size_t begin, std::size_t count, MutableBytes rows) const {
+  SEDGE_ASSERT(begin % kPlaces == 0 && count % kPlaces == 0 && begin + count <= length());
+  SEDGE_ASSERT(rows.size() == count * bytes_per_position());
+  std::uint8_t* out = rows.data();
   for (std::size_t head = 0; head < lengths_.size() * kv_heads_; ++head) {
-    const std::size_t at = (head * places_ + begin) * head_dim_;
-    out = std::copy_n(keys_.get() + at, count * head_dim_, out);
-    out = std::copy_n(values_.get() + at, count * head_dim_, out);
+    const std::size_t at = (head * places_ + begin) * row_bytes_;
+    out = std::copy_n(keys_.get() + at, count * row_bytes_, out);
+    out = std::copy_n(values_.get() + at, count * row_bytes_, out);
   }
 }
 
 // Positions before the sequence's length get the bits that they have, since the tokens are the same; those after the
 // new length are written again when they are computed.
-void Sequence::copy_in(std::span<const float> numbers, std::size_t begin, std::size_t count, std::size_t new_length) {
-  SEDGE_ASSERT(begin % 16 == 0 && count % 16 == 0 && begin + count <= places_ && new_length <= capacity_);
-  SEDGE_ASSERT(numbers.size() == count * numbers_per_position());
+void Sequence::copy_in(Bytes rows, std::size_t begin, std::size_t count, std::size_t new_length) {
+  SEDGE_ASSERT(begin % kPlaces == 0 && count % kPlaces == 0 && begin + count <= places_ && new_length <= capacity_);
+  SEDGE_ASSERT(rows.size() == count * bytes_per_position());
   SEDGE_ASSERT(begin <= length() && length() <= new_length && new_length <= begin + count);
-  const float* in = numbers.data();
+  const std::uint8_t* in = rows.data();
   for (std::size_t head = 0; head < lengths_.size() * kv_heads_; ++head) {
-    const std::size_t at = (head * places_ + begin) * head_dim_;
-    std::copy_n(in, count * head_dim_, keys_.get() + at);
-    std::copy_n(in + count * head_dim_, count * head_dim_, values_.get() + at);
-    in += 2 * count * head_dim_;
+    const std::size_t at = (head * places_ + begin) * row_bytes_;
+    std::copy_n(in, count * row_bytes_, keys_.get() + at);
+    std::copy_n(in + count * row_bytes_, count * row_bytes_, values_.get() + at);
+    in += 2 * count * row_bytes_;
   }
   std::ranges::fill(lengths_, new_length);
 }

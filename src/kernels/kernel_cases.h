@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/prng.h"
+#include "kernels/attention/cache.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/pack.h"
 
@@ -137,12 +138,19 @@ struct Case<SoftcapArgs> {
 
 template <>
 struct Case<AttentionArgs> {
-  Case(Prng& prng, Size size, int) {
-    const std::size_t dim = size.cols, group = 1 + size.rows % 3, stride = dim * (group + 1);
+  Case(Prng& prng, Size size, DType format) {
+    const std::size_t block = format_of(format).block_values, dim = (size.cols + block - 1) / block * block;
+    const std::size_t group = 1 + size.rows % 3, stride = dim * (group + 1);
     const std::size_t last = size.rows + size.tokens - 1, padded = (last + 15) / 16 * 16;
     const bool causal = size.cols % 5 != 0;  // so are all of the fingerprint's sizes: its value stays
     q = random_floats(prng, size.tokens * stride, 4.0);
-    keys = random_floats(prng, padded * dim, 4.0), values = random_floats(prng, padded * dim, 4.0);
+    const std::vector<float> k = random_floats(prng, padded * dim, 4.0), v = random_floats(prng, padded * dim, 4.0);
+    const std::size_t group_bytes = kCacheGroup * cache_row_bytes(format, dim);
+    keys.resize(padded / kCacheGroup * group_bytes), values.resize(keys.size());
+    for (std::size_t p = 0; p < padded; ++p) {
+      const std::size_t at = p / kCacheGroup * group_bytes;
+      keep_position(format, &k[p * dim], &v[p * dim], dim, p % kCacheGroup, &keys[at], &values[at]);
+    }
     out.resize(q.size()), scores.resize(size.tokens * group * padded);
     args = {.q = q.data(),
             .keys = keys.data(),
@@ -166,7 +174,8 @@ struct Case<AttentionArgs> {
     kernel(args);
     return bits_of(out);
   }
-  std::vector<float> keys, values, q, scores, out;
+  Buffer keys, values;
+  std::vector<float> q, scores, out;
   AttentionArgs args{};
 };
 

@@ -94,4 +94,12 @@ Kernels::Matmul Kernels::matmul(DType weights) const {
   assertion_failed("every format has a matmul row", __FILE__, __LINE__);
 }
 
+Kernels::Attend Kernels::attend(DType cache) const {
+#define SEDGE_PICK(name, Args, format) \
+  if (cache == (format)) return name;
+  SEDGE_ATTENTION_ROWS(SEDGE_PICK)
+#undef SEDGE_PICK
+  assertion_failed("the format has an attention row", __FILE__, __LINE__);
+}
+
 }  // namespace sedge::kernels

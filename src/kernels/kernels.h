@@ -24,7 +24,7 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v5-wide-cache";
+inline constexpr std::string_view kNumericClass = "v6-cache-formats";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
@@ -85,15 +85,15 @@ struct SoftcapArgs {
 // neighbours in one text. Token t sees positions + t positions, or the last `window` of them; where attention is not
 // causal each sees `positions`, the whole text. With `cap` above 0, the products pass through softcap first.
 // Shapes:   query heads [tokens, group, head_dim], token rows q_stride apart, and out alike;
-//           keys [positions / 16, head_dim, 16], whole groups of sixteen positions; values [positions, head_dim];
+//           keys and values as attention/cache.h lays them, in whole groups of sixteen positions;
 //           scores [tokens · group, score_stride] scratch, score_stride >= positions + tokens rounded up to 16.
-// Requires: positions > 0; tokens · group <= kAttendQueriesMax; What stands in the last group
-//           past the last position is read and has no say.
+// Requires: positions > 0; tokens · group <= kAttendQueriesMax; head_dim a whole number of the format's blocks.
+//           What stands in the last group past the last position is read and has no say.
 inline constexpr std::size_t kAttendQueriesMax = 64;
 struct AttentionArgs {
   const float* q;
-  const float* keys;
-  const float* values;
+  const std::uint8_t* keys;
+  const std::uint8_t* values;
   std::size_t tokens;
   std::size_t group;
   std::size_t positions;  // of the first token
@@ -117,7 +117,8 @@ struct AttentionArgs {
 };
 
 // The table: every kernel that has an implementation for each instruction set, with its arguments. A matmul also
-// names the format of its weights. Dispatch, tests and benchmarks are all made from these rows.
+// names the format of its weights, attention that of its keys and values. Dispatch, tests and benchmarks are all made
+// from these rows.
 #define SEDGE_FLOAT_ROWS(ROW)              \
   ROW(matmul_f32, MatmulArgs, DType::kF32) \
   ROW(matmul_f16, MatmulArgs, DType::kF16) \
@@ -144,9 +145,12 @@ struct AttentionArgs {
   ROW(rms_norm, NormArgs, 0)        \
   ROW(silu_mul, GatedArgs, 0)       \
   ROW(gelu_mul, GatedArgs, 0)       \
-  ROW(softcap, SoftcapArgs, 0)      \
-  ROW(attend, AttentionArgs, 0)
-#define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW)
+  ROW(softcap, SoftcapArgs, 0)
+#define SEDGE_ATTENTION_ROWS(ROW)             \
+  ROW(attend_f32, AttentionArgs, DType::kF32) \
+  ROW(attend_f16, AttentionArgs, DType::kF16) \
+  ROW(attend_q8_0, AttentionArgs, DType::kQ8_0)
+#define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW) SEDGE_ATTENTION_ROWS(ROW)
 
 struct Kernels {
   std::string_view isa;
@@ -156,6 +160,8 @@ struct Kernels {
 
   using Matmul = void (*)(const MatmulArgs&);
   Matmul matmul(DType weights) const;
+  using Attend = void (*)(const AttentionArgs&);
+  Attend attend(DType cache) const;  // Requires: is_cache_format (attention/cache.h)
 };
 
 // Every implementation that this build has and this processor runs, the scalar definition first, the best last.

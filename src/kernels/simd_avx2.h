@@ -66,6 +66,7 @@ struct V {
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
 
+  SEDGE_INLINE static float widen1(std::uint16_t half) { return _cvtsh_ss(half); }
   SEDGE_INLINE static float round_to_half(float v) { return _cvtsh_ss(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT)); }
 
   // Rounds to nearest, ties to even. |v| <= 127.

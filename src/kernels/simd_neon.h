@@ -58,6 +58,9 @@ struct V {
   }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return vreinterpretq_f32_u8(vld1q_u8(from)); }
 
+  SEDGE_INLINE static float widen1(std::uint16_t half) {
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half))), 0);
+  }
   SEDGE_INLINE static float round_to_half(float v) {
     return vgetq_lane_f32(vcvt_f32_f16(vcvt_f16_f32(vdupq_n_f32(v))), 0);
   }

@@ -109,7 +109,7 @@ EngineCompute::~EngineCompute() {
 }
 
 Status EngineCompute::add_model(const std::filesystem::path& path) {
-  SEDGE_TRY(auto model, engine::Model::load(path));
+  SEDGE_TRY(auto model, engine::Model::load(path, options_.model));
   Offered offered;
   env::ModelOffer& offer = offered.offer;
   offer.name = path.stem().string();
@@ -337,7 +337,7 @@ void EngineCompute::prepare(Job& job, Part& part, std::size_t recall_bytes_max, 
   engine::Generation& text = *job.generation;
   part.report.task = job.task;
   part.report.prefilling = text.prefill_left() > 0;
-  const std::size_t position = text.sequence().numbers_per_position() * sizeof(float), before = text.cached();
+  const std::size_t position = text.sequence().bytes_per_position(), before = text.cached();
   std::size_t blocks =
       (recall_bytes_max - std::min(recall_bytes_max, recalled_bytes)) / (position * engine::kPrefixBlock);
   if (recalled_bytes == 0) blocks = std::max<std::size_t>(blocks, 1);

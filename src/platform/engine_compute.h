@@ -40,6 +40,7 @@
 namespace sedge::platform {
 
 struct EngineComputeOptions {
+  engine::ModelOptions model{};
   unsigned workers = 1;
   unsigned threads_per_worker = 1;
   unsigned batch_max =

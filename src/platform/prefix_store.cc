@@ -44,8 +44,6 @@ std::string name_of(const trust::Digest& key) { return to_hex(Bytes(key)) + std:
 
 trust::Digest checksum(Bytes key, Bytes values) { return trust::digest(values, key); }
 
-Bytes values_of(const engine::BlockValues& values) { return bytes_of(std::span<const float>(*values)); }
-
 std::uint64_t spare_on_disk_of(const fs::path& folder) {
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
@@ -118,18 +116,17 @@ void PrefixStore::evict(std::uint64_t bytes) {
 }
 
 engine::BlockValues PrefixStore::load(const std::string& scope, std::span<const std::int32_t> tokens,
-                                      std::size_t count) {
+                                      std::size_t bytes) {
   const trust::Digest key = key_of(scope, tokens);
   const std::string name = name_of(key);
   {
     const std::lock_guard lock(mutex_);
     const auto waiting = std::ranges::find(queue_, key, &Waiting::key);
-    if (waiting != queue_.end()) return waiting->values->size() == count ? waiting->values : nullptr;
+    if (waiting != queue_.end()) return waiting->values->size() == bytes ? waiting->values : nullptr;
     const auto found = kept_.find(name);
     if (found == kept_.end()) return nullptr;
     uses_.splice(uses_.begin(), uses_, found->second.use);
   }
-  const std::size_t bytes = count * sizeof(float);
   const Result<Buffer> content = read_file(options_.folder / name, kHeaderBytes + bytes);
   const auto part = [&](std::size_t begin, std::size_t size) { return Bytes(*content).subspan(begin, size); };
   const bool whole = content && content->size() == kHeaderBytes + bytes &&
@@ -144,8 +141,7 @@ engine::BlockValues PrefixStore::load(const std::string& scope, std::span<const 
     (void)files_.remove(name, false);
     return nullptr;
   }
-  auto values = std::make_shared<std::vector<float>>(count);
-  std::ranges::copy(part(kHeaderBytes, bytes), reinterpret_cast<std::uint8_t*>(values->data()));
+  auto values = std::make_shared<const Buffer>(to_buffer(part(kHeaderBytes, bytes)));
   std::error_code ignored;  // the order of use survives a restart where the file system keeps it
   fs::last_write_time(options_.folder / name, fs::file_time_type::clock::now(), ignored);
   const std::lock_guard lock(mutex_);
@@ -158,7 +154,7 @@ void PrefixStore::save(const std::string& scope, std::span<const std::int32_t> t
   {
     const std::lock_guard lock(mutex_);
     if (kept_.contains(name_of(key)) || std::ranges::find(queue_, key, &Waiting::key) != queue_.end()) return;
-    const std::size_t bytes = kHeaderBytes + values_of(values).size();
+    const std::size_t bytes = kHeaderBytes + values->size();
     if (queued_bytes_ + bytes > options_.queued_bytes_max || bytes > options_.bytes_max) {
       ++stats_.dropped;
       return;
@@ -182,7 +178,7 @@ void PrefixStore::make_folder() const {
 }
 
 Status PrefixStore::write(const Waiting& block) {
-  const Bytes values = values_of(block.values);
+  const Bytes values = *block.values;
   const trust::Digest sum = checksum(Bytes(block.key), values);
   Buffer header;
   for (const Bytes part : {bytes_of(kMagic), Bytes(block.key), Bytes(sum)}) {
@@ -200,7 +196,7 @@ void PrefixStore::run() {
     wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) return;
     const Waiting next = queue_.front();  // stays there until it can be read from the disk
-    const std::size_t bytes = kHeaderBytes + values_of(next.values).size();
+    const std::size_t bytes = kHeaderBytes + next.values->size();
     lock.unlock();
     make_folder();
     const bool room = options_.spare_bytes() >= bytes;

@@ -49,7 +49,7 @@ class PrefixStore final : public engine::BlockStore {
   PrefixStore(const PrefixStore&) = delete;
   PrefixStore& operator=(const PrefixStore&) = delete;
 
-  engine::BlockValues load(const std::string& scope, std::span<const std::int32_t> tokens, std::size_t count) override;
+  engine::BlockValues load(const std::string& scope, std::span<const std::int32_t> tokens, std::size_t bytes) override;
   void save(const std::string& scope, std::span<const std::int32_t> tokens, engine::BlockValues values) override;
 
   // Waits until each block that was saved is written or dropped.

@@ -39,12 +39,12 @@ class PrefixStoreTest : public testing::Test {
   std::atomic<std::uint64_t> spare_{1 << 30};
 };
 
-constexpr std::uint64_t kFile = 72 + 100 * sizeof(float);
+constexpr std::uint64_t kFile = 72 + 100;
 
 engine::BlockValues some_values(std::uint64_t seed, std::size_t count = 100) {
   Prng prng(seed);
-  auto values = std::make_shared<std::vector<float>>(count);
-  for (float& value : *values) value = static_cast<float>(prng.uniform());
+  auto values = std::make_shared<Buffer>(count);
+  for (std::uint8_t& value : *values) value = static_cast<std::uint8_t>(prng.next());
   return values;
 }
 

@@ -191,6 +191,7 @@ class Runtime::Loop {
  private:
   Status open_compute() {
     EngineComputeOptions engines;
+    SEDGE_TRY(engines.model.cache, engine::cache_format_of(options_.kv));
     engines.workers = std::max(1u, options_.engine_workers);
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
     engines.threads_per_worker =

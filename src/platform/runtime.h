@@ -38,6 +38,7 @@ struct RuntimeOptions {
   std::vector<std::filesystem::path> models;
   unsigned engine_workers = 1;
   unsigned engine_threads = 0;          // a worker; 0: all cores divided by the workers
+  std::string kv = "f32";               // how texts' keys and values are kept: engine::cache_format_of
   std::size_t prefix_memory_bytes = 0;  // of remembered beginnings of prompts; 0: an eighth of memory, at most 512 MiB
   std::uint64_t prefix_disk_bytes = std::uint64_t{1} << 30;  // of those kept over a restart; 0: none
   bool beacons = true;

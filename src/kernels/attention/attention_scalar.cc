@@ -2,8 +2,12 @@
 // Each score is one chain of multiply-adds over the head's dimensions; exponentials are summed in the order of lanes.h,
 // a position's lane being its number mod 16; the weighted sum of values is one chain a dimension over positions in
 // ascending order. A query sees exactly its own positions, so it gives the same bits alone and inside a prefill.
+// Of keys in blocks each block makes a chain of its own, which its scale adds to the score; of values the scale joins
+// the position's weight.
 #include <algorithm>
+#include <cstring>
 
+#include "kernels/attention/cache.h"
 #include "kernels/kernels.h"
 #include "kernels/lanes.h"
 #include "kernels/math.h"
@@ -23,30 +27,74 @@ float softmax(float* scores, std::size_t begin, std::size_t end, float scale) {
   return 1.0f / sum.sum();
 }
 
-}  // namespace
+template <class T>
+T read(const std::uint8_t* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
 
-void attend(const AttentionArgs& a) {
+// Keys and values as floats of some width.
+template <class T, float (*widen)(T)>
+struct Floats {
+  static float score(const float* q, const std::uint8_t* group, std::size_t place, std::size_t head_dim) {
+    float score = 0.0f;
+    for (std::size_t d = 0; d < head_dim; ++d) {
+      score = std::fma(q[d], widen(read<T>(group + (d * kLanes + place) * sizeof(T))), score);
+    }
+    return score;
+  }
+  static float add(float weight, const std::uint8_t* row, std::size_t d, float sum) {
+    return std::fma(weight, widen(read<T>(row + d * sizeof(T))), sum);
+  }
+};
+
+struct Blocks {
+  static float scale(const std::uint8_t* at) { return f16_to_f32(read<std::uint16_t>(at)); }
+  static float score(const float* q, const std::uint8_t* group, std::size_t place, std::size_t head_dim) {
+    float score = 0.0f;
+    for (std::size_t d = 0; d < head_dim; d += kQ8Values, group += kLanes * sizeof(BlockQ8_0)) {
+      const std::uint8_t* const quants = group + kLanes * sizeof(std::uint16_t);
+      float sum = 0.0f;
+      for (std::size_t i = 0; i < kQ8Values; ++i) {
+        sum = std::fma(q[d + i], static_cast<float>(read<std::int8_t>(quants + i * kLanes + place)), sum);
+      }
+      score = std::fma(scale(group + place * sizeof(std::uint16_t)), sum, score);
+    }
+    return score;
+  }
+  static float add(float weight, const std::uint8_t* row, std::size_t d, float sum) {
+    const auto block = read<BlockQ8_0>(row + d / kQ8Values * sizeof(BlockQ8_0));
+    return std::fma(weight * f16_to_f32(block.scale), static_cast<float>(block.quants[d % kQ8Values]), sum);
+  }
+};
+
+template <class Kept>
+void attend(const AttentionArgs& a, DType format) {
+  const std::size_t row_bytes = cache_row_bytes(format, a.head_dim);
   for (std::size_t i = 0; i < a.tokens * a.group; ++i) {
     const std::size_t token = i / a.group, begin = a.begin(token), end = a.end(token);
     const float* const q = a.query(i);
     float* const scores = a.scores + i * a.score_stride;
     for (std::size_t p = begin; p < end; ++p) {
-      float score = 0.0f;
-      for (std::size_t d = 0; d < a.head_dim; ++d) {
-        score = std::fma(q[d], a.keys[(p / kLanes * a.head_dim + d) * kLanes + p % kLanes], score);
-      }
-      scores[p] = score;
+      scores[p] = Kept::score(q, a.keys + p / kLanes * kLanes * row_bytes, p % kLanes, a.head_dim);
     }
     if (a.cap > 0) softcap({scores + begin, end - begin, a.scale, a.cap});
     const float normalise = softmax(scores, begin, end, a.cap > 0 ? 1.0f : a.scale);
     for (std::size_t d = 0; d < a.head_dim; ++d) {
       float sum = 0.0f;
-      for (std::size_t p = begin; p < end; ++p) {
-        sum = std::fma(scores[p], a.values[p * a.head_dim + d], sum);
-      }
+      for (std::size_t p = begin; p < end; ++p) sum = Kept::add(scores[p], a.values + p * row_bytes, d, sum);
       a.output(i)[d] = sum * normalise;
     }
   }
 }
+
+float as_it_is(float value) { return value; }
+
+}  // namespace
+
+void attend_f32(const AttentionArgs& a) { attend<Floats<float, as_it_is>>(a, DType::kF32); }
+void attend_f16(const AttentionArgs& a) { attend<Floats<std::uint16_t, f16_to_f32>>(a, DType::kF16); }
+void attend_q8_0(const AttentionArgs& a) { attend<Blocks>(a, DType::kQ8_0); }
 
 }  // namespace sedge::kernels::scalar

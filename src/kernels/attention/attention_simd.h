@@ -11,12 +11,64 @@
 
 namespace sedge::kernels::simd {
 
+// How keys and values are kept (cache.h): load() is a register of keys' or values' numbers, kBytes each.
+template <class V>
+struct KeptF32 {
+  static constexpr std::size_t kBytes = 4;
+  static constexpr bool kScaled = false;
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f32(at); }
+  SEDGE_INLINE static float load1(const std::uint8_t* at) {
+    float value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
+  }
+  SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim * kBytes; }
+};
+template <class V>
+struct KeptF16 {
+  static constexpr std::size_t kBytes = 2;
+  static constexpr bool kScaled = false;
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f16(at); }
+  SEDGE_INLINE static float load1(const std::uint8_t* at) {
+    std::uint16_t value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return V::widen1(value);
+  }
+  SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim * kBytes; }
+};
+template <class V>
+struct KeptQ8 {
+  static constexpr std::size_t kBytes = 1, kBlock = kQ8Values, kScaleBytes = 2, kBlockBytes = kBlock + kScaleBytes;
+  static constexpr bool kScaled = true;
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_i8(at); }
+  SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim / kBlock * kBlockBytes; }
+  SEDGE_INLINE static float scale(const std::uint8_t* row, std::size_t block) {
+    std::uint16_t value;
+    __builtin_memcpy(&value, row + block * kBlockBytes, sizeof value);
+    return V::widen1(value);
+  }
+};
+
 SEDGE_INLINE inline void fill(float* from, float* to, float value) {
   for (; from != to; ++from) *from = value;
 }
 
+// Adds to sums what dimensions [d, d + count) of sixteen keys give with Q queries.
+template <class V, class K, std::size_t Q>
+SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uint8_t* keys, std::size_t d,
+                                      std::size_t count, typename V::F (&sums)[Q][V::kParts]) {
+  for (const std::size_t end = d + count; d < end; ++d, keys += kLanes * K::kBytes) {
+    typename V::F key[V::kParts];
+    unroll<V::kParts>([&](auto p) SEDGE_INLINE { key[p] = K::load(keys + p * V::kWidth * K::kBytes); });
+    unroll<Q>([&](auto i) SEDGE_INLINE {
+      const typename V::F x = V::all(q[i][d]);
+      unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[i][p] = V::fma(x, key[p], sums[i][p]); });
+    });
+  }
+}
+
 // Scores of Q queries with the positions of groups [first, last) of sixteen.
-template <class V, std::size_t Q>
+template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::size_t first, std::size_t last) {
   using F = typename V::F;
   const float* q[Q];
@@ -26,16 +78,21 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::s
     to[i] = a.scores + (query + i) * a.score_stride;
   });
   for (std::size_t group = first; group < last; ++group) {
-    const float* keys = a.keys + group * kLanes * a.head_dim;
+    const std::uint8_t* keys = a.keys + group * kLanes * K::row_bytes(a.head_dim);
     F sums[Q][V::kParts];
     unroll<Q * V::kParts>([&](auto i) SEDGE_INLINE { sums[i / V::kParts][i % V::kParts] = V::zero(); });
-    for (std::size_t d = 0; d < a.head_dim; ++d, keys += kLanes) {
-      F key[V::kParts];
-      unroll<V::kParts>([&](auto p) SEDGE_INLINE { key[p] = V::load(keys + p * V::kWidth); });
-      unroll<Q>([&](auto i) SEDGE_INLINE {
-        const F x = V::all(q[i][d]);
-        unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[i][p] = V::fma(x, key[p], sums[i][p]); });
-      });
+    if constexpr (K::kScaled) {
+      for (std::size_t d = 0; d < a.head_dim; d += K::kBlock, keys += kLanes * K::kBlockBytes) {
+        F block[Q][V::kParts];
+        unroll<Q * V::kParts>([&](auto i) SEDGE_INLINE { block[i / V::kParts][i % V::kParts] = V::zero(); });
+        add_products<V, K, Q>(q, keys + kLanes * K::kScaleBytes, d, K::kBlock, block);
+        unroll<V::kParts>([&](auto p) SEDGE_INLINE {
+          const F scale = V::load_f16(keys + p * V::kWidth * K::kScaleBytes);
+          unroll<Q>([&](auto i) SEDGE_INLINE { sums[i][p] = V::fma(scale, block[i][p], sums[i][p]); });
+        });
+      }
+    } else {
+      add_products<V, K, Q>(q, keys, 0, a.head_dim, sums);
     }
     unroll<Q>([&](auto i) SEDGE_INLINE {
       unroll<V::kParts>([&](auto p) SEDGE_INLINE { V::store(to[i] + group * kLanes + p * V::kWidth, sums[i][p]); });
@@ -44,12 +101,12 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::s
 }
 
 // All of `count` queries from `query` on, Q at a time.
-template <class V, std::size_t Q>
+template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void score_all(const AttentionArgs& a, std::size_t query, std::size_t count, std::size_t first,
                                    std::size_t last) {
-  for (; count >= Q; query += Q, count -= Q) score<V, Q>(a, query, first, last);
+  for (; count >= Q; query += Q, count -= Q) score<V, K, Q>(a, query, first, last);
   if constexpr (Q > 1) {
-    if (count > 0) score_all<V, Q / 2>(a, query, count, first, last);
+    if (count > 0) score_all<V, K, Q / 2>(a, query, count, first, last);
   }
 }
 
@@ -88,25 +145,44 @@ SEDGE_INLINE inline float softmax(float* scores, std::size_t begin, std::size_t 
   return 1.0f / fold<V>(sums);
 }
 
-// Adds positions [begin, end) to the weighted sums of Q queries, for R registers of dimensions from d on.
-template <class V, std::size_t Q, std::size_t R>
+// Adds positions [begin, end) to the weighted sums of Q queries, for R registers of dimensions from d on, which begins
+// a block or lies within one with all R of them.
+template <class V, class K, std::size_t Q, std::size_t R>
 SEDGE_INLINE inline void weigh(const AttentionArgs& a, std::size_t query, std::size_t begin, std::size_t end,
                                std::size_t d) {
   using F = typename V::F;
+  const std::size_t row_bytes = K::row_bytes(a.head_dim);
   const float* scores[Q];
   F sums[Q][R];
   unroll<Q>([&](auto i) SEDGE_INLINE {
     scores[i] = a.scores + (query + i) * a.score_stride;
     unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::load(a.output(query + i) + d + r * V::kWidth); });
   });
-  const float* value = a.values + begin * a.head_dim + d;
-  for (std::size_t p = begin; p < end; ++p, value += a.head_dim) {
-    F values[R];
-    unroll<R>([&](auto r) SEDGE_INLINE { values[r] = V::load(value + r * V::kWidth); });
-    unroll<Q>([&](auto i) SEDGE_INLINE {
-      const F weight = V::all(scores[i][p]);
-      unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::fma(weight, values[r], sums[i][r]); });
-    });
+  const std::uint8_t* row = a.values + begin * row_bytes;
+  for (std::size_t p = begin; p < end; ++p, row += row_bytes) {
+    if constexpr (K::kScaled) {
+      constexpr std::size_t kRegisters = K::kBlock / V::kWidth < R ? K::kBlock / V::kWidth : R;  // of one block
+      unroll<R / kRegisters>([&](auto b) SEDGE_INLINE {
+        const std::size_t block = d / K::kBlock + b;
+        const float scale = K::scale(row, block);
+        const std::uint8_t* const quants = row + block * K::kBlockBytes + K::kScaleBytes + d % K::kBlock;
+        F weights[Q];
+        unroll<Q>([&](auto i) SEDGE_INLINE { weights[i] = V::all(scores[i][p] * scale); });
+        unroll<kRegisters>([&](auto r) SEDGE_INLINE {
+          const F value = K::load(quants + r * V::kWidth);
+          unroll<Q>([&](auto i) SEDGE_INLINE {
+            sums[i][b * kRegisters + r] = V::fma(weights[i], value, sums[i][b * kRegisters + r]);
+          });
+        });
+      });
+    } else {
+      F values[R];
+      unroll<R>([&](auto r) SEDGE_INLINE { values[r] = K::load(row + (d + r * V::kWidth) * K::kBytes); });
+      unroll<Q>([&](auto i) SEDGE_INLINE {
+        const F weight = V::all(scores[i][p]);
+        unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::fma(weight, values[r], sums[i][r]); });
+      });
+    }
   }
   unroll<Q>([&](auto i) SEDGE_INLINE {
     unroll<R>([&](auto r) SEDGE_INLINE { V::store(a.output(query + i) + d + r * V::kWidth, sums[i][r]); });
@@ -114,35 +190,38 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, std::size_t query, std::s
 }
 
 // All dimensions of Q queries.
-template <class V, std::size_t Q>
+template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, std::size_t query, std::size_t begin, std::size_t end) {
   constexpr std::size_t kWide = V::kTileDims / Q;  // registers of dimensions that the set's registers hold
   std::size_t d = 0;
-  for (; d + kWide * V::kWidth <= a.head_dim; d += kWide * V::kWidth) weigh<V, Q, kWide>(a, query, begin, end, d);
-  for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, Q, 1>(a, query, begin, end, d);
-  for (; d < a.head_dim; ++d) {
-    for (std::size_t i = query; i < query + Q; ++i) {
-      float* const sum = a.output(i) + d;
-      for (std::size_t p = begin; p < end; ++p) {
-        *sum = V::fma1(a.scores[i * a.score_stride + p], a.values[p * a.head_dim + d], *sum);
+  for (; d + kWide * V::kWidth <= a.head_dim; d += kWide * V::kWidth) weigh<V, K, Q, kWide>(a, query, begin, end, d);
+  for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, K, Q, 1>(a, query, begin, end, d);
+  if constexpr (!K::kScaled) {  // blocks leave nothing
+    for (; d < a.head_dim; ++d) {
+      for (std::size_t i = query; i < query + Q; ++i) {
+        float* const sum = a.output(i) + d;
+        for (std::size_t p = begin; p < end; ++p) {
+          *sum = V::fma1(a.scores[i * a.score_stride + p], K::load1(a.values + (p * a.head_dim + d) * K::kBytes), *sum);
+        }
       }
     }
   }
 }
 
-template <class V, std::size_t Q>
+template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, std::size_t query, std::size_t count, std::size_t begin,
                                    std::size_t end) {
-  for (; count >= Q; query += Q, count -= Q) weigh_row<V, Q>(a, query, begin, end);
+  for (; count >= Q; query += Q, count -= Q) weigh_row<V, K, Q>(a, query, begin, end);
   if constexpr (Q > 1) {
-    if (count > 0) weigh_all<V, Q / 2>(a, query, count, begin, end);
+    if (count > 0) weigh_all<V, K, Q / 2>(a, query, count, begin, end);
   }
 }
 
-template <class V>
+template <class V, class K>
 SEDGE_INLINE inline void attend(const AttentionArgs& a) {
   const std::size_t queries = a.tokens * a.group, last = a.end(a.tokens - 1);
-  score_all<V, V::kTileQueries>(a, 0, queries, a.begin(0) / kLanes, (last + kLanes - 1) / kLanes);
+  constexpr std::size_t kTile = K::kScaled ? V::kTileQueries / 2 : V::kTileQueries;  // a block has sums of its own
+  score_all<V, K, kTile>(a, 0, queries, a.begin(0) / kLanes, (last + kLanes - 1) / kLanes);
   float normalise[kAttendQueriesMax];
   for (std::size_t i = 0; i < queries; ++i) {
     const std::size_t token = i / a.group;
@@ -155,12 +234,12 @@ SEDGE_INLINE inline void attend(const AttentionArgs& a) {
   // What all see together, between what only the first and what only the later ones see.
   const std::size_t end = a.positions, latest = a.begin(a.tokens - 1), begin = latest < end ? latest : end;
   for (std::size_t i = 0; i < queries; ++i) {
-    if (a.begin(i / a.group) < begin) weigh_row<V, 1>(a, i, a.begin(i / a.group), begin);
+    if (a.begin(i / a.group) < begin) weigh_row<V, K, 1>(a, i, a.begin(i / a.group), begin);
   }
-  weigh_all<V, V::kTileQueries / 2>(a, 0, queries, begin, end);
+  weigh_all<V, K, V::kTileQueries / 2>(a, 0, queries, begin, end);
   for (std::size_t i = 0; i < queries; ++i) {
     const std::size_t token = i / a.group;
-    if (token > 0) weigh_row<V, 1>(a, i, a.begin(token) > end ? a.begin(token) : end, a.end(token));
+    if (token > 0) weigh_row<V, K, 1>(a, i, a.begin(token) > end ? a.begin(token) : end, a.end(token));
     float* const out = a.output(i);
     std::size_t d = 0;
     for (; d + V::kWidth <= a.head_dim; d += V::kWidth) {

@@ -1,0 +1,53 @@
+#include "kernels/attention/cache.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernels/kernels.h"
+
+namespace sedge::kernels {
+namespace {
+
+// Number `i` of `count` that each position has, `bytes` long, between the others' of its group.
+void weave(const std::uint8_t* from, std::size_t count, std::size_t bytes, std::size_t place, std::uint8_t* to) {
+  for (std::size_t i = 0; i < count; ++i) std::memcpy(to + (i * kCacheGroup + place) * bytes, from + i * bytes, bytes);
+}
+
+}  // namespace
+
+bool is_cache_format(DType format) {
+#define SEDGE_IS(name, Args, kept) \
+  if (format == (kept)) return true;
+  SEDGE_ATTENTION_ROWS(SEDGE_IS)
+#undef SEDGE_IS
+  return false;
+}
+
+std::size_t cache_row_bytes(DType format, std::size_t head_dim) {
+  const Format& f = format_of(format);
+  return head_dim / f.block_values * f.block_bytes;
+}
+
+void keep_position(DType format, const float* key, const float* value, std::size_t head_dim, std::size_t place,
+                   std::uint8_t* keys, std::uint8_t* values) {
+  const Format& f = format_of(format);
+  f.quantize(value, values + place * cache_row_bytes(format, head_dim), head_dim);
+  // A piece at a time: whole blocks of every format.
+  constexpr std::size_t kPiece = kQ8Values;
+  std::array<std::uint8_t, kPiece * sizeof(float)> row;
+  for (std::size_t d = 0; d < head_dim; d += kPiece) {
+    const std::size_t count = std::min(kPiece, head_dim - d);
+    f.quantize(key + d, row.data(), count);
+    if (format == DType::kQ8_0) {
+      constexpr std::size_t kScale = sizeof(std::uint16_t);
+      weave(row.data(), 1, kScale, place, keys);
+      weave(row.data() + kScale, count, 1, place, keys + kCacheGroup * kScale);
+    } else {
+      weave(row.data(), count, f.block_bytes, place, keys);
+    }
+    keys += kCacheGroup * cache_row_bytes(format, count);
+  }
+}
+
+}  // namespace sedge::kernels
