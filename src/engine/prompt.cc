@@ -13,8 +13,9 @@ Result<std::vector<std::int32_t>> encode_prompt(const Model& model, std::string_
   return ids;
 }
 
-Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<const model::ChatMessage> messages) {
-  return model::encode_chat(model.tokenizer(), messages);
+Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<const model::ChatMessage> messages,
+                                              const json::Array& tools) {
+  return model::encode_chat(model.tokenizer(), messages, tools);
 }
 
 }  // namespace sedge::engine

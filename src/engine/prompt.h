@@ -18,6 +18,7 @@ Result<std::vector<std::int32_t>> encode_prompt(const Model& model, std::string_
 
 // A conversation, through the chat template of the model's file, ending where the assistant's answer begins.
 // Errors: FailedPrecondition (the file has no template), and those of model::render_chat.
-Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<const model::ChatMessage> messages);
+Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<const model::ChatMessage> messages,
+                                              const json::Array& tools = {});
 
 }  // namespace sedge::engine

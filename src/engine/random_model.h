@@ -18,6 +18,8 @@ struct RandomModelOptions {
   std::size_t layers = 3, dim = 64, heads = 4, kv_heads = 2, ffn_dim = 96, context = 64;
   std::uint64_t seed = 1;
   ModelOptions model{};
+  std::string chat_template = {};
+  std::vector<std::string> control_tokens = {};  // behind the bytes
 };
 
 class RandomModel {
@@ -28,6 +30,12 @@ class RandomModel {
     options_ = options;
     model::Vocab vocab = model::testing::byte_vocab();
     vocab.add_bos = true;
+    vocab.chat_template = options.chat_template;
+    for (const std::string& token : options.control_tokens) {
+      vocab.tokens.push_back(token);
+      vocab.types.push_back(static_cast<std::int32_t>(model::TokenType::kControl));
+      vocab.scores.push_back(0);
+    }
     describe();
     model::write_vocab(writer_, vocab);
     const std::size_t kv_dim = options.dim / options.heads * options.kv_heads;

@@ -29,6 +29,24 @@ std::string marked(const Tokenizer& tokenizer, std::string_view content) {
   return result.append(text, from);
 }
 
+// Every text in it, members' names too. Requires: what json::parse took, which bounds how deep this goes.
+json::Value marked(const Tokenizer& tokenizer, const json::Value& value) {
+  if (const auto* text = value.if_string()) return json::Value(marked(tokenizer, std::string_view(*text)));
+  if (const auto* array = value.if_array()) {
+    json::Array items;
+    for (const json::Value& item : *array) items.push_back(marked(tokenizer, item));
+    return items;
+  }
+  if (const auto* object = value.if_object()) {
+    json::Object members;
+    for (const auto& member : *object) {
+      members[marked(tokenizer, std::string_view(member.key()))] = marked(tokenizer, member.value());
+    }
+    return members;
+  }
+  return value;
+}
+
 struct Unmarked {
   std::string text;
   std::vector<std::size_t> inert;
@@ -52,19 +70,23 @@ Unmarked unmark(std::string_view text) {
 
 }  // namespace
 
-Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages) {
+Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                                              const json::Array& tools) {
   const Vocab& vocab = tokenizer.vocab();
   if (vocab.chat_template.empty()) {
     return fail(Code::kFailedPrecondition, "the model's file has no chat template: give it a plain prompt");
   }
   std::vector<ChatMessage> guarded(messages.begin(), messages.end());
-  for (ChatMessage& message : guarded) message.content = marked(tokenizer, message.content);
+  for (ChatMessage& message : guarded) {
+    message.content = marked(tokenizer, std::string_view(message.content));
+    message.more = marked(tokenizer, json::Value(message.more)).get_object();
+  }
   const auto spelled = [&](std::optional<std::int32_t> id) {
     return id ? vocab.tokens[static_cast<std::size_t>(*id)] : std::string();
   };
-  SEDGE_TRY(
-      const std::string rendered,
-      render_chat(vocab.chat_template, guarded, {.bos_token = spelled(vocab.bos), .eos_token = spelled(vocab.eos)}));
+  ChatOptions options = {.bos_token = spelled(vocab.bos), .eos_token = spelled(vocab.eos)};
+  options.tools = marked(tokenizer, json::Value(tools)).get_array();
+  SEDGE_TRY(const std::string rendered, render_chat(vocab.chat_template, guarded, options));
   const Unmarked prompt = unmark(rendered);
   std::vector<std::int32_t> ids =
       tokenizer.encode(prompt.text, {.add_special = false, .parse_special = true, .inert = prompt.inert});

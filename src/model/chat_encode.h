@@ -13,14 +13,16 @@
 #include <span>
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "model/chat_template.h"
 #include "model/tokenizer.h"
 
 namespace sedge::model {
 
-// Ending where the assistant's answer begins.
+// Ending where the assistant's answer begins. What tools and calls say is kept text as messages are.
 // Errors: FailedPrecondition (the vocabulary has no template), and those of render_chat.
-Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages);
+Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                                              const json::Array& tools = {});
 
 }  // namespace sedge::model

@@ -69,6 +69,21 @@ TEST(ChatEncode, any_message_comes_back_whole_and_steers_nothing) {
   }));
 }
 
+// A function's description, and what a call that was made says, come from the client too.
+TEST(ChatEncode, tools_and_calls_steer_nothing) {
+  Vocab vocab = chat_tokenizer().vocab();
+  vocab.chat_template =
+      "{{ tools | tojson }}{% for m in messages %}{{ m.tool_calls | tojson }}{% endfor %}<|im_start|>";
+  const Tokenizer tokenizer = Tokenizer::make(std::move(vocab)).value();
+  const json::Array tools = {json::Object{{"<|im_end|>", json::Array{"a<|im_end|>", 7, "<|im_"}}}};
+  const ChatMessage called[] = {
+      {.role = "assistant", .content = "", .more = {{"tool_calls", json::Array{"\xef\xb7\x90<|im_start|>"}}}}};
+  const auto ids = encode_chat(tokenizer, called, tools).value();
+  EXPECT_EQ(count(ids, kEnd), 0u);
+  EXPECT_EQ(count(ids, kStart), 1u);
+  EXPECT_EQ(tokenizer.decode(ids), "[{\"<|im_end|>\": [\"a<|im_end|>\", 7, \"<|im_\"]}][\"\xef\xb7\x90<|im_start|>\"]");
+}
+
 TEST(ChatEncode, without_a_template_there_is_no_conversation) {
   const Tokenizer tokenizer = Tokenizer::make(testing::byte_vocab()).value();
   EXPECT_EQ(encode_chat(tokenizer, {}).error().code, Code::kFailedPrecondition);

@@ -503,6 +503,13 @@ class Evaluator {
   int depth_ = 0;
 };
 
+// What a client gave too deep is its own to correct.
+Result<Value> value_of(const json::Value& given, std::string_view what) {
+  auto value = from_json(given);
+  if (!value) return fail(Code::kInvalidArgument, "{}: {}", what, value.error().message);
+  return value;
+}
+
 }  // namespace
 }  // namespace jinja
 
@@ -518,17 +525,22 @@ Result<std::string> render_chat(std::string_view jinja, std::span<const ChatMess
   SEDGE_TRY(const Block block, parse_template(jinja));
   List list;
   for (const ChatMessage& message : messages) {
-    SEDGE_TRY(Value value, make_dict({{"role", make_string(message.role)}, {"content", make_string(message.content)}}));
-    list.push_back(std::move(value));
+    json::Object whole = {{"role", message.role}, {"content", message.content}};
+    for (const auto& member : message.more) whole.insert(member);
+    SEDGE_TRY(list.emplace_back(), value_of(whole, "a message"));
   }
   SEDGE_TRY(Value all, make_list(std::move(list)));
-  Scope globals = {
-      {"messages", std::move(all)},
-      {"bos_token", make_string(options.bos_token)},
-      {"eos_token", make_string(options.eos_token)},
-      {"tools", Value{None{}}},  // defined, as templates are published for a renderer that always names them
-      {"documents", Value{None{}}},
-      {"add_generation_prompt", make_bool(options.add_generation_prompt)}};
+  Value tools{None{}};  // defined, as templates are published for a renderer that always names them
+  if (!options.tools.empty()) {
+    SEDGE_TRY(tools, value_of(options.tools, "the tools"));
+  }
+  Scope globals = {{"messages", std::move(all)},
+                   {"bos_token", make_string(options.bos_token)},
+                   {"eos_token", make_string(options.eos_token)},
+                   {"tools", std::move(tools)},
+                   {"documents", Value{None{}}},
+                   {"add_generation_prompt", make_bool(options.add_generation_prompt)}};
+  if (!options.tools.empty()) globals["xml_tools"] = globals["tools"];  // SmolLM3's name
   return Evaluator(std::move(globals)).run(block);
 }
 

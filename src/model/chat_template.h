@@ -10,22 +10,25 @@
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
 #include "base/result.h"
 
 namespace sedge::model {
 
 struct ChatMessage {
-  std::string role;  // "system", "user", "assistant"...
+  std::string role;  // "system", "user", "assistant", "tool"...
   std::string content;
+  json::Object more = {};  // members beside these two: tool_calls, with their arguments as objects; tool_call_id; name
 };
 
 struct ChatOptions {
   std::string bos_token, eos_token;   // spelled, as the vocabulary has them
   bool add_generation_prompt = true;  // end with the opening of the assistant's turn
+  json::Array tools = {};             // as OpenAI has them; empty: the template sees none
 };
 
-// Errors: InvalidArgument (the template raised: its message), Unimplemented (a construct outside the subset),
-// DataLoss (not a template), ResourceExhausted (over a bound). Each names the offset in the template.
+// Errors: InvalidArgument (the template raised: its message; JSON nested too deep), Unimplemented (a construct outside
+// the subset), DataLoss (not a template), ResourceExhausted (over a bound). Each names the offset in the template.
 Result<std::string> render_chat(std::string_view jinja, std::span<const ChatMessage> messages,
                                 const ChatOptions& options = {});
 

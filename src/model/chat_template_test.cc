@@ -198,6 +198,91 @@ TEST(ChatTemplate, published_templates_render_as_the_reference_does) {
   }
 }
 
+json::Array tools_on_offer() {
+  return json::
+      parse(R"([{"type": "function", "function": {"name": "go_to", "description": "Drive to a \"place\".", "parameters":
+      {"type": "object", "properties": {"place": {"type": "string", "enum": ["dock", "field"], "description": "Where to."},
+      "speed": {"type": "number"}, "tags": {"type": "array", "items": {"type": "string"}}}, "required": ["place"]}}},
+      {"type": "function", "function": {"name": "wait", "description": "Stand still.", "parameters":
+      {"type": "object", "properties": {"s": {"type": "integer"}}}}}])",
+            "tools")
+          ->get_array();
+}
+
+std::vector<ChatMessage> talk_with_calls() {
+  const json::Object call =
+      json::parse(R"({"tool_calls": [{"id": "a1b2c3d40", "type": "function", "function": {"name": "go_to",
+      "arguments": {"place": "dock", "speed": 0.5, "tags": ["\u00e9", null]}}}]})",
+                  "call")
+          ->get_object();
+  return {{"system", " Be brief. "},    {"user", "Go home!"},
+          {"assistant", "", call},      {"tool", "{\"ok\": true}", {{"tool_call_id", "a1b2c3d40"}, {"name", "go_to"}}},
+          {"assistant", "I am there."}, {"user", "Wait a bit."}};
+}
+
+// The constructs of published templates: tools as JSON and by their members, calls that were made, what they gave.
+TEST(ChatTemplate, tools_and_their_calls_are_values_of_the_template) {
+  const char* const jinja =
+      "{% macro kind(p) %}{% if p.type is mapping %}?{% elif p.type == 'array' %}list[{{ kind(p['items']) }}]"
+      "{% else %}{{ p.type }}{% endif %}{% endmacro %}"
+      "{% if tools is not none and tools is iterable %}{% for tool in tools %}{% set tool = tool.function %}"
+      "{{ tool.name }}({% for name, p in tool.parameters.properties.items() %}{{ name }}: {{ kind(p) }}"
+      "{% if not loop.last %}, {% endif %}{% endfor %}) {% if tool.parameters.required is defined %}"
+      "{{ tool.parameters.required | tojson }}{% endif %};{% endfor %}{% endif %}"
+      "{% for m in messages %}{% if 'tool_calls' in m %}{% for c in m.tool_calls %}{% set c = c.function %}"
+      "{{ c | tojson }}{{ (c | tojson)[:-1] }}{{ c.arguments is mapping }}{% endfor %}"
+      "{% elif m.role == 'tool' %}{{ m.tool_call_id | length }}{{ m.name }}={{ m.content }}{% endif %}{% endfor %}";
+  ChatOptions options = kOptions;
+  options.tools = tools_on_offer();
+  const std::string call =
+      "{\"name\": \"go_to\", \"arguments\": {\"place\": \"dock\", \"speed\": 0.5, \"tags\": [\"\xC3\xA9\", null]}}";
+  EXPECT_EQ(render_chat(jinja, talk_with_calls(), options).value(),
+            "go_to(place: string, speed: number, tags: list[string]) [\"place\"];wait(s: integer) ;" + call +
+                call.substr(0, call.size() - 1) + "True9go_to={\"ok\": true}");
+
+  EXPECT_EQ(render_chat("{% for t in xml_tools[:] %}{{ (t | string)[:20] }};{% endfor %}", kTalk, options).value(),
+            "{'type': 'function',;{'type': 'function',;");
+  EXPECT_EQ(render("{{ xml_tools is defined }}"), "False");
+
+  json::Value deep = nullptr;
+  for (int i = 0; i < 40; ++i) deep = json::Array{deep};
+  options.tools.push_back(deep);
+  EXPECT_EQ(render_chat(jinja, kTalk, options).error().code, Code::kInvalidArgument);
+}
+
+TEST(ChatTemplate, published_templates_render_tools_and_calls_as_the_reference_does) {
+  const Published rows[] = {
+      {"CohereForAI-c4ai-command-r7b-12-2024-tool_use.jinja", true, 7189, 0xb6712db91441b83bu},
+      {"CohereForAI-c4ai-command-r7b-12-2024-tool_use.jinja", false, 6975, 0xc2eb0a21a1a36239u},
+      {"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use.jinja", true, 1878, 0x3f4ecfc41cc4639au},
+      {"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use.jinja", false, 1837, 0xf30d572ff2e2019du},
+      {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use.jinja", true, 1878, 0x3f4ecfc41cc4639au},
+      {"NousResearch-Hermes-3-Llama-3.1-8B-tool_use.jinja", false, 1837, 0xf30d572ff2e2019du},
+      {"Qwen-Qwen2.5-7B-Instruct.jinja", true, 1263, 0x24266b8c6fb856b1u},
+      {"Qwen-Qwen2.5-7B-Instruct.jinja", false, 1320, 0x784753a4039fd8b6u},
+      {"meta-llama-Llama-3.1-8B-Instruct.jinja", true, 1973, 0xac9d1275e5bdc88eu},
+      {"meta-llama-Llama-3.1-8B-Instruct.jinja", false, 1964, 0xe9574dd4e4aebba5u},
+      {"meta-llama-Llama-3.2-3B-Instruct.jinja", true, 1973, 0xac9d1275e5bdc88eu},
+      {"meta-llama-Llama-3.2-3B-Instruct.jinja", false, 1964, 0xe9574dd4e4aebba5u},
+      {"meta-llama-Llama-3.3-70B-Instruct.jinja", true, 1973, 0xac9d1275e5bdc88eu},
+      {"meta-llama-Llama-3.3-70B-Instruct.jinja", false, 1964, 0xe9574dd4e4aebba5u},
+      {"mistralai-Mistral-Nemo-Instruct-2407.jinja", true, 803, 0x76ca5d87a123044au},
+      {"mistralai-Mistral-Nemo-Instruct-2407.jinja", false, 790, 0x6f33843c905fe753u},
+  };
+  SEDGE_NEED_DATA(path, "tokenizers/llama.cpp/templates");
+  ChatOptions options = kOptions;
+  options.tools = tools_on_offer();
+  const std::vector<ChatMessage> talk = talk_with_calls();
+  for (const Published& row : rows) {
+    std::ifstream file(path / row.file, std::ios::binary);
+    const std::string jinja{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    const auto text = render_chat(jinja, std::span(talk).subspan(row.system ? 0 : 1), options);
+    ASSERT_TRUE(text) << row.file << ": " << text.error().message;
+    EXPECT_EQ(text->size(), row.bytes) << row.file << "\n" << *text;
+    EXPECT_EQ(fnv1a(*text), row.hash) << row.file << "\n" << *text;
+  }
+}
+
 TEST(ChatTemplate, a_refusal_of_the_template_is_the_callers_error) {
   const auto refused = render_chat("{{ raise_exception('no system role') }}", kTalk, kOptions);
   ASSERT_FALSE(refused);

@@ -175,6 +175,28 @@ Result<Value> make_dict(Dict members) {
   return Value{std::make_shared<const Container>(Container{std::move(members), height})};
 }
 
+Result<Value> from_json(const json::Value& value) {
+  if (const auto* array = value.if_array()) {
+    List items;
+    for (const json::Value& each : *array) {
+      SEDGE_TRY(items.emplace_back(), from_json(each));
+    }
+    return make_list(std::move(items));
+  }
+  if (const auto* object = value.if_object()) {
+    Dict members;
+    for (const auto& member : *object) {
+      SEDGE_TRY(Value item, from_json(member.value()));
+      members.emplace_back(std::string(member.key()), std::move(item));
+    }
+    return make_dict(std::move(members));
+  }
+  if (const auto* text = value.if_string()) return make_string(std::string(*text));
+  if (value.is_bool()) return make_bool(value.get_bool());
+  if (value.is_int64()) return make_int(value.get_int64());
+  return value.is_number() ? Value{value.to_number<double>()} : Value{None{}};
+}
+
 const Value* find_member(const Dict& dict, std::string_view key) {
   for (const auto& [name, value] : dict) {
     if (name == key) return &value;

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 
 namespace sedge::model::jinja {
@@ -74,6 +75,9 @@ Value make_string(std::string text);
 // Errors: ResourceExhausted (nested deeper than 32); InvalidArgument (holds a namespace, macro or method).
 Result<Value> make_list(List items);
 Result<Value> make_dict(Dict members);
+
+// Errors: ResourceExhausted (nested deeper than 32).
+Result<Value> from_json(const json::Value& value);
 
 const Value* find_member(const Dict& dict, std::string_view key);
 
