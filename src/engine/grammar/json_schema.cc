@@ -89,16 +89,18 @@ unsigned type_of(const json::Value& value) {
 
 class Reader {
  public:
-  Result<std::shared_ptr<const Grammar>> read(const json::Value& document) {
+  Reader(GrammarBuilder& builder, JsonText& text) : builder_(builder), text_(text) {}
+
+  Result<Expr> read(const json::Value& document) {
     document_ = &document;
-    SEDGE_CHECK(reference("#"));
+    SEDGE_TRY(const Expr whole, reference("#"));
     for (; !waiting_.empty(); waiting_.pop_front()) {  // what references name becomes a rule each, one by one
       const auto [place, rule] = waiting_.front();
       SEDGE_TRY(const json::Value* const schema, resolve_reference(document, place));
       SEDGE_TRY(const Expr expr, read_schema(*schema, place));
       builder_.define(rule, expr);
     }
-    return builder_.build();
+    return whole;
   }
 
  private:
@@ -144,8 +146,8 @@ class Reader {
 
   const json::Value* document_ = nullptr;
   std::size_t reading_ = 0;
-  GrammarBuilder builder_;
-  JsonText text_{builder_};
+  GrammarBuilder& builder_;
+  JsonText& text_;
   SchemaBudget budget_;
   std::map<std::string, GrammarBuilder::Rule, std::less<>> rules_;
   std::deque<std::pair<Place, GrammarBuilder::Rule>> waiting_;
@@ -523,13 +525,20 @@ Result<Expr> Reader::members(const std::vector<Expr>& each, const std::vector<bo
 
 }  // namespace
 
+Result<GrammarBuilder::Expr> add_json_schema(const json::Value& schema, GrammarBuilder& builder, JsonText& writing) {
+  return Reader(builder, writing).read(schema);
+}
+
 Result<std::shared_ptr<const Grammar>> read_json_schema(std::string_view text) {
   if (text.size() > kGrammarBytesMax) {
     return fail(Code::kInvalidArgument, "the schema has {} bytes, at most {} are taken", text.size(), kGrammarBytesMax);
   }
   auto document = json::parse(text, "the schema", {.depth_max = kDepthMax, .bytes_max = kGrammarBytesMax});
   if (!document) return fail(Code::kInvalidArgument, "{}", document.error().message);
-  return Reader().read(*document);
+  GrammarBuilder builder;
+  JsonText writing(builder);
+  SEDGE_CHECK(add_json_schema(*document, builder, writing));
+  return builder.build();
 }
 
 Result<std::shared_ptr<const Grammar>> json_object_grammar() { return read_json_schema(R"({"type": "object"})"); }

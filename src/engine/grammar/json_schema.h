@@ -11,12 +11,16 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "engine/grammar/grammar.h"
+#include "engine/grammar/json_text.h"
 
 namespace sedge::engine {
 
 // Errors: InvalidArgument or ResourceExhausted naming the place ("#/properties/mode: 'not' is not supported");
 //         those of GrammarBuilder::build.
 Result<std::shared_ptr<const Grammar>> read_json_schema(std::string_view text);
+
+// The same as a part of another grammar. Errors: those of the schema; the rest is build()'s to say.
+Result<GrammarBuilder::Expr> add_json_schema(const json::Value& schema, GrammarBuilder& builder, JsonText& writing);
 
 // Any JSON object.
 Result<std::shared_ptr<const Grammar>> json_object_grammar();
