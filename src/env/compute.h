@@ -69,8 +69,8 @@ struct Grammar {
 };
 
 struct ChatTurn {
-  std::string role;
-  std::string content;
+  std::string role;     // empty: `content` is a JSON object that says more: a message with calls of functions or what
+  std::string content;  // one gave, or the functions that may be called (docs/formats/task.md §1.1)
   friend bool operator==(const ChatTurn&, const ChatTurn&) = default;
 
   template <class Visitor>

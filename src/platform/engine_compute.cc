@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/prompt.h"
+#include "platform/conversation.h"
 #include "platform/grammar.h"
 #include "platform/system.h"
 #include "trust/keys.h"
@@ -266,15 +267,14 @@ void EngineCompute::begin_alone(Team& team) {
 Status EngineCompute::begin(Job& job) const {
   if (job.model == nullptr) return fail(Code::kNotFound, "model '{}' is not loaded here", job.spec.model);
   if (!job.spec.texts.empty()) return begin_embedding(job);
-  std::vector<std::int32_t> prompt;
+  ChatPrompt prompt;
   if (job.spec.turns.empty()) {
-    SEDGE_TRY(prompt, engine::encode_prompt(*job.model, job.spec.prompt));
+    SEDGE_TRY(prompt.ids, engine::encode_prompt(*job.model, job.spec.prompt));
   } else {
-    std::vector<model::ChatMessage> messages;
-    for (const env::ChatTurn& turn : job.spec.turns) messages.push_back({.role = turn.role, .content = turn.content});
-    SEDGE_TRY(prompt, engine::encode_chat(*job.model, messages));
+    SEDGE_TRY(prompt, begin_chat(*job.model, job.spec.turns));
   }
   engine::GenerationOptions options;
+  options.grammar = std::move(prompt.grammar);
   options.sampling = sampling_of(job.spec.sampling);
   options.tokens_max = job.spec.tokens_max;
   options.tokens_min = job.spec.tokens_min;
@@ -290,8 +290,8 @@ Status EngineCompute::begin(Job& job) const {
   if (job.spec.grammar.kind != env::GrammarKind::kNone) {
     SEDGE_TRY(options.grammar, read_grammar(job.spec.grammar));
   }
-  SEDGE_TRY(auto generation, engine::Generation::start(job.model, prompt, job.spec.resume, std::move(options)));
-  job.prompt_tokens = prompt.size();
+  SEDGE_TRY(auto generation, engine::Generation::start(job.model, prompt.ids, job.spec.resume, std::move(options)));
+  job.prompt_tokens = prompt.ids.size();
   job.generation.emplace(std::move(generation));
   return {};
 }
