@@ -417,7 +417,8 @@ Awaitable<bool> Connection::complete(Kind kind) {
   if (!offered_models(node()).contains(model)) co_return co_await refuse(model_not_found(model));
 
   const bool stream = request->stream;
-  AnswerHead head{kind, {}, platform::wall_seconds(), model, request->include_usage};
+  AnswerHead head{
+      kind, {}, platform::wall_seconds(), model, request->include_usage, request->functions, request->parallel_calls};
   start_task(std::move(request->task), stream);
   head.task = call_->task;
   bool open = false;
@@ -505,7 +506,7 @@ Awaitable<bool> Connection::answer_stream(AnswerHead head) {
   bool shown = false;
   while (open && !call_->gone) {
     const bool ended = call_->result.has_value();
-    const std::string text = std::exchange(call_->text, {});
+    const std::string text = take_text(head, call_->text, shown, call_->result);
     const std::uint32_t tokens = std::exchange(call_->tokens, 0);
     // Tokens that a stop string swallowed have no text to go with.
     const bool rest = ended && call_->result->outcome == node::Outcome::kAnswered && !call_->logprobs.empty();

@@ -4,7 +4,9 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -18,6 +20,7 @@
 #include "api/testing.h"
 #include "base/json.h"
 #include "engine/embedding.h"
+#include "engine/random_model.h"
 #include "model/random.h"
 #include "platform/runtime.h"
 #include "support/test_data.h"
@@ -366,6 +369,150 @@ TEST(HttpServer, an_answer_satisfies_the_schema_that_it_was_asked_for_and_a_sche
   const Response refused = ask(R"({"properties": {"a": {"not": {}}}})");
   EXPECT_EQ(refused.status, 400) << refused.body;
   EXPECT_NE(refused.body.find("schema #/properties/a: 'not' is not supported"), std::string::npos) << refused.body;
+}
+
+// A model of random weights with a chat template that offers tools as Hermes' does. It says bytes by chance, which is
+// what a grammar has to hold.
+class ToolServer {
+ public:
+  ToolServer() {
+    char pattern[] = "/tmp/sedge-test-XXXXXX";
+    folder_ = ::mkdtemp(pattern);
+    write("tools",
+          "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}<tool_call>{% for m in messages %}{{ m.role }}: "
+          "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c | tojson }}{% endfor %}\n{% endfor %}");
+    write("plain", "{% for m in messages %}{{ m.content }}\n{% endfor %}");
+    server_.emplace(std::vector<std::filesystem::path>{folder_ / "tools.gguf", folder_ / "plain.gguf"});
+    server_->wait_for_model();
+  }
+  ~ToolServer() { std::filesystem::remove_all(folder_); }
+
+  std::uint16_t port() const { return server_->port; }
+
+  static json::Object request() {
+    return json::parse(R"({"model": "tools", "max_tokens": 400, "seed": 5,
+        "messages": [{"role": "user", "content": "Where is the dock?"}],
+        "tools": [{"type": "function", "function": {"name": "go_to", "description": "Drive there.", "parameters":
+          {"type": "object", "properties": {"place": {"enum": ["dock", "field"]}, "n": {"$ref": "#/$defs/n"}},
+           "required": ["place", "n"], "$defs": {"n": {"type": "integer", "minimum": 1, "maximum": 99}}}}},
+          {"type": "function", "function": {"name": "wait"}}]})",
+                       "request")
+        ->get_object();
+  }
+
+ private:
+  void write(const std::string& name, const std::string& chat_template) {
+    const engine::RandomModel random({.context = 2048, .chat_template = chat_template});
+    std::ofstream(folder_ / (name + ".gguf"), std::ios::binary)
+        .write(reinterpret_cast<const char*>(random.file().data()), static_cast<std::streamsize>(random.file().size()));
+  }
+
+  std::filesystem::path folder_;
+  std::optional<Server> server_;
+};
+
+void expect_call(const json::Value& call) {
+  EXPECT_EQ(call.at("type"), "function");
+  EXPECT_EQ(call.at("id").get_string().size(), 9u);
+  const auto arguments = json::parse(std::string(call.at_pointer("/function/arguments").as_string()), "arguments");
+  ASSERT_TRUE(arguments) << json::write(call);
+  if (call.at_pointer("/function/name") == "wait") {
+    EXPECT_EQ(*arguments, json::Object());
+    return;
+  }
+  EXPECT_EQ(call.at_pointer("/function/name"), "go_to");
+  EXPECT_TRUE(arguments->at("place") == "dock" || arguments->at("place") == "field");
+  const auto n = arguments->at("n").to_number<int>();
+  EXPECT_TRUE(n >= 1 && n <= 99) << n;
+}
+
+TEST(HttpServer, a_call_that_is_required_comes_with_arguments_of_its_schema_whole_and_in_a_stream) {
+  const ToolServer server;
+  Client client(server.port());
+  json::Object request = ToolServer::request();
+  for (const json::Value& choice :
+       {json::Value("required"),
+        json::parse(R"({"type": "function", "function": {"name": "go_to"}})", "choice").value()}) {
+    request["tool_choice"] = choice;
+    request["parallel_tool_calls"] = false;
+    request["stream"] = false;
+    const Response whole = client.post("/v1/chat/completions", json::write(request));
+    ASSERT_EQ(whole.status, 200) << whole.body;
+    const json::Value answer = whole.json().at_pointer("/choices/0");
+    EXPECT_EQ(answer.at("finish_reason"), "tool_calls") << whole.body;
+    EXPECT_TRUE(answer.at_pointer("/message/content").is_null());
+    const json::Value call = answer.at_pointer("/message/tool_calls/0");
+    expect_call(call);
+    EXPECT_TRUE(choice.is_string() || call.at_pointer("/function/name") == "go_to");
+
+    request["stream"] = true;
+    const Response stream = client.post("/v1/chat/completions", json::write(request));
+    ASSERT_EQ(stream.status, 200) << stream.body;
+    std::string name, arguments, finish;
+    for (std::string_view left = stream.body; left.starts_with("data: {");) {
+      const auto end = left.find("\n\n");
+      const json::Value event = json::parse(left.substr(6, end - 6), "event").value().at_pointer("/choices/0");
+      const json::Object& delta = event.at("delta").get_object();
+      if (const auto* calls = delta.if_contains("tool_calls")) {
+        const json::Object& function = calls->at(0).at("function").get_object();
+        if (const auto* told = function.if_contains("name")) name = told->get_string();
+        arguments += function.at("arguments").get_string();
+      } else if (const auto* content = delta.if_contains("content")) {
+        EXPECT_EQ(*content, "") << "no text of the call is shown";
+      }
+      if (event.at("finish_reason").is_string()) finish = event.at("finish_reason").get_string();
+      left.remove_prefix(end + 2);
+    }
+    EXPECT_EQ(finish, "tool_calls");
+    EXPECT_EQ(json::Value(name), call.at_pointer("/function/name"));
+    EXPECT_EQ(json::Value(arguments), call.at_pointer("/function/arguments")) << "the same seed says the same";
+  }
+}
+
+TEST(HttpServer, a_conversation_goes_on_with_what_a_function_gave) {
+  const ToolServer server;
+  Client client(server.port());
+  json::Object request = ToolServer::request();
+  request["tool_choice"] = "required";
+  const Response first = client.post("/v1/chat/completions", json::write(request));
+  ASSERT_EQ(first.status, 200) << first.body;
+  const json::Value message = first.json().at_pointer("/choices/0/message");
+  const json::Array calls = message.at("tool_calls").get_array();
+  for (const json::Value& call : calls) expect_call(call);
+  json::Array& messages = request["messages"].get_array();
+  messages.push_back(message);
+  for (const json::Value& call : calls) {
+    messages.push_back(json::Object{{"role", "tool"}, {"tool_call_id", call.at("id")}, {"content", "done"}});
+  }
+  for (const char* choice : {"none", "auto"}) {  // by chance it writes text
+    request["tool_choice"] = choice;
+    request["max_tokens"] = 8;
+    const Response second = client.post("/v1/chat/completions", json::write(request));
+    ASSERT_EQ(second.status, 200) << second.body;
+    EXPECT_TRUE(second.json().at_pointer("/choices/0/message/content").is_string()) << second.body;
+    EXPECT_GT(second.json().at_pointer("/usage/prompt_tokens").to_number<int>(),
+              first.json().at_pointer("/usage/prompt_tokens").to_number<int>() * (choice[0] == 'a' ? 1 : 0));
+  }
+}
+
+TEST(HttpServer, tools_that_a_model_cannot_be_given_are_a_400) {
+  const ToolServer server;
+  Client client(server.port());
+  json::Object request = ToolServer::request();
+  request["model"] = "plain";
+  const Response no_place = client.post("/v1/chat/completions", json::write(request));
+  EXPECT_EQ(no_place.status, 400) << no_place.body;
+  EXPECT_TRUE(no_place.body.contains("chat template has no place for tools")) << no_place.body;
+  request["tool_choice"] = "none";
+  EXPECT_EQ(client.post("/v1/chat/completions", json::write(request)).status, 200);
+  request = ToolServer::request();
+  request["tools"].at(1).at("function").get_object()["parameters"] =
+      json::Object{{"type", "object"}, {"not", json::Object()}};
+  const Response odd = client.post("/v1/chat/completions", json::write(request));
+  EXPECT_EQ(odd.status, 400) << odd.body;
+  EXPECT_TRUE(odd.body.contains("function 'wait': schema #: 'not' is not supported")) << odd.body;
+  request["tools"] = "all";
+  EXPECT_EQ(client.post("/v1/chat/completions", json::write(request)).json().at_pointer("/error/param"), "tools");
 }
 
 // Random weights: what they say is no sense, but it is this very model's.

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "api/openai_fields.h"
+#include "api/openai_messages.h"
 #include "api/openai_sampling.h"
+#include "api/openai_tools.h"
 #include "base/json.h"
 
 namespace sedge::api {
@@ -16,13 +18,10 @@ namespace {
 
 constexpr std::string_view kInvalidRequest = "invalid_request_error";
 constexpr std::uint32_t kTokensDefault = 256;
-constexpr std::size_t kPromptBytesMax = 512u << 10;  // half of the largest frame between nodes: room for the token log
-constexpr std::size_t kTurnsMax = 1024;
 constexpr std::size_t kStopsMax = 16, kStopBytesMax = 256;  // the engine's limits
 constexpr std::size_t kFallbackBytesMax = 64u << 10;
 constexpr std::size_t kModelBytesMax = 256;
 constexpr double kDeadlineMsMax = 24 * 3600 * 1e3;
-constexpr std::size_t kDepthMax = 72;  // a schema of 64, and what it stands in
 
 // Numbers of a request: where each goes and what it may be.
 struct NumberField {
@@ -88,39 +87,27 @@ bool is_one(const json::Value& v) { return v.is_number() && v.to_number<double>(
 bool is_empty(const json::Value& v) {
   return (v.is_array() && v.get_array().empty()) || (v.is_object() && v.get_object().empty());
 }
-bool is_text_format(const json::Value& v) {
-  const auto* object = v.if_object();
-  const auto* type = object != nullptr ? object->if_contains("type") : nullptr;
-  return type != nullptr && type->is_string() && text_of(*type) == "text";
-}
 bool is_none(const json::Value& v) { return v.is_string() && (text_of(v) == "none" || text_of(v) == "auto"); }
 bool is_empty_text(const json::Value& v) { return v.is_string() && text_of(v).empty(); }
 
 struct UnsupportedField {
   std::string_view name;
   bool (*neutral)(const json::Value&);
+  bool in_chats = true;  // too
 };
 
 constexpr UnsupportedField kUnsupported[] = {
-    {"n", is_one},       {"best_of", is_one},     {"echo", is_false},       {"suffix", is_empty_text},
-    {"tools", is_empty}, {"functions", is_empty}, {"tool_choice", is_none}, {"function_call", is_none},
+    {"n", is_one},           {"best_of", is_one},        {"echo", is_false},         {"suffix", is_empty_text},
+    {"functions", is_empty}, {"function_call", is_none}, {"tools", is_empty, false}, {"tool_choice", is_none, false},
 };
 
-Refusal refuse_unsupported(const json::Object& body) {
+Refusal refuse_unsupported(Kind kind, const json::Object& body) {
   for (const UnsupportedField& field : kUnsupported) {
     const json::Value* value = find(body, field.name);
-    if (value == nullptr || field.neutral(*value)) continue;
+    if (value == nullptr || field.neutral(*value) || (kind == Kind::kChat && !field.in_chats)) continue;
     return invalid(fmt::format("Sedge does not support '{}' other than its neutral value.", field.name),
                    std::string(field.name), "unsupported_parameter");
   }
-  return {};
-}
-
-Refusal read_flag(const json::Object& body, std::string_view name, bool& flag) {
-  const json::Value* value = find(body, name);
-  if (value == nullptr) return {};
-  if (!value->is_bool()) return invalid(fmt::format("'{}' must be true or false.", name), std::string(name));
-  flag = value->get_bool();
   return {};
 }
 
@@ -162,56 +149,6 @@ Refusal read_prompt(const json::Object& body, std::string& prompt) {
   return read_text(body, "prompt", kPromptBytesMax, prompt);
 }
 
-// A message's content: a string, or a list of text parts.
-std::optional<std::string> content_of(const json::Value& value) {
-  if (value.is_string()) return std::string(text_of(value));
-  const auto* parts = value.if_array();
-  if (parts == nullptr) return std::nullopt;
-  std::string content;
-  for (const json::Value& part : *parts) {
-    const auto* object = part.if_object();
-    const json::Value* text = object != nullptr && is_text_format(part) ? find(*object, "text") : nullptr;
-    if (text == nullptr || !text->is_string()) return std::nullopt;
-    content += text_of(*text);
-  }
-  return content;
-}
-
-Refusal read_messages(const json::Object& body, std::vector<env::ChatTurn>& turns) {
-  // OpenAI's newer name of the system role is one that no chat template knows.
-  static constexpr std::pair<std::string_view, std::string_view> kRoles[] = {
-      {"system", "system"}, {"developer", "system"}, {"user", "user"}, {"assistant", "assistant"}};
-  const json::Value* list = find(body, "messages");
-  if (list == nullptr) return invalid("'messages' is required.", "messages");
-  if (!list->is_array() || list->get_array().empty() || list->get_array().size() > kTurnsMax) {
-    return invalid(fmt::format("'messages' must be a list of 1 to {} messages.", kTurnsMax), "messages");
-  }
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < list->get_array().size(); ++i) {
-    const auto at = [i](std::string_view name) { return fmt::format("messages[{}]{}", i, name); };
-    const auto* message = list->get_array()[i].if_object();
-    if (message == nullptr) return invalid(fmt::format("'{}' must be an object.", at("")), at(""));
-    const json::Value* role = find(*message, "role");
-    const auto known = std::ranges::find_if(
-        kRoles, [&](const auto& each) { return role != nullptr && role->is_string() && text_of(*role) == each.first; });
-    if (known == std::end(kRoles)) {
-      return invalid(fmt::format("'{}' must be system, developer, user or assistant.", at(".role")), at(".role"));
-    }
-    const json::Value* value = find(*message, "content");
-    auto content = value != nullptr ? content_of(*value) : std::nullopt;
-    if (!content) {
-      return invalid(fmt::format("'{}' must be a string or a list of text parts.", at(".content")), at(".content"));
-    }
-    bytes += content->size();
-    turns.push_back({std::string(known->second), std::move(*content)});
-  }
-  if (bytes > kPromptBytesMax) {
-    return invalid(fmt::format("the messages have {} bytes together, at most {} are taken.", bytes, kPromptBytesMax),
-                   "messages");
-  }
-  return {};
-}
-
 Refusal read_fallback(const json::Object& body, CompletionRequest& request) {
   if (find(body, "fallback") == nullptr) return {};
   return read_text(body, "fallback", kFallbackBytesMax, request.task.fallback.emplace());
@@ -249,8 +186,9 @@ json::Value sedge_of(const node::TaskResult& result, bool beside) {
   return object;
 }
 
-json::Value finish_of(const node::TaskResult& result) {
-  return result.outcome == node::Outcome::kAnswered && !result.stopped ? "length" : "stop";
+json::Value finish_of(const node::TaskResult& result, bool called) {
+  if (result.outcome == node::Outcome::kAnswered && !result.stopped) return "length";
+  return called ? "tool_calls" : "stop";
 }
 
 std::string event(const json::Value& value) { return "data: " + json::write(value) + "\n\n"; }
@@ -284,6 +222,14 @@ Refusal read_text(const json::Object& body, std::string_view name, std::size_t b
                    std::string(name));
   }
   text = text_of(*value);
+  return {};
+}
+
+Refusal read_flag(const json::Object& body, std::string_view name, bool& flag) {
+  const json::Value* value = find(body, name);
+  if (value == nullptr) return {};
+  if (!value->is_bool()) return invalid(fmt::format("'{}' must be true or false.", name), std::string(name));
+  flag = value->get_bool();
   return {};
 }
 
@@ -352,12 +298,13 @@ ApiResult<CompletionRequest> parse_completion(Kind kind, std::string_view body, 
   const auto then = [&](auto&& read) {
     if (!refusal) refusal = read();
   };
-  then([&] { return refuse_unsupported(object); });
+  then([&] { return refuse_unsupported(kind, object); });
   then([&] { return kind == Kind::kChat ? read_messages(object, spec.turns) : read_prompt(object, spec.prompt); });
   then([&] { return read_deadline(object, context, request.task); });
   then([&] { return read_numbers(object, request); });
   then([&] { return read_stops(object, spec.stops); });
   then([&] { return read_response_format(object, spec.grammar); });
+  then([&] { return kind == Kind::kChat ? read_tools(object, request) : Refusal(); });
   then([&] { return read_logit_bias(object, spec.logit_bias); });
   then([&] { return read_logprobs(kind, object, spec.logprobs); });
   then([&] { return read_stream(object, request); });
@@ -408,13 +355,18 @@ std::optional<ApiError> error_of(const node::TaskResult& result, bool leaving) {
 std::string completion_body(const AnswerHead& head, const node::TaskResult& result) {
   json::Object choice;
   choice["index"] = 0;
+  const auto called = calls_of(head, result);
   if (head.kind == Kind::kChat) {
-    choice["message"] = json::Object{{"role", "assistant"}, {"content", result.text}, {"refusal", nullptr}};
+    const bool silent = called && called->content.empty();
+    json::Object message{{"role", "assistant"}, {"content", nullptr}, {"refusal", nullptr}};
+    if (!silent) message["content"] = called ? called->content : result.text;
+    if (called) message["tool_calls"] = message_calls(head, called->calls);
+    choice["message"] = std::move(message);
   } else {
     choice["text"] = result.text;
   }
   choice["logprobs"] = result.outcome == node::Outcome::kAnswered ? logprobs_of(head.kind, result.logprobs) : nullptr;
-  choice["finish_reason"] = finish_of(result);
+  choice["finish_reason"] = finish_of(result, called.has_value());
   json::Object body = head_of(head, false);
   body["choices"] = json::Array{std::move(choice)};
   body["usage"] = usage_of(result);
@@ -432,12 +384,31 @@ std::string text_event(const AnswerHead& head, std::string_view text, std::span<
   return event(chunk_of(head, content_in(head, text), nullptr, logprobs));
 }
 
+std::string take_text(const AnswerHead& head, std::string& unsent, bool shown,
+                      const std::optional<node::TaskResult>& result) {
+  if (head.functions.empty()) return std::exchange(unsent, {});
+  std::size_t size = unsent.size();
+  if (!result) {
+    size = platform::calls_may_begin(unsent, !shown);
+  } else if (const auto called = calls_of(head, *result)) {
+    const std::size_t sent = result->text.size() - std::min(unsent.size(), result->text.size());
+    size = std::min(size, called->content.size() - std::min(sent, called->content.size()));
+  }
+  std::string text = unsent.substr(0, size);
+  unsent.erase(0, size);
+  return text;
+}
+
 std::string last_events(const AnswerHead& head, const node::TaskResult& result, bool shown) {
   const bool fallback = result.outcome == node::Outcome::kFallback;
   std::string events;
   if (fallback && !shown) events += text_event(head, result.text);
-  json::Object end =
-      chunk_of(head, content_in(head, ""), fallback && shown ? json::Value("length") : finish_of(result));
+  const auto called = calls_of(head, result);
+  for (json::Object& delta : called ? call_deltas(head, called->calls) : std::vector<json::Object>()) {
+    events += event(chunk_of(head, {{"delta", std::move(delta)}}, nullptr));
+  }
+  json::Object end = chunk_of(head, content_in(head, ""),
+                              fallback && shown ? json::Value("length") : finish_of(result, called.has_value()));
   end["sedge"] = sedge_of(result, fallback && shown);
   events += event(end);
   if (head.include_usage) {

@@ -49,6 +49,8 @@ struct CompletionRequest {
   node::TaskRequest task;
   bool stream = false;
   bool include_usage = false;
+  std::vector<std::string> functions;  // that the answer may call; empty: it is text
+  bool parallel_calls = true;          // more than one
 };
 
 // Any bytes give a request or an error with status 400.
@@ -60,7 +62,9 @@ struct AnswerHead {
   TaskId task;
   std::int64_t created = 0;  // seconds since 1970
   std::string model;
-  bool include_usage = false;  // streams: every chunk then has the member, null until the last
+  bool include_usage = false;               // streams: every chunk then has the member, null until the last
+  std::vector<std::string> functions = {};  // of the request, as the next
+  bool parallel_calls = true;
 };
 
 // None: the result is an answer (of the model, or a fallback). `leaving`: the node is.
@@ -72,6 +76,11 @@ std::string completion_body(const AnswerHead& head, const node::TaskResult& resu
 std::string first_event(const AnswerHead& head);  // empty for a completion; a chat names the role
 // `logprobs`: the tokens of the text, where theirs were asked for.
 std::string text_event(const AnswerHead& head, std::string_view text, std::span<const env::Token> logprobs = {});
+// Takes from the front of `unsent`, the model's text that has not gone out, what may: all of it, or where functions may
+// be called what stands before a place that could be a call's beginning. `result`: once there is one. `shown`: text
+// went out before.
+std::string take_text(const AnswerHead& head, std::string& unsent, bool shown,
+                      const std::optional<node::TaskResult>& result);
 // The end of a stream. `shown`: text of the model went out; then a fallback stands beside it, never after it.
 std::string last_events(const AnswerHead& head, const node::TaskResult& result, bool shown);
 // A stream that had begun and failed: clients raise it, and no [DONE] follows.

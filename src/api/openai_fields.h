@@ -1,6 +1,7 @@
 // Reading the members of a request in OpenAI's language: what the files that know one member each share.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string_view>
 
@@ -8,6 +9,10 @@
 #include "base/json.h"
 
 namespace sedge::api {
+
+inline constexpr std::size_t kPromptBytesMax = 512u << 10;  // half of the largest frame between nodes: room for the
+                                                            // token log
+inline constexpr std::size_t kDepthMax = 72;                // of a body: a schema of 64, and what it stands in
 
 // None: the member was read.
 using Refusal = std::optional<ApiError>;
@@ -28,6 +33,8 @@ ApiResult<json::Value> parse_body(std::string_view body);
 
 // A string that must be there, of so many bytes at most.
 Refusal read_text(const json::Object& body, std::string_view name, std::size_t bytes_max, std::string& text);
+
+Refusal read_flag(const json::Object& body, std::string_view name, bool& flag);
 
 // 'deadline_ms', or the header where the body does not say.
 Refusal read_deadline(const json::Object& body, const RequestContext& context, node::TaskRequest& task);

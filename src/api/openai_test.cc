@@ -128,6 +128,8 @@ TEST(OpenAi, a_wrong_field_is_refused_by_name) {
       {R"({"model": "m", "prompt": "p", "deadline_ms": 0})", "deadline_ms"},
       {R"({"model": "m", "prompt": "p", "fallback": 1})", "fallback"},
       {R"({"model": "m", "prompt": "p", "n": 2})", "n"},
+      {R"({"model": "m", "prompt": "p", "tools": [{}]})", "tools"},
+      {R"({"model": "m", "prompt": "p", "tool_choice": "required"})", "tool_choice"},
       {R"({"model": "m", "prompt": "p", "logprobs": 6})", "logprobs"},
       {R"({"model": "m", "prompt": "p", "presence_penalty": 2.5})", "presence_penalty"},
       {R"({"model": "m", "prompt": "p", "logit_bias": {"a": 1}})", "logit_bias"},
@@ -151,12 +153,187 @@ TEST(OpenAi, a_wrong_field_is_refused_by_name) {
       {R"({"model": "m", "messages": "hi"})", "messages"},
       {R"({"model": "m", "messages": [7]})", "messages[0]"},
       {R"({"model": "m", "messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]})",
-       "messages[1].role"},
+       "messages[1].tool_call_id"},
       {R"({"model": "m", "messages": [{"role": "user"}]})", "messages[0].content"},
       {R"({"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]})", "messages[0].content"},
-      {R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})", "tools"},
+      {R"({"model": "m", "messages": [{"role": "robot", "content": "a"}]})", "messages[0].role"},
   };
   for (const auto& [body, param] : wrong_chats) EXPECT_EQ(refusal(Kind::kChat, body).param, param) << body;
+}
+
+constexpr const char* kTools = R"("tools": [{"type": "function", "function": {"name": "go_to", "description": "Drive.",
+    "parameters": {"type": "object", "properties": {"place": {"enum": ["dock", "field"]}}, "required": ["place"]}}},
+    {"type": "function", "function": {"name": "wait"}}])";
+
+std::string chat_with(std::string_view members, std::string_view messages = R"([{"role": "user", "content": "a"}])") {
+  return fmt::format(R"({{"model": "m", "messages": {}, {}}})", messages, members);
+}
+
+TEST(OpenAi, tools_go_in_front_of_the_turns) {
+  const auto turn_of = [](std::string_view more) {
+    const auto request = parsed(Kind::kChat, chat_with(std::string(kTools) + std::string(more)));
+    EXPECT_EQ(request.functions, (std::vector<std::string>{"go_to", "wait"}));
+    const auto& turns = request.task.spec.turns;
+    EXPECT_EQ(turns.size(), 2u);
+    EXPECT_EQ(turns[0].role, "");
+    EXPECT_EQ(turns[1], (env::ChatTurn{"user", "a"}));
+    return json_of(turns[0].content);
+  };
+  const json::Value plain = turn_of("");
+  EXPECT_EQ(plain.at("tools"), json_of("{" + std::string(kTools) + "}").at("tools")) << "as the client gave them";
+  EXPECT_EQ(plain.at("required"), false);
+  EXPECT_EQ(plain.at("parallel"), true);
+  EXPECT_EQ(turn_of(R"(, "tool_choice": "auto", "parallel_tool_calls": false)").at("parallel"), false);
+  EXPECT_EQ(turn_of(R"(, "tool_choice": "required")").at("required"), true);
+  const json::Value named = turn_of(R"(, "tool_choice": {"type": "function", "function": {"name": "wait"}})");
+  EXPECT_EQ(named.at("required"), true);
+  EXPECT_EQ(named.at("parallel"), false);
+  EXPECT_EQ(named.at("function"), "wait");
+  const auto none = parsed(Kind::kChat, chat_with(std::string(kTools) + R"(, "tool_choice": "none")"));
+  EXPECT_TRUE(none.functions.empty());
+  EXPECT_EQ(none.task.spec.turns.size(), 1u);
+}
+
+TEST(OpenAi, calls_that_were_made_and_what_they_gave_are_turns_with_all_that_a_template_may_ask) {
+  const auto turns = parsed(Kind::kChat, chat_with(R"("seed": 1)", R"([{"role": "user", "content": "a"},
+      {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function",
+       "function": {"arguments": "{\"place\": \"dock\", \"n\": 0.5}", "name": "go_to"}}]},
+      {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "there"}]}])"))
+                         .task.spec.turns;
+  ASSERT_EQ(turns.size(), 3u);
+  EXPECT_EQ(turns[1].role, "");
+  EXPECT_EQ(json_of(turns[1].content), json_of(R"({"role": "assistant", "content": "", "tool_calls": [{"id": "c1",
+      "type": "function", "function": {"name": "go_to", "arguments": {"place": "dock", "n": 0.5}}}]})"));
+  EXPECT_EQ(json_of(turns[2].content),
+            json_of(R"({"role": "tool", "content": "there", "tool_call_id": "c1", "name": "go_to"})"));
+}
+
+TEST(OpenAi, what_is_wrong_with_tools_is_refused_by_place) {
+  const auto tool = [](std::string_view function) {
+    return fmt::format(R"("tools": [{{"type": "function", "function": {}}}])", function);
+  };
+  std::string many = tool(R"({"name": "f0"})");
+  for (int i = 1; i <= 128; ++i)
+    many.insert(many.size() - 1, fmt::format(R"(, {{"type": "function", "function": {{"name": "f{}"}}}})", i));
+  const std::pair<std::string, const char*> wrong[] = {
+      {R"("tools": {})", "tools"},
+      {R"("tools": [{"type": "function"}])", "tools[0].function"},
+      {R"("tools": [{"type": "retrieval"}])", "tools[0]"},
+      {tool("{}"), "tools[0].function.name"},
+      {tool(R"({"name": "go to"})"), "tools[0].function.name"},
+      {tool(R"({"name": ")" + std::string(65, 'a') + "\"}"), "tools[0].function.name"},
+      {tool(R"({"name": "a", "description": 1})"), "tools[0].function.description"},
+      {tool(R"({"name": "a", "parameters": []})"), "tools[0].function.parameters"},
+      {tool(R"({"name": "a", "parameters": {"type": "string"}})"), "tools[0].function.parameters"},
+      {R"("tools": [{"type": "function", "function": {"name": "a"}}, {"type": "function", "function": {"name": "a"}}])",
+       "tools[1].function.name"},
+      {tool(R"({"name": "a", "description": ")" + std::string(130u << 10, 'x') + "\"}"), "tools"},
+      {many, "tools"},
+      {R"("tool_choice": "required")", "tool_choice"},
+      {R"("tool_choice": {"type": "function", "function": {"name": "a"}})", "tool_choice"},
+      {tool(R"({"name": "a"})") + R"(, "tool_choice": {"type": "function", "function": {"name": "b"}})", "tool_choice"},
+      {tool(R"({"name": "a"})") + R"(, "tool_choice": "sometimes")", "tool_choice"},
+      {tool(R"({"name": "a"})") + R"(, "parallel_tool_calls": 1)", "parallel_tool_calls"},
+      {tool(R"({"name": "a"})") + R"(, "response_format": {"type": "json_object"})", "tools"},
+      {R"("functions": [{"name": "a"}])", "functions"},
+  };
+  for (const auto& [members, param] : wrong)
+    EXPECT_EQ(refusal(Kind::kChat, chat_with(members)).param, param) << members;
+  const std::string user = R"([{"role": "user", "content": "a"}, )";
+  const std::pair<const char*, const char*> wrong_messages[] = {
+      {R"({"role": "assistant", "content": null}])", "messages[1].content"},
+      {R"({"role": "assistant", "tool_calls": []}])", "messages[1].tool_calls"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a"}]}])", "messages[1].tool_calls[0]"},
+      {R"({"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}])",
+       "messages[1].tool_calls[0].id"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"arguments": "{}"}}]}])",
+       "messages[1].tool_calls[0].function.name"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "[1]"}}]}])",
+       "messages[1].tool_calls[0].function.arguments"},
+      {R"({"role": "tool", "content": "x", "tool_call_id": "of nobody"}])", "messages[1].tool_call_id"},
+      {R"({"role": "tool", "tool_call_id": "a"}])", "messages[1].content"},
+  };
+  for (const auto& [messages, param] : wrong_messages) {
+    EXPECT_EQ(refusal(Kind::kChat, chat_with(R"("seed": 1)", user + messages)).param, param) << messages;
+  }
+}
+
+AnswerHead tools_head() {
+  AnswerHead head = kChatHead;
+  head.functions = {"go_to", "wait"};
+  head.task.bytes.fill(0x5c);
+  return head;
+}
+
+TEST(OpenAi, an_answer_that_is_calls_has_them_instead_of_text) {
+  const auto result = answered(R"(<tool_call>{"name": "go_to", "arguments": {"place": "dock", "n": 1.50}}</tool_call>
+      <tool_call>{"name": "wait", "arguments": {}}</tool_call>)");
+  const auto body = json_of(completion_body(tools_head(), result));
+  EXPECT_TRUE(body.at_pointer("/choices/0/message/content").is_null());
+  EXPECT_EQ(body.at_pointer("/choices/0/finish_reason"), "tool_calls");
+  EXPECT_EQ(body.at_pointer("/choices/0/message/tool_calls"),
+            json_of(R"([{"id": "5c5c5c5c0", "type": "function", "function": {"name": "go_to",
+                "arguments": "{\"place\": \"dock\", \"n\": 1.50}"}},
+                {"id": "5c5c5c5c1", "type": "function", "function": {"name": "wait", "arguments": "{}"}}])"));
+  AnswerHead one = tools_head();
+  one.parallel_calls = false;
+  EXPECT_EQ(json_of(completion_body(one, result)).at_pointer("/choices/0/message/tool_calls").get_array().size(), 1u);
+  EXPECT_EQ(json_of(completion_body(kChatHead, result)).at_pointer("/choices/0/message/content"),
+            json::Value(result.text))
+      << "who offers no tools is told what the model said";
+  const auto before = json_of(completion_body(tools_head(), answered("I go. " + result.text)));
+  EXPECT_EQ(before.at_pointer("/choices/0/message/content"), "I go.");
+  const auto text = json_of(completion_body(tools_head(), answered("hello <tool_call>")));
+  EXPECT_EQ(text.at_pointer("/choices/0/message/content"), "hello <tool_call>");
+  EXPECT_FALSE(text.at_pointer("/choices/0/message").get_object().contains("tool_calls"));
+  EXPECT_EQ(text.at_pointer("/choices/0/finish_reason"), "stop");
+  auto fallback = result;
+  fallback.outcome = node::Outcome::kFallback;
+  EXPECT_EQ(json_of(completion_body(tools_head(), fallback)).at_pointer("/choices/0/message/content"),
+            json::Value(result.text));
+}
+
+// However the text is cut, a stream is its answer: the same content but for white space, the same calls.
+TEST(OpenAi, a_stream_shows_text_at_once_and_calls_whole) {
+  const std::string call = R"(<tool_call>{"name": "wait", "arguments": {"s": [1, "}"]}}</tool_call>)";
+  for (const std::string& whole : {std::string("hello, <tool> <"), call, "I wait. " + call, "{\"a\": 1} " + call,
+                                   std::string("[7]"), "x <tool_call> " + call, std::string(" ")}) {
+    const auto result = answered(whole);
+    const auto expected = json_of(completion_body(tools_head(), result)).at_pointer("/choices/0/message");
+    for (std::size_t piece = 1; piece <= whole.size(); ++piece) {
+      std::string unsent, content, arguments, name;
+      bool shown = false, told_early = false;
+      const auto show = [&](const std::string& text) { content += text, shown = shown || !text.empty(); };
+      for (std::size_t at = 0; at < whole.size(); at += piece) {
+        unsent += whole.substr(at, piece);
+        show(take_text(tools_head(), unsent, shown, {}));
+        told_early = told_early || content.contains("<tool_call>");
+      }
+      show(take_text(tools_head(), unsent, shown, result));
+      EXPECT_FALSE(told_early) << whole;
+      std::string finish;
+      for (const json::Value& event : events_of(last_events(tools_head(), result, shown))) {
+        if (!event.is_object()) continue;
+        const json::Value choice = event.at_pointer("/choices/0");
+        const auto* calls = choice.at("delta").get_object().if_contains("tool_calls");
+        if (calls != nullptr) {
+          const json::Object& function = calls->at(0).at("function").get_object();
+          EXPECT_EQ(calls->at(0).at("index"), 0);
+          EXPECT_EQ(calls->at(0).get_object().contains("id"), function.contains("name"));
+          if (const auto* told = function.if_contains("name")) name = told->get_string();
+          arguments += function.at("arguments").get_string();
+        }
+        if (choice.at("finish_reason").is_string()) finish = choice.at("finish_reason").get_string();
+      }
+      const auto* calls = expected.get_object().if_contains("tool_calls");
+      EXPECT_EQ(finish, calls != nullptr ? "tool_calls" : "stop");
+      EXPECT_EQ(name, calls != nullptr ? "wait" : "") << whole;
+      EXPECT_EQ(arguments, calls != nullptr ? R"({"s": [1, "}"]})" : "") << whole;
+      content = content.substr(0, calls != nullptr ? content.find_last_not_of(' ') + 1 : content.size());
+      EXPECT_EQ(json::Value(content), expected.at("content").is_null() ? json::Value("") : expected.at("content"))
+          << whole << " in pieces of " << piece;
+    }
+  }
 }
 
 TEST(OpenAi, what_the_answer_must_be_becomes_a_grammar_of_the_task) {
@@ -227,7 +404,10 @@ TEST(OpenAi, a_prompt_that_no_frame_between_nodes_could_carry_is_refused) {
 TEST(OpenAi, any_bytes_are_a_request_or_a_400) {
   EXPECT_TRUE(rc::check([](const std::string& noise) {
     const std::string base =
-        R"({"model": "m", "messages": [{"role": "user", "content": "a"}], "stop": "x", "seed": 3})";
+        R"({"model": "m", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"id": "c",
+            "type": "function", "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c",
+            "content": "b"}], "stop": "x", "seed": 3, "tools": [{"type": "function", "function": {"name": "f"}}]})";
+    RC_ASSERT(parse_completion(Kind::kChat, base, {}).has_value());
     std::string body = base;
     const auto at = *rc::gen::inRange<std::size_t>(0, base.size());
     body.replace(at, std::min(noise.size(), base.size() - at), noise);
