@@ -125,6 +125,9 @@ TEST(Engine, a_cache_in_blocks_wants_heads_of_whole_blocks) {
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Code::kInvalidArgument);
   EXPECT_NE(made.error().message.find("f16"), std::string::npos);
+  const auto other = Model::from(model::GgufFile::parse(random.file()).value(), {.cache = DType::kQ4_0});
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Code::kInvalidArgument);
 }
 
 TEST(Engine, a_sequence_in_a_batch_gives_its_bits_alone) {

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "kernels/attention/cache.h"
 #include "kernels/rope/rope.h"
 #include "model/vocab.h"
 
@@ -51,6 +52,10 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
 
 Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOptions options) {
   SEDGE_TRY(model::LlamaModel llama, model::load_llama(file));
+  if (!kernels::is_cache_format(options.cache)) {
+    return fail(Code::kInvalidArgument, "keys and values are kept as f32, f16 or q8_0, not as {}",
+                kernels::format_of(options.cache).name);
+  }
   const std::size_t block = kernels::format_of(options.cache).block_values;
   if (llama.config.head_dim % block != 0) {
     return fail(Code::kInvalidArgument, "keys of {} numbers are no whole blocks of {}: keep them as f16",
