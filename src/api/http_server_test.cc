@@ -441,7 +441,7 @@ TEST(HttpServer, a_call_that_is_required_comes_with_arguments_of_its_schema_whol
     const json::Value answer = whole.json().at_pointer("/choices/0");
     EXPECT_EQ(answer.at("finish_reason"), "tool_calls") << whole.body;
     EXPECT_TRUE(answer.at_pointer("/message/content").is_null());
-    const json::Value call = answer.at_pointer("/message/tool_calls/0");
+    const json::Value& call = answer.at_pointer("/message/tool_calls/0");
     expect_call(call);
     EXPECT_TRUE(choice.is_string() || call.at_pointer("/function/name") == "go_to");
 

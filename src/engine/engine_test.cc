@@ -1,6 +1,9 @@
 // The laws of the forward pass, on random models: the same bits however the work is cut.
 #include "engine/engine.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -214,7 +217,7 @@ TEST(Engine, what_does_not_fit_is_an_error_that_says_so) {
   const Model& model = *random.model();
   Engine engine;
   Sequence sequence = Sequence::make(model, {.capacity = 4}).value();
-  std::vector<float> hidden(5 * 64);
+  std::vector<float> hidden(std::size_t{5} * 64);
   const Slice five{&sequence, 5};
   const auto full = engine.forward(model, {&five, 1}, 0, 3, hidden);
   EXPECT_EQ(full.error().message, "5 tokens do not fit at position 0 of a context of 4");
