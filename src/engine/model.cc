@@ -1,36 +1,30 @@
 #include "engine/model.h"
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "kernels/attention/cache.h"
 #include "kernels/rope/rope.h"
+#include "model/dtype.h"
 #include "model/vocab.h"
 
 namespace sedge::engine {
 
 namespace {
 
-struct CacheName {
-  std::string_view name;
-  kernels::DType format;
-};
-constexpr CacheName kCacheNames[] = {
-    {"f32", kernels::DType::kF32}, {"f16", kernels::DType::kF16}, {"q8_0", kernels::DType::kQ8_0}};
-
 // What a cache rounds away is part of what a text depends on.
 std::string class_with(kernels::DType cache) {
   std::string name(kernels::kNumericClass);
   if (cache == kernels::DType::kF32) return name;
-  return name + "/" + std::string(std::ranges::find(kCacheNames, cache, &CacheName::format)->name);
+  name += '/';
+  for (const char c : model::dtype_name(cache)) name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return name;
 }
 
 }  // namespace
 
 Result<kernels::DType> cache_format_of(std::string_view name) {
-  const auto* const found = std::ranges::find(kCacheNames, name, &CacheName::name);
-  if (found != std::end(kCacheNames)) return found->format;
+  const auto format = model::dtype_from_name(name);
+  if (format && kernels::is_cache_format(*format)) return *format;
   return fail(Code::kInvalidArgument, "keys and values are kept as f32, f16 or q8_0, not as '{}'", name);
 }
 

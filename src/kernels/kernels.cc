@@ -86,19 +86,16 @@ const Kernels& active_kernels() {
   return active;
 }
 
-Kernels::Matmul Kernels::matmul(DType weights) const {
 #define SEDGE_PICK(name, Args, format) \
-  if (weights == (format)) return name;
+  if (type == (format)) return name;
+
+Kernels::Matmul Kernels::matmul(DType type) const {
   SEDGE_MATMUL_ROWS(SEDGE_PICK)
-#undef SEDGE_PICK
   assertion_failed("every format has a matmul row", __FILE__, __LINE__);
 }
 
-Kernels::Attend Kernels::attend(DType cache) const {
-#define SEDGE_PICK(name, Args, format) \
-  if (cache == (format)) return name;
+Kernels::Attend Kernels::attend(DType type) const {
   SEDGE_ATTENTION_ROWS(SEDGE_PICK)
-#undef SEDGE_PICK
   assertion_failed("the format has an attention row", __FILE__, __LINE__);
 }
 

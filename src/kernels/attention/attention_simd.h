@@ -12,29 +12,26 @@
 namespace sedge::kernels::simd {
 
 // How keys and values are kept (cache.h): load() is a register of keys' or values' numbers, kBytes each.
-template <class V>
-struct KeptF32 {
-  static constexpr std::size_t kBytes = 4;
+template <class T>
+struct KeptPlain {
+  static constexpr std::size_t kBytes = sizeof(T);
   static constexpr bool kScaled = false;
-  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f32(at); }
-  SEDGE_INLINE static float load1(const std::uint8_t* at) {
-    float value;
+  SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim * kBytes; }
+  SEDGE_INLINE static T read(const std::uint8_t* at) {
+    T value;
     __builtin_memcpy(&value, at, sizeof value);
     return value;
   }
-  SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim * kBytes; }
 };
 template <class V>
-struct KeptF16 {
-  static constexpr std::size_t kBytes = 2;
-  static constexpr bool kScaled = false;
+struct KeptF32 : KeptPlain<float> {
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f32(at); }
+  SEDGE_INLINE static float load1(const std::uint8_t* at) { return read(at); }
+};
+template <class V>
+struct KeptF16 : KeptPlain<std::uint16_t> {
   SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f16(at); }
-  SEDGE_INLINE static float load1(const std::uint8_t* at) {
-    std::uint16_t value;
-    __builtin_memcpy(&value, at, sizeof value);
-    return V::widen1(value);
-  }
-  SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim * kBytes; }
+  SEDGE_INLINE static float load1(const std::uint8_t* at) { return V::widen1(read(at)); }
 };
 template <class V>
 struct KeptQ8 {

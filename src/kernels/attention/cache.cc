@@ -9,9 +9,10 @@
 namespace sedge::kernels {
 namespace {
 
-// Number `i` of `count` that each position has, `bytes` long, between the others' of its group.
-void weave(const std::uint8_t* from, std::size_t count, std::size_t bytes, std::size_t place, std::uint8_t* to) {
-  for (std::size_t i = 0; i < count; ++i) std::memcpy(to + (i * kCacheGroup + place) * bytes, from + i * bytes, bytes);
+// Number `i` of `count` that each position has between the others' of its group. Of a size that the compiler knows.
+template <std::size_t Bytes>
+void weave(const std::uint8_t* from, std::size_t count, std::size_t place, std::uint8_t* to) {
+  for (std::size_t i = 0; i < count; ++i) std::memcpy(to + (i * kCacheGroup + place) * Bytes, from + i * Bytes, Bytes);
 }
 
 }  // namespace
@@ -32,7 +33,7 @@ std::size_t cache_row_bytes(DType format, std::size_t head_dim) {
 void keep_position(DType format, const float* key, const float* value, std::size_t head_dim, std::size_t place,
                    std::uint8_t* keys, std::uint8_t* values) {
   const Format& f = format_of(format);
-  f.quantize(value, values + place * cache_row_bytes(format, head_dim), head_dim);
+  f.quantize(value, values + place * (head_dim / f.block_values * f.block_bytes), head_dim);
   // A piece at a time: whole blocks of every format.
   constexpr std::size_t kPiece = kQ8Values;
   std::array<std::uint8_t, kPiece * sizeof(float)> row;
@@ -41,12 +42,14 @@ void keep_position(DType format, const float* key, const float* value, std::size
     f.quantize(key + d, row.data(), count);
     if (format == DType::kQ8_0) {
       constexpr std::size_t kScale = sizeof(std::uint16_t);
-      weave(row.data(), 1, kScale, place, keys);
-      weave(row.data() + kScale, count, 1, place, keys + kCacheGroup * kScale);
+      weave<kScale>(row.data(), 1, place, keys);
+      weave<1>(row.data() + kScale, count, place, keys + kCacheGroup * kScale);
+    } else if (format == DType::kF16) {
+      weave<2>(row.data(), count, place, keys);
     } else {
-      weave(row.data(), count, f.block_bytes, place, keys);
+      weave<4>(row.data(), count, place, keys);
     }
-    keys += kCacheGroup * cache_row_bytes(format, count);
+    keys += kCacheGroup * (count / f.block_values * f.block_bytes);
   }
 }
 
