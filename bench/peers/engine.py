@@ -26,7 +26,7 @@ import tempfile
 SHAPES = ("SmolLM2-135M", "Qwen2.5-0.5B", "TinyLlama-1.1B")
 PROCESS_S_MAX = 900
 # Which of its own binaries llama.cpp may load, so that both sides use the same instructions.
-PEER_BINARIES = {"avx2": "haswell", "avxvnni": "alderlake"}
+PEER_BINARIES = {"avx2": "haswell", "avxvnni": "alderlake", "avx512vnni": "icelake"}
 HERE = pathlib.Path(__file__).resolve().parent
 
 

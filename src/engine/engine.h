@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/aligned.h"
 #include "engine/cancel.h"
 #include "engine/model.h"
 #include "engine/sequence.h"
@@ -70,24 +71,24 @@ class Engine {
   EngineOptions options_;
   ThreadPool pool_;
   // Scratch, grown to the largest model and chunk seen. Shapes with n = tokens of a chunk.
-  std::vector<float> normed_;                       // [n, dim]
-  std::vector<float> q_, k_, v_;                    // [n, q_dim], [n, kv_dim] twice
-  std::vector<float> mixed_;                        // [n, q_dim]: attention's output
-  std::vector<float> gate_, up_;                    // [n, ffn_dim]
-  std::vector<float> added_;                        // [n, dim]: what the residual gets
-  std::vector<float> cosines_, sines_;              // [n, rope_dim / 2]
-  std::vector<float> local_cosines_, local_sines_;  // the same for layers with a window, where those have a base
-  std::vector<float> ones_;                         // [ffn_dim]: the partner of a feed-forward without a gate
-  std::vector<float> router_;                       // [n, experts]
-  std::vector<float> shares_;                       // [n, experts used]: each chosen expert's part of the sum
-  std::vector<std::uint32_t> chosen_;               // [n, experts used]: their numbers
-  std::vector<float> gathered_, expert_out_;        // [n, dim]: of the tokens that one expert serves
-  std::vector<float> expert_sums_;                  // [n, experts used, dim]
-  std::vector<float> scores_;                       // [threads, the largest item of attention]
+  Lines<float> normed_;                       // [n, dim]
+  Lines<float> q_, k_, v_;                    // [n, q_dim], [n, kv_dim] twice
+  Lines<float> mixed_;                        // [n, q_dim]: attention's output
+  Lines<float> gate_, up_;                    // [n, ffn_dim]
+  Lines<float> added_;                        // [n, dim]: what the residual gets
+  Lines<float> cosines_, sines_;              // [n, rope_dim / 2]
+  Lines<float> local_cosines_, local_sines_;  // the same for layers with a window, where those have a base
+  Lines<float> ones_;                         // [ffn_dim]: the partner of a feed-forward without a gate
+  Lines<float> router_;                       // [n, experts]
+  Lines<float> shares_;                       // [n, experts used]: each chosen expert's part of the sum
+  Lines<std::uint32_t> chosen_;               // [n, experts used]: their numbers
+  Lines<float> gathered_, expert_out_;        // [n, dim]: of the tokens that one expert serves
+  Lines<float> expert_sums_;                  // [n, experts used, dim]
+  Lines<float> scores_;                       // [threads, the largest item of attention]
   std::vector<TokenRun> runs_;
-  std::vector<std::int8_t> quants_;  // [n, widest]
-  std::vector<float> scales_;        // [n, widest / 32]
-  std::vector<std::int32_t> sums_;   // [n, widest / 16]
+  Lines<std::int8_t> quants_;  // [n, widest]
+  Lines<float> scales_;        // [n, widest / 32]
+  Lines<std::int32_t> sums_;   // [n, widest / 16]
 };
 
 }  // namespace sedge::engine

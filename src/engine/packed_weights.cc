@@ -1,7 +1,6 @@
 #include "engine/packed_weights.h"
 
 #include <algorithm>
-#include <new>
 #include <vector>
 
 #include <sys/mman.h>
@@ -14,9 +13,6 @@
 namespace sedge::engine {
 namespace {
 
-// A huge page: where the system grants some, a decode step's walk through all weights misses few translations.
-constexpr std::align_val_t kAlignment{std::size_t{2} << 20};
-constexpr std::size_t kLine = 64;
 constexpr std::size_t kGroupsTogether = 16;  // of sixteen rows, for a thread to pack
 
 std::size_t packed_size(const model::TensorView& tensor) {
@@ -24,7 +20,9 @@ std::size_t packed_size(const model::TensorView& tensor) {
                                static_cast<std::size_t>(tensor.cols()));
 }
 
-std::size_t size_of(const model::TensorView& tensor) { return (packed_size(tensor) + kLine - 1) / kLine * kLine; }
+std::size_t size_of(const model::TensorView& tensor) {
+  return (packed_size(tensor) + kCacheLine - 1) / kCacheLine * kCacheLine;
+}
 
 std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
   std::vector<model::TensorView*> found;
@@ -43,14 +41,12 @@ std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
 
 }  // namespace
 
-void PackedWeights::Release::operator()(std::uint8_t* memory) const { ::operator delete[](memory, kAlignment); }
-
 Result<PackedWeights> PackedWeights::make(model::LlamaModel& llama) {
   const std::vector<model::TensorView*> matrices = quantized_matrices(llama);
   PackedWeights packed;
   for (const model::TensorView* tensor : matrices) packed.bytes_ += size_of(*tensor);
   if (packed.bytes_ == 0) return packed;
-  packed.memory_.reset(static_cast<std::uint8_t*>(::operator new[](packed.bytes_, kAlignment, std::nothrow)));
+  packed.memory_ = try_aligned<kAlignment>(packed.bytes_);
   if (packed.memory_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} MiB of packed weights: use a smaller model",
                 packed.bytes_ >> 20);

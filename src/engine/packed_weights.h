@@ -8,9 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "base/result.h"
+#include "engine/aligned.h"
 #include "model/llama.h"
 
 namespace sedge::engine {
@@ -25,10 +25,9 @@ class PackedWeights {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  struct Release {
-    void operator()(std::uint8_t* memory) const;
-  };
-  std::unique_ptr<std::uint8_t[], Release> memory_;
+  // A huge page: where the system grants some, a decode step's walk through all weights misses few translations.
+  static constexpr std::size_t kAlignment = std::size_t{2} << 20;
+  AlignedBytes<kAlignment> memory_;
   std::size_t bytes_ = 0;
 };
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
-#include <vector>
 
 #include "engine/engine.h"
 #include "kernels/kernels.h"
@@ -103,7 +102,7 @@ class Pass {
 
 // Scratch of at least `size`: grown, never shrunk.
 template <class T>
-T* at_least(std::vector<T>& scratch, std::size_t size) {
+T* at_least(Lines<T>& scratch, std::size_t size) {
   if (scratch.size() < size) scratch.resize(size);
   return scratch.data();
 }

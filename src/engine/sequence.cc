@@ -1,7 +1,6 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 #include "base/assert.h"
@@ -57,8 +56,8 @@ Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {
   sequence.row_bytes_ = row_bytes;
   sequence.layer_begin_ = options.layer_begin;
   sequence.lengths_.assign(layer_end - options.layer_begin, 0);
-  sequence.keys_.reset(new (std::nothrow) std::uint8_t[static_cast<std::size_t>(bytes)]);
-  sequence.values_.reset(new (std::nothrow) std::uint8_t[static_cast<std::size_t>(bytes)]);
+  sequence.keys_ = try_aligned(static_cast<std::size_t>(bytes));
+  sequence.values_ = try_aligned(static_cast<std::size_t>(bytes));
   if (sequence.keys_ == nullptr || sequence.values_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} positions: use a smaller context", capacity);
   }

@@ -8,11 +8,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "engine/aligned.h"
 #include "engine/memory_budget.h"
 #include "engine/model.h"
 
@@ -73,7 +73,7 @@ class Sequence {
   std::size_t row_bytes_ = 0;         // of one position's key in one head, and of its value
   std::vector<std::size_t> lengths_;  // one a layer
   MemoryShare memory_;                // before what it stands for, to be given back after it
-  std::unique_ptr<std::uint8_t[]> keys_, values_;
+  AlignedBytes<> keys_, values_;
 };
 
 }  // namespace sedge::engine

@@ -3,6 +3,7 @@
 // Queries of several tokens and heads go through the keys and values together: a register of sixteen keys' dimension d
 // meets dimension d of every query, so that sixteen scores grow side by side and nothing is summed across; then a value
 // is loaded once for several queries. What queries of later tokens see beyond the first goes one query at a time.
+// Keys and values of a long text come from far: a block of them meets all queries before the next one is fetched.
 #pragma once
 
 #include "kernels/activation/activation_simd.h"
@@ -50,6 +51,19 @@ SEDGE_INLINE inline void fill(float* from, float* to, float value) {
   for (; from != to; ++from) *from = value;
 }
 
+// Where each query, its scores and its sums lie: found once, since each needs a division.
+struct Queries {
+  explicit Queries(const AttentionArgs& a) : count(a.tokens * a.group) {
+    for (std::size_t i = 0; i < count; ++i) {
+      q[i] = a.query(i), scores[i] = a.scores + i * a.score_stride, out[i] = a.output(i);
+    }
+  }
+  std::size_t count;
+  const float* q[kAttendQueriesMax];
+  float* scores[kAttendQueriesMax];
+  float* out[kAttendQueriesMax];
+};
+
 // Adds to sums what dimensions [d, d + count) of sixteen keys give with Q queries.
 template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uint8_t* keys, std::size_t d,
@@ -66,14 +80,12 @@ SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uin
 
 // Scores of Q queries with the positions of groups [first, last) of sixteen.
 template <class V, class K, std::size_t Q>
-SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::size_t first, std::size_t last) {
+SEDGE_INLINE inline void score(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t first,
+                               std::size_t last) {
   using F = typename V::F;
   const float* q[Q];
   float* to[Q];
-  unroll<Q>([&](auto i) SEDGE_INLINE {
-    q[i] = a.query(query + i);
-    to[i] = a.scores + (query + i) * a.score_stride;
-  });
+  unroll<Q>([&](auto i) SEDGE_INLINE { q[i] = queries.q[query + i], to[i] = queries.scores[query + i]; });
   for (std::size_t group = first; group < last; ++group) {
     const std::uint8_t* keys = a.keys + group * kLanes * K::row_bytes(a.head_dim);
     F sums[Q][V::kParts];
@@ -97,13 +109,13 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, std::size_t query, std::s
   }
 }
 
-// All of `count` queries from `query` on, Q at a time.
+// All queries from `query` on, Q at a time.
 template <class V, class K, std::size_t Q>
-SEDGE_INLINE inline void score_all(const AttentionArgs& a, std::size_t query, std::size_t count, std::size_t first,
+SEDGE_INLINE inline void score_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t first,
                                    std::size_t last) {
-  for (; count >= Q; query += Q, count -= Q) score<V, K, Q>(a, query, first, last);
+  for (; query + Q <= queries.count; query += Q) score<V, K, Q>(a, queries, query, first, last);
   if constexpr (Q > 1) {
-    if (count > 0) score_all<V, K, Q / 2>(a, query, count, first, last);
+    if (query < queries.count) score_all<V, K, Q / 2>(a, queries, query, first, last);
   }
 }
 
@@ -145,15 +157,15 @@ SEDGE_INLINE inline float softmax(float* scores, std::size_t begin, std::size_t 
 // Adds positions [begin, end) to the weighted sums of Q queries, for R registers of dimensions from d on, which begins
 // a block or lies within one with all R of them.
 template <class V, class K, std::size_t Q, std::size_t R>
-SEDGE_INLINE inline void weigh(const AttentionArgs& a, std::size_t query, std::size_t begin, std::size_t end,
-                               std::size_t d) {
+SEDGE_INLINE inline void weigh(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
+                               std::size_t end, std::size_t d) {
   using F = typename V::F;
   const std::size_t row_bytes = K::row_bytes(a.head_dim);
   const float* scores[Q];
   F sums[Q][R];
   unroll<Q>([&](auto i) SEDGE_INLINE {
-    scores[i] = a.scores + (query + i) * a.score_stride;
-    unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::load(a.output(query + i) + d + r * V::kWidth); });
+    scores[i] = queries.scores[query + i];
+    unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::load(queries.out[query + i] + d + r * V::kWidth); });
   });
   const std::uint8_t* row = a.values + begin * row_bytes;
   for (std::size_t p = begin; p < end; ++p, row += row_bytes) {
@@ -182,23 +194,25 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, std::size_t query, std::s
     }
   }
   unroll<Q>([&](auto i) SEDGE_INLINE {
-    unroll<R>([&](auto r) SEDGE_INLINE { V::store(a.output(query + i) + d + r * V::kWidth, sums[i][r]); });
+    unroll<R>([&](auto r) SEDGE_INLINE { V::store(queries.out[query + i] + d + r * V::kWidth, sums[i][r]); });
   });
 }
 
 // All dimensions of Q queries.
 template <class V, class K, std::size_t Q>
-SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, std::size_t query, std::size_t begin, std::size_t end) {
+SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
+                                   std::size_t end) {
   constexpr std::size_t kWide = V::kTileDims / Q;  // registers of dimensions that the set's registers hold
   std::size_t d = 0;
-  for (; d + kWide * V::kWidth <= a.head_dim; d += kWide * V::kWidth) weigh<V, K, Q, kWide>(a, query, begin, end, d);
-  for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, K, Q, 1>(a, query, begin, end, d);
+  for (; d + kWide * V::kWidth <= a.head_dim; d += kWide * V::kWidth)
+    weigh<V, K, Q, kWide>(a, queries, query, begin, end, d);
+  for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, K, Q, 1>(a, queries, query, begin, end, d);
   if constexpr (!K::kScaled) {  // blocks leave nothing
     for (; d < a.head_dim; ++d) {
       for (std::size_t i = query; i < query + Q; ++i) {
-        float* const sum = a.output(i) + d;
+        float* const sum = queries.out[i] + d;
         for (std::size_t p = begin; p < end; ++p) {
-          *sum = V::fma1(a.scores[i * a.score_stride + p], K::load1(a.values + (p * a.head_dim + d) * K::kBytes), *sum);
+          *sum = V::fma1(queries.scores[i][p], K::load1(a.values + (p * a.head_dim + d) * K::kBytes), *sum);
         }
       }
     }
@@ -206,38 +220,58 @@ SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, std::size_t query, st
 }
 
 template <class V, class K, std::size_t Q>
-SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, std::size_t query, std::size_t count, std::size_t begin,
+SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
                                    std::size_t end) {
-  for (; count >= Q; query += Q, count -= Q) weigh_row<V, K, Q>(a, query, begin, end);
+  for (; query + Q <= queries.count; query += Q) weigh_row<V, K, Q>(a, queries, query, begin, end);
   if constexpr (Q > 1) {
-    if (count > 0) weigh_all<V, K, Q / 2>(a, query, count, begin, end);
+    if (query < queries.count) weigh_all<V, K, Q / 2>(a, queries, query, begin, end);
+  }
+}
+
+// A block's bytes: with the queries and their sums it stays in a core's first cache.
+inline constexpr std::size_t kBlockBytes = std::size_t{16} << 10;
+
+// Calls part(begin, end) for positions [begin, end), block by block; blocks end between groups of sixteen.
+template <class K, class Part>
+SEDGE_INLINE inline void in_blocks(std::size_t head_dim, std::size_t begin, std::size_t end, Part part) {
+  const std::size_t groups = kBlockBytes / (kLanes * K::row_bytes(head_dim));
+  const std::size_t step = (groups > 0 ? groups : 1) * kLanes;
+  while (begin < end) {
+    const std::size_t next = (begin / step + 1) * step;
+    part(begin, next < end ? next : end);
+    begin = next;
   }
 }
 
 template <class V, class K>
 SEDGE_INLINE inline void attend(const AttentionArgs& a) {
-  const std::size_t queries = a.tokens * a.group, last = a.end(a.tokens - 1);
+  const Queries queries(a);
+  const std::size_t last = a.end(a.tokens - 1);
   constexpr std::size_t kTile = K::kScaled ? V::kTileQueries / 2 : V::kTileQueries;  // a block has sums of its own
-  score_all<V, K, kTile>(a, 0, queries, a.begin(0) / kLanes, (last + kLanes - 1) / kLanes);
+  in_blocks<K>(a.head_dim, a.begin(0), last, [&](std::size_t from, std::size_t to) SEDGE_INLINE {
+    score_all<V, K, kTile>(a, queries, 0, from / kLanes, (to + kLanes - 1) / kLanes);
+  });
   float normalise[kAttendQueriesMax];
-  for (std::size_t i = 0; i < queries; ++i) {
+  for (std::size_t i = 0; i < queries.count; ++i) {
     const std::size_t token = i / a.group;
-    float* const scores = a.scores + i * a.score_stride;
+    float* const scores = queries.scores[i];
     const std::size_t begin = a.begin(token), end = a.end(token);
     if (a.cap > 0) softcap<V>(SoftcapArgs{scores + begin, end - begin, a.scale, a.cap});
     normalise[i] = softmax<V>(scores, begin, end, a.cap > 0 ? 1.0f : a.scale);
-    fill(a.output(i), a.output(i) + a.head_dim, 0.0f);
+    fill(queries.out[i], queries.out[i] + a.head_dim, 0.0f);
   }
   // What all see together, between what only the first and what only the later ones see.
   const std::size_t end = a.positions, latest = a.begin(a.tokens - 1), begin = latest < end ? latest : end;
-  for (std::size_t i = 0; i < queries; ++i) {
-    if (a.begin(i / a.group) < begin) weigh_row<V, K, 1>(a, i, a.begin(i / a.group), begin);
+  for (std::size_t i = 0; i < queries.count; ++i) {
+    if (a.begin(i / a.group) < begin) weigh_row<V, K, 1>(a, queries, i, a.begin(i / a.group), begin);
   }
-  weigh_all<V, K, V::kTileQueries / 2>(a, 0, queries, begin, end);
-  for (std::size_t i = 0; i < queries; ++i) {
+  in_blocks<K>(a.head_dim, begin, end, [&](std::size_t from, std::size_t to) SEDGE_INLINE {
+    weigh_all<V, K, V::kTileQueries>(a, queries, 0, from, to);
+  });
+  for (std::size_t i = 0; i < queries.count; ++i) {
     const std::size_t token = i / a.group;
-    if (token > 0) weigh_row<V, K, 1>(a, i, a.begin(token) > end ? a.begin(token) : end, a.end(token));
-    float* const out = a.output(i);
+    if (token > 0) weigh_row<V, K, 1>(a, queries, i, a.begin(token) > end ? a.begin(token) : end, a.end(token));
+    float* const out = queries.out[i];
     std::size_t d = 0;
     for (; d + V::kWidth <= a.head_dim; d += V::kWidth) {
       V::store(out + d, V::mul(V::load(out + d), V::all(normalise[i])));
