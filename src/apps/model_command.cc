@@ -9,12 +9,16 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "engine/model.h"
+#include "engine/thread_pool.h"
 #include "model/gguf.h"
 #include "model/import.h"
 #include "model/llama.h"
 #include "model/random.h"
 #include "model/tokenizer.h"
 #include "model/unicode.h"
+#include "platform/memory.h"
+#include "platform/model_figures.h"
 
 namespace sedge::apps {
 namespace {
@@ -58,6 +62,7 @@ struct Description {
   Result<model::LlamaConfig> config = fail(Code::kUnknown, "not read");
   Status runnable;
   Result<model::Vocab> vocab = fail(Code::kUnknown, "not read");
+  platform::ModelMemory memory;  // where it runs
 };
 
 Description describe(const std::string& path, const model::GgufFile& file) {
@@ -72,7 +77,11 @@ Description describe(const std::string& path, const model::GgufFile& file) {
     ++out.types[std::string(model::dtype_name(tensor.type))];
   }
   out.config = model::read_llama_config(file);
-  if (const auto loaded = model::load_llama(file); !loaded) out.runnable = std::unexpected(loaded.error());
+  if (const auto loaded = model::load_llama(file); !loaded) {
+    out.runnable = std::unexpected(loaded.error());
+  } else {
+    out.memory = platform::memory_of(file, *loaded, kernels::DType::kF32);
+  }
   out.vocab = model::vocab_from_gguf(file);
   return out;
 }
@@ -126,6 +135,15 @@ std::string_view tokenizer_text(std::string_view model) {
   return model == "llama" ? "SentencePiece BPE" : "byte-level BPE";
 }
 
+std::uint64_t context_bytes(const Description& model) { return model.memory.position * model.config->context; }
+
+std::string memory_text(const Description& model) {
+  const std::string weights = fmt::format("{} of weights", size_text(model.memory.weights));
+  if (!model.config->features.causal) return weights;
+  return fmt::format("{}, and {} of keys and values for 1000 tokens, {} for all {} (--kv f16: half)", weights,
+                     size_text(1000 * model.memory.position), size_text(context_bytes(model)), model.config->context);
+}
+
 std::vector<std::pair<std::string, std::string>> rows(const Description& model) {
   std::vector<std::pair<std::string, std::string>> out = {
       {"file", fmt::format("{} ({})", model.path, size_text(model.bytes))},
@@ -154,6 +172,7 @@ std::vector<std::pair<std::string, std::string>> rows(const Description& model) 
     out.emplace_back("tokenizer", "unusable: " + model.vocab.error().message);
   }
   out.emplace_back("runs here", model.runnable ? "yes" : "no: " + model.runnable.error().message);
+  if (model.runnable && model.config) out.emplace_back("memory", memory_text(model));
   return out;
 }
 
@@ -187,6 +206,12 @@ json::Object to_json(const Description& model) {
                       {"types", types},
                       {"runs_here", model.runnable.has_value()}};
   if (!model.runnable) out["reason"] = valid_utf8(model.runnable.error().message);
+  if (model.runnable && model.config) {
+    out["memory"] = json::Object{{"weights_bytes", model.memory.weights},
+                                 {"kv_bytes_per_token", model.memory.position},
+                                 {"kv_bytes_context", context_bytes(model)},
+                                 {"machine_bytes", platform::memory_bytes()}};
+  }
   if (model.config) out["network"] = config_json(*model.config);
   if (model.vocab) out["tokenizer"] = vocab_json(*model.vocab);
   return out;
@@ -202,18 +227,55 @@ Result<model::GgufFile> open_model(const std::string& path) {
 
 struct InfoOptions {
   std::string file;
+  unsigned threads = 0;
+  bool no_speed = false;
   bool json = false;
   bool metadata = false;
 };
 
+// Long enough to be a figure, short enough to wait for; once unmeasured, so that pages and caches are warm.
+constexpr platform::SpeedSample kSample{.prompt = 256, .tokens = 32};
+
+Result<platform::ModelSpeed> speed_of(const Description& model, unsigned threads) {
+  if (!model.runnable) return std::unexpected(model.runnable.error());
+  const std::uint64_t machine = platform::memory_bytes();
+  const std::uint64_t needed = model.memory.weights + kSample.prompt * model.memory.position;
+  if (machine != 0 && needed > machine / 8 * 7) {
+    return fail(Code::kResourceExhausted, "{} needed, {} in this machine: use a smaller type or model",
+                size_text(needed), size_text(machine));
+  }
+  if (on_terminal()) fmt::print(stderr, "\rmeasuring...");
+  SEDGE_TRY(const auto loaded, engine::Model::load(model.path));
+  SEDGE_CHECK(platform::measure_speed(loaded, threads));
+  auto speed = platform::measure_speed(loaded, threads, kSample);
+  if (on_terminal()) fmt::print(stderr, "\r{:12}\r", "");
+  return speed;
+}
+
 Status run_info(const InfoOptions& options) {
   SEDGE_TRY(const model::GgufFile file, open_model(options.file));
   const Description model = describe(options.file, file);
+  const unsigned threads = options.threads == 0 ? engine::hardware_threads() : options.threads;
+  Result<platform::ModelSpeed> speed = fail(Code::kCancelled, "not measured");
+  if (!options.no_speed) speed = speed_of(model, threads);
   if (options.json) {
-    fmt::print("{}\n", json::write(to_json(model)));
+    json::Object out = to_json(model);
+    if (speed) {
+      out["speed"] = json::Object{
+          {"prompt_tok_s", speed->prompt_tok_s}, {"generate_tok_s", speed->generate_tok_s}, {"threads", threads}};
+    }
+    fmt::print("{}\n", json::write(out));
     return {};
   }
   for (const auto& [label, text] : rows(model)) fmt::print("{:<14} {}\n", label, text);
+  if (speed && model.config->features.causal) {
+    fmt::print("{:<14} {:.4g} tokens/s of a prompt, {:.3g} generated, by {} threads (just measured)\n", "speed here",
+               speed->prompt_tok_s, speed->generate_tok_s, threads);
+  } else if (speed) {
+    fmt::print("{:<14} {:.4g} tokens/s, by {} threads (just measured)\n", "speed here", speed->prompt_tok_s, threads);
+  } else if (model.runnable && !options.no_speed) {
+    fmt::print("{:<14} not measured: {}\n", "speed here", speed.error().message);
+  }
   if (!options.metadata) return {};
   for (const auto& entry : file.metadata()) fmt::print("{} = {}\n", entry.key, entry.describe());
   for (const auto& tensor : file.tensors()) {
@@ -315,10 +377,13 @@ Status run_random(const RandomCommand& command) {
 }
 
 void add_info(Commands& commands, CLI::App& parent) {
-  auto* command = commands.add(parent, "info", "Says what a GGUF file holds and whether it runs here",
-                               "sedge model info models/heron/heron.gguf");
+  auto* command =
+      commands.add(parent, "info", "Says what a GGUF file holds, whether it runs here, in what memory, how fast",
+                   "sedge model info models/heron/heron.gguf");
   const auto options = std::make_shared<InfoOptions>();
   command->add_option("FILE", options->file, "a GGUF file")->required();
+  command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
+  command->add_flag("--no-speed", options->no_speed, "do not load it and run it for a moment to see how fast it is");
   command->add_flag("--metadata", options->metadata, "print every metadata entry and tensor as well");
   command->add_flag("--json", options->json, "print one JSON object");
   commands.on(command, [options] { return run_info(*options); });

@@ -41,18 +41,27 @@ std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
 
 }  // namespace
 
+std::uint64_t PackedWeights::resident_bytes(model::LlamaModel llama, std::uint64_t in_file) {
+  std::uint64_t bytes = in_file;
+  for (const model::TensorView* tensor : quantized_matrices(llama)) {
+    bytes += size_of(*tensor);
+    if (tensor->data.data() != llama.weights.token_embd.data.data()) bytes -= tensor->data.size();  // a tied head stays
+  }
+  return bytes;
+}
+
 Result<PackedWeights> PackedWeights::make(model::LlamaModel& llama) {
   const std::vector<model::TensorView*> matrices = quantized_matrices(llama);
   PackedWeights packed;
-  for (const model::TensorView* tensor : matrices) packed.bytes_ += size_of(*tensor);
-  if (packed.bytes_ == 0) return packed;
-  packed.memory_ = try_aligned<kAlignment>(packed.bytes_);
+  std::size_t bytes = 0;
+  for (const model::TensorView* tensor : matrices) bytes += size_of(*tensor);
+  if (bytes == 0) return packed;
+  packed.memory_ = try_aligned<kAlignment>(bytes);
   if (packed.memory_ == nullptr) {
-    return fail(Code::kResourceExhausted, "no memory for {} MiB of packed weights: use a smaller model",
-                packed.bytes_ >> 20);
+    return fail(Code::kResourceExhausted, "no memory for {} MiB of packed weights: use a smaller model", bytes >> 20);
   }
-  ::madvise(packed.memory_.get(), packed.bytes_, MADV_HUGEPAGE);  // advice: nothing depends on it
-  ThreadPool pool(hardware_threads());                            // only for this: a model is loaded once
+  ::madvise(packed.memory_.get(), bytes, MADV_HUGEPAGE);  // advice: nothing depends on it
+  ThreadPool pool(hardware_threads());                    // only for this: a model is loaded once
   std::uint8_t* at = packed.memory_.get();
   for (model::TensorView* tensor : matrices) {
     const auto rows = static_cast<std::size_t>(tensor->rows()), cols = static_cast<std::size_t>(tensor->cols());

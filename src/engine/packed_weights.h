@@ -22,13 +22,13 @@ class PackedWeights {
   // Errors: ResourceExhausted (no memory for it): use a smaller model.
   static Result<PackedWeights> make(model::LlamaModel& llama);
 
-  std::size_t bytes() const { return bytes_; }
+  // What a model of `in_file` bytes of tensors takes once it runs: its matrices are packed, the rest is read in place.
+  static std::uint64_t resident_bytes(model::LlamaModel llama, std::uint64_t in_file);
 
  private:
   // A huge page: where the system grants some, a decode step's walk through all weights misses few translations.
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;
   AlignedBytes<kAlignment> memory_;
-  std::size_t bytes_ = 0;
 };
 
 }  // namespace sedge::engine

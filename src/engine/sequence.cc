@@ -12,19 +12,22 @@ namespace {
 
 constexpr std::size_t kPlaces = kernels::kCacheGroup;
 
-std::size_t bytes_per_place(const Model& model) {
-  const model::LlamaConfig& config = model.config();
-  return config.layers * config.kv_heads * kernels::cache_row_bytes(model.cache_format(), config.head_dim) * 2;
+std::size_t bytes_per_place(const model::LlamaConfig& config, kernels::DType cache) {
+  return config.layers * config.kv_heads * kernels::cache_row_bytes(cache, config.head_dim) * 2;
 }
 
 }  // namespace
 
+std::size_t Sequence::bytes_of(const model::LlamaConfig& config, kernels::DType cache, std::size_t capacity) {
+  return (capacity + kPlaces - 1) / kPlaces * kPlaces * bytes_per_place(config, cache);
+}
+
 std::size_t Sequence::bytes_of(const Model& model, std::size_t capacity) {
-  return (capacity + kPlaces - 1) / kPlaces * kPlaces * bytes_per_place(model);
+  return bytes_of(model.config(), model.cache_format(), capacity);
 }
 
 std::size_t Sequence::capacity_within(const Model& model, std::size_t bytes) {
-  return bytes / bytes_per_place(model) / kPlaces * kPlaces;
+  return bytes / bytes_per_place(model.config(), model.cache_format()) / kPlaces * kPlaces;
 }
 
 Result<Sequence> Sequence::make(const Model& model, SequenceOptions options) {

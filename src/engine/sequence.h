@@ -33,6 +33,7 @@ class Sequence {
   static Result<Sequence> make(const Model& model, SequenceOptions options = {});
 
   // Of all layers: what a capacity may grow to, and the capacity that grows to no more than `bytes`.
+  static std::size_t bytes_of(const model::LlamaConfig& config, kernels::DType cache, std::size_t capacity);
   static std::size_t bytes_of(const Model& model, std::size_t capacity);
   static std::size_t capacity_within(const Model& model, std::size_t bytes);
 

@@ -9,51 +9,12 @@
 #include "engine/prompt.h"
 #include "platform/conversation.h"
 #include "platform/grammar.h"
+#include "platform/model_figures.h"
 #include "platform/system.h"
 #include "trust/keys.h"
 
 namespace sedge::platform {
 namespace {
-
-// A first guess of the rates, so that admission has figures before the first task: one chunk, a few tokens.
-constexpr std::size_t kMeasureChunk = 32;
-constexpr int kMeasureTokens = 8;
-
-// An encoder makes no tokens: that those of others cost nothing beside its prompts is near enough.
-Status measure_encoder(const engine::Model& model, unsigned threads, env::ModelOffer& offer) {
-  engine::Engine engine({.threads = threads});
-  const std::vector<std::int32_t> text(std::min<std::size_t>(kMeasureChunk, offer.context), 0);
-  const Instant begun = now();
-  SEDGE_CHECK(engine::embed_texts(engine, model, {&text, 1}));
-  offer.prefill_tok_s = static_cast<double>(text.size()) / std::max(to_seconds(now() - begun), 1e-6);
-  offer.decode_tok_s = offer.prefill_tok_s;
-  return {};
-}
-
-Status measure(const std::shared_ptr<const engine::Model>& model, unsigned threads, env::ModelOffer& offer) {
-  if (!model->config().features.causal) return measure_encoder(*model, threads, offer);
-  engine::Engine engine({.threads = threads});
-  const std::int32_t some_id = std::max<std::int32_t>(0, model->tokenizer().vocab().bos.value_or(0));
-  const std::vector<std::int32_t> prompt(std::min<std::size_t>(kMeasureChunk, offer.context / 2), some_id);
-  engine::GenerationOptions options;
-  options.tokens_max = kMeasureTokens;
-  SEDGE_TRY(engine::Generation generation, engine::Generation::start(model, prompt, {}, options));
-  const Instant begun = now();
-  while (generation.prefill_left() > 0) {
-    SEDGE_TRY(const engine::Step step, generation.step(engine));
-    (void)step;
-  }
-  const Instant prefilled = now();
-  int steps = 0;
-  while (generation.finish() == engine::Finish::kNone) {
-    SEDGE_TRY(const engine::Step step, generation.step(engine));
-    (void)step;
-    ++steps;
-  }
-  offer.prefill_tok_s = static_cast<double>(prompt.size()) / std::max(to_seconds(prefilled - begun), 1e-6);
-  offer.decode_tok_s = std::max(steps, 1) / std::max(to_seconds(now() - prefilled), 1e-6);
-  return {};
-}
 
 // Of the file; of several, of their digests.
 std::string content_hash(std::span<const Bytes> parts) {
@@ -121,9 +82,12 @@ Status EngineCompute::add_model(const std::filesystem::path& path) {
   offer.numeric_class = std::string(model->numeric_class());
   offer.bytes = model->file().file_bytes();
   offer.context = static_cast<std::uint32_t>(model->config().context);
-  if (const Status measured = measure(model, options_.threads_per_worker, offer); !measured) {
-    return in_context(path.string(), measured.error());
-  }
+  // A first guess, so that admission has figures before the first task. For an encoder: that the tokens of others cost
+  // nothing beside its prompts is near enough.
+  const auto speed = measure_speed(model, options_.threads_per_worker);
+  if (!speed) return in_context(path.string(), speed.error());
+  offer.prefill_tok_s = speed->prompt_tok_s;
+  offer.decode_tok_s = speed->generate_tok_s;
   offered.model = std::move(model);
   models_.emplace(offer.name, std::move(offered));
   return {};
