@@ -10,10 +10,10 @@ function(sedge_sources OUT DIR)
     list(FILTER all EXCLUDE REGEX "_(avx2|avxvnni|avx512.*|amx.*)\\.cc$")
   endif()
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
-    list(FILTER all EXCLUDE REGEX "_(neon|neon_.*)\\.cc$")
+    list(FILTER all EXCLUDE REGEX "_neon.*\\.cc$")
   endif()
-  # g++ would compute all products of a tile before it adds any of them up, and keep them in memory meanwhile: half the
-  # speed of four-bit weights.
+  # g++ 12 would compute all products of a tile before it adds any of them up, and keep them in memory meanwhile: it
+  # takes a third of the speed of four-bit weights (docs/benchmarks.md).
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(as_written -fno-tree-ter -fno-tree-reassoc)
   endif()
@@ -26,6 +26,8 @@ function(sedge_sources OUT DIR)
       set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${as_written};${avx2};-mavxvnni")
     elseif(file MATCHES "_avx512vnni\\.cc$")
       set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${as_written};${avx512vnni}")
+    elseif(file MATCHES "_neondot\\.cc$")
+      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod")
     elseif(file MATCHES "_amx\\.cc$")
       set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${as_written};${avx512vnni};-mamx-tile;-mamx-int8")
     endif()

@@ -244,25 +244,28 @@ Result<platform::ModelSpeed> speed_of(const Description& model, unsigned threads
     return fail(Code::kResourceExhausted, "{} needed, {} in this machine: use a smaller type or model",
                 size_text(needed), size_text(machine));
   }
-  if (on_terminal()) fmt::print(stderr, "\rmeasuring...");
   SEDGE_TRY(const auto loaded, engine::Model::load(model.path));
   SEDGE_CHECK(platform::measure_speed(loaded, threads));
-  auto speed = platform::measure_speed(loaded, threads, kSample);
-  if (on_terminal()) fmt::print(stderr, "\r{:12}\r", "");
-  return speed;
+  return platform::measure_speed(loaded, threads, kSample);
 }
 
 Status run_info(const InfoOptions& options) {
   SEDGE_TRY(const model::GgufFile file, open_model(options.file));
   const Description model = describe(options.file, file);
   const unsigned threads = options.threads == 0 ? engine::hardware_threads() : options.threads;
-  Result<platform::ModelSpeed> speed = fail(Code::kCancelled, "not measured");
-  if (!options.no_speed) speed = speed_of(model, threads);
+  Result<platform::ModelSpeed> speed = fail(Code::kCancelled, "not asked for");
+  if (!options.no_speed) {
+    if (on_terminal()) fmt::print(stderr, "\rmeasuring...");
+    speed = speed_of(model, threads);
+    if (on_terminal()) fmt::print(stderr, "\r{:12}\r", "");
+  }
   if (options.json) {
     json::Object out = to_json(model);
     if (speed) {
       out["speed"] = json::Object{
           {"prompt_tok_s", speed->prompt_tok_s}, {"generate_tok_s", speed->generate_tok_s}, {"threads", threads}};
+    } else {
+      out["not_measured"] = valid_utf8(speed.error().message);
     }
     fmt::print("{}\n", json::write(out));
     return {};

@@ -9,6 +9,11 @@
 #include <unistd.h>
 #endif
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "base/assert.h"
 
 namespace sedge::kernels {
@@ -18,6 +23,9 @@ namespace {
 #define SEDGE_AVX2(name, Args, format) &avx2::name,
 #define SEDGE_AVX512(name, Args, format) &avx512vnni::name,
 #define SEDGE_NEON(name, Args, format) &neon::name,
+#define SEDGE_AVXVNNI(name, Args, format) kernels.name = &avxvnni::name;
+#define SEDGE_AMX(name, Args, format) kernels.name = &amx::name;
+#define SEDGE_NEONDOT(name, Args, format) kernels.name = &neondot::name;
 
 #if defined(__x86_64__)
 // Whether tiles are there and this process may have them: they grow the state of every thread by 8 KiB, so Linux wants
@@ -33,33 +41,45 @@ bool may_use_tiles() {
 }
 #endif
 
+#if defined(__aarch64__)
+bool has_dot_products() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+#endif
+
+// The last one with other products of blocks.
+template <class SetProducts>
+[[maybe_unused]] void add_variant(std::vector<Kernels>& found, std::string_view isa, SetProducts set_products) {
+  Kernels variant = found.back();
+  variant.isa = isa;
+  set_products(variant);
+  found.push_back(variant);
+}
+
 std::vector<Kernels> find_kernels() {
   std::vector<Kernels> found = {Kernels{"scalar", SEDGE_KERNEL_ROWS(SEDGE_SCALAR)}};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && __builtin_cpu_supports("f16c") != 0)
     found.push_back(Kernels{"avx2", SEDGE_KERNEL_ROWS(SEDGE_AVX2)});
   if (found.size() == 2 && __builtin_cpu_supports("avxvnni") != 0) {
-    Kernels vnni = found.back();
-    vnni.isa = "avxvnni";
-#define SEDGE_VNNI(name, Args, format) vnni.name = &avxvnni::name;
-    SEDGE_BLOCK_ROWS(SEDGE_VNNI)
-#undef SEDGE_VNNI
-    found.push_back(vnni);
+    add_variant(found, "avxvnni", [](Kernels& kernels) { SEDGE_BLOCK_ROWS(SEDGE_AVXVNNI) });
   }
   if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
       __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
       __builtin_cpu_supports("avx512vnni") != 0)
     found.push_back(Kernels{"avx512vnni", SEDGE_KERNEL_ROWS(SEDGE_AVX512)});
   if (found.back().isa == "avx512vnni" && may_use_tiles()) {
-    Kernels tiles = found.back();
-    tiles.isa = "amx";
-#define SEDGE_TILES(name, Args, format) tiles.name = &amx::name;
-    SEDGE_BLOCK_ROWS(SEDGE_TILES)
-#undef SEDGE_TILES
-    found.push_back(tiles);
+    add_variant(found, "amx", [](Kernels& kernels) { SEDGE_BLOCK_ROWS(SEDGE_AMX) });
   }
 #elif defined(__aarch64__)
   found.push_back(Kernels{"neon", SEDGE_KERNEL_ROWS(SEDGE_NEON)});
+  if (has_dot_products()) {
+    add_variant(found, "neondot", [](Kernels& kernels) { SEDGE_BLOCK_ROWS(SEDGE_NEONDOT) });
+  }
 #endif
   return found;
 }

@@ -8,11 +8,12 @@
 #include "engine/generation.h"
 #include "engine/packed_weights.h"
 #include "engine/sequence.h"
-#include "kernels/attention/cache.h"
 #include "platform/system.h"
 
 namespace sedge::platform {
 namespace {
+
+constexpr std::size_t kPositions = 1024;  // a sequence reserves whole groups of them
 
 double rate(std::size_t tokens, Duration time) {
   return static_cast<double>(std::max<std::size_t>(tokens, 1)) / std::max(to_seconds(time), 1e-6);
@@ -33,7 +34,7 @@ ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llam
   std::uint64_t in_file = 0;
   for (const model::TensorView& tensor : file.tensors()) in_file += tensor.data.size();
   return {engine::PackedWeights::resident_bytes(llama, in_file),
-          engine::Sequence::bytes_of(llama.config, cache, kernels::kCacheGroup) / kernels::kCacheGroup};
+          engine::Sequence::bytes_of(llama.config, cache, kPositions) / kPositions};
 }
 
 Result<ModelSpeed> measure_speed(const std::shared_ptr<const engine::Model>& model, unsigned threads,

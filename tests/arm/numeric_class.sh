@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the kernels for 64-bit ARM and runs them under qemu: scalar and NEON must give the bits of the numeric class.
+# Builds the kernels for 64-bit ARM and runs them under qemu: scalar, NEON and NEON with dot products must give the bits
+# of the numeric class; the oldest processor has no dot products and must do without them.
 # Exit codes: 0 the same, 1 not, 77 skipped (no cross compiler or no qemu).
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -8,12 +9,20 @@ command -v qemu-aarch64 >/dev/null || { echo "skipped: qemu-aarch64 is not insta
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 sources=$(find "$root/src/kernels" -name '*.cc' ! -name '*_a[mv]x*.cc' ! -name '*_test.cc' ! -name '*_bench.cc' \
-  ! -name '*_fuzz.cc')
+  ! -name '*_fuzz.cc' ! -name '*_neondot.cc')
 # Header-only fmt: there is no ARM library of it to link.
+compile="aarch64-linux-gnu-g++ -std=c++23 -O2 -ffp-contract=off -Wall -Wextra -static
+  -DFMT_HEADER_ONLY -I$root/src -idirafter /usr/include"
 # shellcheck disable=SC2086
-aarch64-linux-gnu-g++ -std=c++23 -O2 -ffp-contract=off -Wall -Wextra -static -DFMT_HEADER_ONLY -I"$root/src" \
-  -idirafter /usr/include $sources "$root/src/base/assert.cc" "$root/tests/arm/numeric_class_main.cc" -o "$work/check"
-for cpu in cortex-a53 max; do
-  echo "qemu -cpu $cpu"
-  qemu-aarch64 -cpu "$cpu" "$work/check"
-done
+$compile -march=armv8.2-a+dotprod -c "$root/src/kernels/matmul/matmul_neondot.cc" -o "$work/neondot.o"
+# shellcheck disable=SC2086
+$compile $sources "$work/neondot.o" "$root/src/base/assert.cc" "$root/tests/arm/numeric_class_main.cc" -o "$work/check"
+check() {
+  echo "qemu -cpu $1"
+  qemu-aarch64 -cpu "$1" "$work/check" > "$work/out" || { cat "$work/out"; exit 1; }
+  cat "$work/out"
+  [ "$(cut -d' ' -f1 "$work/out" | tr '\n' ' ')" = "$2 " ] || { echo "expected: $2"; exit 1; }
+}
+check cortex-a53 "scalar neon"
+check cortex-a76 "scalar neon neondot"
+check max "scalar neon neondot"

@@ -1,54 +1,21 @@
 #include "kernels/simd_neon.h"
 
+#include "kernels/matmul/bytes_neon.h"
 #include "kernels/matmul/matmul_simd.h"
 #include "kernels/matmul/packed_simd.h"
 
 namespace sedge::kernels::neon {
 namespace {
 
-struct Bytes {
-  using B = uint8x16_t;
-  SEDGE_INLINE static B load(const std::uint8_t* at) { return vld1q_u8(at); }
-  SEDGE_INLINE static B with(B b, std::uint8_t mask) { return vandq_u8(b, vdupq_n_u8(mask)); }
-  SEDGE_INLINE static B join(B a, B b) { return vorrq_u8(a, b); }
-  template <int n>
-  SEDGE_INLINE static B left(B b) {
-    if constexpr (n == 0) {
-      return b;
-    } else {
-      return vshlq_n_u8(b, n);
-    }
-  }
-  template <int n>
-  SEDGE_INLINE static B right(B b) {
-    if constexpr (n == 0) {
-      return b;
-    } else {
-      return vshrq_n_u8(b, n);
-    }
-  }
-};
-
-// Products in 16 bits (2 · 127 · 128 fits), neighbours added twice: sums of four, as one sdot would give.
+// Products in 16 bits (2 · 127 · 128 fits), neighbours added twice: sums of four.
 template <BlockCoding C>
 struct Products {
   using W = int8x16_t;
   using X = int8x16_t;
   using A = int32x4_t;
   static constexpr std::size_t kTileGroups = 1, kTileTokens = 3;
-  SEDGE_INLINE static W operand(uint8x16_t codes) {
-    if constexpr (C.levels == Levels::kLinear) {
-      return vreinterpretq_s8_u8(vsubq_u8(codes, vdupq_n_u8(C.offset)));
-    } else {
-      static constexpr auto kTable = signed_levels(C);
-      return vqtbl1q_s8(vld1q_s8(kTable.data()), codes);
-    }
-  }
-  SEDGE_INLINE static X spread(const std::int8_t* x) {
-    std::int32_t four = 0;
-    std::memcpy(&four, x, sizeof four);
-    return vreinterpretq_s8_s32(vdupq_n_s32(four));
-  }
+  SEDGE_INLINE static W operand(uint8x16_t codes) { return levels_of<C>(codes); }
+  SEDGE_INLINE static X spread(const std::int8_t* x) { return spread_four(x); }
   SEDGE_INLINE static A start(std::int32_t) { return vdupq_n_s32(0); }
   SEDGE_INLINE static A dot(A sums, W w, X x) {
     const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x)), high = vmull_high_s8(w, x);
