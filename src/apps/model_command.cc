@@ -138,7 +138,7 @@ std::string_view tokenizer_text(std::string_view model) {
 std::uint64_t context_bytes(const Description& model) { return model.memory.position * model.config->context; }
 
 std::string memory_text(const Description& model) {
-  const std::string weights = fmt::format("{} of weights", size_text(model.memory.weights));
+  std::string weights = fmt::format("{} of weights", size_text(model.memory.weights));
   if (!model.config->features.causal) return weights;
   return fmt::format("{}, and {} of keys and values for 1000 tokens, {} for all {} (--kv f16: half)", weights,
                      size_text(1000 * model.memory.position), size_text(context_bytes(model)), model.config->context);

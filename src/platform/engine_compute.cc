@@ -50,7 +50,7 @@ std::vector<env::TokenLogprob> logprobs_of(const engine::Model& model, const eng
 }  // namespace
 
 EngineCompute::EngineCompute(EngineComputeOptions options, Post post, Report report)
-    : options_(options), post_(std::move(post)), report_(std::move(report)) {
+    : options_(std::move(options)), post_(std::move(post)), report_(std::move(report)) {
   if (options_.prefix_cache_bytes > 0 || options_.prefix_store != nullptr) {
     cache_ = std::make_shared<engine::PrefixCache>(options_.prefix_cache_bytes, options_.prefix_store, options_.memory);
   }

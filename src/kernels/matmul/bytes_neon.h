@@ -1,6 +1,8 @@
 // Registers of codes for NEON (packed_simd.h). Only *_neon.cc and *_neondot.cc may include this.
 #pragma once
 
+#if defined(__aarch64__)
+
 #include <arm_neon.h>
 
 #include <cstring>
@@ -52,3 +54,5 @@ SEDGE_INLINE inline int8x16_t spread_four(const std::int8_t* x) {
 }
 
 }  // namespace sedge::kernels::neon
+
+#endif  // __aarch64__
