@@ -13,7 +13,7 @@
 namespace sedge::platform {
 namespace {
 
-constexpr std::size_t kPositions = 1024;  // a sequence reserves whole groups of them
+constexpr std::size_t kPositions = 1024;  // any whole number of a sequence's groups
 
 double rate(std::size_t tokens, Duration time) {
   return static_cast<double>(std::max<std::size_t>(tokens, 1)) / std::max(to_seconds(time), 1e-6);

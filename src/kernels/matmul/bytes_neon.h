@@ -1,4 +1,5 @@
-// Registers of codes for NEON (packed_simd.h). Only *_neon.cc and *_neondot.cc may include this.
+// Registers of codes for NEON, and what its products have in common (packed_simd.h). Only *_neon.cc and *_neondot.cc
+// may include this.
 #pragma once
 
 #if defined(__aarch64__)
@@ -36,22 +37,29 @@ struct Bytes {
   }
 };
 
-// The integers that codes stand for.
+// All of Products but dot(). The operand: the integers that codes stand for.
 template <BlockCoding C>
-SEDGE_INLINE inline int8x16_t levels_of(uint8x16_t codes) {
-  if constexpr (C.levels == Levels::kLinear) {
-    return vreinterpretq_s8_u8(vsubq_u8(codes, vdupq_n_u8(C.offset)));
-  } else {
-    static constexpr auto kTable = signed_levels(C);
-    return vqtbl1q_s8(vld1q_s8(kTable.data()), codes);
+struct SignedProducts {
+  using W = int8x16_t;
+  using X = int8x16_t;
+  using A = int32x4_t;
+  static constexpr std::size_t kTileGroups = 1, kTileTokens = 3;
+  SEDGE_INLINE static W operand(uint8x16_t codes) {
+    if constexpr (C.levels == Levels::kLinear) {
+      return vreinterpretq_s8_u8(vsubq_u8(codes, vdupq_n_u8(C.offset)));
+    } else {
+      static constexpr auto kTable = signed_levels(C);
+      return vqtbl1q_s8(vld1q_s8(kTable.data()), codes);
+    }
   }
-}
-
-SEDGE_INLINE inline int8x16_t spread_four(const std::int8_t* x) {
-  std::int32_t four = 0;
-  std::memcpy(&four, x, sizeof four);
-  return vreinterpretq_s8_s32(vdupq_n_s32(four));
-}
+  SEDGE_INLINE static X spread(const std::int8_t* x) {
+    std::int32_t four = 0;
+    std::memcpy(&four, x, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+  }
+  SEDGE_INLINE static A start(std::int32_t) { return vdupq_n_s32(0); }
+  SEDGE_INLINE static float32x4_t total(A sums, std::int32_t) { return vcvtq_f32_s32(sums); }
+};
 
 }  // namespace sedge::kernels::neon
 

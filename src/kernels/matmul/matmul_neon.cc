@@ -9,19 +9,11 @@ namespace {
 
 // Products in 16 bits (2 · 127 · 128 fits), neighbours added twice: sums of four.
 template <BlockCoding C>
-struct Products {
-  using W = int8x16_t;
-  using X = int8x16_t;
-  using A = int32x4_t;
-  static constexpr std::size_t kTileGroups = 1, kTileTokens = 3;
-  SEDGE_INLINE static W operand(uint8x16_t codes) { return levels_of<C>(codes); }
-  SEDGE_INLINE static X spread(const std::int8_t* x) { return spread_four(x); }
-  SEDGE_INLINE static A start(std::int32_t) { return vdupq_n_s32(0); }
-  SEDGE_INLINE static A dot(A sums, W w, X x) {
+struct Products : SignedProducts<C> {
+  SEDGE_INLINE static int32x4_t dot(int32x4_t sums, int8x16_t w, int8x16_t x) {
     const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x)), high = vmull_high_s8(w, x);
     return vpadalq_s16(sums, vpaddq_s16(low, high));
   }
-  SEDGE_INLINE static V::F total(A sums, std::int32_t) { return vcvtq_f32_s32(sums); }
 };
 
 }  // namespace

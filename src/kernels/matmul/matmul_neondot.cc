@@ -12,16 +12,8 @@ using neon::Bytes;
 using neon::V;
 
 template <BlockCoding C>
-struct Products {
-  using W = int8x16_t;
-  using X = int8x16_t;
-  using A = int32x4_t;
-  static constexpr std::size_t kTileGroups = 1, kTileTokens = 3;
-  SEDGE_INLINE static W operand(uint8x16_t codes) { return neon::levels_of<C>(codes); }
-  SEDGE_INLINE static X spread(const std::int8_t* x) { return neon::spread_four(x); }
-  SEDGE_INLINE static A start(std::int32_t) { return vdupq_n_s32(0); }
-  SEDGE_INLINE static A dot(A sums, W w, X x) { return vdotq_s32(sums, w, x); }
-  SEDGE_INLINE static V::F total(A sums, std::int32_t) { return vcvtq_f32_s32(sums); }
+struct Products : neon::SignedProducts<C> {
+  SEDGE_INLINE static int32x4_t dot(int32x4_t sums, int8x16_t w, int8x16_t x) { return vdotq_s32(sums, w, x); }
 };
 
 }  // namespace
