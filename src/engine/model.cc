@@ -57,7 +57,7 @@ Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOpti
   }
   SEDGE_TRY(model::Vocab vocab, model::vocab_from_gguf(file));
   SEDGE_TRY(model::Tokenizer tokenizer, model::Tokenizer::make(std::move(vocab)));
-  SEDGE_TRY(PackedWeights packed, PackedWeights::make(llama));
+  SEDGE_TRY(PackedWeights packed, PackedWeights::make(file, llama));
   return std::shared_ptr<const Model>(
       new Model(std::move(file), std::move(llama), std::move(packed), std::move(tokenizer), options));
 }

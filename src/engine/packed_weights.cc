@@ -50,7 +50,7 @@ std::uint64_t PackedWeights::resident_bytes(model::LlamaModel llama, std::uint64
   return bytes;
 }
 
-Result<PackedWeights> PackedWeights::make(model::LlamaModel& llama) {
+Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::LlamaModel& llama) {
   const std::vector<model::TensorView*> matrices = quantized_matrices(llama);
   PackedWeights packed;
   std::size_t bytes = 0;
@@ -72,6 +72,7 @@ Result<PackedWeights> PackedWeights::make(model::LlamaModel& llama) {
     pool.run(groups, kGroupsTogether, nullptr, [&](unsigned, std::size_t begin, std::size_t end) {
       const std::size_t first = begin * kernels::kPackedRows, last = std::min(end * kernels::kPackedRows, rows);
       kernels::pack(tensor->type, from + first * row_bytes, last - first, cols, at + first * packed_row);
+      file.forget({from + first * row_bytes, (last - first) * row_bytes});
     });
     tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);

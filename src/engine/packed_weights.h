@@ -1,7 +1,8 @@
 // A model's block-quantized matrices as the kernels want them (kernels/pack/pack.h), made once when it is loaded.
 //
 // Memory: as many bytes again as those matrices have in the file, rounded up to sixteen rows each. The file's own
-// pages are read once for it and are clean: the system may drop them, but for the embedding's rows that are looked up.
+// pages are dropped as they are packed, so that both are never in memory together; rows of the embedding come again as
+// they are looked up.
 // Rejected: weaving on the fly (each decode step would pay), and weaving only what fits some allowance (two layouts
 // for every kernel, and a speed that nobody can foresee).
 #pragma once
@@ -11,16 +12,17 @@
 
 #include "base/result.h"
 #include "engine/aligned.h"
+#include "model/gguf.h"
 #include "model/llama.h"
 
 namespace sedge::engine {
 
 class PackedWeights {
  public:
-  // Points the data of every quantized matrix of the layers and of the head at its packed form, which lives as long
+  // Points the data of every quantized matrix of the layers and of the head, which are in `file`, at its packed form, which lives as long
   // as what is returned. The embedding stays as it is in the file: its rows are read one by one.
   // Errors: ResourceExhausted (no memory for it): use a smaller model.
-  static Result<PackedWeights> make(model::LlamaModel& llama);
+  static Result<PackedWeights> make(const model::GgufFile& file, model::LlamaModel& llama);
 
   // What a model of `in_file` bytes of tensors takes once it runs: its matrices are packed, the rest is read in place.
   static std::uint64_t resident_bytes(model::LlamaModel llama, std::uint64_t in_file);

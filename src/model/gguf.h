@@ -87,6 +87,8 @@ class GgufFile {
   std::span<const TensorView> tensors() const { return tensors_; }
   std::uint64_t file_bytes() const { return file_bytes_; }  // of all parts
   std::vector<Bytes> parts() const;                         // each file's bytes; none when they are borrowed
+  // Takes the pages of `part` of some file out of memory: they come again when touched. Nothing when they are borrowed.
+  void forget(Bytes part) const;
   std::uint64_t alignment() const { return alignment_; }
 
   const GgufEntry* find(std::string_view key) const;           // nullptr: absent

@@ -69,6 +69,13 @@ std::vector<Bytes> GgufFile::parts() const {
   return parts;
 }
 
+void GgufFile::forget(Bytes part) const {
+  for (const auto& mapping : mappings_) {
+    const Bytes file = mapping->bytes();
+    if (part.data() >= file.data() && part.data() < file.data() + file.size()) mapping->forget(part);
+  }
+}
+
 Status GgufFile::index_tensors() {
   by_name_.resize(tensors_.size());
   std::iota(by_name_.begin(), by_name_.end(), 0u);

@@ -327,6 +327,31 @@ TEST(MappedFile, only_a_regular_file_is_opened) {
   fs::remove(empty);
 }
 
+// Resident pages of this process that are a file's.
+std::size_t file_pages() {
+  std::size_t total = 0, resident = 0, shared = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident >> shared;
+  return shared;
+}
+
+TEST(MappedFile, forgotten_pages_leave_memory_and_come_again_when_touched) {
+  const fs::path path = scratch("pages");
+  Buffer content(std::size_t{16} << 20);
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::uint8_t>(i * 7919 >> 8);
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(content.data()), static_cast<std::streamsize>(content.size()));
+  const auto file = MappedFile::open(path).value();
+  if (file_pages() == 0) GTEST_SKIP() << "no /proc/self/statm to see resident pages in";
+  EXPECT_TRUE(std::ranges::equal(file->bytes(), content));
+  const std::size_t touched = file_pages();
+  file->forget(file->bytes().subspan(100, content.size() - 200));
+  EXPECT_LT(file_pages() + 1000, touched);
+  EXPECT_TRUE(std::ranges::equal(file->bytes(), content));
+  file->forget(file->bytes().last(1));
+  file->forget(file->bytes().first(0));
+  fs::remove(path);
+}
+
 TEST(MappedFile, views_outlive_the_name_and_the_move) {
   const fs::path path = scratch("moved.gguf");
   ASSERT_TRUE(one_of_everything().write(path));

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
+
 namespace sedge::model {
 namespace {
 
@@ -43,6 +45,15 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
     view = Bytes(static_cast<const std::uint8_t*>(start), size);
   }
   return std::shared_ptr<const MappedFile>(new MappedFile(view));
+}
+
+void MappedFile::forget(Bytes part) const {
+  SEDGE_ASSERT(part.data() >= bytes_.data() && part.data() + part.size() <= bytes_.data() + bytes_.size());
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = static_cast<std::size_t>(part.data() - bytes_.data()) / page * page;
+  const auto end = static_cast<std::size_t>(part.data() - bytes_.data()) + part.size();
+  if (end == begin) return;
+  ::madvise(const_cast<std::uint8_t*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);  // advice
 }
 
 MappedFile::~MappedFile() {

@@ -22,6 +22,8 @@ class MappedFile {
 
   // The whole file; page-aligned; valid while this object lives. An empty file gives an empty view.
   Bytes bytes() const { return bytes_; }
+  // Takes the pages that `part` of it touches out of this process's memory: they come again when touched.
+  void forget(Bytes part) const;
 
  private:
   explicit MappedFile(Bytes bytes) : bytes_(bytes) {}

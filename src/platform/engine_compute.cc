@@ -17,10 +17,11 @@ namespace sedge::platform {
 namespace {
 
 // Of the file; of several, of their digests.
-std::string content_hash(std::span<const Bytes> parts) {
+std::string content_hash(const model::GgufFile& file) {
+  const std::vector<Bytes> parts = file.parts();
   Buffer digests;
   for (const Bytes part : parts) {
-    const trust::Digest digest = trust::digest(part);
+    const trust::Digest digest = trust::digest(part, [&](Bytes piece) { file.forget(piece); });
     digests.insert(digests.end(), digest.begin(), digest.end());
   }
   return to_hex(parts.size() == 1 ? Bytes(digests).first(16) : Bytes(trust::digest(digests)).first(16));
@@ -78,7 +79,7 @@ Status EngineCompute::add_model(const std::filesystem::path& path) {
   if (models_.contains(offer.name)) {
     return fail(Code::kAlreadyExists, "{}: a model named '{}' is loaded already", path.string(), offer.name);
   }
-  offer.hash = content_hash(model->file().parts());
+  offer.hash = content_hash(model->file());
   offer.numeric_class = std::string(model->numeric_class());
   offer.bytes = model->file().file_bytes();
   offer.context = static_cast<std::uint32_t>(model->config().context);

@@ -88,6 +88,20 @@ Digest digest(Bytes message, Bytes key) {
   return out;
 }
 
+Digest digest(Bytes message, const std::function<void(Bytes)>& read) {
+  constexpr std::size_t kPiece = std::size_t{1} << 20;
+  Digest out;
+  crypto_generichash_state state;
+  crypto_generichash_init(&state, nullptr, 0, out.size());
+  for (Bytes left = message; !left.empty(); left = left.subspan(std::min(kPiece, left.size()))) {
+    const Bytes piece = left.first(std::min(kPiece, left.size()));
+    crypto_generichash_update(&state, piece.data(), piece.size());
+    read(piece);
+  }
+  crypto_generichash_final(&state, out.data(), out.size());
+  return out;
+}
+
 Digest hmac_sha256(Bytes key, Bytes message) {
   Digest out;
   crypto_auth_hmacsha256_state state;

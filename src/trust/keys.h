@@ -13,6 +13,7 @@
 #include <compare>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -88,6 +89,9 @@ Signature sign(const SecretKey& key, std::string_view domain, Bytes message);
 
 // BLAKE2b-256; with a key it is a MAC or a key derivation. At most 64 bytes of key.
 Digest digest(Bytes message, Bytes key = {});
+
+// The same of what may be larger than memory: after each piece `read` is told, so that it may go.
+Digest digest(Bytes message, const std::function<void(Bytes piece)>& read);
 
 // RFC 2104 with SHA-256.
 Digest hmac_sha256(Bytes key, Bytes message);
