@@ -5,6 +5,7 @@
 //   sedge-bench-engine MODEL --batch N ... generated tokens a second of N texts that share steps, all together; with
 //                                          --beside N while a prompt of N tokens is read: gaps between tokens
 //   sedge-bench-engine MODEL --prefix N .. a prompt of N tokens, cold and remembered
+//   sedge-bench-engine MODEL --urgent N .. how long urgent texts wait that come while a prompt is read
 //   sedge-bench-engine --limits BYTES ...  the machine: bytes read a second, integer products a second
 // A decode step reads every weight once, so it is bounded by the first; a long prompt multiplies, so by the second.
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "engine/engine.h"
 #include "engine_limits.h"
 #include "engine_sharing.h"
+#include "engine_urgent.h"
 #include "kernels/kernels.h"
 
 namespace sedge::bench {
@@ -29,7 +31,7 @@ struct Options {
   std::string model;
   unsigned threads = 1;
   std::size_t prompt = 512, generate = 128;
-  std::size_t batch = 0, beside = 0, prefix = 0;
+  std::size_t batch = 0, beside = 0, prefix = 0, urgent = 0;
   std::size_t limit_bytes = 0;
   std::string kv = "f32";
 };
@@ -105,6 +107,14 @@ Status measure(const Options& options) {
   }
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
+  if (options.urgent > 0) {
+    SEDGE_TRY(const json::Object out,
+              measure_urgent(
+                  options.model,
+                  {.model = how_kept, .threads = options.threads, .beside = options.prompt, .texts = options.urgent}));
+    fmt::print("{}\n", json::write(out));
+    return {};
+  }
   SEDGE_TRY(std::shared_ptr<const engine::Model> model, engine::Model::load(options.model, how_kept));
   if (options.batch > 0 || options.prefix > 0) {
     const SharingOptions sharing{.threads = options.threads, .prompt = options.prompt, .generate = options.generate};
@@ -138,6 +148,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "so many texts writing together, instead of one")->check(CLI::Range(1, 64));
   app.add_option("--beside", options.beside, "with --batch: tokens of a prompt that is read meanwhile");
   app.add_option("--prefix", options.prefix, "tokens of a prompt that is read twice, remembered the second time");
+  app.add_option("--urgent", options.urgent, "so many urgent texts that come while a prompt of --prompt words is read");
   app.add_option("--limits", options.limit_bytes, "measure the machine instead, reading so many bytes");
   CLI11_PARSE(app, argc, argv);
   if (const auto done = sedge::bench::measure(options); !done) {

@@ -40,13 +40,13 @@ Result<std::vector<engine::Generation>> begin_texts(engine::Engine& engine,
   return texts;
 }
 
+}  // namespace
+
 double percentile(std::vector<double> values, double part) {
   if (values.empty()) return 0;
   std::ranges::sort(values);
   return values[std::min(values.size() - 1, static_cast<std::size_t>(part * static_cast<double>(values.size())))];
 }
-
-}  // namespace
 
 Result<json::Object> measure_batch(const std::shared_ptr<const engine::Model>& model, std::size_t batch,
                                    const SharingOptions& options) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -16,6 +17,9 @@ struct SharingOptions {
   std::size_t prompt = 64;     // tokens that each text has read
   std::size_t generate = 128;  // steps measured, after a quarter as many that are not
 };
+
+// The value below which `part` of them are; 0 of none.
+double percentile(std::vector<double> values, double part);
 
 // `batch` texts write together: tokens a second of all.
 Result<json::Object> measure_batch(const std::shared_ptr<const engine::Model>& model, std::size_t batch,

@@ -147,8 +147,9 @@ set_target_properties(sedge-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BI
 target_link_libraries(sedge-bench PRIVATE sedge_bench_measure sedge::sedge)
 add_dependencies(sedge-bench sedge)
 # The engine, and the limits of the machine: `./dev bench engine` lets it take turns with llama.cpp.
-add_executable(sedge-bench-engine EXCLUDE_FROM_ALL bench/engine.cc bench/engine_limits.cc bench/engine_sharing.cc)
+add_executable(sedge-bench-engine EXCLUDE_FROM_ALL bench/engine.cc bench/engine_limits.cc bench/engine_sharing.cc
+  bench/engine_urgent.cc)
 set_target_properties(sedge-bench-engine PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(sedge-bench-engine PRIVATE bench)
-target_link_libraries(sedge-bench-engine PRIVATE sedge_engine CLI11::CLI11 Threads::Threads)
+target_link_libraries(sedge-bench-engine PRIVATE sedge_platform CLI11::CLI11 Threads::Threads)
 include(cmake/Peers.cmake)

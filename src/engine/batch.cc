@@ -29,12 +29,12 @@ void Batch::form(std::span<Member> members, std::size_t prompt_rows) {
 }
 
 // Everything that may be refused or cancelled; afterwards each text has its logits.
-Status Batch::pass(Engine& engine, std::span<Member> members, const CancelFlag* cancel) {
+Status Batch::pass(Engine& engine, std::span<Member> members, const Control* control) {
   const Model& model = members[0].generation->model();
   const std::size_t dim = model.config().dim;
   hidden_.resize(ids_.size() * dim);
   SEDGE_CHECK(engine.embed(model, ids_, hidden_));
-  SEDGE_CHECK(engine.forward(model, slices_, 0, model.config().layers, hidden_, cancel));
+  SEDGE_CHECK(engine.forward(model, slices_, 0, model.config().layers, hidden_, control));
   last_.clear();
   auto at = hidden_.begin();
   for (const Member& member : members) {
@@ -42,14 +42,14 @@ Status Batch::pass(Engine& engine, std::span<Member> members, const CancelFlag* 
     last_.insert(last_.end(), at - static_cast<std::ptrdiff_t>(member.rows.logits * dim), at);
   }
   logits_.resize(last_.size() / dim * model.config().vocab);
-  return last_.empty() ? Status{} : engine.head(model, last_, logits_, cancel);
+  return last_.empty() ? Status{} : engine.head(model, last_, logits_, control);
 }
 
-Status Batch::step(Engine& engine, std::span<Member> members, std::size_t prompt_rows, const CancelFlag* cancel) {
+Status Batch::step(Engine& engine, std::span<Member> members, std::size_t prompt_rows, const Control* control) {
   if (members.empty()) return {};
   form(members, prompt_rows);
   if (!slices_.empty()) {
-    if (auto status = pass(engine, members, cancel); !status) {
+    if (auto status = pass(engine, members, control); !status) {
       for (const Member& member : members) member.generation->undo(member.rows);
       return status;
     }

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/cancel.h"
+#include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
 
@@ -37,7 +37,7 @@ class Batch {
   // order. `prompt_rows` for all prompts together; a text past its prompt has its row in any case.
   // Errors: Cancelled, and those of Engine::forward: no text has moved, the same step may be asked for again. What goes
   // wrong with one text alone (DataLoss) is in its `did`.
-  Status step(Engine& engine, std::span<Member> members, std::size_t prompt_rows, const CancelFlag* cancel = nullptr);
+  Status step(Engine& engine, std::span<Member> members, std::size_t prompt_rows, const Control* control = nullptr);
 
   // Of the last step: rows of prompts, and rows of tokens past them with what was guessed.
   std::size_t prompt_rows() const { return prompt_rows_; }
@@ -45,7 +45,7 @@ class Batch {
 
  private:
   void form(std::span<Member> members, std::size_t prompt_rows);
-  Status pass(Engine& engine, std::span<Member> members, const CancelFlag* cancel);
+  Status pass(Engine& engine, std::span<Member> members, const Control* control);
 
   std::size_t prompt_rows_ = 0, token_rows_ = 0;
   std::vector<std::int32_t> ids_;

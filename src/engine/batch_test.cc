@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -59,16 +60,44 @@ std::vector<std::pair<std::size_t, std::size_t>> standing(std::span<const Member
   return all;
 }
 
-TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_or_is_cancelled_beside_it) {
+// Lets the computation it watches wait, go on, or give up, at any moment.
+class Meddler {
+ public:
+  Meddler() : thread_([this] { meddle(); }) {}
+  ~Meddler() {
+    over_ = true;
+    thread_.join();
+  }
+  void watch(Control* control) {
+    const std::lock_guard lock(mutex_);
+    control_ = control;
+  }
+
+ private:
+  void meddle() {
+    for (Prng prng(1); !over_;) {
+      std::this_thread::sleep_for(std::chrono::microseconds(prng.below(100)));
+      const std::lock_guard lock(mutex_);
+      if (control_ == nullptr) continue;
+      if (prng.below(2) == 0) {
+        control_->pause();
+        std::this_thread::sleep_for(std::chrono::microseconds(prng.below(100)));
+        control_->resume();
+      } else {
+        control_->cancel();
+      }
+    }
+  }
+  std::mutex mutex_;
+  Control* control_ = nullptr;
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
+TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_waits_or_is_cancelled_beside_it) {
   const RandomModel q8({.type = kernels::DType::kQ8_0, .context = 128});
   const RandomModel f32({.context = 128});
-  CancelFlag at_some_moment{false};  // of a step, or between two
-  std::atomic<bool> over{false};
-  std::thread other([&] {
-    for (Prng prng(1); !over; at_some_moment = true) {
-      std::this_thread::sleep_for(std::chrono::microseconds(prng.below(100)));
-    }
-  });
+  Meddler meddler;
   EXPECT_TRUE(rc::check([&](std::uint64_t seed) {
     const RandomModel& random = seed % 2 == 0 ? q8 : f32;
     Prng prng(seed);
@@ -91,11 +120,11 @@ TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_or_is_cancelled_
         if (prng.below(4) != 0) members.push_back({.generation = &text, .drafts = prng.below(8)});  // some rest
       }
       std::reverse(members.begin(), members.end());
-      const CancelFlag at_once{prng.below(8) == 0};
-      at_some_moment = false;
-      const CancelFlag* flag = prng.below(2) == 0 ? &at_some_moment : &at_once;  // every other step at least is let be
+      Control control{prng.below(8) == 0};
+      meddler.watch(prng.below(2) == 0 ? &control : nullptr);  // every other step at least is let be
       const auto before = standing(members);
-      const auto done = batch.step(engine, members, prng.below(20), flag);
+      const auto done = batch.step(engine, members, prng.below(20), &control);
+      meddler.watch(nullptr);
       RC_ASSERT(done.has_value() || done.error().code == Code::kCancelled);
       RC_ASSERT(done.has_value() || standing(members) == before);
       for (const Member& member : members) RC_ASSERT(member.did.has_value());
@@ -110,8 +139,6 @@ TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_or_is_cancelled_
       }
     }
   }));
-  over = true;
-  other.join();
 }
 
 TEST(Batch, shares_prompt_rows_in_order_and_gives_everyone_past_the_prompt_a_row) {
@@ -178,7 +205,7 @@ TEST(Speculation, a_step_that_is_cancelled_guesses_again) {
   const auto expected = alone(random, asked);
   asked.options.draft_max = 5;
   Generation text = begin(random, asked);
-  const CancelFlag raised{true};
+  const Control raised{true};
   while (text.finish() == Finish::kNone) {
     ASSERT_EQ(text.step(engine, &raised).error().code, Code::kCancelled);
     ASSERT_TRUE(text.step(engine));

@@ -35,7 +35,7 @@ Status check(const Model& model, std::span<const std::vector<std::int32_t>> text
 // The last states of all tokens: [tokens of all texts, dim].
 Result<std::vector<float>> states_of(Engine& engine, const Model& model,
                                      std::span<const std::vector<std::int32_t>> texts, const EmbeddingOptions& options,
-                                     const CancelFlag* cancel) {
+                                     const Control* control) {
   std::vector<std::int32_t> ids;
   std::vector<Sequence> sequences;
   for (const auto& text : texts) {
@@ -49,7 +49,7 @@ Result<std::vector<float>> states_of(Engine& engine, const Model& model,
   for (std::size_t i = 0; i < texts.size(); ++i) slices.push_back({&sequences[i], texts[i].size()});
   std::vector<float> hidden(ids.size() * model.config().dim);
   SEDGE_CHECK(engine.embed(model, ids, hidden));
-  SEDGE_CHECK(engine.forward(model, slices, 0, model.config().layers, hidden, cancel));
+  SEDGE_CHECK(engine.forward(model, slices, 0, model.config().layers, hidden, control));
   SEDGE_CHECK(engine.final_norm(model, hidden));
   return hidden;
 }
@@ -101,7 +101,7 @@ std::vector<float> pool(std::span<const float> states, std::size_t dim, const Em
 
 Result<std::vector<std::vector<float>>> embed_texts(Engine& engine, const Model& model,
                                                     std::span<const std::vector<std::int32_t>> texts,
-                                                    const EmbeddingOptions& options, const CancelFlag* cancel) {
+                                                    const EmbeddingOptions& options, const Control* control) {
   SEDGE_CHECK(check(model, texts, options.dimensions));
   EmbeddingOptions how = options;
   if (how.pooling == Pooling::kNone) how.pooling = pooling_of(model.config());
@@ -109,7 +109,7 @@ Result<std::vector<std::vector<float>>> embed_texts(Engine& engine, const Model&
   std::vector<std::vector<float>> vectors;
   while (!texts.empty()) {
     const auto group = texts.first(embedding_group(texts));
-    SEDGE_TRY(const std::vector<float> states, states_of(engine, model, group, how, cancel));
+    SEDGE_TRY(const std::vector<float> states, states_of(engine, model, group, how, control));
     std::size_t at = 0;
     for (const auto& text : group) {
       vectors.push_back(pool(std::span(states).subspan(at, text.size() * dim), dim, how));

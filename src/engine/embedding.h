@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/cancel.h"
+#include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/memory_budget.h"
 #include "engine/model.h"
@@ -53,6 +53,6 @@ std::size_t embedding_group(std::span<const std::vector<std::int32_t>> texts);
 Result<std::vector<std::vector<float>>> embed_texts(Engine& engine, const Model& model,
                                                     std::span<const std::vector<std::int32_t>> texts,
                                                     const EmbeddingOptions& options = {},
-                                                    const CancelFlag* cancel = nullptr);
+                                                    const Control* control = nullptr);
 
 }  // namespace sedge::engine

@@ -298,7 +298,7 @@ TEST(Embedding, what_cannot_be_embedded_is_refused_with_the_reason) {
   EXPECT_TRUE(embed_texts(engine, *model, {}).value().empty());
   EXPECT_FALSE(encode_for_embedding(*model, ""));
   EXPECT_FALSE(encode_for_embedding(*model, std::string(300, '!')));
-  CancelFlag cancel{true};
+  Control cancel{true};
   const std::vector<Ids> text = {some_ids(3)};
   EXPECT_EQ(embed_texts(engine, *model, text, {}, &cancel).error().code, Code::kCancelled);
 }

@@ -81,7 +81,7 @@ Status Engine::embed(const Model& model, std::span<const std::int32_t> ids, std:
 }
 
 Status Engine::forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin,
-                       std::size_t layer_end, std::span<float> hidden, const CancelFlag* cancel) {
+                       std::size_t layer_end, std::span<float> hidden, const Control* control) {
   if (layer_begin >= layer_end || layer_end > model.config().layers) {
     return fail(Code::kInvalidArgument, "layers {} to {} are not in a model of {}", layer_begin, layer_end,
                 model.config().layers);
@@ -92,7 +92,7 @@ Status Engine::forward(const Model& model, std::span<const Slice> slices, std::s
   SEDGE_CHECK(check_size("the hidden state", hidden.size(), rows.size(), dim));
   for (auto left = std::span(rows); !left.empty();) {
     const auto chunk = left.first(chunk_of(left, options_.chunk_tokens, causal));
-    Pass pass(*this, model, chunk.size(), cancel);
+    Pass pass(*this, model, chunk.size(), control);
     if (!pass.layers(chunk, layer_begin, layer_end, hidden.data() + (rows.size() - left.size()) * dim)) {
       return cancelled();
     }
@@ -112,7 +112,7 @@ Status Engine::final_norm(const Model& model, std::span<float> hidden) {
 }
 
 Status Engine::head(const Model& model, std::span<const float> hidden, std::span<float> logits,
-                    const CancelFlag* cancel) {
+                    const Control* control) {
   if (model.weights().output.data.empty()) {
     return fail(Code::kInvalidArgument, "a model of architecture '{}' predicts no tokens: it makes embeddings",
                 model.config().arch);
@@ -121,7 +121,7 @@ Status Engine::head(const Model& model, std::span<const float> hidden, std::span
   SEDGE_CHECK(check_size("the hidden state", hidden.size(), tokens, dim));
   SEDGE_CHECK(check_size("the logits", logits.size(), tokens, vocab));
   for (std::size_t first = 0; first < tokens; first += options_.chunk_tokens) {
-    Pass pass(*this, model, std::min(options_.chunk_tokens, tokens - first), cancel);
+    Pass pass(*this, model, std::min(options_.chunk_tokens, tokens - first), control);
     if (!pass.head(hidden.data() + first * dim, logits.data() + first * vocab)) return cancelled();
   }
   return {};

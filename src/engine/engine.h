@@ -5,7 +5,7 @@
 // prompt is cut into chunks, or on what else is in the batch: prefill of k tokens equals k decode steps bit for bit.
 //
 // An engine owns its threads and its scratch memory and runs one call at a time; models and sequences are not its
-// own. A cancelled call leaves sequences as they were.
+// own. A cancelled call leaves sequences as they were; a paused one goes on where it was (control.h).
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 #include "base/result.h"
 #include "engine/aligned.h"
-#include "engine/cancel.h"
+#include "engine/control.h"
 #include "engine/model.h"
 #include "engine/sequence.h"
 #include "engine/thread_pool.h"
@@ -55,7 +55,7 @@ class Engine {
   //         FailedPrecondition (its layers stand at different positions, or beyond the first in an encoder, which
   //         computes a text at once); Cancelled.
   Status forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end,
-                 std::span<float> hidden, const CancelFlag* cancel = nullptr);
+                 std::span<float> hidden, const Control* control = nullptr);
 
   // Norms hidden [tokens, dim], as it left the last layer, as the head would; an encoder's stays as it is.
   // Errors: InvalidArgument (a wrong size).
@@ -64,7 +64,7 @@ class Engine {
   // logits [tokens, vocab] of hidden [tokens, dim] as it left the last layer. Errors: InvalidArgument (sizes, or a
   // model without a head); Cancelled.
   Status head(const Model& model, std::span<const float> hidden, std::span<float> logits,
-              const CancelFlag* cancel = nullptr);
+              const Control* control = nullptr);
 
  private:
   friend class Pass;

@@ -2,7 +2,10 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -204,7 +207,7 @@ TEST(Engine, a_raised_flag_cancels_and_leaves_the_sequence_as_it_was) {
   Sequence sequence = Sequence::make(model).value();
   std::vector<float> hidden(ids.size() * model.config().dim);
   ASSERT_TRUE(engine.embed(model, ids, hidden));
-  const CancelFlag raised{true};
+  const Control raised{true};
   const Slice slice{&sequence, ids.size()};
   EXPECT_EQ(engine.forward(model, {&slice, 1}, 0, 3, hidden, &raised).error().code, Code::kCancelled);
   EXPECT_EQ(sequence.length(), 0u);
@@ -247,12 +250,44 @@ TEST(ThreadPool, runs_each_index_once_whatever_the_sizes) {
 
 TEST(ThreadPool, stops_between_blocks_once_cancelled) {
   ThreadPool pool(2);
-  CancelFlag cancel{false};
+  Control cancel{false};
   std::atomic<int> ran{0};
   EXPECT_FALSE(pool.run(10000, 1, &cancel, [&](unsigned, std::size_t, std::size_t) {
-    if (++ran == 3) cancel = true;
+    if (++ran == 3) cancel.cancel();
   }));
   EXPECT_LT(ran, 100);  // the third raised it; the other thread sees it at its next block or soon after
+}
+
+TEST(ThreadPool, begins_no_block_while_paused_and_goes_on_where_it_was) {
+  ThreadPool pool(2);
+  Control control;
+  std::vector<int> seen(1000);
+  std::atomic<int> ran{0}, before{0}, after{0};
+  std::thread other([&] {
+    while (ran < 3) std::this_thread::yield();
+    control.pause();
+    before = ran.load();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    after = ran.load();
+    control.resume();
+  });
+  EXPECT_TRUE(pool.run(seen.size(), 1, &control, [&](unsigned, std::size_t begin, std::size_t) {
+    ++seen[begin];
+    ++ran;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }));
+  other.join();
+  EXPECT_LE(after, before + 2) << "a block of each thread had been let through";
+  EXPECT_EQ(seen, std::vector<int>(1000, 1));
+}
+
+TEST(ThreadPool, what_is_cancelled_while_paused_ends) {
+  ThreadPool pool(2);
+  Control control;
+  control.pause();
+  std::thread other([&] { control.cancel(); });
+  EXPECT_FALSE(pool.run(100, 1, &control, [](unsigned, std::size_t, std::size_t) { ADD_FAILURE(); }));
+  other.join();
 }
 
 TEST(ThreadPool, a_million_blocks_or_a_thousand_short_lives_are_no_matter) {

@@ -206,12 +206,12 @@ void Generation::undo(const Rows& rows) {
   if (!rows.ids.empty()) sequence_.truncate(before_);
 }
 
-Result<Step> Generation::step(Engine& engine, const CancelFlag* cancel) {
+Result<Step> Generation::step(Engine& engine, const Control* control) {
   if (ended()) return fail(Code::kFailedPrecondition, "this generation has ended");
   while (recall(kRecallBlocks)) continue;
   if (alone_ == nullptr) alone_ = std::make_shared<Batch>();
   Member self{.generation = this, .drafts = options_.draft_max};
-  SEDGE_CHECK(alone_->step(engine, {&self, 1}, options_.chunk_tokens, cancel));
+  SEDGE_CHECK(alone_->step(engine, {&self, 1}, options_.chunk_tokens, control));
   return std::move(self.did);
 }
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/cancel.h"
+#include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/grammar/constraint.h"
 #include "engine/memory_budget.h"
@@ -95,7 +95,7 @@ class Generation {
   // FailedPrecondition.
   // Errors: Cancelled (nothing was done: the same step may be asked for again); DataLoss (damaged weights);
   //         InvalidArgument where the vocabulary cannot spell what the grammar wants.
-  Result<Step> step(Engine& engine, const CancelFlag* cancel = nullptr);
+  Result<Step> step(Engine& engine, const Control* control = nullptr);
 
   // Copies what the cache has of the prompt, up to `blocks_max` blocks of it. True when it did: there may be more.
   // Between two steps; step() does it by itself.

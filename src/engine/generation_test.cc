@@ -63,7 +63,7 @@ TEST(Generation, a_cancelled_slice_can_be_asked_for_again) {
   const GenerationOptions options{.sampling = {}, .tokens_max = 8, .stops = {}};
   const Text whole = run_to_end(engine, Generation::start(random.model(), kPrompt, {}, options).value());
   Generation generation = Generation::start(random.model(), kPrompt, {}, options).value();
-  const CancelFlag raised{true};
+  const Control raised{true};
   std::vector<std::int32_t> tokens;
   while (generation.finish() == Finish::kNone) {
     ASSERT_EQ(generation.step(engine, &raised).error().code, Code::kCancelled);
@@ -88,7 +88,7 @@ TEST(Generation, a_pass_that_is_cancelled_at_its_logits_leaves_the_same_rows_to_
     const Slice slice{&generation.sequence(), rows.ids.size()};
     ASSERT_TRUE(engine.embed(model, rows.ids, hidden));
     ASSERT_TRUE(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden));
-    const CancelFlag raised{true};
+    const Control raised{true};
     ASSERT_EQ(engine.head(model, hidden, logits, &raised).error().code, Code::kCancelled);
     generation.undo(rows);
     EXPECT_EQ(generation.computed(), before);

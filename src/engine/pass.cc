@@ -15,9 +15,10 @@ using model::TensorView;
 
 namespace {
 
-// Rows of weights a block: several blocks a thread to share unevenly, small enough to notice a cancel soon.
-// Whole groups of packed rows; matrices of other types are cut alike.
-constexpr std::size_t kGroup = kernels::kPackedRows;
+// Rows of weights a block: several blocks a thread to share unevenly, and no more than so many products, some hundreds
+// of microseconds on a small core, to notice soon that somebody cannot wait. Whole groups of packed rows; matrices of
+// other types are cut alike.
+constexpr std::size_t kGroup = kernels::kPackedRows, kBlockProducts = std::size_t{1} << 25;
 
 std::size_t groups_of(std::size_t rows) { return (rows + kGroup - 1) / kGroup; }
 
@@ -57,14 +58,15 @@ bool Pass::head(const float* hidden, float* logits) {
   const Product product{.weights = &model_.weights().output, .y = logits};
   if (!multiply(x, {&product, 1})) return false;
   if (config_.logit_cap == 0) return true;
-  return e_.pool_.run(n_ * config_.vocab, kCapBlock, cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+  return e_.pool_.run(n_ * config_.vocab, kCapBlock, control_, [&](unsigned, std::size_t begin, std::size_t end) {
     kernels_.softcap({logits + begin, end - begin, 1.0f, config_.logit_cap});
   });
 }
 
-// An even number of groups for several tokens: kernels take two together.
-std::size_t Pass::group_block(std::size_t groups) const {
-  const std::size_t block = std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, 256 / kGroup);
+// Of `cols` columns. An even number of groups for several tokens: kernels take two together.
+std::size_t Pass::group_block(std::size_t groups, std::size_t cols) const {
+  const std::size_t most = std::clamp(kBlockProducts / (kGroup * cols * n_), std::size_t{1}, 256 / kGroup);
+  const std::size_t block = std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, most);
   return n_ > 1 ? block + block % 2 : block;
 }
 
@@ -182,10 +184,11 @@ void Pass::multiply_groups(const Product& product, const float* x, std::size_t f
 
 // Several products of the same x in one loop over all their rows.
 bool Pass::multiply(const float* x, std::span<const Product> products) {
-  quantize(x, products[0].weights->cols(), products);
+  const std::size_t cols = products[0].weights->cols();
+  quantize(x, cols, products);
   std::size_t total = 0;
   for (const Product& product : products) total += groups_of(product.weights->rows());
-  return e_.pool_.run(total, group_block(total), cancel_, [&](unsigned, std::size_t begin, std::size_t end) {
+  return e_.pool_.run(total, group_block(total, cols), control_, [&](unsigned, std::size_t begin, std::size_t end) {
     std::size_t first = 0;
     for (const Product& product : products) {
       const std::size_t last = first + groups_of(product.weights->rows());
@@ -278,7 +281,7 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
                 .cap = config_.attention_cap,
                 .causal = config_.features.causal});
   };
-  return e_.pool_.run(e_.runs_.size() * per_run, 1, cancel_, [&](unsigned worker, std::size_t begin, std::size_t end) {
+  return e_.pool_.run(e_.runs_.size() * per_run, 1, control_, [&](unsigned worker, std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) attend_item(worker, item);
   });
 }
@@ -322,14 +325,15 @@ bool Pass::run_network(const Network& network, const float* x, float* y, float* 
   const auto products = std::span(both).subspan(gated ? 0 : 1);
   quantize(x, config_.dim, products);
   const std::size_t groups = groups_of(width);
-  const bool done =
-      e_.pool_.run(groups, group_block(groups), cancel_, [&](unsigned, std::size_t first, std::size_t last) {
-        for (const Product& product : products) multiply_groups(product, x, first, last);
-        const std::size_t begin = first * kGroup, end = std::min(last * kGroup, width);
-        for (std::size_t t = 0; t < n_; ++t) {
-          activate(gate + t * width + begin, (gated ? up + t * width : e_.ones_.data()) + begin, end - begin);
-        }
-      });
+  const bool done = e_.pool_.run(groups, group_block(groups, products.size() * config_.dim), control_,
+                                 [&](unsigned, std::size_t first, std::size_t last) {
+                                   for (const Product& product : products) multiply_groups(product, x, first, last);
+                                   const std::size_t begin = first * kGroup, end = std::min(last * kGroup, width);
+                                   for (std::size_t t = 0; t < n_; ++t) {
+                                     activate(gate + t * width + begin,
+                                              (gated ? up + t * width : e_.ones_.data()) + begin, end - begin);
+                                   }
+                                 });
   if (!done) return false;
   const Product down{.weights = network.down, .y = y, .bias = network.down_bias, .add_to = add_to};
   return multiply(gate, {&down, 1});

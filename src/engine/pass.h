@@ -21,13 +21,13 @@ struct PassRow {
 
 class Pass {
  public:
-  Pass(Engine& engine, const Model& model, std::size_t tokens, const CancelFlag* cancel)
+  Pass(Engine& engine, const Model& model, std::size_t tokens, const Control* control)
       : e_(engine),
         model_(model),
         config_(model.config()),
         kernels_(kernels::active_kernels()),
         n_(tokens),
-        cancel_(cancel) {}
+        control_(control) {}
 
   // hidden [tokens, dim] in place. False: cancelled.
   bool layers(std::span<const PassRow> rows, std::size_t begin, std::size_t end, float* hidden);
@@ -52,7 +52,7 @@ class Pass {
   };
 
   std::size_t pairs() const { return config_.rope_dim / 2; }
-  std::size_t group_block(std::size_t groups) const;
+  std::size_t group_block(std::size_t groups, std::size_t cols) const;
 
   // One token is not worth a thread's attention.
   template <class Body>
@@ -97,7 +97,7 @@ class Pass {
   const model::LlamaConfig& config_;
   const kernels::Kernels& kernels_;
   std::size_t n_;
-  const CancelFlag* cancel_;
+  const Control* control_;
 };
 
 // Scratch of at least `size`: grown, never shrunk.

@@ -43,7 +43,7 @@ bool Pass::run_expert(const model::LlamaExpert& expert, std::uint32_t number, co
   }
   if (count == 0) return true;
   float* out = at_least(e_.expert_out_, n_ * dim);
-  Pass part(e_, model_, count, cancel_);
+  Pass part(e_, model_, count, control_);
   if (!part.run_network({.gate = &expert.gate, .up = &expert.up, .down = &expert.down, .width = config_.expert_ffn_dim},
                         gathered, out, nullptr))
     return false;

@@ -21,20 +21,20 @@ double token_loss(std::span<const float> logits, std::int32_t id) {
 }  // namespace
 
 Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence,
-                               std::span<const std::int32_t> window, const CancelFlag* cancel) {
+                               std::span<const std::int32_t> window, const Control* control) {
   if (window.size() < 2) return fail(Code::kInvalidArgument, "a window of {} tokens predicts nothing", window.size());
   const std::size_t dim = model.config().dim, vocab = model.config().vocab;
   std::vector<float> hidden(window.size() * dim), logits(std::min(kHeadTokens, window.size()) * vocab);
   SEDGE_CHECK(engine.embed(model, window, hidden));
   sequence.truncate(0);
   const Slice slice{&sequence, window.size()};
-  SEDGE_CHECK(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden, cancel));
+  SEDGE_CHECK(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden, control));
   WindowLoss loss;
   const std::size_t predicting = window.size() - 1;
   for (std::size_t first = 0; first < predicting; first += kHeadTokens) {
     const std::size_t count = std::min(kHeadTokens, predicting - first);
     const auto chunk = std::span(logits).first(count * vocab);
-    SEDGE_CHECK(engine.head(model, std::span(hidden).subspan(first * dim, count * dim), chunk, cancel));
+    SEDGE_CHECK(engine.head(model, std::span(hidden).subspan(first * dim, count * dim), chunk, control));
     for (std::size_t t = 0; t < count; ++t)
       loss.nats += token_loss(chunk.subspan(t * vocab, vocab), window[first + t + 1]);
   }

@@ -54,7 +54,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run_block(unsigned worker, std::size_t index) const {
-  if (job_.cancel != nullptr && job_.cancel->load(std::memory_order_relaxed)) return;
+  if (job_.control != nullptr && !job_.control->go_on()) return;
   const std::size_t begin = index * job_.block;
   job_.body.call(job_.body.self, worker, begin, std::min(begin + job_.block, job_.count));
 }
@@ -81,10 +81,10 @@ void ThreadPool::work(unsigned worker) {
   }
 }
 
-bool ThreadPool::run_erased(std::size_t count, std::size_t block, const CancelFlag* cancel, Callable body) {
+bool ThreadPool::run_erased(std::size_t count, std::size_t block, const Control* control, Callable body) {
   block = std::max({block, std::size_t{1}, count / kFieldMax + 1});
   const std::size_t blocks = (count + block - 1) / block;
-  job_ = {count, block, cancel, body};
+  job_ = {count, block, control, body};
   if (workers_.empty() || blocks <= 1) {
     for (std::size_t i = 0; i < blocks; ++i) run_block(0, i);
   } else {
@@ -100,7 +100,7 @@ bool ThreadPool::run_erased(std::size_t count, std::size_t block, const CancelFl
     take_blocks(0);
     for (std::uint32_t left = 0; (left = pending_.load(std::memory_order_acquire)) != 0;) wait_while(pending_, left);
   }
-  return cancel == nullptr || !cancel->load(std::memory_order_relaxed);
+  return control == nullptr || !control->cancelled();
 }
 
 }  // namespace sedge::engine

@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/cancel.h"
+#include "engine/control.h"
 
 namespace sedge::engine {
 
@@ -33,11 +33,11 @@ class ThreadPool {
   unsigned threads() const { return static_cast<unsigned>(workers_.size()) + 1; }
 
   // Calls body(worker, begin, end) for blocks that cover [0, count), `worker` < threads() being different for calls
-  // that overlap. Returns when all have run, or, once `cancel` is raised, when those begun have: false then.
-  // One caller at a time.
+  // that overlap. Returns when all have run, or, once `control` is cancelled, when those begun have: false then. While
+  // it is paused no block is begun. One caller at a time.
   template <class Body>
-  bool run(std::size_t count, std::size_t block, const CancelFlag* cancel, const Body& body) {
-    return run_erased(count, block, cancel,
+  bool run(std::size_t count, std::size_t block, const Control* control, const Body& body) {
+    return run_erased(count, block, control,
                       {&body, [](const void* self, unsigned worker, std::size_t begin, std::size_t end) {
                          (*static_cast<const Body*>(self))(worker, begin, end);
                        }});
@@ -50,11 +50,11 @@ class ThreadPool {
   };
   struct Job {
     std::size_t count = 0, block = 1;
-    const CancelFlag* cancel = nullptr;
+    const Control* control = nullptr;
     Callable body;
   };
 
-  bool run_erased(std::size_t count, std::size_t block, const CancelFlag* cancel, Callable body);
+  bool run_erased(std::size_t count, std::size_t block, const Control* control, Callable body);
   void run_block(unsigned worker, std::size_t index) const;
   void take_blocks(unsigned worker);
   void work(unsigned worker);

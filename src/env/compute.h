@@ -4,6 +4,7 @@
 // Jobs keep their place (KV cache) between slices; every started job is ended by exactly one release().
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -168,6 +169,14 @@ struct ModelOffer {
   }
 };
 
+// Which of two jobs comes first: the smaller. `order` makes it total: of equals who came first.
+struct Urgency {
+  Instant deadline = kNever;
+  std::uint8_t priority = 0;
+  std::uint64_t order = 0;
+  friend auto operator<=>(const Urgency&, const Urgency&) = default;
+};
+
 class Compute {
  public:
   virtual ~Compute() = default;
@@ -177,9 +186,9 @@ class Compute {
   // Begins a job; costs nothing until its first slice.
   virtual void start(TaskId task, JobSpec spec) = 0;
   // Runs up to `steps` steps (a prefill chunk or one token each); SliceReports follow through the node, the last one
-  // without `more`. Of a job that runs already: so many from now on; with 0 its slice ends after the step under way. A
-  // lower rank is more urgent. Where a slice is reported as a whole, a running job is not called again.
-  virtual void run(TaskId task, std::uint32_t steps, std::uint32_t rank) = 0;
+  // without `more`. Of a job that runs already: so many from now on; with 0 its slice ends after the step under way.
+  // Where a slice is reported as a whole, a running job is not called again.
+  virtual void run(TaskId task, std::uint32_t steps, Urgency urgency) = 0;
   // Ends the job, between slices or within one (whose report then never comes), and frees what it holds.
   virtual void release(TaskId task) = 0;
 };

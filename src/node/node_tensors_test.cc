@@ -15,7 +15,7 @@ struct Engine final : env::Compute {
   std::vector<env::ModelOffer> offers() const override { return {}; }
   std::uint32_t workers() const override { return 1; }
   void start(TaskId, env::JobSpec) override {}
-  void run(TaskId, std::uint32_t, std::uint32_t) override {}
+  void run(TaskId, std::uint32_t, env::Urgency) override {}
   void release(TaskId) override {}
 };
 

@@ -90,7 +90,7 @@ class FakeCompute final : public env::Compute {
     job->spec = std::move(spec);
     jobs[task] = std::move(job);
   }
-  void run(TaskId task, std::uint32_t steps, std::uint32_t /*rank*/) override {
+  void run(TaskId task, std::uint32_t steps, env::Urgency /*urgency*/) override {
     ASSERT_TRUE(jobs.contains(task));
     step(task, jobs.at(task), steps);
   }

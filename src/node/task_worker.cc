@@ -177,7 +177,7 @@ wire::LoadReport TaskWorker::load() {
 }
 
 void TaskWorker::run_slices(Instant now) {
-  while (const auto slice = scheduler_.next(now)) compute_.run(slice->task, slice->steps, slice->rank);
+  while (const auto slice = scheduler_.next(now)) compute_.run(slice->task, slice->steps, slice->urgency);
 }
 
 // Sends what the credit allows, then the end if there is one. May erase the job.

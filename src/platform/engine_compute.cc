@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <set>
-#include <tuple>
 #include <utility>
 
 #include "engine/prompt.h"
@@ -56,6 +55,7 @@ EngineCompute::EngineCompute(EngineComputeOptions options, Post post, Report rep
     cache_ = std::make_shared<engine::PrefixCache>(options_.prefix_cache_bytes, options_.prefix_store, options_.memory);
   }
   for (unsigned i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { work(); });
+  threads_.emplace_back([this] { work_urgent(); });
 }
 
 EngineCompute::~EngineCompute() {
@@ -68,6 +68,7 @@ EngineCompute::~EngineCompute() {
     }
   }
   wake_.notify_all();
+  called_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -111,18 +112,17 @@ void EngineCompute::start(TaskId task, env::JobSpec spec) {
   jobs_[task] = std::move(job);
 }
 
-void EngineCompute::run(TaskId task, std::uint32_t steps, std::uint32_t rank) {
+void EngineCompute::run(TaskId task, std::uint32_t steps, env::Urgency urgency) {
   const auto found = jobs_.find(task);
   if (found == jobs_.end()) return;
   const std::shared_ptr<Job>& job = found->second;
   const std::lock_guard lock(mutex_);
-  job->rank = rank;
+  job->urgency = urgency;
   if (job->ended) return;  // the loop has not heard yet
   if (steps > 0) {
-    if (job->steps == 0) job->order = ++slices_;
     if (std::ranges::find(runnable_, job) == runnable_.end()) runnable_.push_back(job);
     job->steps = steps;
-    wake_.notify_one();
+    if (!overtake(job)) wake_.notify_one();
     return;
   }
   if (std::exchange(job->steps, 0) == 0 || job->team != nullptr) return;  // the step under way reports the end
@@ -146,21 +146,80 @@ void EngineCompute::release(TaskId task) {
 void EngineCompute::cancel_if_deserted(const Job& job) {
   if (job.team == nullptr) return;
   const bool deserted = std::ranges::all_of(job.team->jobs, [](const auto& each) { return each->released.load(); });
-  if (deserted) job.team->cancel = true;
+  if (deserted) job.team->control.cancel();
 }
 
 void EngineCompute::work() {
-  Worker worker{.engine = engine::Engine({.threads = options_.threads_per_worker}), .batch = {}, .pacers = {}};
+  Worker worker{.engine = engine::Engine({.threads = options_.threads_per_worker})};
   for (bool began = false;;) {
     Team team;
     if (!gather(team, began)) return;
     began = team.begins;
-    if (began) {
-      begin_alone(team);
-    } else {
+    if (!began) {
       step(worker, team);
+    } else if (std::vector<Part> parts(1); begin_first(team)) {
+      close(team, parts);
     }
   }
+}
+
+// A newcomer that nobody is free for does not wait for the end of a step in which all are less urgent: of several such
+// steps the least urgent one pauses. One at a time: whoever comes meanwhile waits for this one's first step.
+bool EngineCompute::overtake(const std::shared_ptr<Job>& job) {
+  if (job->team != nullptr || job->begun() || waiting_ > 0 || overtaking_) return false;
+  Team* last = nullptr;
+  for (const auto& other : runnable_) {
+    if (other->team == nullptr || other->team->urgency() < job->urgency) continue;
+    if (last == nullptr || last->urgency() < other->team->urgency()) last = other->team;
+  }
+  if (last == nullptr) return false;
+  overtaking_.emplace(last, now());
+  overtaking_->team.jobs = {job};
+  job->team = &overtaking_->team;
+  last->control.pause();
+  called_.notify_one();
+  return true;
+}
+
+void EngineCompute::work_urgent() {
+  Worker worker{.engine = engine::Engine({.threads = options_.threads_per_worker})};
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      called_.wait(lock, [this] { return stopping_ || overtaking_; });
+      if (!overtaking_) return;
+    }
+    Team& team = overtaking_->team;  // nobody else ends it
+    if (begin_first(team)) step(worker, team);
+    go_on();
+  }
+}
+
+// The paused step goes on, and who came meanwhile may overtake it in turn.
+void EngineCompute::go_on() {
+  const std::lock_guard lock(mutex_);
+  Team& paused = *overtaking_->paused;
+  paused.paused += now() - overtaking_->since;
+  paused.control.resume();
+  overtaking_.reset();
+  auto waiting = runnable_;
+  std::ranges::sort(waiting, {}, &Job::urgency);
+  for (const auto& job : waiting) {
+    if (overtake(job)) break;
+  }
+  wake_.notify_all();
+}
+
+// How long it stood still until then.
+Duration EngineCompute::paused(const Team& team, Instant until) {
+  const std::lock_guard lock(mutex_);
+  const bool now = overtaking_ && overtaking_->paused == &team;
+  return team.paused + (now ? until - overtaking_->since : Duration{});
+}
+
+engine::Pacer EngineCompute::pacer_of(const engine::Model& model) {
+  const std::lock_guard lock(mutex_);
+  return pacers_[&model];
 }
 
 // Waits for work, and takes who steps next or begins; `began`: the last time one did. False when there will be none any
@@ -178,7 +237,7 @@ bool EngineCompute::gather(Team& team, bool began) {
   });
   --waiting_;
   if (stopping_) return false;
-  std::ranges::sort(free, {}, [](const auto& job) { return std::tuple(job->rank, job->order); });
+  std::ranges::sort(free, {}, &Job::urgency);
   std::vector<std::shared_ptr<Job>> taken = share_of(free);
   const auto is_new = [](const auto& job) { return !job->begun(); };
   const auto first_new = std::ranges::find_if(taken, is_new);
@@ -218,15 +277,17 @@ std::vector<std::shared_ptr<EngineCompute::Job>> EngineCompute::share_of(
   return taken;
 }
 
-// Nothing is told of it unless it fails: its time is that of no step.
-void EngineCompute::begin_alone(Team& team) {
+// Begins the team's only job. False: it failed, and the team is closed. Else nothing is told of it: its time is that of
+// no step.
+bool EngineCompute::begin_first(Team& team) {
+  const Status begun = begin(*team.jobs[0]);
+  if (begun) return true;
   std::vector<Part> parts(1);
   parts[0].report.task = team.jobs[0]->task;
-  if (const Status begun = begin(*team.jobs[0]); !begun) {
-    parts[0].report.end = env::JobEnd::kFailed;
-    parts[0].report.error = begun.error();
-  }
+  parts[0].report.end = env::JobEnd::kFailed;
+  parts[0].report.error = begun.error();
   close(team, parts);
+  return false;
 }
 
 Status EngineCompute::begin(Job& job) const {
@@ -276,13 +337,13 @@ Status EngineCompute::begin_embedding(Job& job) {
 }
 
 // A step of it: the next texts that pass the layers together.
-Status EngineCompute::embed(Worker& worker, const engine::CancelFlag& cancel, Job& job, Part& part) const {
+Status EngineCompute::embed(Worker& worker, const engine::Control& control, Job& job, Part& part) const {
   Embedding& embedding = *job.embedding;
   env::SliceReport& report = part.report;
   const auto left = std::span(embedding.texts).subspan(embedding.done);
   const auto texts = left.first(engine::embedding_group(left));
   SEDGE_TRY(const auto vectors, engine::embed_texts(worker.engine, *job.model, texts,
-                                                    {.memory = options_.memory, .cache = cache_}, &cancel));
+                                                    {.memory = options_.memory, .cache = cache_}, &control));
   for (const std::vector<float>& vector : vectors) {
     static_assert(std::endian::native == std::endian::little);
     std::string bytes(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
@@ -369,7 +430,7 @@ void EngineCompute::step(Worker& worker, Team& team) {
       parts[i].report.task = job.task;
       parts[i].report.prefilling = true;
       if (std::exchange(embedded, true)) continue;  // one a step: the others' tokens wait for no more
-      if (const Status status = embed(worker, team.cancel, job, parts[i]); !status) {
+      if (const Status status = embed(worker, team.control, job, parts[i]); !status) {
         parts[i].report.end = env::JobEnd::kFailed;
         parts[i].report.error = status.error();
       }
@@ -383,14 +444,19 @@ void EngineCompute::step(Worker& worker, Team& team) {
   Status pass;
   std::size_t prompt_rows = 0;
   if (!members.empty()) {
-    engine::Pacer& pacer = worker.pacers[team.jobs[0]->model.get()];
+    const engine::Pacer pacer = pacer_of(*team.jobs[0]->model);
     const Instant started = now();
     if (decoding == members.size()) draft(pacer, members);
-    pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding), &team.cancel);
+    pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding), &team.control);
     prompt_rows = worker.batch.prompt_rows();
-    if (pass) pacer.took(worker.batch.token_rows(), prompt_rows, now() - started);
+    const Instant ended = now();
+    if (pass && paused(team, ended) == Duration{}) {
+      const std::lock_guard lock(mutex_);
+      pacers_[team.jobs[0]->model.get()].took(worker.batch.token_rows(), prompt_rows, ended - started);
+    }
   }
-  const Duration busy = now() - begun;
+  const Instant ended = now();
+  const Duration still = paused(team, ended), busy = std::max(ended - begun - still, Duration{});
   auto member = members.begin();
   for (std::size_t i = 0; i < parts.size(); ++i) {
     env::SliceReport& report = parts[i].report;
@@ -404,14 +470,16 @@ void EngineCompute::step(Worker& worker, Team& team) {
     report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));
     report.mixed = report.prefilling ? decoding > 0 || recalled_bytes > 0 || rows < prompt_rows
                                      : prompt_rows > 0 || decoding < parts.size();
-    report.mixed = report.mixed || (embedded && parts.size() > 1);
+    report.mixed = report.mixed || (embedded && parts.size() > 1) || still > Duration{};
   }
   close(team, parts);
 }
 
-// Under one lock, so that a job's reports keep their order whoever steps it next.
+// Under one lock, so that a job's reports keep their order whoever steps it next. Who should stand still does so,
+// though its step ended before it heard of it: its cores are another's now.
 void EngineCompute::close(Team& team, std::vector<Part>& parts) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [&] { return !overtaking_ || overtaking_->paused != &team; });
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::shared_ptr<Job>& job = team.jobs[i];
     Part& part = parts[i];

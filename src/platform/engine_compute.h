@@ -5,7 +5,9 @@
 // Before each step a worker takes the most urgent job that has steps left and, of the same model, the next ones up to
 // batch_max (a share of them, where other workers are free or step this model too): they go through one pass
 // (engine/batch.h), and how many rows of prompts it has the measured times decide (engine/pacer.h). So whoever comes in
-// starts at the next step.
+// starts at the next step; or at once, where nobody is free and all in some step are less urgent: that step pauses
+// between two row blocks (engine/control.h), losing nothing, while one more thread begins the newcomer and takes its
+// first step with the cores of those that wait.
 //
 // What is no pass keeps nobody waiting for long: a job is begun alone (half a megabyte of prompt to tokens, a grammar
 // to read), by one worker while the others go on, and where there is one, a step of the others lies between two
@@ -72,7 +74,7 @@ class EngineCompute final : public env::Compute {
   std::uint32_t workers() const override { return options_.workers; }
   void start(TaskId task, env::JobSpec spec) override;
   std::uint32_t batch_max() const { return options_.batch_max; }
-  void run(TaskId task, std::uint32_t steps, std::uint32_t rank) override;
+  void run(TaskId task, std::uint32_t steps, env::Urgency urgency) override;
   void release(TaskId task) override;
 
  private:
@@ -94,10 +96,9 @@ class EngineCompute final : public env::Compute {
     // Under the mutex.
     bool ended = false;
     std::uint32_t steps = 0;  // left of its slice
-    std::uint32_t rank = 0;
-    std::uint64_t order = 0;  // of slices: of equal ranks the longest waiting is first
-    bool left = false;        // to another worker, the last time
-    Team* team = nullptr;     // while a step runs
+    env::Urgency urgency{};
+    bool left = false;     // to another worker, the last time
+    Team* team = nullptr;  // while a step runs
 
     bool begun() const { return generation || embedding; }
   };
@@ -105,12 +106,21 @@ class EngineCompute final : public env::Compute {
   struct Team {
     std::vector<std::shared_ptr<Job>> jobs;  // most urgent first
     bool begins = false;
-    engine::CancelFlag cancel{false};
+    engine::Control control{};
+    // Under the mutex.
+    Duration paused{};  // altogether, until the last time it went on
+
+    const env::Urgency& urgency() const { return jobs.front()->urgency; }
   };
   struct Worker {
     engine::Engine engine;
-    engine::Batch batch;
-    std::map<const engine::Model*, engine::Pacer> pacers;
+    engine::Batch batch{};
+  };
+  // A newcomer's first step, and whose step waits for it.
+  struct Overtaking {
+    Team* paused;
+    Instant since;
+    Team team{};
   };
   struct Offered {
     env::ModelOffer offer;
@@ -125,13 +135,18 @@ class EngineCompute final : public env::Compute {
   };
 
   void work();
+  void work_urgent();
   bool gather(Team& team, bool began);
+  bool overtake(const std::shared_ptr<Job>& job);
+  void go_on();
+  Duration paused(const Team& team, Instant until);
+  engine::Pacer pacer_of(const engine::Model& model);
   std::vector<std::shared_ptr<Job>> share_of(std::span<const std::shared_ptr<Job>> free) const;
-  void begin_alone(Team& team);
+  bool begin_first(Team& team);
   static void draft(const engine::Pacer& pacer, std::span<engine::Member> members);
   void step(Worker& worker, Team& team);
   static void prepare(Job& job, Part& part, std::size_t recall_bytes_max, std::size_t& recalled_bytes);
-  Status embed(Worker& worker, const engine::CancelFlag& cancel, Job& job, Part& part) const;
+  Status embed(Worker& worker, const engine::Control& control, Job& job, Part& part) const;
   static void count(const Job& job, env::SliceReport& report);
   static void describe(const Job& job, const Status& pass, Part& part);
   void close(Team& team, std::vector<Part>& parts);
@@ -149,8 +164,10 @@ class EngineCompute final : public env::Compute {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Job>> runnable_;  // those with steps left
-  std::uint64_t slices_ = 0;
+  std::map<const engine::Model*, engine::Pacer> pacers_;
   std::size_t waiting_ = 0;  // workers without work
+  std::optional<Overtaking> overtaking_;
+  std::condition_variable called_;  // the thread for newcomers
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

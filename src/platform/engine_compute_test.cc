@@ -50,7 +50,7 @@ class Loop {
   std::deque<std::function<void()>> queue_;
 };
 
-// Has nothing, and lets the first `held` who ask for something wait until they are let go, in order of asking. So a
+// Has nothing, and lets the first `held` who ask for something wait until they are let go, the first, the second. So a
 // test holds workers in a step.
 class Gate final : public engine::BlockStore {
  public:
@@ -59,24 +59,26 @@ class Gate final : public engine::BlockStore {
     std::unique_lock lock(mutex_);
     const std::size_t mine = ++asked_;
     changed_.notify_all();
-    changed_.wait(lock, [&] { return mine > held_ || mine <= let_go_; });
+    changed_.wait(lock, [&] { return mine > held_ || let_go_.contains(mine); });
     return nullptr;
   }
   void save(const std::string&, std::span<const std::int32_t>, engine::BlockValues) override {}
-  void wait_for_held() {
+  void wait_for_held() { wait_for_asked(held_); }
+  void wait_for_asked(std::size_t count) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return asked_ >= held_; });
+    changed_.wait(lock, [&] { return asked_ >= count; });
   }
-  void let_go(std::size_t count) {
+  void let_go(std::size_t number) {
     const std::lock_guard lock(mutex_);
-    let_go_ += count;
+    let_go_.insert(number);
     changed_.notify_all();
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::size_t held_, asked_ = 0, let_go_ = 0;
+  std::size_t held_, asked_ = 0;
+  std::set<std::size_t> let_go_;
 };
 
 struct Answer {
@@ -88,6 +90,8 @@ struct Answer {
   std::size_t cached = 0;
   std::string error;
 };
+
+env::Urgency urgency(std::uint8_t number) { return {.order = number}; }
 
 class EngineComputeTest : public testing::Test {
  protected:
@@ -114,7 +118,7 @@ class EngineComputeTest : public testing::Test {
 
   void begin(std::uint8_t number, env::JobSpec spec) {
     compute_->start(task_number(number), std::move(spec));
-    compute_->run(task_number(number), 1000, number);
+    compute_->run(task_number(number), 1000, urgency(number));
   }
 
   static env::JobSpec long_job(std::uint8_t number) {
@@ -131,7 +135,8 @@ class EngineComputeTest : public testing::Test {
     answer.cached = std::max<std::size_t>(answer.cached, report.cached);
     if (report.end != env::JobEnd::kNone) answer.end = report.end, answer.error = report.error.message;
     if (on_report_) on_report_(report);
-    if (!report.more && report.end == env::JobEnd::kNone && again_) compute_->run(report.task, 4, report.task.bytes[0]);
+    if (!report.more && report.end == env::JobEnd::kNone && again_)
+      compute_->run(report.task, 4, urgency(report.task.bytes[0]));
   }
 
   void run_until_ended(const std::vector<std::uint8_t>& numbers) {
@@ -144,7 +149,7 @@ class EngineComputeTest : public testing::Test {
     answers_.clear();
     for (const std::uint8_t number : numbers) {
       compute_->start(task_number(number), job(number));
-      compute_->run(task_number(number), 4, number);
+      compute_->run(task_number(number), 4, urgency(number));
     }
     run_until_ended(numbers);
     for (const std::uint8_t number : numbers) compute_->release(task_number(number));
@@ -175,6 +180,8 @@ TEST_F(EngineComputeTest, jobs_that_share_steps_have_the_text_they_have_alone) {
     open({.workers = workers, .threads_per_worker = 1});
     std::map<TaskId, Answer> alone;
     for (std::uint8_t number = 1; number <= 6; ++number) alone.merge(run({number}));
+    const auto overtaken = run({6, 5, 4, 3, 2, 1});
+    for (const auto& [task, answer] : overtaken) EXPECT_EQ(answer.text, alone.at(task).text);
     const auto shared = run({1, 2, 3, 4, 5, 6});
     std::size_t in_company = 0;
     for (const auto& [task, answer] : shared) {
@@ -277,7 +284,7 @@ TEST_F(EngineComputeTest, no_job_waits_for_ever_while_others_of_its_model_go_on)
   begin(8, long_job(8));
   begin(9, long_job(9));
   gate.wait_for_held();  // a worker each
-  for (std::uint8_t number = 1; number <= 3; ++number) begin(number, long_job(number));
+  for (std::uint8_t number = 10; number <= 12; ++number) begin(number, long_job(number));
   std::set<TaskId> reported;
   std::size_t ended = 0;
   on_report_ = [&](const env::SliceReport& report) {
@@ -285,11 +292,68 @@ TEST_F(EngineComputeTest, no_job_waits_for_ever_while_others_of_its_model_go_on)
     ended += report.end != env::JobEnd::kNone ? 1 : 0;
   };
   gate.let_go(1);
-  run_until_ended({1, 2, 3});
-  gate.let_go(1);
+  run_until_ended({10, 11, 12});
+  gate.let_go(2);
   run_until_ended({8, 9});
-  for (std::uint8_t number = 1; number <= 3; ++number)
+  for (std::uint8_t number = 10; number <= 12; ++number)
     EXPECT_TRUE(reported.contains(task_number(number))) << int{number};
+}
+
+TEST_F(EngineComputeTest, a_newcomer_takes_one_step_in_the_midst_of_one_of_less_urgent_jobs_alone) {
+  open({.workers = 1, .threads_per_worker = 1});
+  const auto alone = run({1, 2, 5, 6});
+  compute_.reset();
+  Gate gate(1);
+  open({.workers = 1, .threads_per_worker = 1, .prefix_store = &gate});
+  answers_.clear();
+  std::string order;
+  on_report_ = [&](const env::SliceReport& report) { order += static_cast<char>('0' + report.task.bytes[0]); };
+  again_ = false;
+  begin(5, long_job(5));
+  gate.wait_for_held();
+  begin(6, job(6));  // less urgent: waits for the step
+  begin(1, job(1));
+  while (order.empty()) loop_.run_one();
+  begin(2, job(2));  // the next newcomer, as the first one waits for the step now
+  while (order.size() < 2) loop_.run_one();
+  EXPECT_EQ(order, "12");
+  gate.let_go(1);
+  run_until_ended({1, 2, 5, 6});
+  for (const std::uint8_t number : {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{6}}) {
+    EXPECT_EQ(answers_.at(task_number(number)).text, alone.at(task_number(number)).text);
+  }
+}
+
+TEST_F(EngineComputeTest, who_comes_while_another_overtakes_does_so_after_it_if_it_is_more_urgent_than_those_who_wait) {
+  Gate gate(2);
+  open({.workers = 1, .threads_per_worker = 1, .prefix_store = &gate});
+  std::string order;
+  on_report_ = [&](const env::SliceReport& report) { order += static_cast<char>('0' + report.task.bytes[0]); };
+  begin(9, long_job(9));
+  gate.wait_for_asked(1);
+  begin(6, long_job(6));
+  gate.wait_for_held();
+  begin(10, long_job(10)), begin(4, long_job(4));
+  gate.let_go(2);
+  while (order.size() < 2) loop_.run_one();
+  EXPECT_EQ(order, "64");
+  compute_->release(task_number(6));
+  gate.let_go(1);
+  run_until_ended({4, 9, 10});
+}
+
+TEST_F(EngineComputeTest, a_step_that_is_released_while_it_pauses_ends_and_so_does_everything) {
+  Gate gate(2);
+  open({.workers = 1, .threads_per_worker = 1, .prefix_store = &gate});
+  begin(9, long_job(9));
+  gate.wait_for_asked(1);
+  begin(6, long_job(6));
+  gate.wait_for_held();
+  compute_->release(task_number(9));
+  compute_->release(task_number(6));
+  gate.let_go(1), gate.let_go(2);
+  begin(4, job(4));
+  run_until_ended({4});
 }
 
 TEST_F(EngineComputeTest, a_step_of_the_others_lies_between_two_beginnings) {
@@ -297,7 +361,7 @@ TEST_F(EngineComputeTest, a_step_of_the_others_lies_between_two_beginnings) {
   open({.workers = 1, .threads_per_worker = 1, .prefix_store = &gate});
   begin(6, long_job(6));
   gate.wait_for_held();
-  for (const std::uint8_t number : std::vector<std::uint8_t>{1, 2, 3}) {
+  for (const std::uint8_t number : std::vector<std::uint8_t>{7, 8, 9}) {
     env::JobSpec endless = job(number);
     endless.prompt.assign(5000, 'x');
     begin(number, endless);
@@ -307,8 +371,8 @@ TEST_F(EngineComputeTest, a_step_of_the_others_lies_between_two_beginnings) {
     if (order.size() < 7) order += static_cast<char>('0' + report.task.bytes[0]);
   };
   gate.let_go(1);
-  run_until_ended({1, 2, 3, 6});
-  EXPECT_EQ(order, "6162636");
+  run_until_ended({6, 7, 8, 9});
+  EXPECT_EQ(order, "6768696");
 }
 
 TEST_F(EngineComputeTest, what_a_step_recalls_is_bounded_for_all_in_it_together) {
@@ -345,16 +409,16 @@ TEST_F(EngineComputeTest, a_slice_of_no_steps_ends_the_one_under_way_and_says_so
   open({});
   again_ = false;
   compute_->start(task_number(1), job(1));
-  compute_->run(task_number(1), 1000, 0);
+  compute_->run(task_number(1), 1000, urgency(0));
   loop_.run_one();
-  compute_->run(task_number(1), 0, 0);
+  compute_->run(task_number(1), 0, urgency(0));
   Answer& answer = answers_[task_number(1)];
   while (answer.slices == 0) loop_.run_one();
   if (answer.end == env::JobEnd::kNone) {
     EXPECT_LT(answer.tokens, 11u);
-    compute_->run(task_number(1), 0, 0);  // rests already: nothing is said
+    compute_->run(task_number(1), 0, urgency(0));  // rests already: nothing is said
     again_ = true;
-    compute_->run(task_number(1), 1000, 0);
+    compute_->run(task_number(1), 1000, urgency(0));
     run_until_ended({1});
     EXPECT_EQ(answer.slices, 2u);
   }
@@ -375,7 +439,7 @@ TEST_F(EngineComputeTest, a_released_job_is_not_heard_of_again_and_the_others_go
   };
   for (const std::uint8_t number : std::vector<std::uint8_t>{2, 3}) {
     compute_->start(task_number(number), job(number));
-    compute_->run(task_number(number), 4, number);
+    compute_->run(task_number(number), 4, urgency(number));
   }
   run_until_ended({3});
   EXPECT_EQ(answers_.at(task_number(3)).text, alone.at(task_number(3)).text);
@@ -386,10 +450,10 @@ TEST_F(EngineComputeTest, a_job_that_cannot_begin_fails_by_itself) {
   env::JobSpec endless = job(1);
   endless.prompt.assign(5000, 'x');
   compute_->start(task_number(9), endless);
-  compute_->run(task_number(9), 4, 0);
+  compute_->run(task_number(9), 4, urgency(0));
   for (const std::uint8_t number : std::vector<std::uint8_t>{1, 2}) {
     compute_->start(task_number(number), job(number));
-    compute_->run(task_number(number), 4, number);
+    compute_->run(task_number(number), 4, urgency(number));
   }
   run_until_ended({9, 1, 2});
   EXPECT_EQ(answers_.at(task_number(9)).end, env::JobEnd::kFailed);

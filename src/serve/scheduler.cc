@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 #include "base/assert.h"
@@ -48,8 +47,10 @@ Load Scheduler::load_of(const Entry& entry) const {
     const double usual = rates.generated * kExpectedHeadroom - entry.generated;
     expected = std::min(expected, std::max({usual, entry.generated * kOverrun, 1.0}));
   }
-  return {
-      .rates = &rates, .prompt_s = rates.prefill_s(entry.prompt_left), .tokens = expected, .deadline = entry.deadline};
+  return {.rates = &rates,
+          .prompt_s = rates.prefill_s(entry.prompt_left),
+          .tokens = expected,
+          .deadline = entry.urgency.deadline};
 }
 
 // Of a worker's time, without company.
@@ -61,7 +62,7 @@ Duration Scheduler::work_left(const Entry& entry) const {
 std::vector<const Scheduler::Entry*> Scheduler::in_deadline_order() const {
   std::vector<const Entry*> order;
   for (const auto& [task, entry] : tasks_) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [this](const Entry* a, const Entry* b) { return key_of(*a) < key_of(*b); });
+  std::sort(order.begin(), order.end(), [this](const Entry* a, const Entry* b) { return a->urgency < b->urgency; });
   return order;
 }
 
@@ -75,8 +76,9 @@ bool Scheduler::fits_one_by_one(const Entry& added, Instant now, Admission& answ
     done += work_left(*each) / options_.workers;
     const Duration alone = work_left(*each);  // one task runs on one worker, however many there are
     const Instant end = now + std::max(done, alone);
-    if (each->deadline != kNever && end > each->deadline && (each == &added || key_of(added) < key_of(*each))) {
-      late = std::max(late, end - each->deadline);
+    if (each->urgency.deadline != kNever && end > each->urgency.deadline &&
+        (each == &added || added.urgency < each->urgency)) {
+      late = std::max(late, end - each->urgency.deadline);
     }
   }
   answer.first_token = before + seconds(rates_.at(added.model).prefill_s(added.prompt_left));
@@ -99,7 +101,7 @@ bool Scheduler::fits_together(TaskId added, Instant now, Admission& answer) cons
   const auto place = std::ranges::find(order, &tasks_.at(added));
   const auto first = static_cast<std::size_t>(place - order.begin());
   for (std::size_t i = first; i < order.size(); ++i) {
-    if (order[i]->deadline != kNever && outlook[i].end > order[i]->deadline) return false;
+    if (order[i]->urgency.deadline != kNever && outlook[i].end > order[i]->urgency.deadline) return false;
   }
   answer.first_token = outlook[first].first_token - now;
   return true;
@@ -123,9 +125,7 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
     return answer;
   }
   Entry entry{.model = spec.model,
-              .deadline = deadline,
-              .priority = spec.priority,
-              .order = ++arrivals_,
+              .urgency = {deadline, spec.priority, ++arrivals_},
               .prompt_left = prompt_tokens_of(spec) + static_cast<std::uint32_t>(resumed),
               .tokens_left = spec.tokens_max - std::min(spec.tokens_max, static_cast<std::uint32_t>(resumed)),
               .generated = static_cast<std::uint32_t>(resumed),
@@ -155,21 +155,16 @@ ForecastOptions Scheduler::forecast_options() const {
 
 // Who should step now.
 std::vector<TaskId> Scheduler::chosen(Instant now) const {
-  std::vector<std::pair<Key, TaskId>> order;
+  std::vector<std::pair<env::Urgency, TaskId>> order;
   for (const auto& [task, entry] : tasks_) {
-    if (!entry.parked) order.emplace_back(key_of(entry), task);
+    if (!entry.parked) order.emplace_back(entry.urgency, task);
   }
   std::ranges::sort(order);
   std::vector<Load> loads;
-  for (const auto& [key, task] : order) loads.push_back(load_of(tasks_.at(task)));
+  for (const auto& [urgency, task] : order) loads.push_back(load_of(tasks_.at(task)));
   std::vector<TaskId> tasks;
   for (const std::size_t i : together(loads, now, forecast_options())) tasks.push_back(order[i].second);
   return tasks;
-}
-
-std::uint32_t Scheduler::rank_of(const Entry& entry) const {
-  return static_cast<std::uint32_t>(
-      std::ranges::count_if(tasks_, [&](const auto& other) { return key_of(other.second) < key_of(entry); }));
 }
 
 std::optional<Slice> Scheduler::next(Instant now) {
@@ -178,17 +173,19 @@ std::optional<Slice> Scheduler::next(Instant now) {
   for (auto& [task, entry] : tasks_) {
     if (!shared || !entry.running || entry.ending || std::ranges::find(now_best, task) != now_best.end()) continue;
     entry.ending = true;
-    return Slice{task, 0, rank_of(entry)};
+    return Slice{task, 0, entry.urgency};
   }
+  // Who takes the place of one that ends does not wait for the step under way to do so.
+  const auto stay = [](const auto& item) { return item.second.running && !item.second.ending; };
   std::size_t room = std::size_t{options_.workers} * options_.batch_max;
-  room -= std::min(room, running());
+  room -= std::min(room, static_cast<std::size_t>(std::ranges::count_if(tasks_, stay)));
   for (const TaskId task : now_best) {
     Entry& entry = tasks_.at(task);
     const bool renew = shared && entry.running && !entry.ending && entry.granted <= options_.slice_tokens / 2;
     if (!renew && (entry.running || room == 0)) continue;
     entry.running = true;
     entry.granted = options_.slice_tokens;
-    return Slice{task, options_.slice_tokens, rank_of(entry)};
+    return Slice{task, options_.slice_tokens, entry.urgency};
   }
   return std::nullopt;
 }
@@ -228,14 +225,14 @@ void Scheduler::park(TaskId task, bool parked) {
 std::vector<TaskId> Scheduler::expired(Instant now) const {
   std::vector<TaskId> late;
   for (const auto& [task, entry] : tasks_) {
-    if (entry.deadline <= now) late.push_back(task);
+    if (entry.urgency.deadline <= now) late.push_back(task);
   }
   return late;
 }
 
 Instant Scheduler::next_deadline() const {
   Instant next = kNever;
-  for (const auto& [task, entry] : tasks_) next = std::min(next, entry.deadline);
+  for (const auto& [task, entry] : tasks_) next = std::min(next, entry.urgency.deadline);
   return next;
 }
 

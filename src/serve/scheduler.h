@@ -19,7 +19,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "base/id.h"
@@ -43,7 +42,7 @@ struct SchedulerOptions {
 struct Slice {
   TaskId task;
   std::uint32_t steps = 0;  // 0: the slice under way ends
-  std::uint32_t rank = 0;   // how many are more urgent
+  env::Urgency urgency{};
 };
 
 struct Admission {
@@ -82,9 +81,7 @@ class Scheduler {
  private:
   struct Entry {
     std::string model;
-    Instant deadline = kNever;
-    std::uint8_t priority = 0;
-    std::uint64_t order = 0;        // of arrival: ties are first come first served
+    env::Urgency urgency{};         // ties are first come first served
     std::uint32_t prompt_left = 0;  // estimated until the worker says
     std::uint32_t prompt_read = 0;  // by the worker, what was remembered left out
     std::uint32_t tokens_left = 0;
@@ -95,15 +92,12 @@ class Scheduler {
     bool parked = false;
     bool embeds = false;  // what it reads is all its work: no tokens follow
   };
-  using Key = std::tuple<Instant, std::uint8_t, std::uint64_t>;
-  Key key_of(const Entry& entry) const { return {entry.deadline, entry.priority, entry.order}; }
   ForecastOptions forecast_options() const;
   Load load_of(const Entry& entry) const;
   Duration work_left(const Entry& entry) const;
   std::vector<TaskId> chosen(Instant now) const;
   bool fits_one_by_one(const Entry& added, Instant now, Admission& answer) const;
   bool fits_together(TaskId added, Instant now, Admission& answer) const;
-  std::uint32_t rank_of(const Entry& entry) const;
   std::vector<const Entry*> in_deadline_order() const;
 
   SchedulerOptions options_;

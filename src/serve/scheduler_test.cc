@@ -165,10 +165,12 @@ TEST(Scheduler, tasks_of_one_model_step_together_and_their_slices_are_renewed_be
   Scheduler s(four_together(), {offer()});
   for (std::uint8_t i = 1; i <= 5; ++i) ASSERT_TRUE(s.submit(task_number(i), spec(40), 0, kNever, kStart).accepted);
   std::vector<TaskId> begun;
+  std::vector<env::Urgency> urgencies;
   while (const auto slice = s.next(kStart)) {
-    EXPECT_EQ(slice->rank, begun.size());
+    urgencies.push_back(slice->urgency);
     begun.push_back(slice->task);
   }
+  EXPECT_TRUE(std::ranges::is_sorted(urgencies));
   EXPECT_EQ(begun, (std::vector<TaskId>{task_number(1), task_number(2), task_number(3), task_number(4)}));
   env::SliceReport report;
   report.task = task_number(2);
@@ -182,7 +184,7 @@ TEST(Scheduler, tasks_of_one_model_step_together_and_their_slices_are_renewed_be
   EXPECT_EQ(renewed->steps, 8u);
 }
 
-TEST(Scheduler, an_urgent_task_takes_the_place_of_the_least_urgent_at_the_next_step) {
+TEST(Scheduler, an_urgent_task_takes_the_place_of_the_least_urgent_at_once) {
   Scheduler s(four_together(), {offer()});
   for (std::uint8_t i = 1; i <= 4; ++i) ASSERT_TRUE(s.submit(task_number(i), spec(40), 0, kNever, kStart).accepted);
   while (s.next(kStart)) continue;
@@ -191,14 +193,15 @@ TEST(Scheduler, an_urgent_task_takes_the_place_of_the_least_urgent_at_the_next_s
   ASSERT_TRUE(ends);
   EXPECT_EQ(ends->task, task_number(4));
   EXPECT_EQ(ends->steps, 0u);
-  EXPECT_FALSE(s.next(kStart)) << "its step is still under way";
+  const auto urgent = s.next(kStart);
+  ASSERT_TRUE(urgent);
+  EXPECT_EQ(urgent->task, task_number(5));
+  EXPECT_LT(urgent->urgency, ends->urgency);
+  EXPECT_FALSE(s.next(kStart));
   env::SliceReport rests;
   rests.task = task_number(4);
   s.on_report(rests, kStart + 10ms);
-  const auto urgent = s.next(kStart + 10ms);
-  ASSERT_TRUE(urgent);
-  EXPECT_EQ(urgent->task, task_number(5));
-  EXPECT_EQ(urgent->rank, 0u);
+  EXPECT_FALSE(s.next(kStart + 10ms)) << "its place is taken";
 }
 
 TEST(Scheduler, nobody_steps_beside_a_task_whose_deadline_leaves_no_room_for_company) {

@@ -69,7 +69,7 @@ env::JobEnd SimCompute::step(Job& job, std::vector<env::Token>& out) const {
   return env::JobEnd::kNone;
 }
 
-void SimCompute::run(TaskId task, std::uint32_t steps, std::uint32_t /*rank*/) {
+void SimCompute::run(TaskId task, std::uint32_t steps, env::Urgency /*urgency*/) {
   const auto found = jobs_.find(task);
   if (found == jobs_.end()) return;
   Job& job = found->second;

@@ -33,7 +33,7 @@ class SimCompute final : public env::Compute {
   std::vector<env::ModelOffer> offers() const override;
   std::uint32_t workers() const override { return 1; }
   void start(TaskId task, env::JobSpec spec) override;
-  void run(TaskId task, std::uint32_t steps, std::uint32_t rank) override;
+  void run(TaskId task, std::uint32_t steps, env::Urgency urgency) override;
   void release(TaskId task) override { jobs_.erase(task); }
   bool current(TaskId task, std::uint64_t job) const {
     const auto found = jobs_.find(task);
