@@ -275,17 +275,23 @@ Result<TensorView> view_of(const SafeTensor& tensor) {
 }
 
 Result<Lora> load(const fs::path& path, const LlamaConfig& base) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) {
+  const std::vector<fs::path> files = lora_files(path);
+  if (files.size() == 1) {
     SEDGE_TRY(const GgufFile file, GgufFile::open(path));
     return lora_from_gguf(file, base);
   }
-  SEDGE_TRY(const auto config, MappedFile::open(path / kConfigName));
-  SEDGE_TRY(const SafetensorsFile weights, SafetensorsFile::open(path / kWeightsName));
+  SEDGE_TRY(const auto config, MappedFile::open(files[0]));
+  SEDGE_TRY(const SafetensorsFile weights, SafetensorsFile::open(files[1]));
   return lora_from_peft(as_text(config->bytes()), weights, base);
 }
 
 }  // namespace
+
+std::vector<fs::path> lora_files(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  return {path / kConfigName, path / kWeightsName};
+}
 
 Result<Lora> lora_from_gguf(const GgufFile& file, const LlamaConfig& base) {
   SEDGE_CHECK(check_gguf(file, base));

@@ -44,6 +44,9 @@ struct Lora {
 //         Unimplemented (DoRA, embeddings, heads, experts, ranks over kLoraRankMax).
 Result<Lora> load_lora(const std::filesystem::path& path, const LlamaConfig& base);
 
+// The files that load_lora reads.
+std::vector<std::filesystem::path> lora_files(const std::filesystem::path& path);
+
 // The same from what is open already; the files may go afterwards. `config` is adapter_config.json.
 Result<Lora> lora_from_gguf(const GgufFile& file, const LlamaConfig& base);
 Result<Lora> lora_from_peft(std::string_view config, const SafetensorsFile& file, const LlamaConfig& base);
