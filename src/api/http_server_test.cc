@@ -547,12 +547,12 @@ TEST(HttpServer, an_adapter_is_asked_for_by_its_name_and_says_what_its_base_is) 
                     json::write(json::Object{
                         {"model", name}, {"prompt", "where is crane 5"}, {"max_tokens", 20}, {"temperature", 0}}));
     ASSERT_EQ(answer.status, 200) << answer.body;
-    EXPECT_EQ(answer.json().at("model"), name);
+    EXPECT_EQ(answer.json().at("model"), json::Value(name));
     const auto prompt = engine::encode_prompt(*model, "where is crane 5").value();
     auto text = engine::Generation::start(model, prompt, {}, {.tokens_max = 20, .adapters = adapters}).value();
     std::string expected;
     while (!text.ended()) expected += text.step(engine).value().text;
-    EXPECT_EQ(answer.json().at_pointer("/choices/0/text"), expected);
+    EXPECT_EQ(answer.json().at_pointer("/choices/0/text"), json::Value(expected));
     texts.insert(expected);
     const Response vector = client.post("/v1/embeddings", json::write(json::Object{{"model", name}, {"input", "a b"}}));
     ASSERT_EQ(vector.status, 200) << vector.body;
