@@ -59,8 +59,9 @@ void add_run(Commands& commands) {
   command->add_option("--kv", options->kv, "of a local run: keys and values as f32, f16 or q8_0")
       ->capture_default_str();
   command
-      ->add_option("--lora", options->adapters,
-                   "of a local run: a LoRA adapter, FILE or FILE=SCALE; given several times they are stacked")
+      ->add_option(
+          "--lora", options->adapters,
+          "of a local run: a LoRA adapter, such as polite.gguf, or half of it, polite.gguf=0.5; several are stacked")
       ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--local", options->local, "run here, even when a node is running");

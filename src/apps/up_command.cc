@@ -102,7 +102,8 @@ void add_up(Commands& commands) {
   command->add_option("--model", options->models, "GGUF file to load and offer; may be given several times");
   command
       ->add_option("--lora", options->adapters,
-                   "NAME=FILE: offer the model with this LoRA adapter as NAME; =SCALE behind FILE: so much of it; "
+                   "NAME=FILE, such as polite=polite.gguf: offer the model with this LoRA adapter as NAME; FILE=0.5: "
+                   "half of it; "
                    "NAME@BASE: of that model, where there are several; several of one NAME are stacked")
       ->allow_extra_args(false);
   command->add_option("--http", options->http, "address of the HTTP API, or 'off'")->capture_default_str();

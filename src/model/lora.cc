@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -176,8 +177,8 @@ class Builder {
 
 Result<Lora> build(const LlamaConfig& base, const Places& places, const HalvesByTensor& all, Scaling scaling,
                    bool half_by_half) {
-  if (scaling.alpha && !std::isfinite(*scaling.alpha)) {
-    return fail(Code::kDataLoss, "alpha is {}, no finite number", *scaling.alpha);
+  if (scaling.alpha && !(std::fabs(*scaling.alpha) <= double{std::numeric_limits<float>::max()})) {
+    return fail(Code::kDataLoss, "alpha is {}, no number that binary32 holds", *scaling.alpha);
   }
   Builder builder(base, places, scaling, half_by_half);
   for (const auto& [name, halves] : all) SEDGE_CHECK(builder.add(name, halves));

@@ -201,6 +201,7 @@ TEST(Lora, what_peft_adds_beside_pairs_is_refused_by_name) {
       {R"({"peft_type": "LORA", "lora_alpha": 8, "alpha_pattern": {"q": 3}})", "'alpha_pattern' is"},
       {R"({"peft_type": "IA3", "lora_alpha": 8})", "'peft_type' is 'IA3'"},
       {R"({"peft_type": "LORA"})", "lora_alpha"},
+      {R"({"peft_type": "LORA", "lora_alpha": 1e300})", "alpha is 1e+300"},
       {R"({"peft_type": "LORA", "lora_alpha": 8, "lora_alpha": 9})", "lora_alpha"},
   };
   for (const auto& [config, wanted] : configs) {
@@ -235,6 +236,8 @@ TEST(Lora, a_random_adapter_is_one_of_its_model_and_the_same_for_the_same_seed) 
     EXPECT_EQ(bytes_of(), first);
   }
   EXPECT_TRUE(error_of(load_lora(path, testing::tiny_config())).starts_with(path.string()));
+  const auto as_model = load_llama(GgufFile::open(path).value());
+  EXPECT_TRUE(!as_model && as_model.error().message.contains("it is an adapter"));
   EXPECT_FALSE(write_random_lora(path, testing::tiny_config(), {.rank = 0}));
   EXPECT_FALSE(write_random_lora(path, testing::tiny_config(), {.type = DType::kQ8_0}));
   fs::remove(path);
