@@ -72,7 +72,7 @@ set_target_properties(tokenizer-peer PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE
 target_link_libraries(tokenizer-peer PRIVATE sedge_model)
 add_test(NAME interop.tokenizers COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/tokenizers.sh $<TARGET_FILE:tokenizer-peer>)
 set_tests_properties(interop.tokenizers PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
-foreach(peer llama_cpp architectures embeddings openai)  # stock programs from npm; skipped where it is out of reach
+foreach(peer llama_cpp architectures adapters embeddings openai)  # stock programs from npm; skipped where it is out of reach
   add_test(NAME interop.${peer} COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/${peer}.sh $<TARGET_FILE:sedge>)
   set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
 endforeach()
@@ -82,6 +82,8 @@ add_test(NAME whole.rotation COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/rotation.sh
 set_tests_properties(whole.rotation PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.quorum COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/quorum.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.quorum PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_test(NAME whole.adapters COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/adapters.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.adapters PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.tensors COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/tensors.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.tensors PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 # Every scenario of up to a hundred nodes; thousand.toml and day.toml take minutes and are played by hand, the former

@@ -94,15 +94,21 @@ std::map<std::string, OfferedModel> offered_models(const node::Node& node) {
     if (member.state == kAlive || member.state == kSuspect) alive.insert(member.id);
   }
   std::map<std::string, OfferedModel> models;
+  std::map<std::string, std::string, std::less<>> by_hash;  // names
   node.state().replica().for_each("sys/node/", [&](const std::string& path, const crdt::Value& value) {
     if (!path.ends_with("/offers") || !alive.contains(value.writer) || value.values.empty()) return;
     const auto offers = wire::decode<wire::Offers>(value.values.front());
     if (!offers) return;
     for (const env::ModelOffer& offer : offers->models) {
-      OfferedModel fresh{offer.name, offer.hash, offer.bytes, offer.context, 0};
+      OfferedModel fresh{offer.name, offer.hash, offer.bytes, offer.context};
+      by_hash.try_emplace(offer.hash, offer.name);
       ++models.try_emplace(offer.name, std::move(fresh)).first->second.nodes;
     }
   });
+  for (auto& [name, model] : models) {
+    const auto base = by_hash.find(env::weights_of(model.hash));
+    if (base != by_hash.end() && base->first != model.hash) model.parent = base->second;
+  }
   return models;
 }
 

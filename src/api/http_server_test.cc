@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -19,8 +20,12 @@
 
 #include "api/testing.h"
 #include "base/json.h"
+#include "engine/adapter.h"
 #include "engine/embedding.h"
+#include "engine/generation.h"
+#include "engine/prompt.h"
 #include "engine/random_model.h"
+#include "model/lora.h"
 #include "model/random.h"
 #include "platform/runtime.h"
 #include "support/test_data.h"
@@ -130,10 +135,12 @@ class Client {
 
 class Server {
  public:
-  explicit Server(std::vector<std::filesystem::path> models = {}, std::string token = {}) {
+  explicit Server(std::vector<std::filesystem::path> models = {}, std::string token = {},
+                  std::vector<platform::AdapterOptions> adapters = {}) {
     auto runtime = platform::Runtime::open({.home = home_.path,
                                             .listen = "127.0.0.1:0",
                                             .models = std::move(models),
+                                            .adapters = std::move(adapters),
                                             .engine_threads = 1,
                                             .beacons = false});
     EXPECT_TRUE(runtime) << (runtime ? "" : runtime.error().message);
@@ -514,6 +521,46 @@ TEST(HttpServer, tools_that_a_model_cannot_be_given_are_a_400) {
   EXPECT_TRUE(odd.body.contains("function 'wait': schema #: 'not' is not supported")) << odd.body;
   request["tools"] = "all";
   EXPECT_EQ(client.post("/v1/chat/completions", json::write(request)).json().at_pointer("/error/param"), "tools");
+}
+
+TEST(HttpServer, an_adapter_is_asked_for_by_its_name_and_says_what_its_base_is) {
+  char pattern[] = "/tmp/sedge-test-XXXXXX";
+  const std::filesystem::path folder = ::mkdtemp(pattern), path = folder / "base.gguf", lora = folder / "lora.gguf";
+  ASSERT_TRUE(model::write_random(path, {.shape = "tiny", .type = {}, .seed = 3, .progress = {}}));
+  const auto model = engine::Model::load(path).value();
+  ASSERT_TRUE(model::write_random_lora(lora, model->config(), {}));
+  const auto adapter = engine::Adapter::load(lora, model).value();
+  const Server server({path}, {}, {{.name = "tuned", .base = {}, .files = {{lora, 0.5f}}}});
+  server.wait_for_model();
+  std::filesystem::remove_all(folder);
+  Client client(server.port);
+  EXPECT_EQ(client.get("/v1/models").json().at("data").get_array().size(), 2u);
+  EXPECT_EQ(client.get("/v1/models/tuned").json().at("parent"), "base");
+  EXPECT_FALSE(client.get("/v1/models/base").json().get_object().contains("parent"));
+  engine::Engine engine;
+  const std::vector<std::vector<engine::AdapterUse>> wanted = {{}, {{adapter, 0.5f}}};
+  std::set<std::string> texts;
+  for (const auto& adapters : wanted) {
+    const std::string_view name = adapters.empty() ? "base" : "tuned";
+    const Response answer =
+        client.post("/v1/completions",
+                    json::write(json::Object{
+                        {"model", name}, {"prompt", "where is crane 5"}, {"max_tokens", 20}, {"temperature", 0}}));
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(answer.json().at("model"), json::Value(name));
+    const auto prompt = engine::encode_prompt(*model, "where is crane 5").value();
+    auto text = engine::Generation::start(model, prompt, {}, {.tokens_max = 20, .adapters = adapters}).value();
+    std::string expected;
+    while (!text.ended()) expected += text.step(engine).value().text;
+    EXPECT_EQ(answer.json().at_pointer("/choices/0/text"), json::Value(expected));
+    texts.insert(expected);
+    const Response vector = client.post("/v1/embeddings", json::write(json::Object{{"model", name}, {"input", "a b"}}));
+    ASSERT_EQ(vector.status, 200) << vector.body;
+    const std::vector<std::vector<std::int32_t>> ids = {engine::encode_for_embedding(*model, "a b").value()};
+    const auto numbers = engine::embed_texts(engine, *model, ids, {.adapters = adapters}).value();
+    EXPECT_EQ(vector.json().at_pointer("/data/0/embedding/0").to_number<float>(), numbers[0][0]) << name;
+  }
+  EXPECT_EQ(texts.size(), 2u);
 }
 
 // Random weights: what they say is no sense, but it is this very model's.

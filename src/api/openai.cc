@@ -425,13 +425,15 @@ std::string error_event(const ApiError& error) { return "data: " + error_body(er
 namespace {
 
 json::Object model_object(const OfferedModel& model) {
-  return {
+  json::Object object = {
       {"id", model.name},
       {"object", "model"},
       {"created", 0},  // a model is its content; nobody keeps when it was made
       {"owned_by", "sedge"},
       {"sedge",
        json::Object{{"hash", model.hash}, {"bytes", model.bytes}, {"context", model.context}, {"nodes", model.nodes}}}};
+  if (!model.parent.empty()) object["parent"] = model.parent;
+  return object;
 }
 
 }  // namespace

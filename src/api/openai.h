@@ -92,6 +92,7 @@ struct OfferedModel {
   std::uint64_t bytes = 0;
   std::uint32_t context = 0;
   std::size_t nodes = 0;  // that offer it now
+  std::string parent{};   // of an adapter: its base's name
 };
 std::string models_body(std::span<const OfferedModel> models);
 std::string model_body(const OfferedModel& model);

@@ -8,6 +8,7 @@
 
 #include <sys/resource.h>
 
+#include "apps/adapter_option.h"
 #include "apps/command.h"
 #include "engine/engine.h"
 #include "engine/perplexity.h"
@@ -24,6 +25,7 @@ struct EvalOptions {
   std::size_t window = 0;  // tokens
   std::size_t limit = 0;   // windows
   std::string kv = "f32";
+  std::vector<std::string> adapters;  // parse_adapter_file
   unsigned threads = 0;
   bool json = false;
 };
@@ -101,7 +103,7 @@ json::Object report(const Progress& done, std::size_t window, unsigned threads, 
 // The logits behind each token of the first window, as little-endian F32 [tokens, vocabulary]: for comparison with
 // other runtimes. In pieces, for those of a large vocabulary would take gigabytes.
 Status write_logits(const std::string& path, engine::Engine& engine, const engine::Model& model,
-                    std::span<const std::int32_t> window) {
+                    std::span<const std::int32_t> window, std::span<const engine::AdapterUse> adapters) {
   constexpr std::size_t kPieceTokens = 32;
   SEDGE_TRY(engine::Sequence sequence, engine::Sequence::make(model, {.capacity = window.size()}));
   std::ofstream file(path, std::ios::binary);
@@ -111,7 +113,7 @@ Status write_logits(const std::string& path, engine::Engine& engine, const engin
     hidden.resize(piece.size() * model.config().dim);
     logits.resize(piece.size() * model.config().vocab);
     SEDGE_CHECK(engine.embed(model, piece, hidden));
-    const engine::Slice slice{&sequence, piece.size()};
+    const engine::Slice slice{&sequence, piece.size(), adapters};
     SEDGE_CHECK(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden));
     SEDGE_CHECK(engine.head(model, hidden, logits));
     file.write(reinterpret_cast<const char*>(logits.data()),
@@ -128,6 +130,7 @@ Status run_eval(const EvalOptions& options) {
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
   SEDGE_TRY(const auto model, engine::Model::load(options.model, how_kept));
+  SEDGE_TRY(const auto adapters, load_adapters(model, options.adapters));
   const double load_ms = to_ms(platform::now() - begun);
   SEDGE_TRY(const auto ids, load_ids(options, *model));
   const std::size_t context = model->config().context;
@@ -139,12 +142,12 @@ Status run_eval(const EvalOptions& options) {
     return fail(Code::kInvalidArgument, "{} tokens are too few to predict any", ids.size());
 
   engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
-  if (!options.logits.empty()) SEDGE_CHECK(write_logits(options.logits, engine, *model, windows.front()));
+  if (!options.logits.empty()) SEDGE_CHECK(write_logits(options.logits, engine, *model, windows.front(), adapters));
   SEDGE_TRY(engine::Sequence sequence, engine::Sequence::make(*model, {.capacity = window}));
   Progress progress;
   for (const auto each : windows) {
     const Instant start = platform::now();
-    SEDGE_TRY(const engine::WindowLoss loss, engine::window_loss(engine, *model, sequence, each));
+    SEDGE_TRY(const engine::WindowLoss loss, engine::window_loss(engine, *model, sequence, each, adapters));
     progress.busy += platform::now() - start;
     progress.perplexity.add(loss);
     progress.tokens += each.size();
@@ -178,6 +181,8 @@ void add_eval(Commands& commands) {
   command->add_option("--logits", options->logits,
                       "write the first window's logits there as well: little-endian F32, a row a token");
   command->add_option("--kv", options->kv, "keys and values kept as f32, f16 or q8_0")->capture_default_str();
+  command->add_option("--lora", options->adapters, "a LoRA adapter, FILE or FILE=SCALE; several are stacked")
+      ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object");
   commands.on(command, [options] { return run_eval(*options); });

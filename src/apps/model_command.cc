@@ -1,4 +1,4 @@
-// sedge model info|import|random|tokenize: what a model file is, how one is made, how it cuts text.
+// sedge model info|import|random|random-lora|tokenize: what a model file is, how one is made, how it cuts text.
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -14,6 +14,7 @@
 #include "model/gguf.h"
 #include "model/import.h"
 #include "model/llama.h"
+#include "model/lora.h"
 #include "model/random.h"
 #include "model/tokenizer.h"
 #include "model/unicode.h"
@@ -379,6 +380,21 @@ Status run_random(const RandomCommand& command) {
   return {};
 }
 
+struct RandomLoraCommand {
+  std::string base, out, type = "f32";
+  std::size_t rank = model::RandomLoraOptions().rank;
+  std::uint64_t seed = model::RandomLoraOptions().seed;
+};
+
+Status run_random_lora(const RandomLoraCommand& command) {
+  SEDGE_TRY(const model::GgufFile file, open_model(command.base));
+  SEDGE_TRY(const model::LlamaConfig base, model::read_llama_config(file));
+  SEDGE_TRY(const model::DType type, model::dtype_from_name(command.type));
+  SEDGE_CHECK(model::write_random_lora(command.out, base, {.rank = command.rank, .type = type, .seed = command.seed}));
+  fmt::print("{}: a random adapter of rank {} for {}\n", command.out, command.rank, command.base);
+  return {};
+}
+
 void add_info(Commands& commands, CLI::App& parent) {
   auto* command =
       commands.add(parent, "info", "Says what a GGUF file holds, whether it runs here, in what memory, how fast",
@@ -425,6 +441,18 @@ void add_random(Commands& commands, CLI::App& parent) {
   commands.on(command, [options] { return run_random(*options); });
 }
 
+void add_random_lora(Commands& commands, CLI::App& parent) {
+  auto* command = commands.add(parent, "random-lora", "Writes a LoRA adapter of random values for a model, for tests",
+                               "sedge model random-lora models/heron/heron.gguf -o adapter.gguf");
+  const auto options = std::make_shared<RandomLoraCommand>();
+  command->add_option("BASE", options->base, "the model, a GGUF file")->required();
+  command->add_option("--rank", options->rank, "of its matrices")->capture_default_str();
+  command->add_option("--type", options->type, "of its matrices: f32, f16 or bf16")->capture_default_str();
+  command->add_option("--seed", options->seed, "the same seed gives the same file")->capture_default_str();
+  command->add_option("-o,--output", options->out, "the GGUF to write")->required();
+  commands.on(command, [options] { return run_random_lora(*options); });
+}
+
 void add_tokenize(Commands& commands, CLI::App& parent) {
   auto* command = commands.add(parent, "tokenize", "Cuts a text into a model's token ids and puts it together again",
                                "echo -n \"Once upon a time\" | sedge model tokenize model.gguf --text -");
@@ -447,6 +475,7 @@ void add_model(Commands& commands) {
   add_info(commands, *parent);
   add_import(commands, *parent);
   add_random(commands, *parent);
+  add_random_lora(commands, *parent);
   add_tokenize(commands, *parent);
 }
 

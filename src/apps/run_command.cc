@@ -58,6 +58,11 @@ void add_run(Commands& commands) {
   command->add_flag("--chat", options->chat, "put the prompt into the model's chat template, as the user's turn");
   command->add_option("--kv", options->kv, "of a local run: keys and values as f32, f16 or q8_0")
       ->capture_default_str();
+  command
+      ->add_option(
+          "--lora", options->adapters,
+          "of a local run: a LoRA adapter, such as polite.gguf, or half of it, polite.gguf=0.5; several are stacked")
+      ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--local", options->local, "run here, even when a node is running");
   command->add_flag("--json", options->json, "print one JSON object: text, tokens, times");
@@ -74,7 +79,13 @@ void add_run(Commands& commands) {
   command->add_option("--publish", options->publish, "publish the answer on this topic; may be given several times")
       ->allow_extra_args(false);
   commands.on(command, [options]() -> Status {
-    if (!options->local && node_runs(options->home)) return run_fleet(*options);
+    if (!options->local && node_runs(options->home)) {
+      if (options->adapters.empty()) return run_fleet(*options);
+      return fail(Code::kFailedPrecondition,
+                  "--lora is of a local run, and a node is running on {}: add --local, or give the node the adapter "
+                  "(`sedge up --model {} --lora NAME=FILE`) and run NAME",
+                  options->home, options->model);
+    }
     if (options->deadline_ms > 0 || options->fallback || !options->publish.empty()) {
       return fail(Code::kFailedPrecondition,
                   "--deadline, --fallback and --publish need a running node on {}: start `sedge up --model {}`",

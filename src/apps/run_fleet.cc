@@ -33,9 +33,10 @@ Status judge(const json::Object& result) {
 }  // namespace
 
 Status run_fleet(const RunOptions& options) {
-  // A path names the model by its file's stem, as the nodes that loaded it do.
+  // A path names the model by its file's stem, as the nodes that loaded it do; a name may have dots in it.
+  const std::filesystem::path model = options.model;
   json::Object request{{"op", "run"},
-                       {"model", std::filesystem::path(options.model).stem().string()},
+                       {"model", (model.extension() == ".gguf" ? model.stem() : model.filename()).string()},
                        {"prompt", options.prompt},
                        {"chat", options.chat},
                        {"max_tokens", options.tokens_max},

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "apps/adapter_option.h"
 #include "apps/command.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
@@ -55,10 +56,12 @@ Status run_local(const RunOptions& options) {
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
   SEDGE_TRY(const auto model, engine::Model::load(options.model, how_kept));
+  SEDGE_TRY(auto adapters, load_adapters(model, options.adapters));
   SEDGE_TRY(const auto prompt, prompt_ids(*model, options));
   engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
   times.loaded = platform::now();
   engine::GenerationOptions how{.sampling = options.sampling, .tokens_max = options.tokens_max, .stops = options.stops};
+  how.adapters = std::move(adapters);
   if (options.grammar.kind != env::GrammarKind::kNone) {
     SEDGE_TRY(how.grammar, platform::read_grammar(options.grammar));
   }

@@ -12,6 +12,7 @@
 
 #include "api/control_server.h"
 #include "api/http_server.h"
+#include "apps/adapter_option.h"
 #include "apps/command.h"
 #include "mesh/overlay.h"
 #include "platform/runtime.h"
@@ -25,6 +26,7 @@ struct UpOptions {
   std::string listen = fmt::format("0.0.0.0:{}", platform::kDefaultPort);
   std::vector<std::string> seeds;
   std::vector<std::string> models;
+  std::vector<std::string> adapters;  // parse_offered_adapters
   std::string http = "127.0.0.1:7335";
   std::string http_token;
   unsigned workers = 1;
@@ -47,6 +49,7 @@ Status up(const UpOptions& options) {
   runtime_options.listen = options.listen;
   runtime_options.seeds = options.seeds;
   runtime_options.models.assign(options.models.begin(), options.models.end());
+  SEDGE_TRY(runtime_options.adapters, parse_offered_adapters(options.adapters));
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
   runtime_options.kv = options.kv;
@@ -97,6 +100,12 @@ void add_up(Commands& commands) {
   command->add_option("--listen", options->listen, "UDP address for other nodes")->capture_default_str();
   command->add_option("--seed", options->seeds, "address of a running node; only needed where multicast is dead");
   command->add_option("--model", options->models, "GGUF file to load and offer; may be given several times");
+  command
+      ->add_option("--lora", options->adapters,
+                   "NAME=FILE, such as polite=polite.gguf: offer the model with this LoRA adapter as NAME; FILE=0.5: "
+                   "half of it; "
+                   "NAME@BASE: of that model, where there are several; several of one NAME are stacked")
+      ->allow_extra_args(false);
   command->add_option("--http", options->http, "address of the HTTP API, or 'off'")->capture_default_str();
   command->add_option("--http-token", options->http_token, "bearer token; needed where HTTP listens off loopback");
   command->add_option("--workers", options->workers, "passes that run at once, each of several sequences")

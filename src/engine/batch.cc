@@ -24,7 +24,7 @@ void Batch::form(std::span<Member> members, std::size_t prompt_rows) {
     (prompt ? prompt_rows_ : token_rows_) += member.rows.ids.size();
     if (member.rows.ids.empty()) continue;
     ids_.insert(ids_.end(), member.rows.ids.begin(), member.rows.ids.end());
-    slices_.push_back({&text.sequence(), member.rows.ids.size()});
+    slices_.push_back({&text.sequence(), member.rows.ids.size(), text.adapters()});
   }
 }
 

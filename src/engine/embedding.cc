@@ -46,7 +46,7 @@ Result<std::vector<float>> states_of(Engine& engine, const Model& model,
     sequences.push_back(std::move(sequence));
   }
   std::vector<Slice> slices;
-  for (std::size_t i = 0; i < texts.size(); ++i) slices.push_back({&sequences[i], texts[i].size()});
+  for (std::size_t i = 0; i < texts.size(); ++i) slices.push_back({&sequences[i], texts[i].size(), options.adapters});
   std::vector<float> hidden(ids.size() * model.config().dim);
   SEDGE_CHECK(engine.embed(model, ids, hidden));
   SEDGE_CHECK(engine.forward(model, slices, 0, model.config().layers, hidden, control));

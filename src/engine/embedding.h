@@ -30,6 +30,7 @@ struct EmbeddingOptions {
   // What texts of the process may take together, and what gives way to them; none: nobody counts.
   std::shared_ptr<MemoryBudget> memory{};
   std::shared_ptr<PrefixCache> cache{};
+  std::vector<AdapterUse> adapters{};  // of the model, stacked in this order
 };
 
 // How a model's states are pooled where nobody says: as its file has it, else the mean of an encoder, the last of a

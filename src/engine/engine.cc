@@ -34,7 +34,7 @@ Result<std::vector<PassRow>> rows_of(std::span<const Slice> slices, std::size_t 
       return fail(Code::kFailedPrecondition, "an encoder computes a text at once, this one has {} positions", length);
     }
     for (std::size_t i = 0; i < slice.tokens; ++i) {
-      rows.push_back({slice.sequence, length + i, causal ? length + i + 1 : slice.tokens});
+      rows.push_back({slice.sequence, length + i, causal ? length + i + 1 : slice.tokens, slice.adapters});
     }
   }
   return rows;
@@ -87,6 +87,7 @@ Status Engine::forward(const Model& model, std::span<const Slice> slices, std::s
                 model.config().layers);
   }
   const bool causal = model.config().features.causal;
+  for (const Slice& slice : slices) SEDGE_CHECK(check_adapters(model, slice.adapters));
   SEDGE_TRY(const std::vector<PassRow> rows, rows_of(slices, layer_begin, layer_end, causal));
   const std::size_t dim = model.config().dim;
   SEDGE_CHECK(check_size("the hidden state", hidden.size(), rows.size(), dim));

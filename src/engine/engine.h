@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/adapter.h"
 #include "engine/aligned.h"
 #include "engine/control.h"
 #include "engine/model.h"
@@ -31,11 +32,25 @@ struct EngineOptions {
 struct Slice {
   Sequence* sequence = nullptr;
   std::size_t tokens = 0;
+  std::span<const AdapterUse> adapters{};  // of this model, in the order in which they add
 };
 
 // Neighbours of one text that attention takes together: rows [first, first + tokens) of a chunk.
 struct TokenRun {
   std::size_t first, tokens, stride;  // stride: of scores
+};
+
+// Neighbours of equal adapters, and what one of those adds to one product.
+struct AdapterRun {
+  std::size_t first, tokens;
+  std::span<const AdapterUse> adapters;
+};
+struct AdapterPart {
+  const model::TensorView* matrix;
+  const model::LoraPair* pair;
+  float scale;
+  std::size_t first, tokens;  // of the chunk
+  std::size_t at;             // in reduced_: [tokens, rank]
 };
 
 class Pass;  // one chunk of one call: pass.h
@@ -51,7 +66,8 @@ class Engine {
 
   // Passes hidden [tokens of all slices, dim] through layers [layer_begin, layer_end) in place and appends their keys
   // and values to the sequences. A sequence may appear once.
-  // Errors: InvalidArgument (sizes, layers that a sequence does not hold); OutOfRange (a sequence is full);
+  // Errors: InvalidArgument (sizes, layers that a sequence does not hold, those of check_adapters);
+  //         OutOfRange (a sequence is full);
   //         FailedPrecondition (its layers stand at different positions, or beyond the first in an encoder, which
   //         computes a text at once); Cancelled.
   Status forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end,
@@ -86,6 +102,9 @@ class Engine {
   Lines<float> expert_sums_;                  // [n, experts used, dim]
   Lines<float> scores_;                       // [threads, the largest item of attention]
   std::vector<TokenRun> runs_;
+  std::vector<AdapterRun> adapter_runs_;
+  std::vector<AdapterPart> adapter_parts_;
+  Lines<float> reduced_;       // scale·(A·x) of each part
   Lines<std::int8_t> quants_;  // [n, widest]
   Lines<float> scales_;        // [n, widest / 32]
   Lines<std::int32_t> sums_;   // [n, widest / 16]

@@ -71,6 +71,7 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
                 config.arch);
   }
   SEDGE_CHECK(check_options(options));
+  SEDGE_CHECK(check_adapters(*model, options.adapters));
   SEDGE_CHECK(check_ids(prompt, config.vocab, "prompt"));
   SEDGE_CHECK(check_ids(resume, config.vocab, "resumed"));
   if (prompt.empty()) return fail(Code::kInvalidArgument, "the prompt has no tokens");

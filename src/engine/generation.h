@@ -46,7 +46,9 @@ struct GenerationOptions {
   // many as it may, a batch as many as its caller says. The text is the same: a guess is kept only where the model and
   // the draw say the same.
   std::size_t draft_max = 0;
-  // Where beginnings of prompts are kept, and under what name besides their tokens (prefix_cache.h); none: nowhere.
+  std::vector<AdapterUse> adapters{};  // of the model, stacked in this order
+  // Where beginnings of prompts are kept, and under what name besides their tokens (prefix_cache.h), which names the
+  // adapters and their scales too; none: nowhere.
   std::shared_ptr<PrefixCache> cache{};
   std::string cache_scope{};
   // What all texts of the process may take together; none: nobody counts. What `cache` holds of it gives way to a text.
@@ -86,8 +88,9 @@ class Batch;  // batch.h
 class Generation {
  public:
   // Errors: InvalidArgument (an empty prompt, ids outside the vocabulary, a prompt longer than the context, options
-  //         out of range, resumed tokens that are not of the grammar); ResourceExhausted (what is given fits into no
-  //         memory that texts have here, or the text into none that is free: elsewhere, or later, it may).
+  //         out of range, adapters of another model, resumed tokens that are not of the grammar); ResourceExhausted
+  //         (what is given fits into no memory that texts have here, or the text into none that is free: elsewhere, or
+  //         later, it may).
   static Result<Generation> start(std::shared_ptr<const Model> model, std::span<const std::int32_t> prompt,
                                   std::span<const std::int32_t> resume = {}, GenerationOptions options = {});
 
@@ -131,6 +134,7 @@ class Generation {
   // grammar forbids is at minus infinity where it had to be asked about all.
   std::span<const float> logits() const { return logits_; }
   const Model& model() const { return *model_; }
+  std::span<const AdapterUse> adapters() const { return options_.adapters; }
 
  private:
   Generation(std::shared_ptr<const Model> model, Sequence sequence, GenerationOptions options)

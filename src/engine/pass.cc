@@ -47,6 +47,7 @@ void add(const float* x, std::size_t count, float* to) {
 bool Pass::layers(std::span<const PassRow> rows, std::size_t begin, std::size_t end, float* hidden) {
   if (begin == 0) finish_embedding(rows, hidden);
   find_angles(rows);
+  find_adapters(rows);
   for (std::size_t layer = begin; layer < end; ++layer) {
     if (!attention(rows, layer, hidden) || !feed_forward(model_.weights().layers[layer], hidden)) return false;
   }
@@ -65,7 +66,7 @@ bool Pass::head(const float* hidden, float* logits) {
 
 // Of `cols` columns. An even number of groups for several tokens: kernels take two together.
 std::size_t Pass::group_block(std::size_t groups, std::size_t cols) const {
-  const std::size_t most = std::clamp(kBlockProducts / (kGroup * cols * n_), std::size_t{1}, 256 / kGroup);
+  const std::size_t most = std::clamp(kBlockProducts / (kGroup * cols * n_), std::size_t{1}, kBlockRows / kGroup);
   const std::size_t block = std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, most);
   return n_ > 1 ? block + block % 2 : block;
 }
@@ -145,6 +146,12 @@ void Pass::add_normed(const TensorView& weight, float* x, float* hidden) {
   });
 }
 
+// What products of x [n, cols] read besides it.
+void Pass::prepare(const float* x, std::size_t cols, std::span<const Product> products) {
+  quantize(x, cols, products);
+  reduce(x, cols, products);
+}
+
 // Makes the 8-bit form of x [n, cols] when one of the weights asks for it.
 void Pass::quantize(const float* x, std::size_t cols, std::span<const Product> products) {
   if (std::ranges::none_of(products, [](const Product& p) { return kernels::is_quantized(p.weights->type); })) return;
@@ -173,6 +180,7 @@ void Pass::multiply_groups(const Product& product, const float* x, std::size_t f
                                      .tokens = n_,
                                      .y = product.y + begin,
                                      .y_stride = rows});
+  if (!e_.adapter_parts_.empty()) add_adapters(product, begin, end);
   const bool biased = product.bias != nullptr && !product.bias->data.empty();
   if (!biased && product.add_to == nullptr) return;
   for (std::size_t t = 0; t < n_; ++t) {
@@ -185,7 +193,7 @@ void Pass::multiply_groups(const Product& product, const float* x, std::size_t f
 // Several products of the same x in one loop over all their rows.
 bool Pass::multiply(const float* x, std::span<const Product> products) {
   const std::size_t cols = products[0].weights->cols();
-  quantize(x, cols, products);
+  prepare(x, cols, products);
   std::size_t total = 0;
   for (const Product& product : products) total += groups_of(product.weights->rows());
   return e_.pool_.run(total, group_block(total, cols), control_, [&](unsigned, std::size_t begin, std::size_t end) {
@@ -323,7 +331,7 @@ bool Pass::run_network(const Network& network, const float* x, float* y, float* 
   if (!gated && e_.ones_.size() < width) e_.ones_.assign(width, 1.0f);
   const Product both[] = {{network.gate, gate}, {network.up, gated ? up : gate, network.up_bias}};
   const auto products = std::span(both).subspan(gated ? 0 : 1);
-  quantize(x, config_.dim, products);
+  prepare(x, config_.dim, products);
   const std::size_t groups = groups_of(width);
   const bool done = e_.pool_.run(groups, group_block(groups, products.size() * config_.dim), control_,
                                  [&](unsigned, std::size_t first, std::size_t last) {

@@ -17,6 +17,7 @@ struct PassRow {
   Sequence* sequence;
   std::size_t position;
   std::size_t seen;  // positions of its text that it attends to, from the first on
+  std::span<const AdapterUse> adapters;
 };
 
 class Pass {
@@ -37,6 +38,8 @@ class Pass {
   void final_norm(float* hidden);
 
  private:
+  static constexpr std::size_t kBlockRows = 256;  // of weights that a thread takes at once, at most
+
   // y [tokens, rows of weights] = x · weightsᵀ + bias; `add_to`, when given, gets y added: the residual stream.
   struct Product {
     const model::TensorView* weights;
@@ -73,6 +76,7 @@ class Pass {
   void norm_in_place(const model::TensorView& weight, const model::TensorView& bias, float* x);
   void add_normed(const model::TensorView& weight, float* x, float* hidden);
 
+  void prepare(const float* x, std::size_t cols, std::span<const Product> products);
   void quantize(const float* x, std::size_t cols, std::span<const Product> products);
   void multiply_groups(const Product& product, const float* x, std::size_t first, std::size_t last) const;
   bool multiply(const float* x, std::span<const Product> products);
@@ -87,6 +91,11 @@ class Pass {
   bool run_network(const Network& network, const float* x, float* y, float* add_to);
   bool feed_forward(const model::LlamaLayer& w, float* hidden);
 
+  // pass_adapters.cc
+  void find_adapters(std::span<const PassRow> rows);
+  void reduce(const float* x, std::size_t cols, std::span<const Product> products);
+  void add_adapters(const Product& product, std::size_t begin, std::size_t end) const;
+
   // pass_mixture.cc
   bool mixture(const model::LlamaLayer& w, const float* x, float* y);
   void choose(const float* logits, std::uint32_t* chosen, float* shares) const;
@@ -98,6 +107,7 @@ class Pass {
   const kernels::Kernels& kernels_;
   std::size_t n_;
   const Control* control_;
+  std::span<const AdapterRun> adapted_{};  // rows with adapters; none within an expert and at the head
 };
 
 // Scratch of at least `size`: grown, never shrunk.

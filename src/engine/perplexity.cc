@@ -21,13 +21,14 @@ double token_loss(std::span<const float> logits, std::int32_t id) {
 }  // namespace
 
 Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence,
-                               std::span<const std::int32_t> window, const Control* control) {
+                               std::span<const std::int32_t> window, std::span<const AdapterUse> adapters,
+                               const Control* control) {
   if (window.size() < 2) return fail(Code::kInvalidArgument, "a window of {} tokens predicts nothing", window.size());
   const std::size_t dim = model.config().dim, vocab = model.config().vocab;
   std::vector<float> hidden(window.size() * dim), logits(std::min(kHeadTokens, window.size()) * vocab);
   SEDGE_CHECK(engine.embed(model, window, hidden));
   sequence.truncate(0);
-  const Slice slice{&sequence, window.size()};
+  const Slice slice{&sequence, window.size(), adapters};
   SEDGE_CHECK(engine.forward(model, {&slice, 1}, 0, model.config().layers, hidden, control));
   WindowLoss loss;
   const std::size_t predicting = window.size() - 1;

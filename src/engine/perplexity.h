@@ -24,7 +24,8 @@ struct WindowLoss {
 
 // Errors: those of Engine; InvalidArgument for a window of fewer than two tokens or more than `sequence` holds.
 Result<WindowLoss> window_loss(Engine& engine, const Model& model, Sequence& sequence,
-                               std::span<const std::int32_t> window, const Control* control = nullptr);
+                               std::span<const std::int32_t> window, std::span<const AdapterUse> adapters = {},
+                               const Control* control = nullptr);
 
 class Perplexity {
  public:

@@ -7,6 +7,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -150,7 +151,7 @@ struct SliceReport {
 // What a node can run, advertised to the fleet.
 struct ModelOffer {
   std::string name;
-  std::string hash;           // content hash: the same everywhere or not the same model
+  std::string hash;  // content hash: the same everywhere or not the same model; of adapters weights_of() + "+..."
   std::string numeric_class;  // equal class and hash: bit-identical tokens
   std::uint64_t bytes = 0;
   std::uint32_t context = 0;
@@ -176,6 +177,10 @@ struct Urgency {
   std::uint64_t order = 0;
   friend auto operator<=>(const Urgency&, const Urgency&) = default;
 };
+
+// The hash of the weights that an offer's model runs on: its own, or where it is a base with adapters
+// (docs/formats/lora.md) the base's. Models of equal weights share steps.
+inline std::string_view weights_of(std::string_view hash) { return hash.substr(0, hash.find('+')); }
 
 class Compute {
  public:

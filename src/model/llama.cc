@@ -312,6 +312,9 @@ void set_scale_dim(LlamaConfig& config) {
 }
 
 Result<LlamaConfig> read_llama_config(const GgufFile& file) {
+  if (const auto type = file.get_string("general.type"); type && *type == "adapter") {
+    return fail(Code::kInvalidArgument, "it is an adapter: give the model, and this beside it with --lora");
+  }
   SEDGE_TRY(LlamaConfig config, architecture_of(file));
   const std::string arch = config.arch;
   const Keys keys(file, arch);

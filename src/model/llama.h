@@ -110,7 +110,7 @@ struct LlamaModel {
 Status check_llama_config(const LlamaConfig& config);
 
 // Reads the sizes alone: works on a file with a vocabulary and no tensors.
-// Errors: Unimplemented (architecture or a feature of it), NotFound / InvalidArgument (a key), DataLoss
+// Errors: Unimplemented (architecture or a feature of it), NotFound / InvalidArgument (a key, or an adapter), DataLoss
 // (contradiction).
 Result<LlamaConfig> read_llama_config(const GgufFile& file);
 

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "engine/prompt.h"
+#include "model/lora.h"
+#include "model/mapped_file.h"
 #include "platform/conversation.h"
 #include "platform/grammar.h"
 #include "platform/model_figures.h"
@@ -15,15 +17,26 @@
 namespace sedge::platform {
 namespace {
 
-// Of the file; of several, of their digests.
-std::string content_hash(const model::GgufFile& file) {
-  const std::vector<Bytes> parts = file.parts();
+// Of the file; of several, of their digests. `read` is told of each piece.
+std::string content_hash(std::span<const Bytes> parts, const std::function<void(Bytes)>& read = [](Bytes) {}) {
   Buffer digests;
   for (const Bytes part : parts) {
-    const trust::Digest digest = trust::digest(part, [&](Bytes piece) { file.forget(piece); });
+    const trust::Digest digest = trust::digest(part, read);
     digests.insert(digests.end(), digest.begin(), digest.end());
   }
   return to_hex(parts.size() == 1 ? Bytes(digests).first(16) : Bytes(trust::digest(digests)).first(16));
+}
+
+// Of an adapter's files.
+Result<std::string> adapter_hash(const std::filesystem::path& path) {
+  std::vector<std::shared_ptr<const model::MappedFile>> files;
+  std::vector<Bytes> parts;
+  for (const std::filesystem::path& each : model::lora_files(path)) {
+    SEDGE_TRY(auto file, model::MappedFile::open(each));
+    parts.push_back(file->bytes());
+    files.push_back(std::move(file));
+  }
+  return content_hash(parts);
 }
 
 engine::SamplingOptions sampling_of(const env::Sampling& sampling) {
@@ -80,7 +93,7 @@ Status EngineCompute::add_model(const std::filesystem::path& path) {
   if (models_.contains(offer.name)) {
     return fail(Code::kAlreadyExists, "{}: a model named '{}' is loaded already", path.string(), offer.name);
   }
-  offer.hash = content_hash(model->file());
+  offer.hash = content_hash(model->file().parts(), [&](Bytes piece) { model->file().forget(piece); });
   offer.numeric_class = std::string(model->numeric_class());
   offer.bytes = model->file().file_bytes();
   offer.context = static_cast<std::uint32_t>(model->config().context);
@@ -92,6 +105,45 @@ Status EngineCompute::add_model(const std::filesystem::path& path) {
   offer.decode_tok_s = speed->generate_tok_s;
   offered.model = std::move(model);
   models_.emplace(offer.name, std::move(offered));
+  return {};
+}
+
+// Adapters stand on models, not on each other.
+Result<const EngineCompute::Offered*> EngineCompute::base_of(const AdapterOptions& options) const {
+  const Offered* found = nullptr;
+  for (const auto& [name, offered] : models_) {
+    if (!offered.adapters.empty() || (!options.base.empty() && name != options.base)) continue;
+    if (found != nullptr) {
+      return fail(Code::kInvalidArgument, "adapter '{}': several models are loaded: say which is its base",
+                  options.name);
+    }
+    found = &offered;
+  }
+  if (found != nullptr) return found;
+  return fail(Code::kNotFound, "adapter '{}': its base{} is not loaded here: give the model too", options.name,
+              options.base.empty() ? "" : fmt::format(" '{}'", options.base));
+}
+
+Status EngineCompute::add_adapter(const AdapterOptions& options) {
+  SEDGE_TRY(const Offered* base, base_of(options));
+  if (models_.contains(options.name)) {
+    return fail(Code::kAlreadyExists, "adapter '{}': a model of that name is loaded already", options.name);
+  }
+  Offered offered{base->offer, base->model};
+  std::string contents;
+  offered.offer.bytes = 0;
+  for (const AdapterOptions::File& file : options.files) {
+    SEDGE_TRY(auto adapter, engine::Adapter::load(file.path, base->model));
+    SEDGE_TRY(const std::string hash, adapter_hash(file.path));
+    contents += fmt::format("{} {}\n", hash, file.scale);
+    offered.offer.bytes += adapter->bytes();
+    offered.adapters.push_back({std::move(adapter), file.scale});
+  }
+  SEDGE_CHECK(engine::check_adapters(*base->model, offered.adapters));
+  const Bytes all[] = {as_bytes(contents)};
+  offered.offer.name = options.name;
+  offered.offer.hash += "+" + content_hash(all);
+  models_.emplace(options.name, std::move(offered));
   return {};
 }
 
@@ -107,6 +159,7 @@ void EngineCompute::start(TaskId task, env::JobSpec spec) {
   job->spec = std::move(spec);
   if (const auto found = models_.find(job->spec.model); found != models_.end()) {
     job->model = found->second.model;
+    job->adapters = found->second.adapters;
     job->cache_scope = fmt::format("{} {}", found->second.offer.hash, found->second.offer.numeric_class);
   }
   jobs_[task] = std::move(job);
@@ -306,6 +359,7 @@ Status EngineCompute::begin(Job& job) const {
   options.tokens_min = job.spec.tokens_min;
   options.stops = job.spec.stops;
   options.draft_max = options_.draft_max;
+  options.adapters = job.adapters;
   options.cache = cache_;
   options.cache_scope = job.cache_scope;
   options.memory = options_.memory;
@@ -342,8 +396,9 @@ Status EngineCompute::embed(Worker& worker, const engine::Control& control, Job&
   env::SliceReport& report = part.report;
   const auto left = std::span(embedding.texts).subspan(embedding.done);
   const auto texts = left.first(engine::embedding_group(left));
-  SEDGE_TRY(const auto vectors, engine::embed_texts(worker.engine, *job.model, texts,
-                                                    {.memory = options_.memory, .cache = cache_}, &control));
+  SEDGE_TRY(const auto vectors,
+            engine::embed_texts(worker.engine, *job.model, texts,
+                                {.memory = options_.memory, .cache = cache_, .adapters = job.adapters}, &control));
   for (const std::vector<float>& vector : vectors) {
     static_assert(std::endian::native == std::endian::little);
     std::string bytes(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));

@@ -38,6 +38,7 @@
 #include "engine/pacer.h"
 #include "engine/prefix_cache.h"
 #include "env/compute.h"
+#include "platform/adapter_options.h"
 
 namespace sedge::platform {
 
@@ -70,6 +71,12 @@ class EngineCompute final : public env::Compute {
   // Errors: those of engine::Model::load; AlreadyExists for a name that is taken.
   Status add_model(const std::filesystem::path& path);
 
+  // Offers a loaded model with adapters under another name. Texts of both share steps; its hash is the model's, and
+  // behind a '+' the adapters' and their scales'. Before the first start().
+  // Errors: those of engine::Adapter::load; AlreadyExists; NotFound (no such base); InvalidArgument (no base is named
+  //         where there are several, those of engine::check_adapters).
+  Status add_adapter(const AdapterOptions& options);
+
   std::vector<env::ModelOffer> offers() const override;
   std::uint32_t workers() const override { return options_.workers; }
   void start(TaskId task, env::JobSpec spec) override;
@@ -88,6 +95,7 @@ class EngineCompute final : public env::Compute {
     TaskId task;
     env::JobSpec spec;
     std::shared_ptr<const engine::Model> model;
+    std::vector<engine::AdapterUse> adapters;
     std::string cache_scope;                       // what its keys and values depend on besides tokens
     std::optional<engine::Generation> generation;  // once begun; or
     std::optional<Embedding> embedding;
@@ -125,6 +133,7 @@ class EngineCompute final : public env::Compute {
   struct Offered {
     env::ModelOffer offer;
     std::shared_ptr<const engine::Model> model;
+    std::vector<engine::AdapterUse> adapters{};
   };
 
   // What a step is to one of its team.
@@ -134,6 +143,7 @@ class EngineCompute final : public env::Compute {
     bool stepped = false;  // it took part: one step of its slice is used up
   };
 
+  Result<const Offered*> base_of(const AdapterOptions& options) const;
   void work();
   void work_urgent();
   bool gather(Team& team, bool began);

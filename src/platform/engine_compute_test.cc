@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/random_model.h"
+#include "model/lora.h"
 #include "platform/prefix_store.h"
 
 namespace sedge::platform {
@@ -106,6 +107,13 @@ class EngineComputeTest : public testing::Test {
     ASSERT_TRUE(compute_->add_model(path));
   }
 
+  // A random adapter's file.
+  std::filesystem::path adapter(const std::string& name, std::uint64_t seed) {
+    const auto path = folder_ / name;
+    EXPECT_TRUE(model::write_random_lora(path, random_.model()->config(), {.rank = 4, .seed = seed}));
+    return path;
+  }
+
   static env::JobSpec job(std::uint8_t number) {
     env::JobSpec spec;
     spec.model = "random";
@@ -192,6 +200,76 @@ TEST_F(EngineComputeTest, jobs_that_share_steps_have_the_text_they_have_alone) {
     EXPECT_TRUE(workers > 1 || in_company > 0);
     compute_.reset();
   }
+}
+
+TEST_F(EngineComputeTest, adapters_are_models_of_their_own_that_share_steps_with_their_base) {
+  open({.threads_per_worker = 1, .prefix_cache_bytes = 1 << 20});
+  const auto one = adapter("one.gguf", 5), two = adapter("two.gguf", 6);
+  ASSERT_TRUE(compute_->add_adapter({.name = "one", .base = {}, .files = {{one, 1}}}));
+  ASSERT_TRUE(compute_->add_adapter({.name = "half", .base = "random", .files = {{one, 0.5f}}}));
+  ASSERT_TRUE(compute_->add_adapter({.name = "both", .base = {}, .files = {{one, 1}, {two, 1}}}));
+  const std::vector<std::string> models = {"random", "one", "half", "both"};
+  const auto asked = [&](std::uint8_t number) {
+    env::JobSpec spec = job(6);  // the same prompt, which is long enough to be remembered
+    spec.model = models[number];
+    return spec;
+  };
+  std::vector<Answer> alone;
+  std::set<std::string> texts;
+  for (std::uint8_t number = 0; number < 4; ++number) {
+    begin(number, asked(number));
+    run_until_ended({number});
+    compute_->release(task_number(number));
+    alone.push_back(answers_.at(task_number(number)));
+    EXPECT_EQ(alone.back().cached, 0u) << "what another adapter made of the prompt is not what this one makes of it";
+    texts.insert(alone.back().text);
+  }
+  EXPECT_EQ(texts.size(), 4u);
+  answers_.clear();
+  for (std::uint8_t number = 0; number < 4; ++number) begin(number, asked(number));
+  run_until_ended({0, 1, 2, 3});
+  std::size_t in_company = 0;
+  for (std::uint8_t number = 0; number < 4; ++number) {
+    EXPECT_EQ(answers_.at(task_number(number)).text, alone[number].text) << models[number];
+    EXPECT_EQ(answers_.at(task_number(number)).cached, 32u) << models[number];
+    in_company += answers_.at(task_number(number)).shared;
+  }
+  EXPECT_GT(in_company, 0u);
+}
+
+TEST_F(EngineComputeTest, an_adapters_hash_names_its_base_its_files_their_order_and_how_much_of_each) {
+  open({});
+  const auto one = adapter("one.gguf", 5), two = adapter("two.gguf", 6), same = adapter("same.gguf", 5);
+  const std::vector<std::vector<AdapterOptions::File>> stacks = {
+      {{one, 1}}, {{two, 1}}, {{one, 0.5f}}, {{one, 1}, {two, 1}}, {{two, 1}, {one, 1}}, {{same, 1}}};
+  for (std::size_t i = 0; i < stacks.size(); ++i) {
+    ASSERT_TRUE(compute_->add_adapter({.name = fmt::format("a{}", i), .base = {}, .files = stacks[i]}));
+  }
+  std::map<std::string, std::string> hashes;
+  for (const env::ModelOffer& offer : compute_->offers()) hashes[offer.name] = offer.hash;
+  std::set<std::string> different;
+  for (const auto& [name, hash] : hashes) {
+    EXPECT_EQ(env::weights_of(hash), hashes["random"]);
+    different.insert(hash);
+  }
+  EXPECT_EQ(different.size(), stacks.size()) << "the base, and all but the copy";
+  EXPECT_EQ(hashes["a0"], hashes["a5"]);
+}
+
+TEST_F(EngineComputeTest, an_adapter_without_a_base_or_with_a_name_that_is_taken_is_refused) {
+  open({});
+  const auto one = adapter("one.gguf", 5);
+  const auto code_of = [&](const AdapterOptions& options) { return compute_->add_adapter(options).error().code; };
+  ASSERT_TRUE(compute_->add_adapter({.name = "one", .base = {}, .files = {{one, 1}}}));
+  EXPECT_EQ(code_of({.name = "one", .base = {}, .files = {{one, 1}}}), Code::kAlreadyExists);
+  EXPECT_EQ(code_of({.name = "random", .base = {}, .files = {{one, 1}}}), Code::kAlreadyExists);
+  EXPECT_EQ(code_of({.name = "two", .base = "one", .files = {{one, 1}}}), Code::kNotFound);
+  EXPECT_EQ(code_of({.name = "two", .base = {}, .files = {{folder_ / "random.gguf", 1}}}), Code::kInvalidArgument);
+  EXPECT_EQ(code_of({.name = "two", .base = {}, .files = {{folder_ / "nothing", 1}}}), Code::kNotFound);
+  std::filesystem::copy(folder_ / "random.gguf", folder_ / "another.gguf");
+  ASSERT_TRUE(compute_->add_model(folder_ / "another.gguf"));
+  EXPECT_EQ(code_of({.name = "two", .base = {}, .files = {{one, 1}}}), Code::kInvalidArgument);
+  EXPECT_TRUE(compute_->add_adapter({.name = "two", .base = "another", .files = {{one, 1}}}));
 }
 
 TEST_F(EngineComputeTest, a_prompt_that_was_read_is_remembered_even_by_another_process) {

@@ -212,6 +212,7 @@ class Runtime::Loop {
           turn();
         });
     for (const auto& model : options_.models) SEDGE_CHECK(compute_->add_model(model));
+    for (const AdapterOptions& adapter : options_.adapters) SEDGE_CHECK(compute_->add_adapter(adapter));
     std::size_t models = 0;
     for (const env::ModelOffer& offer : compute_->offers()) models += offer.bytes;
     engines.memory->set_bytes_max(text_memory_bytes(memory_bytes(), models));

@@ -22,6 +22,7 @@
 #include "env/link.h"
 #include "mesh/overlay.h"
 #include "node/node.h"
+#include "platform/adapter_options.h"
 
 namespace boost::asio {
 class io_context;
@@ -36,6 +37,7 @@ struct RuntimeOptions {
   std::string listen = "0.0.0.0:7334";  // HOST:PORT; port 0: any
   std::vector<std::string> seeds;       // HOST:PORT
   std::vector<std::filesystem::path> models;
+  std::vector<AdapterOptions> adapters;
   unsigned engine_workers = 1;
   unsigned engine_threads = 0;          // a worker; 0: all cores divided by the workers
   std::string kv = "f32";               // how texts' keys and values are kept: engine::cache_format_of

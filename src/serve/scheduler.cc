@@ -36,12 +36,16 @@ constexpr double kOverrun = 0.25;          // what is longer than usual goes on 
 Scheduler::Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers) : options_(options) {
   SEDGE_ASSERT(options_.workers > 0 && options_.slice_tokens > 0 && options_.batch_max > 0);
   for (const env::ModelOffer& offer : offers) {
-    rates_.insert_or_assign(offer.name, Rates(offer.prefill_tok_s, offer.decode_tok_s));
+    const std::string_view weights = env::weights_of(offer.hash);
+    const auto base = weights == offer.hash ? offers.end() : std::ranges::find(offers, weights, &env::ModelOffer::hash);
+    const env::ModelOffer& counts = base == offers.end() ? offer : *base;
+    const auto rates = rates_.try_emplace(counts.name, counts.prefill_tok_s, counts.decode_tok_s).first;
+    models_.insert_or_assign(offer.name, &rates->second);
   }
 }
 
 Load Scheduler::load_of(const Entry& entry) const {
-  const Rates& rates = rates_.at(entry.model);
+  const Rates& rates = *models_.at(entry.model);
   double expected = entry.tokens_left;
   if (rates.generated > 0) {
     const double usual = rates.generated * kExpectedHeadroom - entry.generated;
@@ -81,7 +85,7 @@ bool Scheduler::fits_one_by_one(const Entry& added, Instant now, Admission& answ
       late = std::max(late, end - each->urgency.deadline);
     }
   }
-  answer.first_token = before + seconds(rates_.at(added.model).prefill_s(added.prompt_left));
+  answer.first_token = before + seconds(models_.at(added.model)->prefill_s(added.prompt_left));
   if (late == Duration::zero()) return true;
   answer.reason = fmt::format("it would end {:.0f} ms too late: {:.0f} ms of earlier work, {:.0f} ms of its own",
                               to_ms(late), to_ms(before), to_ms(work_left(added)));
@@ -110,8 +114,7 @@ bool Scheduler::fits_together(TaskId added, Instant now, Admission& answer) cons
 Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline,
                             Instant now) {
   Admission answer;
-  const auto rates = rates_.find(spec.model);
-  if (rates == rates_.end()) {
+  if (!models_.contains(spec.model)) {
     answer.reason = fmt::format("this node does not run model '{}'", spec.model);
     return answer;
   }
@@ -142,8 +145,9 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
   answer.retry_after = {};
   // In a batch its tokens come as far apart as those of all who may be in it, prompts beside them.
   const bool batches = options_.batch_max > 1;
-  answer.step = seconds(rates->second.step_s(batches ? std::min<std::size_t>(options_.batch_max, tasks_.size()) : 1) *
-                        (batches ? kStretch : 1));
+  answer.step =
+      seconds(models_.at(spec.model)->step_s(batches ? std::min<std::size_t>(options_.batch_max, tasks_.size()) : 1) *
+              (batches ? kStretch : 1));
   return answer;
 }
 
@@ -194,7 +198,7 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
   const auto found = tasks_.find(report.task);
   if (found == tasks_.end()) return;  // it was removed while its slice ran
   Entry& entry = found->second;
-  Rates& rates = rates_.at(entry.model);
+  Rates& rates = *models_.at(entry.model);
   entry.running = report.more;
   entry.ending = entry.ending && report.more;
   entry.granted = report.more && entry.granted > 0 ? entry.granted - 1 : 0;

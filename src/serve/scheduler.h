@@ -55,7 +55,9 @@ struct Admission {
 
 class Scheduler {
  public:
+  // A base with adapters (env::weights_of) counts as the base: their tasks share steps.
   Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers);
+  Scheduler(Scheduler&&) = default;  // not copied: models_ points into rates_
 
   // `resumed`: tokens that are context already. `deadline`: kNever for none.
   Admission submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline, Instant now);
@@ -101,7 +103,8 @@ class Scheduler {
   std::vector<const Entry*> in_deadline_order() const;
 
   SchedulerOptions options_;
-  std::map<std::string, Rates> rates_;  // their addresses are what Load points to
+  std::map<std::string, Rates> rates_;  // of models with weights of their own; their addresses are what Load points to
+  std::map<std::string, Rates*> models_;  // of all
   std::map<TaskId, Entry> tasks_;
   std::uint64_t arrivals_ = 0;
 };

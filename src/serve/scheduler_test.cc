@@ -184,6 +184,24 @@ TEST(Scheduler, tasks_of_one_model_step_together_and_their_slices_are_renewed_be
   EXPECT_EQ(renewed->steps, 8u);
 }
 
+TEST(Scheduler, tasks_of_a_base_and_of_its_adapters_step_together_and_those_of_another_model_wait) {
+  const auto named = [](const char* name, const char* hash) {
+    env::ModelOffer model = offer();
+    model.name = name, model.hash = hash;
+    return model;
+  };
+  Scheduler s(four_together(), {named("a", "b1+77"), named("m", "b1"), named("other", "c2"), named("z", "b1+78")});
+  std::uint8_t number = 0;
+  for (const char* model : {"a", "other", "m", "z"}) {
+    wire::TaskSpec task = spec(40);
+    task.model = model;
+    ASSERT_TRUE(s.submit(task_number(++number), task, 0, kNever, kStart).accepted);
+  }
+  std::vector<TaskId> begun;
+  while (const auto slice = s.next(kStart)) begun.push_back(slice->task);
+  EXPECT_EQ(begun, (std::vector<TaskId>{task_number(1), task_number(3), task_number(4)}));
+}
+
 TEST(Scheduler, an_urgent_task_takes_the_place_of_the_least_urgent_at_once) {
   Scheduler s(four_together(), {offer()});
   for (std::uint8_t i = 1; i <= 4; ++i) ASSERT_TRUE(s.submit(task_number(i), spec(40), 0, kNever, kStart).accepted);

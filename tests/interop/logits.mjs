@@ -1,6 +1,6 @@
 // Logits of stock llama.cpp (npm: node-llama-cpp) on a GGUF, held against ours: one line, exit code 1 when too far apart.
-// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE]
-// SHARE of the positions must be near, all of them by default.
+// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE] [ADAPTERS]
+// SHARE of the positions must be near, all of them by default. ADAPTERS: a JSON list of {"filePath", "scale"}.
 // OURS: little-endian F32 [tokens, vocabulary], as `sedge eval --logits` writes it.
 import {createRequire} from 'node:module';
 import fs from 'node:fs';
@@ -8,7 +8,7 @@ import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
 const kRangeShare = 2e-2, kTopShare = 0.99;
-const [modelPath, idsPath, oursPath, label, share = 1] = process.argv.slice(2);
+const [modelPath, idsPath, oursPath, label, share = 1, adapters = '[]'] = process.argv.slice(2);
 const require = createRequire(path.join(process.cwd(), 'here.js'));
 const {getLlama, LlamaLogLevel} = await import(pathToFileURL(require.resolve('node-llama-cpp')).href);
 
@@ -19,7 +19,7 @@ const vocabulary = ours.length / ids.length;
 
 const llama = await getLlama({gpu: false, build: 'never', maxThreads: 1, logLevel: LlamaLogLevel.error});
 const model = await llama.loadModel({modelPath, gpuLayers: 0});
-const context = await model.createContext({contextSize: 256, threads: 1});
+const context = await model.createContext({contextSize: 256, threads: 1, lora: {adapters: JSON.parse(adapters)}});
 const results = await context.getSequence().controlledEvaluate(
   ids.map(id => [id, {generateNext: {logits: true, options: {temperature: 0}}}]));
 

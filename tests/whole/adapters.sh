@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# A fleet in which one node has LoRA adapters beside the model that both have: they are asked for by name from either, and
+# give the text that a run of the files by themselves gives.
+# Usage: adapters.sh SEDGE
+sedge=$1
+# shellcheck source=tests/whole/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+prompt="where is crane 5"
+# text OPTION...: of the answer.
+text() { "$sedge" run "$@" "$prompt" --max-tokens 20 --temp 0 --json | grep -o '"tokens":\[[^]]*\]'; }
+says() { [ "$(text "$1" --home "$2")" = "$3" ]; }
+
+"$sedge" model random --shape tiny --seed 3 -o base.gguf >/dev/null
+"$sedge" model random-lora base.gguf --seed 4 -o one.gguf >/dev/null
+"$sedge" model random-lora base.gguf --seed 5 --rank 20 --type f16 -o two.gguf >/dev/null
+plain=$(text base.gguf --local)
+half=$(text base.gguf --local --lora one.gguf=0.5)
+both=$(text base.gguf --local --lora one.gguf --lora two.gguf=-2)
+[ "$(printf '%s\n' "$plain" "$half" "$both" | sort -u | wc -l)" = 3 ] || failed "adapters change nothing"
+
+echo "== what --lora does not take is said before anything starts"
+"$sedge" fleet create --home alpha --name alpha >/dev/null
+refuses() {
+  wanted=$1
+  shift
+  if "$sedge" up --home alpha --listen 127.0.0.1:0 --http off --no-beacon "$@" >refused.log 2>&1; then failed "$* was taken"; fi
+  grep -q "$wanted" refused.log || failed "no word of '$wanted'"
+}
+refuses "write it as NAME=FILE" --model base.gguf --lora one.gguf
+refuses "write it as NAME=FILE" --model base.gguf --lora =one.gguf
+refuses "have one base" --model base.gguf --lora a@base=one.gguf --lora a=two.gguf
+refuses "its base 'other' is not loaded" --model base.gguf --lora a@other=one.gguf
+refuses "give the model too" --lora a=one.gguf
+
+echo "== the node that has an adapter serves it, whoever is asked"
+up alpha --model base.gguf
+"$sedge" fleet join "$("$sedge" fleet invite --home alpha)" --home beta --name beta >/dev/null
+up beta --seed "$(field alpha listening)" --model base.gguf --lora half@base=one.gguf=0.5 \
+  --lora both.v2=one.gguf --lora both.v2=two.gguf=-2
+for node in beta alpha; do
+  until_true 10 says half "$node" "$half" || failed "$node does not have half of the adapter: $(text half --home "$node")"
+  says both.v2 "$node" "$both" || failed "$node does not have both adapters"
+  says base.gguf "$node" "$plain" || failed "$node does not have the model as it is"
+done
+if "$sedge" run base.gguf "$prompt" --home alpha --lora one.gguf 2>local.log; then failed "--lora was passed over"; fi
+grep -q "add --local" local.log || failed "no word of the way out"
