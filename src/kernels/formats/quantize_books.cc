@@ -3,9 +3,10 @@
 // A sub-block's scale is chosen as elsewhere (quantize_blocks.cc): among some twenty, by the squared error with each
 // value at its nearest level, as if every word were in the book. Then words are looked for with the scale as it will be
 // stored: all of a book are tried, and the one with the smallest squared error is taken. Where only seven of eight
-// signs are stored and their number would be odd, the value of least magnitude gives way. Rejected: weighing errors by
-// activations and looking for the scale once more with real words, which is how stock tools make these formats worth
-// having; that is calibration and belongs to whoever has some.
+// signs are stored and their number would be odd, the value of least magnitude gives way. At last the block's scale is
+// fitted to the words.
+// Rejected: weighing errors by activations, which is how stock tools make these formats worth having; that is
+// calibration and belongs to whoever has some.
 #include <algorithm>
 #include <bit>
 #include <cmath>

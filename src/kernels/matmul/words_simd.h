@@ -4,9 +4,9 @@
 // The idea: what a processor does at two or three a cycle is plain loads, so each word is one, put straight into its
 // place in a register; the rest (bringing columns side by side, giving values their signs) is done a register at a
 // time. So a block of sixteen rows becomes planes of eight bits as pack.h has them, in 4 KiB that stay in the first
-// cache, once for all tokens of a call, and is multiplied from there as any format of bytes. Rejected: gathering loads
-// (measured: slower on Zen 3); copying words through memory (their stores take longer than putting them in registers);
-// words that carry their signs (a book of 256 becomes one of 32768, too large for the second cache).
+// cache, once for all tokens of a call, and is multiplied from there as any format of bytes.
+// Rejected: gathering loads, and copying words through memory (both measured slower on Zen 3); words that carry their
+// signs (a book of 2 KiB becomes one of 256 KiB, which no first cache holds).
 //
 // What this needs of Bytes beyond packed_simd.h:
 //   store(to, B)

@@ -23,8 +23,7 @@
 //   scale[16]; then in bytes of each of the sixteen rows side by side
 //     n of sub-block k: nibble k mod 2 of byte k / 2
 //     the lowest eight bits of each word's index
-//     what is above them, a field of b bits a word (IQ1: three bits and the flag): word w at bit w·b mod 8 of byte w·b
-//     / 8
+//     what is above them, b bits a word (IQ1: three bits and the flag): word w at bit w·b mod 8 of byte w·b / 8
 //   and the signs, a plane for 32 columns: as the highest of 5 bits.
 // Source: docs/formats/numeric_class.md §3 for the arithmetic; the weave is that of vpdpbusd's operands.
 #pragma once
