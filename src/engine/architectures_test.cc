@@ -76,7 +76,7 @@ TEST(EveryArchitecture, prefill_equals_decode_steps_bit_for_bit) {
   const Scratch scratch;
   const auto ids = some_ids(41);
   for (const std::string& shape : tiny_shapes()) {
-    for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
+    for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0, DType::kIQ2_XS}) {
       ASSERT_TRUE(model::write_random(scratch / "m.gguf", options_of(shape, type)));
       const auto loaded = Model::load(scratch / "m.gguf");
       ASSERT_TRUE(loaded) << shape << ": " << loaded.error().message;

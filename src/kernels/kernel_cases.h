@@ -33,6 +33,18 @@ inline Buffer bits_of(const std::vector<float>& values) {
   return to_buffer({reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * sizeof(float)});
 }
 
+// Any words, flags and sub-scales, no larger than 0.1: a quantizer would choose few of them, and take its time.
+inline void random_words(Prng& prng, const BlockCoding& c, std::uint8_t* out, std::size_t count) {
+  BookParts parts;
+  for (std::size_t at = 0; at < count; at += c.values, out += c.bytes) {
+    for (std::size_t i = 0; i < c.bytes; ++i) out[i] = static_cast<std::uint8_t>(prng.next());
+    split_book(*find_book(c.type), out, parts);
+    const float largest = static_cast<float>(c.high * c.level(126)) * c.unit();
+    parts.scale = f32_to_f16(static_cast<float>(0.1 * (2 * prng.uniform() - 1)) / largest);
+    join_book(*find_book(c.type), parts, out);
+  }
+}
+
 template <class Args>
 struct Case;
 
@@ -44,8 +56,14 @@ struct Case<MatmulArgs> {
     std::size_t row_bytes = cols / f.block_values * f.block_bytes;
     source = random_floats(prng, size.rows * cols, 0.2);
     weights.resize(size.rows * row_bytes);
-    for (std::size_t r = 0; r < size.rows; ++r)
-      f.quantize(source.data() + r * cols, weights.data() + r * row_bytes, cols);
+    for (std::size_t r = 0; r < size.rows; ++r) {
+      std::uint8_t* const row = weights.data() + r * row_bytes;
+      if (find_book(format) != nullptr) {
+        random_words(prng, *find_coding(format), row, cols);
+      } else {
+        f.quantize(source.data() + r * cols, row, cols);
+      }
+    }
     if (is_quantized(format)) {
       packed.resize(packed_bytes(format, size.rows, cols));
       pack(format, weights.data(), size.rows, cols, packed.data());

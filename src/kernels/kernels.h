@@ -24,7 +24,7 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v6-cache-formats";
+inline constexpr std::string_view kNumericClass = "v7-code-books";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
@@ -123,22 +123,29 @@ struct AttentionArgs {
   ROW(matmul_f32, MatmulArgs, DType::kF32) \
   ROW(matmul_f16, MatmulArgs, DType::kF16) \
   ROW(matmul_bf16, MatmulArgs, DType::kBF16)
-#define SEDGE_BLOCK_ROWS(ROW)                    \
-  ROW(matmul_q8_0, MatmulArgs, DType::kQ8_0)     \
-  ROW(matmul_q4_0, MatmulArgs, DType::kQ4_0)     \
-  ROW(matmul_q4_1, MatmulArgs, DType::kQ4_1)     \
-  ROW(matmul_q5_0, MatmulArgs, DType::kQ5_0)     \
-  ROW(matmul_q5_1, MatmulArgs, DType::kQ5_1)     \
-  ROW(matmul_q2_k, MatmulArgs, DType::kQ2_K)     \
-  ROW(matmul_q3_k, MatmulArgs, DType::kQ3_K)     \
-  ROW(matmul_q4_k, MatmulArgs, DType::kQ4_K)     \
-  ROW(matmul_q5_k, MatmulArgs, DType::kQ5_K)     \
-  ROW(matmul_q6_k, MatmulArgs, DType::kQ6_K)     \
-  ROW(matmul_iq4_nl, MatmulArgs, DType::kIQ4_NL) \
-  ROW(matmul_iq4_xs, MatmulArgs, DType::kIQ4_XS) \
-  ROW(matmul_mxfp4, MatmulArgs, DType::kMXFP4)   \
-  ROW(matmul_tq1_0, MatmulArgs, DType::kTQ1_0)   \
-  ROW(matmul_tq2_0, MatmulArgs, DType::kTQ2_0)
+#define SEDGE_BLOCK_ROWS(ROW)                      \
+  ROW(matmul_q8_0, MatmulArgs, DType::kQ8_0)       \
+  ROW(matmul_q4_0, MatmulArgs, DType::kQ4_0)       \
+  ROW(matmul_q4_1, MatmulArgs, DType::kQ4_1)       \
+  ROW(matmul_q5_0, MatmulArgs, DType::kQ5_0)       \
+  ROW(matmul_q5_1, MatmulArgs, DType::kQ5_1)       \
+  ROW(matmul_q2_k, MatmulArgs, DType::kQ2_K)       \
+  ROW(matmul_q3_k, MatmulArgs, DType::kQ3_K)       \
+  ROW(matmul_q4_k, MatmulArgs, DType::kQ4_K)       \
+  ROW(matmul_q5_k, MatmulArgs, DType::kQ5_K)       \
+  ROW(matmul_q6_k, MatmulArgs, DType::kQ6_K)       \
+  ROW(matmul_iq4_nl, MatmulArgs, DType::kIQ4_NL)   \
+  ROW(matmul_iq4_xs, MatmulArgs, DType::kIQ4_XS)   \
+  ROW(matmul_mxfp4, MatmulArgs, DType::kMXFP4)     \
+  ROW(matmul_tq1_0, MatmulArgs, DType::kTQ1_0)     \
+  ROW(matmul_tq2_0, MatmulArgs, DType::kTQ2_0)     \
+  ROW(matmul_iq2_xxs, MatmulArgs, DType::kIQ2_XXS) \
+  ROW(matmul_iq2_xs, MatmulArgs, DType::kIQ2_XS)   \
+  ROW(matmul_iq2_s, MatmulArgs, DType::kIQ2_S)     \
+  ROW(matmul_iq3_xxs, MatmulArgs, DType::kIQ3_XXS) \
+  ROW(matmul_iq3_s, MatmulArgs, DType::kIQ3_S)     \
+  ROW(matmul_iq1_s, MatmulArgs, DType::kIQ1_S)     \
+  ROW(matmul_iq1_m, MatmulArgs, DType::kIQ1_M)
 #define SEDGE_MATMUL_ROWS(ROW) SEDGE_FLOAT_ROWS(ROW) SEDGE_BLOCK_ROWS(ROW)
 #define SEDGE_VECTOR_ROWS(ROW)      \
   ROW(quantize_q8, QuantizeArgs, 0) \

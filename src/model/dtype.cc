@@ -49,11 +49,12 @@ Result<DType> dtype_from_name(std::string_view name) {
 }
 
 Result<TypeChoice> type_choice_from_name(std::string_view name) {
-  const bool mixture = name.size() > 2 && (name.ends_with("_M") || name.ends_with("_m"));
-  auto type = dtype_from_name(mixture ? name.substr(0, name.size() - 2) : name);
-  if (type && mixture && *type != DType::kQ4_K && *type != DType::kQ5_K) type = dtype_from_name(name);  // an error
-  SEDGE_TRY(const DType found, std::move(type));
-  return TypeChoice{.type = found, .more_bits = mixture};
+  if (name.ends_with("_M") || name.ends_with("_m")) {
+    const auto type = dtype_from_name(name.substr(0, name.size() - 2));
+    if (type && (*type == DType::kQ4_K || *type == DType::kQ5_K)) return TypeChoice{.type = *type, .more_bits = true};
+  }
+  SEDGE_TRY(const DType found, dtype_from_name(name));
+  return TypeChoice{.type = found, .more_bits = false};
 }
 
 namespace {
@@ -77,9 +78,11 @@ bool wants_more_bits(std::string_view tensor, std::size_t layers) {
 
 // What takes the place of a type whose blocks do not fit.
 constexpr std::pair<DType, DType> kFallbacks[] = {
-    {DType::kQ2_K, DType::kIQ4_NL},  {DType::kQ3_K, DType::kIQ4_NL},  {DType::kQ4_K, DType::kQ5_0},
-    {DType::kQ5_K, DType::kQ5_1},    {DType::kQ6_K, DType::kQ8_0},    {DType::kIQ4_XS, DType::kIQ4_NL},
-    {DType::kTQ1_0, DType::kIQ4_NL}, {DType::kTQ2_0, DType::kIQ4_NL},
+    {DType::kQ2_K, DType::kIQ4_NL},  {DType::kQ3_K, DType::kIQ4_NL},    {DType::kQ4_K, DType::kQ5_0},
+    {DType::kQ5_K, DType::kQ5_1},    {DType::kQ6_K, DType::kQ8_0},      {DType::kIQ4_XS, DType::kIQ4_NL},
+    {DType::kTQ1_0, DType::kIQ4_NL}, {DType::kTQ2_0, DType::kIQ4_NL},   {DType::kIQ1_S, DType::kIQ4_NL},
+    {DType::kIQ1_M, DType::kIQ4_NL}, {DType::kIQ2_XXS, DType::kIQ4_NL}, {DType::kIQ2_XS, DType::kIQ4_NL},
+    {DType::kIQ2_S, DType::kIQ4_NL}, {DType::kIQ3_XXS, DType::kIQ4_NL}, {DType::kIQ3_S, DType::kIQ4_NL},
 };
 
 }  // namespace

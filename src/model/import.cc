@@ -7,6 +7,7 @@
 #include <set>
 #include <system_error>
 
+#include "kernels/formats/books.h"
 #include "model/import_source.h"
 
 namespace sedge::model {
@@ -40,6 +41,13 @@ constexpr TargetRow kTargets[] = {
     {DType::kMXFP4, 38, 0x1p126f},
     {DType::kTQ1_0, 36, kernels::kF16Max},
     {DType::kTQ2_0, 37, kernels::kF16Max},
+    {DType::kIQ1_S, 24, kernels::kF16Max},
+    {DType::kIQ1_M, 31, kernels::kF16Max},
+    {DType::kIQ2_XXS, 19, kernels::kF16Max},
+    {DType::kIQ2_XS, 20, kernels::kF16Max},
+    {DType::kIQ2_S, 28, kernels::kF16Max},
+    {DType::kIQ3_XXS, 23, kernels::kF16Max},
+    {DType::kIQ3_S, 26, kernels::kF16Max},
 };
 
 const TargetRow& target_of(DType type) { return *std::ranges::find(kTargets, type, &TargetRow::type); }
@@ -191,6 +199,13 @@ Result<ImportReport> import_model(const std::filesystem::path& in, const std::fi
                                   const ImportOptions& options) {
   SEDGE_TRY(ImportSource source, open_source(in, options));
   ImportReport report{.source = source.format, .tensors = source.tensors.size(), .data_bytes = 0, .notes = {}};
+  if (options.type && kernels::find_book(options.type->type) != nullptr) {
+    report.notes.push_back(
+        fmt::format("{} needs to know which weights matter, and nothing says so here: a file of the same type that was "
+                    "made with an "
+                    "importance matrix is better",
+                    dtype_name(options.type->type)));
+  }
   std::vector<DType> types;
   const std::size_t layers = layers_of(source);
   for (const ImportTensor& tensor : source.tensors) types.push_back(target_type(tensor, options, layers, report.notes));

@@ -28,6 +28,7 @@ constexpr RopeScaling kLong = {.kind = RopeScaling::Kind::kLongRope, .original_c
 // lacks its number: llama.cpp expects certain tokens of whatever is called "phi3".
 constexpr Shape kShapes[] = {
     {"tiny", "llama", 2, 64, 4, 2, 96, 512, 256},
+    {"tiny-wide", "llama", 2, 256, 4, 2, 512, 512, 256},  // rows that blocks of 256 fit
     {"tiny-mistral", "mistral", 2, 64, 4, 2, 96, 512, 256, 1e6f, false, 0, 0, 224},
     {"tiny-qwen2", "qwen2", 2, 64, 4, 2, 96, 512, 256, 1e6f},
     {"tiny-qwen2-yarn", "qwen2", 2, 64, 4, 2, 96, 512, 256, 1e6f, true, 0, 0, 0, 0, 0, 0, kYarn},

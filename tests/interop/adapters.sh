@@ -23,7 +23,7 @@ hold() {
   label=$1 adapters=$2
   shift 2
   "$sedge" eval "$work/m.gguf" --ids "$work/ids.json" --logits "$work/ours" --threads 1 --json "$@" >/dev/null
-  (cd "$packages" && timeout 120 node "$here/logits.mjs" "$work/m.gguf" "$work/ids.json" "$work/ours" "$label" 1 "$adapters")
+  (cd "$packages" && timeout 120 node "$here/logits.mjs" "$work/m.gguf" "$work/ids.json" "$work/ours" "$label" 1 0.99 "$adapters")
 }
 
 status=0

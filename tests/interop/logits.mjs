@@ -1,14 +1,15 @@
 // Logits of stock llama.cpp (npm: node-llama-cpp) on a GGUF, held against ours: one line, exit code 1 when too far apart.
-// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE] [ADAPTERS]
-// SHARE of the positions must be near, all of them by default. ADAPTERS: a JSON list of {"filePath", "scale"}.
+// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE] [TOP] [ADAPTERS]
+// SHARE of the positions must be near, all of them by default; at TOP of them, by default 99 %, the best token is equal.
+// ADAPTERS: a JSON list of {"filePath", "scale"}.
 // OURS: little-endian F32 [tokens, vocabulary], as `sedge eval --logits` writes it.
 import {createRequire} from 'node:module';
 import fs from 'node:fs';
 import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
-const kRangeShare = 2e-2, kTopShare = 0.99;
-const [modelPath, idsPath, oursPath, label, share = 1, adapters = '[]'] = process.argv.slice(2);
+const kRangeShare = 2e-2;
+const [modelPath, idsPath, oursPath, label, share = 1, top = 0.99, adapters = '[]'] = process.argv.slice(2);
 const require = createRequire(path.join(process.cwd(), 'here.js'));
 const {getLlama, LlamaLogLevel} = await import(pathToFileURL(require.resolve('node-llama-cpp')).href);
 
@@ -36,7 +37,7 @@ results.forEach((result, t) => {
   near += apart <= kRangeShare * (high - low) ? 1 : 0;  // NaN is not near
   equal += row.indexOf(Math.max(...row)) === best ? 1 : 0;
 });
-const good = near >= share * ids.length && equal >= kTopShare * ids.length;
+const good = near >= share * ids.length && equal >= top * ids.length;
 console.log(`${good ? 'same' : 'DIFFERENT'}  ${label}  ${(100 * worst).toFixed(3)} % of the range apart, ` +
   `near at ${near}, best token equal at ${equal} of ${ids.length} positions`);
 process.exit(good ? 0 : 1);

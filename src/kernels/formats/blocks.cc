@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "kernels/formats/books.h"
 
 namespace sedge::kernels {
 namespace {
@@ -292,6 +293,11 @@ void move_block(const BlockCoding& c, BytesOf<way>* block, std::uint8_t* codes, 
 }  // namespace
 
 void split_block(const BlockCoding& coding, const std::uint8_t* block, BlockParts& parts) {
+  if (const BookCoding* const book = find_book(coding.type)) {
+    BookParts fields;
+    split_book(*book, block, fields);
+    return split_words(*book, fields, parts);
+  }
   parts.scale = parts.min = 0;
   std::fill_n(parts.codes.data(), coding.values, std::uint8_t{0});
   if (coding.sub != 0) parts.sub_scale = {}, parts.sub_min = {};
@@ -299,6 +305,11 @@ void split_block(const BlockCoding& coding, const std::uint8_t* block, BlockPart
 }
 
 void join_block(const BlockCoding& coding, const BlockParts& parts, std::uint8_t* block) {
+  if (const BookCoding* const book = find_book(coding.type)) {
+    BookParts fields;
+    join_words(*book, parts, fields);
+    return join_book(*book, fields, block);
+  }
   std::array<std::uint8_t, kUnitValues> codes = parts.codes;  // both ways take them from one place
   std::fill_n(block, coding.bytes, std::uint8_t{0});
   move_block<Way::kJoin>(coding, block, codes.data(), parts);
@@ -306,7 +317,7 @@ void join_block(const BlockCoding& coding, const BlockParts& parts, std::uint8_t
 
 float scale_of(const BlockCoding& coding, const BlockParts& parts, std::size_t sub) {
   const float scale = coding.bf16_scale ? bf16_to_f32(parts.scale) : f16_to_f32(parts.scale);
-  return coding.sub == 0 ? scale : scale * static_cast<float>(parts.sub_scale[sub]);
+  return coding.sub == 0 ? scale : scale * coding.unit() * static_cast<float>(parts.sub_scale[sub]);
 }
 
 float min_of(const BlockCoding& coding, const BlockParts& parts, std::size_t sub) {

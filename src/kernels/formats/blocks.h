@@ -1,11 +1,12 @@
 // Block formats taken apart: what a run of weights with shared scales is, whatever bits a file hides it in.
 //
-// The problem: fifteen layouts on disk, each with its own order of nibbles, spare bits and packed scales, and for each
-// of them a reader, a writer, a vectorised product and a test. The idea: all say the same thing, namely
+// The problem: twenty-two layouts on disk, each with its own order of nibbles, spare bits and packed scales, and for
+// each of them a reader, a writer, a vectorised product and a test. The idea: all say the same thing, namely
 //   value[i] = d · s[i / sub] · level(code[i]) + m · t[i / sub]
 // so a format is a row of the table below and two functions, split and join, between its bytes and that form. Reading,
 // quantizing (quantize_blocks.cc), weaving for the kernels (pack.h) and the kernels themselves know the form alone.
-// Rejected: a kernel a layout on disk, which is where other engines have most of their code.
+// Where codes are words of a book (books.h), they come out as codes of seven bits. Rejected: a kernel a layout on disk,
+// which is where other engines have most of their code.
 //
 // Source: the layouts are ggml's (ggml-common.h, ggml-quants.c); docs/formats/quant.md has each one's grammar.
 #pragma once
@@ -33,18 +34,20 @@ inline constexpr std::array<std::int8_t, 16> kMxfp4Levels = {0, 1, 2, 3, 4, 6, 8
 struct BlockCoding {
   DType type;
   std::uint16_t values, bytes;  // of a block, as in a file
-  std::uint8_t bits;            // of a code: 2, 3, 4, 5, 6 or 8
+  std::uint8_t bits;            // of a code: 2, 3, 4, 5, 6, 7 (words of a book) or 8
   std::uint8_t sub;             // values that share a sub-scale: 32 or 16; 0: the block has one scale alone
   bool has_min;
   std::uint8_t offset;    // kLinear: what the code of zero is
   std::int8_t low, high;  // the range of a sub-scale (and, from 0, of a sub-minimum)
   Levels levels = Levels::kLinear;
-  bool bf16_scale = false;  // d is a bfloat16 (a power of two), not a binary16
+  bool bf16_scale = false;    // d is a bfloat16 (a power of two), not a binary16
+  std::uint8_t halvings = 0;  // what is stored is d · 2^halvings
 
   constexpr int level(std::uint8_t code) const {
     if (levels == Levels::kLinear) return code - offset;
     return (levels == Levels::kIq4Nl ? kIq4NlLevels : kMxfp4Levels)[code & 15];
   }
+  constexpr float unit() const { return 1.0f / static_cast<float>(1 << halvings); }
   constexpr std::size_t sub_values() const { return sub == 0 ? values : sub; }
 };
 
@@ -64,6 +67,13 @@ inline constexpr BlockCoding kBlockCodings[] = {
     {DType::kMXFP4, 32, 17, 4, 0, false, 0, 0, 0, Levels::kMxfp4, true},
     {DType::kTQ1_0, 256, 54, 2, 0, false, 1, 0, 0},
     {DType::kTQ2_0, 256, 66, 2, 0, false, 1, 0, 0},
+    {DType::kIQ2_XXS, 256, 66, 7, 32, false, 64, 1, 31, Levels::kLinear, false, 3},
+    {DType::kIQ2_XS, 256, 74, 7, 16, false, 64, 1, 31, Levels::kLinear, false, 3},
+    {DType::kIQ2_S, 256, 82, 7, 16, false, 64, 1, 31, Levels::kLinear, false, 3},
+    {DType::kIQ3_XXS, 256, 98, 7, 32, false, 64, 1, 31, Levels::kLinear, false, 2},
+    {DType::kIQ3_S, 256, 110, 7, 32, false, 64, 1, 31, Levels::kLinear, false, 0},
+    {DType::kIQ1_S, 256, 50, 7, 32, false, 64, 1, 15, Levels::kLinear, false, 3},
+    {DType::kIQ1_M, 256, 56, 7, 16, false, 64, 1, 15, Levels::kLinear, false, 3},
 };
 
 constexpr const BlockCoding* find_coding(DType type) {

@@ -134,6 +134,13 @@ constexpr Format kFormats[] = {
     blocks<DType::kMXFP4>("MXFP4"),
     blocks<DType::kTQ1_0>("TQ1_0"),
     blocks<DType::kTQ2_0>("TQ2_0"),
+    blocks<DType::kIQ2_XXS>("IQ2_XXS"),
+    blocks<DType::kIQ2_XS>("IQ2_XS"),
+    blocks<DType::kIQ2_S>("IQ2_S"),
+    blocks<DType::kIQ3_XXS>("IQ3_XXS"),
+    blocks<DType::kIQ3_S>("IQ3_S"),
+    blocks<DType::kIQ1_S>("IQ1_S"),
+    blocks<DType::kIQ1_M>("IQ1_M"),
 };
 
 }  // namespace

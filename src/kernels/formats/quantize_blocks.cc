@@ -12,7 +12,7 @@
 #include <limits>
 #include <span>
 
-#include "kernels/formats/blocks.h"
+#include "kernels/formats/books.h"
 
 namespace sedge::kernels {
 namespace {
@@ -192,6 +192,7 @@ void choose_scales(const BlockCoding& c, std::span<const float> x, BlockParts& p
 }  // namespace
 
 void quantize_blocks(const BlockCoding& coding, const float* in, std::uint8_t* out, std::size_t count) {
+  if (find_book(coding.type) != nullptr) return quantize_words(coding, in, out, count);
   std::array<float, kUnitValues> x;
   const float largest = largest_of(coding);
   for (std::size_t at = 0; at < count; at += coding.values, out += coding.bytes) {

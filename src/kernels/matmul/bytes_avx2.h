@@ -28,6 +28,17 @@ struct Bytes {
   SEDGE_INLINE static B right(B b) {
     return n == 0 ? b : _mm256_srli_epi16(b, n);
   }
+  SEDGE_INLINE static void store(std::uint8_t* to, B b) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), b); }
+  SEDGE_INLINE static B even_words(B a, B b) {
+    return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88));
+  }
+  SEDGE_INLINE static B odd_words(B a, B b) {
+    return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xDD));
+  }
+  SEDGE_INLINE static B signed_codes(B values, B signs) {
+    const B ones = _mm256_or_si256(signs, _mm256_set1_epi8(1));
+    return _mm256_add_epi8(_mm256_sign_epi8(values, ones), _mm256_set1_epi8(64));
+  }
 };
 
 SEDGE_INLINE inline __m256i spread_four(const std::int8_t* x) {

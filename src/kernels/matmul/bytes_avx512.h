@@ -23,6 +23,17 @@ struct Bytes {
   SEDGE_INLINE static B right(B b) {
     return n == 0 ? b : _mm512_srli_epi16(b, n);
   }
+  SEDGE_INLINE static void store(std::uint8_t* to, B b) { _mm512_storeu_si512(to, b); }
+  SEDGE_INLINE static B even_words(B a, B b) {
+    return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0x88));
+  }
+  SEDGE_INLINE static B odd_words(B a, B b) {
+    return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xDD));
+  }
+  SEDGE_INLINE static B signed_codes(B values, B signs) {
+    const B zero = _mm512_set1_epi8(64), plus = _mm512_add_epi8(zero, values);
+    return _mm512_mask_sub_epi8(plus, _mm512_movepi8_mask(signs), zero, values);
+  }
 };
 
 // The integer of each code from a table of sixteen bytes, aligned to sixteen.

@@ -35,6 +35,17 @@ struct Bytes {
       return vshrq_n_u8(b, n);
     }
   }
+  SEDGE_INLINE static void store(std::uint8_t* to, B b) { vst1q_u8(to, b); }
+  SEDGE_INLINE static B even_words(B a, B b) {
+    return vreinterpretq_u8_u32(vuzp1q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
+  }
+  SEDGE_INLINE static B odd_words(B a, B b) {
+    return vreinterpretq_u8_u32(vuzp2q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
+  }
+  SEDGE_INLINE static B signed_codes(B values, B signs) {
+    const B zero = vdupq_n_u8(64), minus = vcltzq_s8(vreinterpretq_s8_u8(signs));
+    return vbslq_u8(minus, vsubq_u8(zero, values), vaddq_u8(zero, values));
+  }
 };
 
 // All of Products but dot(). The operand: the integers that codes stand for.

@@ -35,9 +35,7 @@ constexpr Configuration configuration(std::size_t sub_cols) {
 // moved behind them, or left out.
 struct Tiles {
   using V = avx512vnni::V;
-  struct Bytes : avx512vnni::Bytes {
-    SEDGE_INLINE static void store(std::uint8_t* to, B b) { _mm512_store_si512(to, b); }
-  };
+  using Bytes = avx512vnni::Bytes;
 
   SEDGE_INLINE static void configure(std::size_t sub_cols) {
     static constexpr Configuration kOf16 = configuration(16), kOf32 = configuration(32);

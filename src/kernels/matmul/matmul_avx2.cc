@@ -29,9 +29,9 @@ struct Products<C> {
   }
 };
 
-// Five and six bits: a pair fits, 2 · 63 · 127, but not many of them.
+// Five to seven bits: a pair fits, 2 · 127 · 127, but not many of them.
 template <BlockCoding C>
-  requires(C.levels == Levels::kLinear && (C.bits == 5 || C.bits == 6))
+  requires(C.levels == Levels::kLinear && C.bits >= 5 && C.bits <= 7)
 struct Products<C> {
   using W = __m256i;
   using X = __m256i;

@@ -70,35 +70,87 @@ std::uint8_t code_at(const std::uint8_t* planes, std::size_t r, std::size_t i) {
   return static_cast<std::uint8_t>(code);
 }
 
+// One row of a block of a group.
+template <BlockCoding C>
+class BlockRow {
+ public:
+  BlockRow(const std::uint8_t* block, std::size_t r) : steps_(block + header_bytes(C)), r_(r) {}
+
+  float sub(std::size_t k) const { return sub_at(k, 0); }
+  float sub_min(std::size_t k) const { return sub_at(k, spans_of(C)); }
+  std::uint8_t code(std::size_t i) const {
+    return code_at<C>(steps_ + i / kPackedCols * step_bytes(C) + subs_bytes(C), r_, i % kPackedCols);
+  }
+
+ private:
+  float sub_at(std::size_t k, std::size_t first) const {
+    const std::uint8_t* const subs = steps_ + k / spans_of(C) * step_bytes(C);
+    return static_cast<float>(static_cast<std::int8_t>(subs[(first + k % spans_of(C)) * kPackedRows + r_]));
+  }
+
+  const std::uint8_t* steps_;
+  std::size_t r_;
+};
+
+// The same of words.
+template <BlockCoding C>
+  requires(find_book(C.type) != nullptr)
+class BlockRow<C> {
+ public:
+  BlockRow(const std::uint8_t* block, std::size_t r) : block_(block), r_(r) {}
+
+  float sub(std::size_t k) const { return static_cast<float>(2 * field(kAt.subs, k, 4) + 1); }
+  float sub_min(std::size_t) const { return 0; }
+  std::uint8_t code(std::size_t i) const {
+    const std::size_t w = i / kBook.word_values, at = i % kBook.word_values * 8;
+    const unsigned above = kAt.field_bits == 0 ? 0 : field(kAt.fields, w, kAt.field_bits);
+    const unsigned index = (field(kAt.lows, w, 8) | above << 8) % kBook.count();
+    const std::uint64_t word = kBook.word_values == 8 ? words_of_eight(C.type)[index] : words_of_four(C.type)[index];
+    const auto value = static_cast<unsigned>(word >> at & 255);
+    if (!kBook.has_signs()) return static_cast<std::uint8_t>(above >> kBook.high.bits != 0 ? value - 1 : value + 1);
+    const std::size_t in_step = i % kPackedCols;
+    const std::uint8_t signs = block_[kAt.signs + i / kPackedCols * kPlane + 4 * r_ + i % 4];
+    return static_cast<std::uint8_t>((signs >> in_step / 4 & 1) != 0 ? C.offset - value : C.offset + value);
+  }
+
+ private:
+  static constexpr BookCoding kBook = *find_book(C.type);
+  static constexpr BookLayout kAt = layout_of(kBook);
+
+  unsigned field(std::size_t from, std::size_t i, std::size_t bits) const {
+    const std::size_t bit = i * bits;
+    return static_cast<unsigned>(block_[from + bit / 8 * kPackedRows + r_]) >> bit % 8 & ((1u << bits) - 1);
+  }
+
+  const std::uint8_t* block_;
+  std::size_t r_;
+};
+
 // The integer products of a sub-block are summed exactly; the sum, scaled by the product of the weights' scale and the
 // activations', goes to one chain of multiply-adds, blocks in ascending order, each followed by its minimum's share.
 template <BlockCoding C>
 float dot_blocks(const std::uint8_t* group, std::size_t r, const std::int8_t* quants, const float* scales,
                  std::size_t cols) {
-  constexpr std::size_t kSpans = spans_of(C), kSpan = kPackedCols / kSpans;
-  const auto sub_at = [r](const std::uint8_t* subs, std::size_t i) {
-    return static_cast<float>(static_cast<std::int8_t>(subs[i * kPackedRows + r]));
-  };
+  constexpr std::size_t kSpan = kPackedCols / spans_of(C);
   float y = 0.0f;
-  for (std::size_t b = 0; b < cols; b += C.values) {
+  for (std::size_t b = 0; b < cols; b += C.values, group += packed_block_bytes(C)) {
+    const BlockRow<C> row(group, r);
     const auto d = read<std::uint16_t>(group + 2 * r);
-    const float scale = C.bf16_scale ? bf16_to_f32(d) : f16_to_f32(d);
+    const float scale = C.bf16_scale ? bf16_to_f32(d) : f16_to_f32(d) * C.unit();
     const float min = C.has_min ? f16_to_f32(read<std::uint16_t>(group + 2 * (kPackedRows + r))) : 0.0f;
-    group += header_bytes(C);
-    for (std::size_t at = 0; at < C.values; at += kPackedCols, group += step_bytes(C), ++scales) {
-      for (std::size_t span = 0; span < kSpans; ++span) {
-        int sum = 0, total = 0;
-        for (std::size_t i = span * kSpan; i < (span + 1) * kSpan; ++i) {
-          const int quant = quants[b + at + i];
-          sum += C.level(code_at<C>(group + subs_bytes(C), r, i)) * quant;
-          total += quant;
-        }
-        const float weight = C.sub == 0 ? scale : scale * sub_at(group, span);
-        y = std::fma(weight * *scales, static_cast<float>(sum), y);
-        if (!C.has_min) continue;
-        const float least = C.sub == 0 ? min : -(min * sub_at(group, kSpans + span));
-        y = std::fma(least, *scales * static_cast<float>(total), y);
+    for (std::size_t k = 0; k < C.values / kSpan; ++k) {
+      const float x_scale = scales[(b + k * kSpan) / kPackedCols];
+      int sum = 0, total = 0;
+      for (std::size_t i = k * kSpan; i < (k + 1) * kSpan; ++i) {
+        const int quant = quants[b + i];
+        sum += C.level(row.code(i)) * quant;
+        total += quant;
       }
+      const float weight = C.sub == 0 ? scale : scale * row.sub(k);
+      y = std::fma(weight * x_scale, static_cast<float>(sum), y);
+      if (!C.has_min) continue;
+      const float least = C.sub == 0 ? min : -(min * row.sub_min(k));
+      y = std::fma(least, x_scale * static_cast<float>(total), y);
     }
   }
   return y;

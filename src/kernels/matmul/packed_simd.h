@@ -17,6 +17,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "kernels/matmul/words_simd.h"
 #include "kernels/pack/pack.h"
 #include "kernels/simd.h"
 
@@ -59,6 +60,7 @@ SEDGE_INLINE inline typename V::F load_scale(const std::uint8_t* header, const s
   } else {
     d = V::load_f16(header + part * 2);
   }
+  if constexpr (C.halvings != 0) d = V::mul(d, V::all(C.unit()));
   if constexpr (C.sub != 0) d = V::mul(d, V::load_i8(at + span * kPackedRows + part));
   return d;
 }
@@ -72,6 +74,12 @@ SEDGE_INLINE inline typename V::F load_minimum(const std::uint8_t* header, const
     return V::negate(V::mul(m, V::load_i8(at + (spans_of(C) + span) * kPackedRows + part)));
   }
 }
+
+// What a tile multiplies: blocks `begin` to `end` of a row's, the first of them at `weights`.
+struct Blocks {
+  const std::uint8_t* weights;
+  std::size_t begin, end;
+};
 
 template <class V, class Bytes, class Q, BlockCoding C, std::size_t G, std::size_t T>
 struct PackedTile {
@@ -134,32 +142,42 @@ struct PackedTile {
     });
   }
 
-  SEDGE_INLINE void store(const MatmulArgs& m, std::size_t row, std::size_t token) {
+  // Calls move(lanes of memory, register) for every register of y.
+  template <class Move>
+  SEDGE_INLINE void for_outputs(const MatmulArgs& m, std::size_t row, std::size_t token, bool write, const Move& move) {
     unroll<G * T>([&](auto i) SEDGE_INLINE {
       constexpr std::size_t g = i / T, t = i % T;
       const std::size_t first = row + g * kPackedRows;
-      float* const to = m.y + (token + t) * m.y_stride + first;
-      if (first + kPackedRows <= m.rows) {
-        unroll<V::kParts>([&](auto p) SEDGE_INLINE { V::store(to + p * V::kWidth, y[g * V::kParts + p][t]); });
-      } else {
-        float all[kPackedRows];
-        unroll<V::kParts>([&](auto p) SEDGE_INLINE { V::store(all + p * V::kWidth, y[g * V::kParts + p][t]); });
-        __builtin_memcpy(to, all, (m.rows - first) * sizeof(float));
-      }
+      float* const at_y = m.y + (token + t) * m.y_stride + first;
+      const auto move_all = [&](float* lanes) SEDGE_INLINE {
+        unroll<V::kParts>([&](auto p) SEDGE_INLINE { move(lanes + p * V::kWidth, y[g * V::kParts + p][t]); });
+      };
+      if (first + kPackedRows <= m.rows) return move_all(at_y);
+      float all[kPackedRows];
+      const std::size_t bytes = (m.rows - first) * sizeof(float);
+      if (!write) __builtin_memcpy(all, at_y, bytes);
+      move_all(all);
+      if (write) __builtin_memcpy(at_y, all, bytes);
     });
   }
 
-  SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token) {
+  // Outputs of the tile, as far as `part` goes; those of words go on from where the block before left them.
+  SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token, const Blocks& part) {
     PackedTile tile;
-    const std::size_t blocks = m.cols / kPackedCols;
-    unroll<G>([&](auto g) SEDGE_INLINE { tile.at[g] = m.weights + (row + g * kPackedRows) * m.row_bytes; });
+    const std::size_t steps = m.cols / kPackedCols, done = part.begin * (C.values / kPackedCols);
+    unroll<G>([&](auto g) SEDGE_INLINE { tile.at[g] = part.weights + g * kPackedRows * m.row_bytes; });
     unroll<T>([&](auto t) SEDGE_INLINE {
-      tile.x[t] = m.quants + (token + t) * m.cols;
-      tile.scales[t] = m.scales + (token + t) * blocks;
-      tile.sums[t] = m.sums + (token + t) * blocks * 2;
+      tile.x[t] = m.quants + (token + t) * m.cols + done * kPackedCols;
+      tile.scales[t] = m.scales + (token + t) * steps + done;
+      tile.sums[t] = m.sums + ((token + t) * steps + done) * 2;
     });
     unroll<kRegisters * T>([&](auto i) SEDGE_INLINE { tile.y[i / T][i % T] = V::zero(); });
-    for (std::size_t b = m.cols / C.values; b > 0; --b) {
+    if constexpr (find_book(C.type) != nullptr) {
+      if (done != 0) {
+        tile.for_outputs(m, row, token, false, [](const float* from, F& f) SEDGE_INLINE { f = V::load(from); });
+      }
+    }
+    for (std::size_t b = part.end - part.begin; b > 0; --b) {
       unroll<G>([&](auto g) SEDGE_INLINE { tile.header[g] = tile.at[g], tile.at[g] += kHeader; });
       for (std::size_t i = 0; i < C.values / kPackedCols; ++i) {
         unroll<kSpans>([&](auto span) SEDGE_INLINE { tile.template add_span<span>(); });
@@ -167,38 +185,56 @@ struct PackedTile {
         unroll<T>([&](auto t) SEDGE_INLINE { tile.x[t] += kPackedCols, ++tile.scales[t], tile.sums[t] += 2; });
       }
     }
-    tile.store(m, row, token);
+    tile.for_outputs(m, row, token, true, [](float* to, const F& f) SEDGE_INLINE { V::store(to, f); });
   }
 };
 
 // All tokens: T at a time, then what is left in smaller tiles. Few sizes: each is code for every format.
 template <class V, class Bytes, class Q, BlockCoding C, std::size_t G, std::size_t T>
-inline void packed_rows(const MatmulArgs& m, std::size_t row, std::size_t token) {
-  for (; token + T <= m.tokens; token += T) PackedTile<V, Bytes, Q, C, G, T>::run(m, row, token);
+inline void packed_rows(const MatmulArgs& m, std::size_t row, std::size_t token, const Blocks& part) {
+  for (; token + T <= m.tokens; token += T) PackedTile<V, Bytes, Q, C, G, T>::run(m, row, token, part);
   if constexpr (T > 1) {
     constexpr std::size_t kSmaller = T > 4 ? 4 : T > 2 ? 2 : 1;
-    if (token < m.tokens) packed_rows<V, Bytes, Q, C, G, kSmaller>(m, row, token);
+    if (token < m.tokens) packed_rows<V, Bytes, Q, C, G, kSmaller>(m, row, token, part);
+  }
+}
+
+// Words are looked up once for all tokens, a block of a group at a time.
+template <class V, class Bytes, class Q, BlockCoding C>
+inline void words_matmul(const MatmulArgs& m) {
+  alignas(64) std::uint8_t woven[block_bytes(C)];
+  for (std::size_t row = 0; row < m.rows; row += kPackedRows) {
+    const std::uint8_t* packed = m.weights + row * m.row_bytes;
+    for (std::size_t b = 0; b < m.cols / C.values; ++b, packed += packed_block_bytes(C)) {
+      WordWeaver<Bytes, C>::weave(packed, 0, C.values / kPackedCols, woven);
+      packed_rows<V, Bytes, Q, C, 1, Q::kTileTokens>(m, row, 0, {woven, b, b + 1});
+    }
   }
 }
 
 template <class V, class Bytes, class Q, BlockCoding C>
 inline void packed_matmul(const MatmulArgs& m) {
   constexpr std::size_t kGroups = Q::kTileGroups, kTokens = Q::kTileTokens;
+  const auto all = [&](std::size_t row) { return Blocks{m.weights + row * m.row_bytes, 0, m.cols / C.values}; };
   std::size_t row = 0;
   if constexpr (kGroups > 1) {
     for (; m.tokens > 1 && row + (kGroups - 1) * kPackedRows < m.rows; row += kGroups * kPackedRows) {
-      packed_rows<V, Bytes, Q, C, kGroups, kTokens>(m, row, 0);
+      packed_rows<V, Bytes, Q, C, kGroups, kTokens>(m, row, 0, all(row));
     }
   }
   constexpr std::size_t kAlone = kGroups > 1 ? 2 : kTokens;  // the last group of an odd number is rare
-  for (; row < m.rows; row += kPackedRows) packed_rows<V, Bytes, Q, C, 1, kAlone>(m, row, 0);
+  for (; row < m.rows; row += kPackedRows) packed_rows<V, Bytes, Q, C, 1, kAlone>(m, row, 0, all(row));
 }
 
 }  // namespace sedge::kernels::simd
 
 // The products of every block format, for the file of an instruction set: its V, Bytes and Products are in scope.
-#define SEDGE_BLOCK_MATMUL(name, Args, format)                    \
-  void name(const Args& m) {                                      \
-    constexpr BlockCoding kCoding = *find_coding(format);         \
-    simd::packed_matmul<V, Bytes, Products<kCoding>, kCoding>(m); \
+#define SEDGE_BLOCK_MATMUL(name, Args, format)                      \
+  void name(const Args& m) {                                        \
+    constexpr BlockCoding kCoding = *find_coding(format);           \
+    if constexpr (find_book(kCoding.type) != nullptr) {             \
+      simd::words_matmul<V, Bytes, Products<kCoding>, kCoding>(m);  \
+    } else {                                                        \
+      simd::packed_matmul<V, Bytes, Products<kCoding>, kCoding>(m); \
+    }                                                               \
   }

@@ -136,6 +136,12 @@ class TileProducts {
 
   // The weights' side, of one of the two groups: it lies sixteen rows side by side from `group` on.
   void decode(const std::uint8_t* group, std::size_t step, std::size_t count, std::size_t which) {
+    if constexpr (find_book(C.type) != nullptr) {  // a run is of one block
+      static_assert(kBlockSteps % kRunSteps == 0);
+      group += step / kBlockSteps * packed_block_bytes(C), step %= kBlockSteps;
+      WordWeaver<typename Set::Bytes, C>::weave(group, step, count, woven_);
+      group = woven_;
+    }
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint8_t* const header = group + (step + i) / kBlockSteps * block_bytes(C);
       const std::uint8_t* const at = header + header_bytes(C) + (step + i) % kBlockSteps * step_bytes(C);
@@ -207,6 +213,7 @@ class TileProducts {
   using Row = std::int32_t[kPackedRows];
 
   const MatmulArgs& m_;
+  alignas(64) std::uint8_t woven_[find_book(C.type) != nullptr ? block_bytes(C) : 1];  // words, looked up
   alignas(64) std::uint8_t weights_[kPair][kRunSteps * kPlanes][kPlane];
   alignas(64) std::uint8_t quants_[kTokens][kRunCols];
   alignas(64) Row sums_[kPair][kRun][kTile];

@@ -87,6 +87,17 @@ struct ArrayBytes {
   static B right(const B& b) {
     return each([&](std::size_t i) { return b[i] >> n; });
   }
+  static B even_words(const B& a, const B& b) { return every_other_word(a, b, 0); }
+  static B odd_words(const B& a, const B& b) { return every_other_word(a, b, 4); }
+  static B signed_codes(const B& values, const B& signs) {
+    return each([&](std::size_t i) { return signs[i] >= 128 ? 64 - values[i] : 64 + values[i]; });
+  }
+
+ private:
+  // Of each sixteen bytes of a, then of b.
+  static B every_other_word(const B& a, const B& b, std::size_t first) {
+    return each([&](std::size_t i) { return (i % 16 < 8 ? a : b)[i / 16 * 16 + i % 8 / 4 * 8 + first + i % 4]; });
+  }
 };
 
 // Eight tiles. What was not loaded since they were configured is rubbish, and so is what lies beside a tile's shape.

@@ -78,11 +78,35 @@ void weave(const BlockCoding& c, const BlockParts& parts, std::size_t row, std::
   }
 }
 
+// The same of a block of words.
+void weave_words(const BookCoding& book, const BookParts& parts, std::size_t row, std::uint8_t* to) {
+  const BookLayout at = layout_of(book);
+  std::memcpy(to + 2 * row, &parts.scale, sizeof parts.scale);
+  // Field i, of `bits` bits, among those of its row from `from` on.
+  const auto put = [to, row](std::size_t from, std::size_t i, std::size_t bits, unsigned field) {
+    const std::size_t bit = i * bits;
+    std::uint8_t& byte = to[from + bit / 8 * kPackedRows + row];
+    byte = static_cast<std::uint8_t>(byte | field << bit % 8);
+  };
+  for (std::size_t k = 0; k < kUnitValues / find_coding(book.type)->sub; ++k) put(at.subs, k, 4, parts.sub[k]);
+  for (std::size_t w = 0; w < book.words(); ++w) {
+    const unsigned flag = book.has_signs() ? 0u : static_cast<unsigned>(parts.flags[w]) << book.high.bits;
+    put(at.lows, w, 8, parts.index[w] & 255u);
+    put(at.fields, w, at.field_bits, parts.index[w] >> 8 | flag);
+  }
+  for (std::size_t i = 0; book.has_signs() && i < kUnitValues; ++i) {
+    const std::size_t in_step = i % kPackedCols;
+    const unsigned sign = parts.flags[i / 8] >> (i % 8) & 1u;
+    std::uint8_t& byte = to[at.signs + i / kPackedCols * kPlane + 4 * row + i % 4];
+    byte = static_cast<std::uint8_t>(byte | sign << in_step / 4);
+  }
+}
+
 }  // namespace
 
 std::size_t packed_row_bytes(DType format, std::size_t cols) {
   const BlockCoding& c = coding_of(format);
-  return cols / c.values * block_bytes(c) / kPackedRows;
+  return cols / c.values * packed_block_bytes(c) / kPackedRows;
 }
 
 std::size_t packed_bytes(DType format, std::size_t rows, std::size_t cols) {
@@ -93,14 +117,22 @@ void pack(DType format, const std::uint8_t* weights, std::size_t rows, std::size
   const BlockCoding& c = coding_of(format);
   SEDGE_ASSERT(cols % c.values == 0);
   const std::size_t blocks = cols / c.values, row_bytes = blocks * c.bytes;
+  const BookCoding* const book = find_book(format);
   BlockParts parts;
+  BookParts words;
   for (std::size_t row = 0; row < rows; row += kPackedRows) {
     const std::size_t count = std::min(kPackedRows, rows - row);
-    for (std::size_t b = 0; b < blocks; ++b, packed += block_bytes(c)) {
-      std::fill_n(packed, block_bytes(c), std::uint8_t{0});
+    for (std::size_t b = 0; b < blocks; ++b, packed += packed_block_bytes(c)) {
+      std::fill_n(packed, packed_block_bytes(c), std::uint8_t{0});
       for (std::size_t r = 0; r < count; ++r) {
-        split_block(c, weights + (row + r) * row_bytes + b * c.bytes, parts);
-        weave(c, parts, r, packed);
+        const std::uint8_t* const block = weights + (row + r) * row_bytes + b * c.bytes;
+        if (book != nullptr) {
+          split_book(*book, block, words);
+          weave_words(*book, words, r, packed);
+        } else {
+          split_block(c, block, parts);
+          weave(c, parts, r, packed);
+        }
       }
     }
   }

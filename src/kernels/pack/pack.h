@@ -18,13 +18,20 @@
 //       2, 3 bits:      plane h, bits 2s and 2s + 1                 (the lower two)
 //       then 3, 5 bits: one plane more, bit 4h + s                  (the highest)
 //       or   6 bits:    plane h of two more, bits 2s and 2s + 1     (the upper two)
+// Words of a code book (books.h) stay what they are, or two bits a value would become seven. A group is, for each block
+// of 256 columns in turn:
+//   scale[16]; then in bytes of each of the sixteen rows side by side
+//     n of sub-block k: nibble k mod 2 of byte k / 2
+//     the lowest eight bits of each word's index
+//     what is above them, b bits a word (IQ1: three bits and the flag): word w at bit w·b mod 8 of byte w·b / 8
+//   and the signs, a plane for 32 columns: as the highest of 5 bits.
 // Source: docs/formats/numeric_class.md §3 for the arithmetic; the weave is that of vpdpbusd's operands.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/formats/blocks.h"
+#include "kernels/formats/books.h"
 
 namespace sedge::kernels {
 
@@ -33,9 +40,9 @@ inline constexpr std::size_t kPackedCols = 32;  // of a step of the kernels
 inline constexpr std::size_t kPlane = 64;       // bytes: four columns of sixteen rows, eight bits each
 
 // How many planes the codes of 32 columns take, lower bits and upper.
-constexpr std::size_t low_bits(const BlockCoding& c) { return c.bits == 8 ? 8 : c.bits >= 4 ? 4 : 2; }
+constexpr std::size_t low_bits(const BlockCoding& c) { return c.bits >= 7 ? 8 : c.bits >= 4 ? 4 : 2; }
 constexpr std::size_t low_planes(const BlockCoding& c) { return low_bits(c); }
-constexpr std::size_t high_planes(const BlockCoding& c) { return c.bits - low_bits(c); }
+constexpr std::size_t high_planes(const BlockCoding& c) { return c.bits > low_bits(c) ? c.bits - low_bits(c) : 0; }
 
 // Sub-blocks in 32 columns: each makes an integer sum of its own.
 constexpr std::size_t spans_of(const BlockCoding& c) { return c.sub == 16 ? 2 : 1; }
@@ -50,6 +57,26 @@ constexpr std::size_t step_bytes(const BlockCoding& c) {
 }
 constexpr std::size_t block_bytes(const BlockCoding& c) {
   return header_bytes(c) + c.values / kPackedCols * step_bytes(c);
+}
+
+// Where sixteen rows' words lie in a block of theirs.
+struct BookLayout {
+  std::size_t field_bits, subs, lows, fields, signs, bytes;
+};
+constexpr BookLayout layout_of(const BookCoding& b) {
+  BookLayout at{};
+  at.field_bits = b.high.bits + (b.has_signs() ? 0u : 1u);
+  at.subs = 2 * kPackedRows;
+  at.lows = at.subs + kPackedRows * (kUnitValues / find_coding(b.type)->sub / 2);
+  at.fields = at.lows + kPackedRows * b.words();
+  at.signs = at.fields + kPackedRows * (b.words() * at.field_bits / 8);
+  at.bytes = at.signs + (b.has_signs() ? kPlane * (kUnitValues / kPackedCols) : 0);
+  return at;
+}
+
+constexpr std::size_t packed_block_bytes(const BlockCoding& c) {
+  const BookCoding* const book = find_book(c.type);
+  return book != nullptr ? layout_of(*book).bytes : block_bytes(c);
 }
 
 // Bytes that a row has when it is packed. Requires: cols a whole number of blocks.
