@@ -19,8 +19,8 @@ namespace sedge::engine {
 
 class PackedWeights {
  public:
-  // Points the data of every quantized matrix of the layers and of the head, which are in `file`, at its packed form, which lives as long
-  // as what is returned. The embedding stays as it is in the file: its rows are read one by one.
+  // Points the data of every quantized matrix of the layers and of the head, which are in `file`, at its packed form,
+  // which lives as long as what is returned. The embedding stays as it is in the file: its rows are read one by one.
   // Errors: ResourceExhausted (no memory for it): use a smaller model.
   static Result<PackedWeights> make(const model::GgufFile& file, model::LlamaModel& llama);
 
