@@ -74,6 +74,7 @@ Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::Ll
       kernels::pack(tensor->type, from + first * row_bytes, last - first, cols, at + first * packed_row);
       file.forget({from + first * row_bytes, (last - first) * row_bytes});
     });
+    file.forget(tensor->data);  // again: a page that is touched brings its neighbours, which were forgotten before
     tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);
   }

@@ -66,7 +66,8 @@ bool Pass::head(const float* hidden, float* logits) {
 
 // Of `cols` columns. An even number of groups for several tokens: kernels take two together.
 std::size_t Pass::group_block(std::size_t groups, std::size_t cols) const {
-  const std::size_t most = std::clamp(kBlockProducts / (kGroup * cols * n_), std::size_t{1}, kBlockRows / kGroup);
+  const std::size_t products = std::max(kGroup * cols * n_, std::size_t{1});  // of a group
+  const std::size_t most = std::clamp(kBlockProducts / products, std::size_t{1}, kBlockRows / kGroup);
   const std::size_t block = std::clamp(groups / (std::size_t{e_.threads()} * 8), std::size_t{1}, most);
   return n_ > 1 ? block + block % 2 : block;
 }

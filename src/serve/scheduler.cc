@@ -66,7 +66,7 @@ Duration Scheduler::work_left(const Entry& entry) const {
 std::vector<const Scheduler::Entry*> Scheduler::in_deadline_order() const {
   std::vector<const Entry*> order;
   for (const auto& [task, entry] : tasks_) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [this](const Entry* a, const Entry* b) { return a->urgency < b->urgency; });
+  std::sort(order.begin(), order.end(), [](const Entry* a, const Entry* b) { return a->urgency < b->urgency; });
   return order;
 }
 

@@ -100,9 +100,10 @@ void choose_scales(const Book& book, const float* x, BookParts& parts) {
   const float end = *std::ranges::max_element(scales) / static_cast<float>(c.high);
   parts.scale = f32_to_f16(std::min(end / c.unit(), kF16Max));
   const float d = f16_to_f32(parts.scale) * c.unit();
+  const auto most = c.high / 2;  // of n, since c.high is 2n + 1
   for (std::size_t k = 0; d > 0 && k < c.values / c.sub; ++k) {
     const float n = std::nearbyint((scales[k] / d - 1) / 2);
-    parts.sub[k] = static_cast<std::uint8_t>(std::clamp(n, 0.0f, static_cast<float>(c.high / 2)));
+    parts.sub[k] = static_cast<std::uint8_t>(std::clamp(n, 0.0f, static_cast<float>(most)));
   }
 }
 
