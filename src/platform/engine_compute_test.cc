@@ -96,7 +96,7 @@ env::Urgency urgency(std::uint8_t number) { return {.order = number}; }
 
 class EngineComputeTest : public testing::Test {
  protected:
-  void open(EngineComputeOptions options) {
+  void open(const EngineComputeOptions& options) {
     const auto path = folder_ / "random.gguf";
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char*>(random_.file().data()),
@@ -153,7 +153,7 @@ class EngineComputeTest : public testing::Test {
     }
   }
 
-  std::map<TaskId, Answer> run(std::vector<std::uint8_t> numbers) {
+  std::map<TaskId, Answer> run(const std::vector<std::uint8_t>& numbers) {
     answers_.clear();
     for (const std::uint8_t number : numbers) {
       compute_->start(task_number(number), job(number));

@@ -142,7 +142,7 @@ float dot_blocks(const std::uint8_t* group, std::size_t r, const std::int8_t* qu
       const float x_scale = scales[(b + k * kSpan) / kPackedCols];
       int sum = 0, total = 0;
       for (std::size_t i = k * kSpan; i < (k + 1) * kSpan; ++i) {
-        const int quant = quants[b + i];
+        const auto quant = static_cast<int>(quants[b + i]);
         sum += C.level(row.code(i)) * quant;
         total += quant;
       }
