@@ -28,6 +28,7 @@
 #include "model/lora.h"
 #include "model/random.h"
 #include "platform/runtime.h"
+#include "support/temp_folder.h"
 #include "support/test_data.h"
 
 namespace sedge::api {
@@ -383,8 +384,6 @@ TEST(HttpServer, an_answer_satisfies_the_schema_that_it_was_asked_for_and_a_sche
 class ToolServer {
  public:
   ToolServer() {
-    char pattern[] = "/tmp/sedge-test-XXXXXX";
-    folder_ = ::mkdtemp(pattern);
     write("tools",
           "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}<tool_call>{% for m in messages %}{{ m.role }}: "
           "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c | tojson }}{% endfor %}\n{% endfor %}");
@@ -392,7 +391,6 @@ class ToolServer {
     server_.emplace(std::vector<std::filesystem::path>{folder_ / "tools.gguf", folder_ / "plain.gguf"});
     server_->wait_for_model();
   }
-  ~ToolServer() { std::filesystem::remove_all(folder_); }
 
   std::uint16_t port() const { return server_->port; }
 
@@ -414,7 +412,7 @@ class ToolServer {
         .write(reinterpret_cast<const char*>(random.file().data()), static_cast<std::streamsize>(random.file().size()));
   }
 
-  std::filesystem::path folder_;
+  test::TempFolder folder_;
   std::optional<Server> server_;
 };
 
@@ -524,15 +522,14 @@ TEST(HttpServer, tools_that_a_model_cannot_be_given_are_a_400) {
 }
 
 TEST(HttpServer, an_adapter_is_asked_for_by_its_name_and_says_what_its_base_is) {
-  char pattern[] = "/tmp/sedge-test-XXXXXX";
-  const std::filesystem::path folder = ::mkdtemp(pattern), path = folder / "base.gguf", lora = folder / "lora.gguf";
+  const test::TempFolder folder;
+  const std::filesystem::path path = folder / "base.gguf", lora = folder / "lora.gguf";
   ASSERT_TRUE(model::write_random(path, {.shape = "tiny", .type = {}, .seed = 3, .progress = {}}));
   const auto model = engine::Model::load(path).value();
   ASSERT_TRUE(model::write_random_lora(lora, model->config(), {}));
   const auto adapter = engine::Adapter::load(lora, model).value();
   const Server server({path}, {}, {{.name = "tuned", .base = {}, .files = {{lora, 0.5f}}}});
   server.wait_for_model();
-  std::filesystem::remove_all(folder);
   Client client(server.port);
   EXPECT_EQ(client.get("/v1/models").json().at("data").get_array().size(), 2u);
   EXPECT_EQ(client.get("/v1/models/tuned").json().at("parent"), "base");
@@ -565,8 +562,8 @@ TEST(HttpServer, an_adapter_is_asked_for_by_its_name_and_says_what_its_base_is) 
 
 // Random weights: what they say is no sense, but it is this very model's.
 TEST(HttpServer, texts_have_the_vectors_that_the_engine_gives_them) {
-  char pattern[] = "/tmp/sedge-test-XXXXXX";
-  const std::filesystem::path folder = ::mkdtemp(pattern), path = folder / "bert.gguf";
+  const test::TempFolder folder;
+  const std::filesystem::path path = folder / "bert.gguf";
   ASSERT_TRUE(model::write_random(path, {.shape = "tiny-bert", .type = {}, .seed = 3, .progress = {}}));
   const Server server({path});
   server.wait_for_model();
@@ -579,7 +576,6 @@ TEST(HttpServer, texts_have_the_vectors_that_the_engine_gives_them) {
                                                         }));
   ASSERT_EQ(answer.status, 200) << answer.body;
   const auto model = engine::Model::load(path).value();
-  std::filesystem::remove_all(folder);
   std::vector<std::vector<std::int32_t>> ids;
   std::size_t tokens = 0;
   for (const std::string& text : texts) {

@@ -103,8 +103,7 @@ void add_up(Commands& commands) {
   command
       ->add_option("--lora", options->adapters,
                    "NAME=FILE, such as polite=polite.gguf: offer the model with this LoRA adapter as NAME; FILE=0.5: "
-                   "half of it; "
-                   "NAME@BASE: of that model, where there are several; several of one NAME are stacked")
+                   "half of it; NAME@BASE: of that model, where there are several; several of one NAME are stacked")
       ->allow_extra_args(false);
   command->add_option("--http", options->http, "address of the HTTP API, or 'off'")->capture_default_str();
   command->add_option("--http-token", options->http_token, "bearer token; needed where HTTP listens off loopback");

@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "engine/batch.h"
 #include "engine/engine.h"
@@ -15,6 +14,7 @@
 #include "model/import.h"
 #include "model/random.h"
 #include "model/testing/tiny_lora.h"
+#include "support/temp_folder.h"
 
 namespace sedge::engine {
 namespace {
@@ -23,18 +23,6 @@ namespace fs = std::filesystem;
 using kernels::DType;
 using model::GgufFile;
 using model::testing::NamedValues;
-
-class Scratch {
- public:
-  Scratch() : path_(fs::path(::testing::TempDir()) / fmt::format("adapters_{}", ::getpid())) {
-    fs::create_directories(path_);
-  }
-  ~Scratch() { fs::remove_all(path_); }
-  fs::path operator/(std::string_view name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 std::vector<std::int32_t> some_ids(std::size_t count, std::uint64_t seed = 9) {
   Prng prng(seed);
@@ -152,7 +140,7 @@ std::shared_ptr<const Adapter> random_adapter(const fs::path& path, const std::s
 bool generates(std::string_view shape) { return shape.starts_with("tiny") && !shape.ends_with("bert"); }
 
 TEST(Adapter, gives_what_adding_it_to_the_weights_gives_in_every_architecture_alone_and_stacked) {
-  const Scratch scratch;
+  const test::TempFolder scratch;
   const fs::path base_path = scratch / "base.gguf", one_path = scratch / "one.gguf", two_path = scratch / "two.gguf";
   for (const std::string_view shape : model::random_shapes()) {
     if (!generates(shape)) continue;
@@ -176,7 +164,7 @@ TEST(Adapter, gives_what_adding_it_to_the_weights_gives_in_every_architecture_al
 }
 
 TEST(Adapter, a_text_has_the_bits_it_has_alone_whoever_stands_beside_it_and_however_it_is_cut) {
-  const Scratch scratch;
+  const test::TempFolder scratch;
   for (const auto& [shape, type] : {std::pair("tiny", DType::kF32),
                                     {"tiny", DType::kQ8_0},
                                     {"tiny-qwen2", DType::kF16},
@@ -203,7 +191,7 @@ TEST(Adapter, a_text_has_the_bits_it_has_alone_whoever_stands_beside_it_and_howe
 }
 
 TEST(Adapter, requests_share_steps_with_those_of_others_and_keep_their_own_text) {
-  const Scratch scratch;
+  const test::TempFolder scratch;
   const auto base = random_model(scratch / "base.gguf", "tiny", DType::kQ8_0);
   const auto one = random_adapter(scratch / "one.gguf", base, {.rank = 8, .seed = 4});
   const auto two = random_adapter(scratch / "two.gguf", base, {.rank = 16, .seed = 5});
@@ -240,7 +228,7 @@ TEST(Adapter, requests_share_steps_with_those_of_others_and_keep_their_own_text)
 
 // Of a Hugging Face directory: what importing it with the adapter added to its weights gives.
 TEST(Adapter, a_peft_adapter_fits_the_imported_model) {
-  const Scratch scratch;
+  const test::TempFolder scratch;
   const fs::path hf = scratch / "hf", peft = scratch / "peft", imported = scratch / "imported.gguf";
   fs::create_directories(peft);
   const auto write = [](const fs::path& path, Bytes bytes) {
@@ -289,7 +277,7 @@ TEST(Adapter, a_peft_adapter_fits_the_imported_model) {
 }
 
 TEST(Adapter, one_of_another_model_too_many_and_a_scale_that_is_none_are_refused) {
-  const Scratch scratch;
+  const test::TempFolder scratch;
   const auto base = random_model(scratch / "base.gguf", "tiny");
   const auto other = random_model(scratch / "other.gguf", "tiny");
   const auto adapter = random_adapter(scratch / "one.gguf", base, {});

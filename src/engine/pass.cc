@@ -15,9 +15,9 @@ using model::TensorView;
 
 namespace {
 
-// Rows of weights a block: several blocks a thread to share unevenly, and no more than so many products, some hundreds
-// of microseconds on a small core, to notice soon that somebody cannot wait. Whole groups of packed rows; matrices of
-// other types are cut alike.
+// Rows of weights a block: several blocks a thread to share unevenly, and about so many products at most, a third of a
+// millisecond where a core does 10^11 a second, to notice soon that somebody cannot wait. Whole groups of packed rows;
+// matrices of other types are cut alike.
 constexpr std::size_t kGroup = kernels::kPackedRows, kBlockProducts = std::size_t{1} << 25;
 
 std::size_t groups_of(std::size_t rows) { return (rows + kGroup - 1) / kGroup; }

@@ -202,8 +202,7 @@ Result<ImportReport> import_model(const std::filesystem::path& in, const std::fi
   if (options.type && kernels::find_book(options.type->type) != nullptr) {
     report.notes.push_back(
         fmt::format("{} needs to know which weights matter, and nothing says so here: a file of the same type that was "
-                    "made with an "
-                    "importance matrix is better",
+                    "made with an importance matrix is better",
                     dtype_name(options.type->type)));
   }
   std::vector<DType> types;

@@ -251,23 +251,23 @@ void EngineCompute::work_urgent() {
 // The paused step goes on, and who came meanwhile may overtake it in turn.
 void EngineCompute::go_on() {
   const std::lock_guard lock(mutex_);
-  Team& paused = *overtaking_->paused;
-  paused.paused += now() - overtaking_->since;
-  paused.control.resume();
+  Team& waiting = *overtaking_->waiting;
+  waiting.stood_still += now() - overtaking_->since;
+  waiting.control.resume();
   overtaking_.reset();
-  auto waiting = runnable_;
-  std::ranges::sort(waiting, {}, &Job::urgency);
-  for (const auto& job : waiting) {
+  auto jobs = runnable_;
+  std::ranges::sort(jobs, {}, &Job::urgency);
+  for (const auto& job : jobs) {
     if (overtake(job)) break;
   }
   wake_.notify_all();
 }
 
 // How long it stood still until then.
-Duration EngineCompute::paused(const Team& team, Instant until) {
+Duration EngineCompute::still(const Team& team, Instant until) {
   const std::lock_guard lock(mutex_);
-  const bool now = overtaking_ && overtaking_->paused == &team;
-  return team.paused + (now ? until - overtaking_->since : Duration{});
+  const bool waits = overtaking_ && overtaking_->waiting == &team;
+  return team.stood_still + (waits ? until - overtaking_->since : Duration{});
 }
 
 engine::Pacer EngineCompute::pacer_of(const engine::Model& model) {
@@ -505,13 +505,13 @@ void EngineCompute::step(Worker& worker, Team& team) {
     pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding), &team.control);
     prompt_rows = worker.batch.prompt_rows();
     const Instant ended = now();
-    if (pass && paused(team, ended) == Duration{}) {
+    if (pass && still(team, ended) == Duration{}) {
       const std::lock_guard lock(mutex_);
       pacers_[team.jobs[0]->model.get()].took(worker.batch.token_rows(), prompt_rows, ended - started);
     }
   }
   const Instant ended = now();
-  const Duration still = paused(team, ended), busy = std::max(ended - begun - still, Duration{});
+  const Duration stood_still = still(team, ended), busy = std::max(ended - begun - stood_still, Duration{});
   auto member = members.begin();
   for (std::size_t i = 0; i < parts.size(); ++i) {
     env::SliceReport& report = parts[i].report;
@@ -525,7 +525,7 @@ void EngineCompute::step(Worker& worker, Team& team) {
     report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));
     report.mixed = report.prefilling ? decoding > 0 || recalled_bytes > 0 || rows < prompt_rows
                                      : prompt_rows > 0 || decoding < parts.size();
-    report.mixed = report.mixed || (embedded && parts.size() > 1) || still > Duration{};
+    report.mixed = report.mixed || (embedded && parts.size() > 1) || stood_still > Duration{};
   }
   close(team, parts);
 }
@@ -534,7 +534,7 @@ void EngineCompute::step(Worker& worker, Team& team) {
 // though its step ended before it heard of it: its cores are another's now.
 void EngineCompute::close(Team& team, std::vector<Part>& parts) {
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [&] { return !overtaking_ || overtaking_->paused != &team; });
+  wake_.wait(lock, [&] { return !overtaking_ || overtaking_->waiting != &team; });
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::shared_ptr<Job>& job = team.jobs[i];
     Part& part = parts[i];

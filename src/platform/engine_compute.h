@@ -116,7 +116,7 @@ class EngineCompute final : public env::Compute {
     bool begins = false;
     engine::Control control{};
     // Under the mutex.
-    Duration paused{};  // altogether, until the last time it went on
+    Duration stood_still{};  // altogether, until the last time it went on
 
     const env::Urgency& urgency() const { return jobs.front()->urgency; }
   };
@@ -126,7 +126,7 @@ class EngineCompute final : public env::Compute {
   };
   // A newcomer's first step, and whose step waits for it.
   struct Overtaking {
-    Team* paused;
+    Team* waiting;
     Instant since;
     Team team{};
   };
@@ -149,7 +149,7 @@ class EngineCompute final : public env::Compute {
   bool gather(Team& team, bool began);
   bool overtake(const std::shared_ptr<Job>& job);
   void go_on();
-  Duration paused(const Team& team, Instant until);
+  Duration still(const Team& team, Instant until);
   engine::Pacer pacer_of(const engine::Model& model);
   std::vector<std::shared_ptr<Job>> share_of(std::span<const std::shared_ptr<Job>> free) const;
   bool begin_first(Team& team);

@@ -9,11 +9,11 @@
 #include <set>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "engine/random_model.h"
 #include "model/lora.h"
 #include "platform/prefix_store.h"
+#include "support/temp_folder.h"
 
 namespace sedge::platform {
 namespace {
@@ -164,17 +164,7 @@ class EngineComputeTest : public testing::Test {
     return answers_;
   }
 
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "sedge-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override {
-    compute_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
-  std::filesystem::path folder_;
+  test::TempFolder folder_;
   engine::RandomModel random_{{.context = 256}};
   Loop loop_;
   bool again_ = true;

@@ -6,7 +6,8 @@
 #include <string>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
+
+#include "support/temp_folder.h"
 
 namespace sedge::platform {
 namespace {
@@ -16,19 +17,13 @@ constexpr std::size_t kMiB = 1u << 20;
 
 class GroupLimit : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "sedge-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    mounted_ = name;
-  }
-  void TearDown() override { fs::remove_all(mounted_); }
-
   void write(const std::string& file, const std::string& text) {
     fs::create_directories((mounted_ / file).parent_path());
     std::ofstream(mounted_ / file) << text << "\n";
   }
 
-  fs::path mounted_;
+  test::TempFolder folder_;
+  const fs::path& mounted_ = folder_.path();
 };
 
 TEST_F(GroupLimit, is_the_least_of_the_group_and_those_above_it) {

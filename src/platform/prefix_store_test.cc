@@ -6,9 +6,9 @@
 #include <thread>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/prng.h"
+#include "support/temp_folder.h"
 
 namespace sedge::platform {
 namespace {
@@ -17,13 +17,6 @@ namespace fs = std::filesystem;
 
 class PrefixStoreTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "sedge-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    home_ = name;
-  }
-  void TearDown() override { fs::remove_all(home_); }
-
   PrefixStoreOptions options(std::uint64_t bytes_max = 1 << 20) {
     return {.folder = home_ / "prefixes", .bytes_max = bytes_max, .spare_bytes = [this] { return spare_.load(); }};
   }
@@ -35,7 +28,8 @@ class PrefixStoreTest : public testing::Test {
     return all;
   }
 
-  fs::path home_;
+  test::TempFolder folder_;
+  const fs::path& home_ = folder_.path();
   std::atomic<std::uint64_t> spare_{1 << 30};
 };
 

@@ -8,8 +8,8 @@
 # turns the order of two logits that are as near to each other.
 #
 # Then a real model in each type of a code book. There both sides round activations to eight bits, llama.cpp with one scale
-# for 256 of them and Sedge with one for 32. Wanted there: near at 99 % of positions, the best token equal at 97 %; Q3_K and
-# IQ4_XS, which are rounded likewise, reach 98.5 % and 97.5 % on this model.
+# for 256 of them and Sedge with one for 32. Held there: near at 99 % of positions, the best token equal at 97 %, which is
+# less than above and what is reached: docs/adr/0041 has each figure. Q3_K and IQ4_XS reach 98.5 % and 97.5 %.
 #
 # Usage: architectures.sh SEDGE [DATA]   DATA: the folder with wren-15m-hf
 #        SEDGE_NLC: a folder that has node-llama-cpp installed already
