@@ -9,9 +9,12 @@ others use too, --realtime gives both a realtime priority (chrt -f 10), the limi
 What the fraction of the limit means: of the prompt, products a second over what the instruction set in use can multiply
 in registers; of the generated tokens, bytes of weights read a second over what plain reads of as much memory reach.
 Rows "batch of N" are N texts that write together, past short prompts: tokens a second of all, and how many times one's.
-llama.cpp comes from npm (node-llama-cpp with its prebuilt binary); where it cannot be had, Sedge is measured alone.
+llama.cpp comes from npm (node-llama-cpp with its prebuilt binary) and, where llama-bench is on PATH, is also measured by
+its own programs; the better of the two stands as the peer (the first loses time between two tokens). Its own programs
+choose their instructions by themselves, so with --isa they are left out. Without any of them Sedge is measured alone.
 """
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -34,14 +37,15 @@ class Failed(Exception):
     pass
 
 
-def run(command, options, environment=None, cwd=None):
-    """One process: the JSON of its last line."""
+def run(command, options, environment=None, cwd=None, whole=False):
+    """One process: the JSON of its last line, or of all it wrote."""
     prefix = ["chrt", "-f", "10"] if options.realtime else []
     done = subprocess.run(prefix + [str(word) for word in command], capture_output=True, text=True, cwd=cwd,
                           env={**os.environ, **(environment or {})}, timeout=PROCESS_S_MAX)
     if done.returncode != 0:
         raise Failed(done.stderr.strip()[-500:] or f"{command[0]} ended with {done.returncode}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    text = done.stdout.strip()
+    return json.loads(text if whole else text.splitlines()[-1])
 
 
 def install_peer(folder):
@@ -96,62 +100,82 @@ def models(options, folder):
             file.unlink()
 
 
-def measure(file, threads, isa, peer, options):
-    """Both sides in turn: medians of ours and theirs."""
-    ours, theirs, version = [], [], ""
+def through_npm(packages, file, threads, options):
+    out = run(("node", HERE / "llama_cpp.mjs", file, threads, options.prompt, options.generate), options, cwd=packages)
+    return {**out, "version": f"node-llama-cpp {out['version']}"}
+
+
+def by_its_bench(file, threads, options):
+    """The median of three repetitions in one process, after one that it does not count."""
+    rows = run(("llama-bench", "-m", file, "-t", threads, "-p", options.prompt, "-n", options.generate, "-r", 3, "-o",
+                "json"), options, whole=True)
+    rate = {"prompt_tok_s" if row["n_prompt"] else "generate_tok_s": statistics.median(row["samples_ts"]) for row in rows}
+    return {**rate, "version": f"llama-bench {rows[0]['build_number']}"}
+
+
+def measure(file, threads, isa, peers, options):
+    """All sides in turn: medians of ours, and by the peer's version of theirs."""
+    ours, theirs = [], {}
     environment = {"SEDGE_ISA": isa} if isa else {}
     for _ in range(options.runs):
         ours.append(run((options.build / "sedge-bench-engine", file, "--threads", threads, "--prompt", options.prompt,
                          "--generate", options.generate), options, environment))
-        if peer:
-            theirs.append(run(("node", HERE / "llama_cpp.mjs", file, threads, options.prompt, options.generate),
-                              options, cwd=peer))
-            version = theirs[-1]["version"]
-    middle = lambda runs, key: statistics.median(one[key] for one in runs) if runs else None
+        for peer in peers:
+            out = peer(file, threads, options)
+            theirs.setdefault(out["version"], []).append(out)
     limits = run((options.build / "sedge-bench-engine", "--limits", ours[0]["step_bytes"], "--threads", threads), options,
                  environment)
-    return ours[0], {key: (middle(ours, f"{key}_tok_s"), middle(theirs, f"{key}_tok_s")) for key in ("prompt", "generate")}, \
-        limits, version
+    middle = lambda runs: {key: statistics.median(one[f"{key}_tok_s"] for one in runs) for key in ("prompt", "generate")}
+    return ours[0], middle(ours), {version: middle(runs) for version, runs in theirs.items()}, limits
 
 
-def measure_batch(file, threads, isa, batch, options):
-    """Tokens a second of so many texts that share steps, and the same number's multiple of one text's: medians."""
+def measure_batch(file, threads, isa, batch, native, options):
+    """Tokens a second of so many texts that share steps, the same number's multiple of one text's, and the peer's."""
     environment = {"SEDGE_ISA": isa} if isa else {}
-    rates = {1: [], batch: []}
-    for _ in range(options.runs):  # in turn, so that a noisy minute falls on both
+    rates, theirs = {1: [], batch: []}, []
+    for _ in range(options.runs):  # in turn, so that a noisy minute falls on all
+        if native:
+            room = batch * (options.batch_prompt + options.generate)
+            theirs.append(run(("llama-batched-bench", "-m", file, "-t", threads, "-tb", threads, "-c", room, "-npp",
+                               options.batch_prompt, "-ntg", options.generate // 2, "-npl", batch, "--output-format",
+                               "jsonl"), options)["speed_tg"])
         for count in rates:
             out = run((options.build / "sedge-bench-engine", file, "--threads", threads, "--prompt", options.batch_prompt,
                        "--generate", options.generate // 2, "--batch", count), options, environment)
             rates[count].append(out["generate_tok_s"])
     together, alone = (statistics.median(rates[count]) for count in (batch, 1))
-    return out["isa"], together, together / alone
+    return out["isa"], together, together / alone, statistics.median(theirs) if theirs else None
 
 
-def batch_rows(shape, kind, threads, isa, file, options):
+def batch_rows(shape, kind, threads, isa, file, native, options):
     for batch in (int(count) for count in options.batches.split(",") if count):
-        used, together, gain = measure_batch(file, threads, isa, batch, options)
+        used, together, gain, theirs = measure_batch(file, threads, isa, batch, native, options)
         yield {"shape": shape, "type": kind, "threads": threads, "isa": used, "what": f"batch of {batch}",
-               "sedge_tok_s": round(together, 2), "peer_tok_s": None, "ratio": None, "limit_fraction": None,
-               "over_one": round(gain, 2), "peer": ""}
+               "sedge_tok_s": round(together, 2), "peer_tok_s": theirs and round(theirs, 2),
+               "ratio": theirs and round(together / theirs, 3), "limit_fraction": None,
+               "over_one": round(gain, 2), "peer": "llama-batched-bench" if theirs else ""}
 
 
 def rows_of(shape, kind, threads, measured):
-    first, rates, limits, version = measured
+    first, rates, peers, limits = measured
     most = {"prompt": limits["products_s"] / first["token_products"], "generate": limits["read_bytes_s"] / first["step_bytes"]}
-    for what, (ours, theirs) in rates.items():
+    for what, ours in rates.items():
+        version, theirs = max(((name, both[what]) for name, both in peers.items()), key=lambda each: each[1],
+                              default=("", None))
         quantized = what == "generate" or kind.startswith("q")
         yield {"shape": shape, "type": kind, "threads": threads, "isa": first["isa"], "what": what,
                "sedge_tok_s": round(ours, 2), "peer_tok_s": round(theirs, 2) if theirs else None,
                "ratio": round(ours / theirs, 3) if theirs else None,
                "limit_fraction": round(ours / most[what], 3) if quantized and most[what] else None,
-               "limit_tok_s": round(most[what], 1), "peer": version}
+               "limit_tok_s": round(most[what], 1), "peer": version,
+               "peers": {name: round(both[what], 2) for name, both in peers.items()}}
 
 
 def show(row):
     text = lambda value, form: form.format(value) if value is not None else "-"
     print(f"| {row['shape']} {row['type'].upper()} | {row['threads']} | {row['isa']} | {row['what']} | {row['sedge_tok_s']:.1f} "
           f"| {text(row['peer_tok_s'], '{:.1f}')} | {text(row['ratio'], '{:.2f}')} | {text(row['limit_fraction'], '{:.0%}')} "
-          f"| {text(row.get('over_one'), '{:.2f}')} |",
+          f"| {text(row.get('over_one'), '{:.2f}')} | {row['peer']} |",
           flush=True)
 
 
@@ -177,15 +201,20 @@ def main():
         folder = pathlib.Path(name)
         packages, reason = install_peer(folder)
         if reason:
-            print(f"without llama.cpp: {reason}", file=sys.stderr)
-        print("| model | threads | ISA | tokens | Sedge, tokens/s | llama.cpp | ratio | of the limit | of one text |\n"
-              "|---|---|---|---|---|---|---|---|---|")
+            print(f"without node-llama-cpp: {reason}", file=sys.stderr)
+        if not shutil.which("llama-bench"):
+            print("without llama-bench: it is not on PATH (Debian: llama.cpp-tools, of forky and sid)", file=sys.stderr)
+        print("| model | threads | ISA | tokens | Sedge, tokens/s | llama.cpp | ratio | of the limit | of one text | peer |\n"
+              "|---|---|---|---|---|---|---|---|---|---|")
         for shape, kind, file in models(options, folder):
             for isa in options.isa.split(","):
-                peer = restrict_peer(packages, isa, folder)
+                native = not isa and shutil.which("llama-bench")
+                peers = [by_its_bench] if native else []
+                if packages:
+                    peers.append(functools.partial(through_npm, restrict_peer(packages, isa, folder)))
                 for threads in map(int, options.threads.split(",")):
-                    measured = rows_of(shape, kind, threads, measure(file, threads, isa, peer, options))
-                    for row in itertools.chain(measured, batch_rows(shape, kind, threads, isa, file, options)):
+                    measured = rows_of(shape, kind, threads, measure(file, threads, isa, peers, options))
+                    for row in itertools.chain(measured, batch_rows(shape, kind, threads, isa, file, native, options)):
                         rows.append(row)
                         show(row)
     if options.json:

@@ -326,6 +326,12 @@ void TaskOwner::on_timer(Instant now) {
       silent.push_back(id);
     }
   }
+  // Who comes late itself (the process was stopped, the cores were taken) has not heard what was said meanwhile.
+  const auto came_late = [&](TaskId id) { return tasks_.at(id).patience + options_.late_min <= now; };
+  if (std::ranges::any_of(silent, came_late)) {
+    for (const TaskId id : silent) tasks_.at(id).patience = now + options_.gap_min;
+    silent.clear();
+  }
   for (const TaskId id : late) finish(id, Outcome::kDeadlineExceeded, "the deadline passed", now);
   for (const TaskId id : silent) {
     const auto found = tasks_.find(id);

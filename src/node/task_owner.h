@@ -36,6 +36,7 @@ struct TaskOwnerOptions {
   std::uint32_t attempts_max = 8;
   std::uint32_t credit = 64;          // tokens a server may be ahead of the client
   Duration gap_min = 100ms;           // silence from a server that is never yet a failure
+  Duration late_min = 50ms;           // a timer so late says that the owner itself stood still
   Duration answer_wait = 250ms;       // for accepted or refused, round trip included
   Duration dial_wait = 750ms;         // on top, where there is no link yet
   Duration give_up_after = 30s;       // a begun task with no deadline waits so long for a node that can go on with it

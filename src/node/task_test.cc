@@ -492,6 +492,18 @@ TEST(Task, silence_moves_it_after_four_steps_or_the_least_gap_and_late_tokens_ar
   }
 }
 
+// A board that is suspended or has no core to spare: its timer comes before what waits to be read.
+TEST(Task, an_owner_that_stood_still_listens_before_it_calls_anybody_silent) {
+  Nodes nodes({Model{}, Model{}});
+  nodes.ask(question());
+  ASSERT_TRUE(nodes.run_until([&] { return nodes.pieces >= 5; }, 2s));
+  nodes.time.now += 3s;
+  nodes.owner.on_timer(nodes.time.now);
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.assigned.size(), 1u);
+  EXPECT_EQ(nodes.streamed, undisturbed(20));
+}
+
 TEST(Task, a_long_silence_of_the_engine_is_no_silence_of_the_node) {
   Nodes nodes({Model{.step = 10ms, .stuck_at = 3}});
   nodes.ask(question());
