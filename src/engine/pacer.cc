@@ -11,14 +11,16 @@ void smooth(double& value, double measured) { value = value == 0 ? measured : va
 
 }  // namespace
 
-std::size_t Pacer::prompt_rows(std::size_t token_rows) const {
-  const double gap = gap_s_[index(token_rows)];
+std::size_t Pacer::prompt_rows(std::size_t token_rows, bool patient) const {
+  const double gap = gap_s_[index(token_rows)], longest = to_seconds(options_.step_max);
   if (token_rows > 0 && (gap == 0 || mixed_ >= options_.mixed_max)) return 0;
-  if (row_s_ == 0) return options_.rows_min;
-  const double time = token_rows == 0 ? to_seconds(options_.step_max) : gap * (options_.stretch_max - 1);
-  const double rows = std::min(time / row_s_, static_cast<double>(options_.rows_max));
-  const auto whole = static_cast<std::size_t>(rows) / options_.rows_min * options_.rows_min;  // whole tiles
-  return std::max(whole, options_.rows_min);
+  if (row_s_ == 0) return options_.tile;
+  double time = token_rows == 0 ? longest : gap * (options_.stretch_max - 1);
+  if (token_rows > 0 && patient) time = std::max(time, std::min(longest - gap, burst_s_));
+  const double most =
+      std::clamp(time / row_s_, 1.0, static_cast<double>(options_.rows_max));  // a prompt always comes on
+  const auto rows = static_cast<std::size_t>(most);
+  return rows < options_.tile ? rows : rows / options_.tile * options_.tile;
 }
 
 // Of a step of so many rows: measured, or what the next smaller that was measured makes likely. A guess too low is
@@ -49,15 +51,18 @@ std::size_t Pacer::drafts(std::size_t token_rows, std::size_t most, double accep
 void Pacer::took(std::size_t token_rows, std::size_t prompt_rows, Duration time) {
   const double seconds = std::max(to_seconds(time), 1e-9);
   double& gap = gap_s_[index(token_rows)];
+  burst_s_ = std::min(burst_s_ + options_.burst_back * seconds, to_seconds(options_.burst_max));
   if (prompt_rows == 0) {
     if (token_rows > 0) smooth(gap, seconds);
     mixed_ = 0;
     return;
   }
   mixed_ = token_rows > 0 ? mixed_ + 1 : 0;
+  if (token_rows == 0) burst_s_ = to_seconds(options_.burst_max);
   if (token_rows > 0 && gap == 0) return;  // what the rows took of it is not known
   // A gap that has shrunk since it was measured would make rows seem free.
   smooth(row_s_, std::max(seconds - gap, seconds * 0.05) / static_cast<double>(prompt_rows));
+  if (token_rows > 0) burst_s_ -= std::clamp(seconds - gap * options_.stretch_max, 0.0, burst_s_);
 }
 
 }  // namespace sedge::engine

@@ -5,9 +5,12 @@
 // cores; a fixed chunk is either a stall or a crawl. The idea: measure. A step without prompt rows tells what a gap
 // between tokens is when nobody reads a prompt; the excess of one with prompt rows, over their number, tells what a row
 // costs; as many go along as stretch the gap by `stretch_max`. Where nobody generates only `step_max` bounds a step:
-// it is what an urgent newcomer may have to wait. Guesses are worth their rows where the tokens they are expected to
-// bring come faster than one by one, by what steps of so many rows were measured to take. It is handed durations and
-// reads no clock; what it says changes how fast a text comes, never the text.
+// it is what an urgent newcomer may have to wait. A short prompt is a short disturbance, and whoever sent it waits for
+// its first token: where those who generate have no deadlines, longer steps may spend `burst_max` beyond the stretch in
+// one go, which comes back slowly; what a long prompt takes besides is a stretch like any other. Guesses are worth
+// their rows where the tokens they are expected to bring come faster than one by one, by what steps of so many rows
+// were measured to take. It is handed durations and reads no clock; what it says changes how fast a text comes, never
+// the text.
 #pragma once
 
 #include <array>
@@ -20,7 +23,9 @@ namespace sedge::engine {
 struct PacerOptions {
   double stretch_max = 1.8;    // of the gap between tokens while a prompt is read; under 2, for what is not foreseen
   Duration step_max = 100ms;   // of a step where nobody generates
-  std::size_t rows_min = 6;    // a prompt always comes on: one tile of tokens
+  Duration burst_max = 500ms;  // of steps longer than that, while others without deadlines generate
+  double burst_back = 0.05;    // of their time comes back
+  std::size_t tile = 6;        // rows that cost less together; the first guess of how many to read
   std::size_t rows_max = 84;   // with a dozen tokens beside them one chunk of a pass (EngineOptions)
   double gain_min = 1.1;       // guesses must promise so many times the tokens a second
   std::size_t mixed_max = 32;  // steps with prompt rows between two without, which measure the gap anew
@@ -28,10 +33,11 @@ struct PacerOptions {
 
 class Pacer {
  public:
-  explicit Pacer(PacerOptions options = {}) : options_(options) {}
+  explicit Pacer(PacerOptions options = {}) : options_(options), burst_s_(to_seconds(options.burst_max)) {}
 
-  // Rows of prompts for a step with `token_rows` rows past prompts. 0: this step is for measuring the gap.
-  std::size_t prompt_rows(std::size_t token_rows) const;
+  // Rows of prompts for a step with `token_rows` rows past prompts; `patient`: of texts without deadlines, all of them.
+  // 0: this step is for measuring the gap.
+  std::size_t prompt_rows(std::size_t token_rows, bool patient = false) const;
 
   // Of `most` guesses of a text, each right with probability `acceptance` if those before it were, how many to try in a
   // step that has `token_rows` rows without them.
@@ -49,6 +55,7 @@ class Pacer {
   std::array<double, kCounts> gap_s_{};  // of steps without prompt rows; 0: not measured
   double row_s_ = 0;                     // of a prompt row; 0: not measured
   std::size_t mixed_ = 0;                // steps with prompt rows since one without
+  double burst_s_;                       // what is left of burst_max
 };
 
 }  // namespace sedge::engine

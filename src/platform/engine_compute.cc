@@ -474,6 +474,15 @@ void EngineCompute::draft(const engine::Pacer& pacer, std::span<engine::Member> 
   }
 }
 
+// Whether none of those who generate has a deadline.
+bool EngineCompute::are_patient(const Team& team, std::span<const Part> parts) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (!parts[i].report.prefilling && team.jobs[i]->urgency.deadline != kNever) return false;
+  }
+  return true;
+}
+
 void EngineCompute::step(Worker& worker, Team& team) {
   const Instant begun = now();
   std::vector<Part> parts(team.jobs.size());
@@ -502,7 +511,8 @@ void EngineCompute::step(Worker& worker, Team& team) {
     const engine::Pacer pacer = pacer_of(*team.jobs[0]->model);
     const Instant started = now();
     if (decoding == members.size()) draft(pacer, members);
-    pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding), &team.control);
+    pass =
+        worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding, are_patient(team, parts)), &team.control);
     prompt_rows = worker.batch.prompt_rows();
     const Instant ended = now();
     if (pass && still(team, ended) == Duration{}) {

@@ -64,58 +64,80 @@ struct Queries {
   float* out[kAttendQueriesMax];
 };
 
-// Adds to sums what dimensions [d, d + count) of sixteen keys give with Q queries.
-template <class V, class K, std::size_t Q>
-SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uint8_t* keys, std::size_t d,
-                                      std::size_t count, typename V::F (&sums)[Q][V::kParts]) {
-  for (const std::size_t end = d + count; d < end; ++d, keys += kLanes * K::kBytes) {
-    typename V::F key[V::kParts];
-    unroll<V::kParts>([&](auto p) SEDGE_INLINE { key[p] = K::load(keys + p * V::kWidth * K::kBytes); });
+// Sums of Q queries with G groups of sixteen keys: chains that do not wait for each other.
+template <class V, std::size_t Q, std::size_t G>
+struct Scores {
+  typename V::F sums[Q][G][V::kParts];
+
+  SEDGE_INLINE Scores() {
+    for_each([](typename V::F& sum, auto, auto, auto) SEDGE_INLINE { sum = V::zero(); });
+  }
+  template <class Visit>
+  SEDGE_INLINE void for_each(Visit visit) {
     unroll<Q>([&](auto i) SEDGE_INLINE {
-      const typename V::F x = V::all(q[i][d]);
-      unroll<V::kParts>([&](auto p) SEDGE_INLINE { sums[i][p] = V::fma(x, key[p], sums[i][p]); });
+      unroll<G>([&](auto g)
+                    SEDGE_INLINE { unroll<V::kParts>([&](auto p) SEDGE_INLINE { visit(sums[i][g][p], i, g, p); }); });
+    });
+  }
+};
+
+// Adds to sums what dimensions [d, d + count) of the keys give with the queries; a group lies `stride` bytes behind the
+// one before.
+template <class V, class K, std::size_t Q, std::size_t G>
+SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uint8_t* keys, std::size_t stride,
+                                      std::size_t d, std::size_t count, Scores<V, Q, G>& scores) {
+  for (const std::size_t end = d + count; d < end; ++d, keys += kLanes * K::kBytes) {
+    typename V::F x[Q];
+    unroll<Q>([&](auto i) SEDGE_INLINE { x[i] = V::all(q[i][d]); });
+    unroll<G>([&](auto g) SEDGE_INLINE {
+      typename V::F key[V::kParts];
+      unroll<V::kParts>([&](auto p) SEDGE_INLINE { key[p] = K::load(keys + g * stride + p * V::kWidth * K::kBytes); });
+      unroll<Q>([&](auto i) SEDGE_INLINE {
+        unroll<V::kParts>([&](auto p)
+                              SEDGE_INLINE { scores.sums[i][g][p] = V::fma(x[i], key[p], scores.sums[i][g][p]); });
+      });
     });
   }
 }
 
-// Scores of Q queries with the positions of groups [first, last) of sixteen.
-template <class V, class K, std::size_t Q>
+// Scores of Q queries with the positions of groups [first, last) of sixteen, G groups at once.
+template <class V, class K, std::size_t Q, std::size_t G>
 SEDGE_INLINE inline void score(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t first,
                                std::size_t last) {
   using F = typename V::F;
   const float* q[Q];
   float* to[Q];
   unroll<Q>([&](auto i) SEDGE_INLINE { q[i] = queries.q[query + i], to[i] = queries.scores[query + i]; });
-  for (std::size_t group = first; group < last; ++group) {
-    const std::uint8_t* keys = a.keys + group * kLanes * K::row_bytes(a.head_dim);
-    F sums[Q][V::kParts];
-    unroll<Q * V::kParts>([&](auto i) SEDGE_INLINE { sums[i / V::kParts][i % V::kParts] = V::zero(); });
+  const std::size_t stride = kLanes * K::row_bytes(a.head_dim);
+  for (; first + G <= last; first += G) {
+    const std::uint8_t* keys = a.keys + first * stride;
+    Scores<V, Q, G> all;
     if constexpr (K::kScaled) {
       for (std::size_t d = 0; d < a.head_dim; d += K::kBlock, keys += kLanes * K::kBlockBytes) {
-        F block[Q][V::kParts];
-        unroll<Q * V::kParts>([&](auto i) SEDGE_INLINE { block[i / V::kParts][i % V::kParts] = V::zero(); });
-        add_products<V, K, Q>(q, keys + kLanes * K::kScaleBytes, d, K::kBlock, block);
-        unroll<V::kParts>([&](auto p) SEDGE_INLINE {
-          const F scale = V::load_f16(keys + p * V::kWidth * K::kScaleBytes);
-          unroll<Q>([&](auto i) SEDGE_INLINE { sums[i][p] = V::fma(scale, block[i][p], sums[i][p]); });
+        Scores<V, Q, G> block;
+        add_products<V, K, Q, G>(q, keys + kLanes * K::kScaleBytes, stride, d, K::kBlock, block);
+        all.for_each([&](F& sum, auto i, auto g, auto p) SEDGE_INLINE {
+          sum = V::fma(V::load_f16(keys + g * stride + p * V::kWidth * K::kScaleBytes), block.sums[i][g][p], sum);
         });
       }
     } else {
-      add_products<V, K, Q>(q, keys, 0, a.head_dim, sums);
+      add_products<V, K, Q, G>(q, keys, stride, 0, a.head_dim, all);
     }
-    unroll<Q>([&](auto i) SEDGE_INLINE {
-      unroll<V::kParts>([&](auto p) SEDGE_INLINE { V::store(to[i] + group * kLanes + p * V::kWidth, sums[i][p]); });
-    });
+    all.for_each([&](F& sum, auto i, auto g, auto p)
+                     SEDGE_INLINE { V::store(to[i] + (first + g) * kLanes + p * V::kWidth, sum); });
+  }
+  if constexpr (G > 1) {
+    if (first < last) score<V, K, Q, G / 2>(a, queries, query, first, last);
   }
 }
 
-// All queries from `query` on, Q at a time.
-template <class V, class K, std::size_t Q>
+// All queries from `query` on, Q at a time: the fewer, the more groups at once, so that there are as many chains.
+template <class V, class K, std::size_t Q, std::size_t G = 1>
 SEDGE_INLINE inline void score_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t first,
                                    std::size_t last) {
-  for (; query + Q <= queries.count; query += Q) score<V, K, Q>(a, queries, query, first, last);
+  for (; query + Q <= queries.count; query += Q) score<V, K, Q, G>(a, queries, query, first, last);
   if constexpr (Q > 1) {
-    if (query < queries.count) score_all<V, K, Q / 2>(a, queries, query, first, last);
+    if (query < queries.count) score_all<V, K, Q / 2, G * 2>(a, queries, query, first, last);
   }
 }
 
@@ -198,15 +220,20 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, const Queries& queries, s
   });
 }
 
-// All dimensions of Q queries.
+// Dimensions from d on, R registers at a time, then fewer; returns where whole registers end.
+template <class V, class K, std::size_t Q, std::size_t R>
+SEDGE_INLINE inline std::size_t weigh_dims(const AttentionArgs& a, const Queries& queries, std::size_t query,
+                                           std::size_t begin, std::size_t end, std::size_t d) {
+  for (; d + R * V::kWidth <= a.head_dim; d += R * V::kWidth) weigh<V, K, Q, R>(a, queries, query, begin, end, d);
+  if constexpr (R > 1) d = weigh_dims<V, K, Q, R / 2>(a, queries, query, begin, end, d);
+  return d;
+}
+
+// All dimensions of Q queries, as many at a time as the set's registers hold.
 template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
                                    std::size_t end) {
-  constexpr std::size_t kWide = V::kTileDims / Q;  // registers of dimensions that the set's registers hold
-  std::size_t d = 0;
-  for (; d + kWide * V::kWidth <= a.head_dim; d += kWide * V::kWidth)
-    weigh<V, K, Q, kWide>(a, queries, query, begin, end, d);
-  for (; d + V::kWidth <= a.head_dim; d += V::kWidth) weigh<V, K, Q, 1>(a, queries, query, begin, end, d);
+  std::size_t d = weigh_dims<V, K, Q, V::kTileDims / Q>(a, queries, query, begin, end, 0);
   if constexpr (!K::kScaled) {  // blocks leave nothing
     for (; d < a.head_dim; ++d) {
       for (std::size_t i = query; i < query + Q; ++i) {
