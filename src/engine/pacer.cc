@@ -11,12 +11,13 @@ void smooth(double& value, double measured) { value = value == 0 ? measured : va
 
 }  // namespace
 
-std::size_t Pacer::prompt_rows(std::size_t token_rows, bool patient) const {
+std::size_t Pacer::prompt_rows(std::size_t token_rows, std::size_t first) const {
   const double gap = gap_s_[index(token_rows)], longest = to_seconds(options_.step_max);
   if (token_rows > 0 && (gap == 0 || mixed_ >= options_.mixed_max)) return 0;
   if (row_s_ == 0) return options_.tile;
   double time = token_rows == 0 ? longest : gap * (options_.stretch_max - 1);
-  if (token_rows > 0 && patient) time = std::max(time, std::min(longest - gap, burst_s_));
+  const bool is_short = first > 0 && static_cast<double>(first) * row_s_ < to_seconds(options_.burst_max);
+  if (token_rows > 0 && is_short) time = std::max(time, std::min(longest - gap, burst_s_));
   const double most =
       std::clamp(time / row_s_, 1.0, static_cast<double>(options_.rows_max));  // a prompt always comes on
   const auto rows = static_cast<std::size_t>(most);

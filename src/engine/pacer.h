@@ -6,8 +6,8 @@
 // between tokens is when nobody reads a prompt; the excess of one with prompt rows, over their number, tells what a row
 // costs; as many go along as stretch the gap by `stretch_max`. Where nobody generates only `step_max` bounds a step:
 // it is what an urgent newcomer may have to wait. A short prompt is a short disturbance, and whoever sent it waits for
-// its first token: where those who generate have no deadlines, longer steps may spend `burst_max` beyond the stretch in
-// one go, which comes back slowly; what a long prompt takes besides is a stretch like any other. Guesses are worth
+// its first token: where those who generate have no deadlines, short prompts may spend `burst_max` beyond the stretch,
+// which comes back slowly. A long one never does: it would only be a little sooner for it. Guesses are worth
 // their rows where the tokens they are expected to bring come faster than one by one, by what steps of so many rows
 // were measured to take. It is handed durations and reads no clock; what it says changes how fast a text comes, never
 // the text.
@@ -23,8 +23,8 @@ namespace sedge::engine {
 struct PacerOptions {
   double stretch_max = 1.8;    // of the gap between tokens while a prompt is read; under 2, for what is not foreseen
   Duration step_max = 100ms;   // of a step where nobody generates
-  Duration burst_max = 500ms;  // of steps longer than that, while others without deadlines generate
-  double burst_back = 0.05;    // of their time comes back
+  Duration burst_max = 1s;     // that steps take longer than so for short prompts, none of which takes as long
+  double burst_back = 0.05;    // of the time in which others generate comes back
   std::size_t tile = 6;        // rows that cost less together; the first guess of how many to read
   std::size_t rows_max = 84;   // with a dozen tokens beside them one chunk of a pass (EngineOptions)
   double gain_min = 1.1;       // guesses must promise so many times the tokens a second
@@ -35,9 +35,9 @@ class Pacer {
  public:
   explicit Pacer(PacerOptions options = {}) : options_(options), burst_s_(to_seconds(options.burst_max)) {}
 
-  // Rows of prompts for a step with `token_rows` rows past prompts; `patient`: of texts without deadlines, all of them.
-  // 0: this step is for measuring the gap.
-  std::size_t prompt_rows(std::size_t token_rows, bool patient = false) const;
+  // Rows of prompts for a step with `token_rows` rows past prompts. `first`: the tokens of the whole prompt that comes
+  // first, where all texts past theirs have no deadline; else 0. Returns 0: this step is for measuring the gap.
+  std::size_t prompt_rows(std::size_t token_rows, std::size_t first = 0) const;
 
   // Of `most` guesses of a text, each right with probability `acceptance` if those before it were, how many to try in a
   // step that has `token_rows` rows without them.

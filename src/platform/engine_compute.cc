@@ -474,13 +474,19 @@ void EngineCompute::draft(const engine::Pacer& pacer, std::span<engine::Member> 
   }
 }
 
-// Whether none of those who generate has a deadline.
-bool EngineCompute::are_patient(const Team& team, std::span<const Part> parts) {
+// The tokens of the prompt that comes first, where none of those who generate has a deadline; else 0.
+std::size_t EngineCompute::patient_prompt(const Team& team, std::span<const Part> parts) {
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (!parts[i].report.prefilling && team.jobs[i]->urgency.deadline != kNever) return false;
+  std::size_t tokens = 0;
+  for (std::size_t i = parts.size(); i-- > 0;) {
+    if (parts[i].member.generation == nullptr) continue;
+    if (parts[i].report.prefilling) {
+      tokens = team.jobs[i]->prompt_tokens;
+    } else if (team.jobs[i]->urgency.deadline != kNever) {
+      return 0;
+    }
   }
-  return true;
+  return tokens;
 }
 
 void EngineCompute::step(Worker& worker, Team& team) {
@@ -511,8 +517,8 @@ void EngineCompute::step(Worker& worker, Team& team) {
     const engine::Pacer pacer = pacer_of(*team.jobs[0]->model);
     const Instant started = now();
     if (decoding == members.size()) draft(pacer, members);
-    pass =
-        worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding, are_patient(team, parts)), &team.control);
+    pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding, patient_prompt(team, parts)),
+                             &team.control);
     prompt_rows = worker.batch.prompt_rows();
     const Instant ended = now();
     if (pass && still(team, ended) == Duration{}) {

@@ -154,7 +154,7 @@ class EngineCompute final : public env::Compute {
   std::vector<std::shared_ptr<Job>> share_of(std::span<const std::shared_ptr<Job>> free) const;
   bool begin_first(Team& team);
   static void draft(const engine::Pacer& pacer, std::span<engine::Member> members);
-  bool are_patient(const Team& team, std::span<const Part> parts);
+  std::size_t patient_prompt(const Team& team, std::span<const Part> parts);
   void step(Worker& worker, Team& team);
   static void prepare(Job& job, Part& part, std::size_t recall_bytes_max, std::size_t& recalled_bytes);
   Status embed(Worker& worker, const engine::Control& control, Job& job, Part& part) const;
