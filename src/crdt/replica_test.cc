@@ -40,7 +40,7 @@ struct Writer {
     op.value = std::move(value);
     op.replaces = replica.replaced_by(kind, path, op.value);
     if (kind == OpKind::kCounter) {
-      if (const Op* before = replica.counter_of(path, id)) op.plus = before->plus, op.minus = before->minus;
+      if (const auto before = replica.counter_of(path, id)) op.plus = before->plus, op.minus = before->minus;
       (change < 0 ? op.minus : op.plus) += static_cast<std::uint64_t>(std::abs(change));
     }
     if (kind == OpKind::kAppend) op.plus = static_cast<std::uint64_t>(change);
@@ -98,7 +98,7 @@ std::string after(const std::vector<Op>& ops) {
 
 void merge_into(Replica& to, const Replica& from) {
   std::vector<Op> ops;
-  for (const auto& [dot, op] : from.living()) ops.push_back(op);
+  for (const auto& [dot, op] : from.living()) ops.push_back(op.copy());
   for (const Op& op : ops) EXPECT_TRUE(to.apply(op));
 }
 
