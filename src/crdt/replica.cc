@@ -6,6 +6,7 @@
 #include <span>
 #include <tuple>
 
+#include "base/assert.h"
 #include "base/prng.h"
 
 namespace sedge::crdt {
@@ -93,6 +94,10 @@ std::strong_ordering Replica::compare(const Record& record, const Slot& slot) {
 
 Replica::Position Replica::position(const Slot& slot) const {
   return places_.search([&](const Record* record) { return compare(*record, slot) < 0; });
+}
+
+Replica::Position Replica::behind(std::string_view path) const {
+  return places_.search([&](const Record* record) { return record->path() <= path; });
 }
 
 Replica::Position Replica::position(const Origin& origin, const Dot& dot) {
@@ -300,6 +305,7 @@ Origin& Replica::make_origin(NodeId id) {
 }
 
 void Replica::account(const OpView& op, Origin& origin, bool add) {
+  ++changes_;
   writes_ = add ? writes_ + 1 : writes_ - 1;
   const Digest part = contribution(op);
   for (std::size_t word = 0; word < part.size(); ++word) {
@@ -334,7 +340,7 @@ bool Replica::has_tombstone(Hlc from, Hlc upto) const {
 // Whether no write at the path tells which of several values is read.
 bool Replica::holds_one(std::string_view path) const {
   const Position first = position(Slot{.path = path});
-  const Position over = places_.search([&](const Record* record) { return record->path() <= path; });
+  const Position over = behind(path);
   if (first == over) return true;
   const Slot one = slot_of(*places_[first]);
   const Slot other = slot_of(*places_[places_.previous(over)]);
@@ -420,7 +426,9 @@ void Replica::for_each(std::string_view prefix,
     const std::string path(places_[at]->path());
     if (!path.starts_with(prefix)) return;
     const auto value = read_all(take(at, [&](const Record& record) { return record.path() == path; }));
+    const std::uint64_t changes = changes_;
     if (value) visit(path, *value);
+    if (changes_ != changes) at = behind(path);
   }
 }
 
@@ -478,24 +486,37 @@ std::optional<OpView> Replica::counter_of(std::string_view path, NodeId origin) 
   return only_in({.path = path, .family = Family::kCounter, .origin = origin});
 }
 
+Living::Iterator::Iterator(const Replica& replica, std::size_t origin, Replica::Position at)
+    : replica_(&replica), changes_(replica.changes_), origin_(origin), at_(at) {
+  skip();
+}
+
+Living::Iterator::value_type Living::Iterator::operator*() const {
+  SEDGE_ASSERT(changes_ == replica_->changes_);
+  const Record& record = *replica_->origins_[origin_]->writes[at_];
+  return {record.dot(), record};
+}
+
 Living::Iterator& Living::Iterator::operator++() {
-  at_ = (*origin_)->writes.next(at_);
-  return skip();
+  SEDGE_ASSERT(changes_ == replica_->changes_);
+  at_ = replica_->origins_[origin_]->writes.next(at_);
+  skip();
+  return *this;
 }
 
 // To the next one that has a write here or behind.
-Living::Iterator& Living::Iterator::skip() {
-  while (origin_ != over_ && at_ == (*origin_)->writes.end()) {
+void Living::Iterator::skip() {
+  while (origin_ < replica_->origins_.size() && at_ == replica_->origins_[origin_]->writes.end()) {
     ++origin_;
     at_ = {};
   }
-  return *this;
 }
 
 Living::Iterator Living::lower_bound(const Dot& dot) const {
   const auto origin = crdt::lower_bound(replica_->origins_, dot.origin);
   const bool there = origin != replica_->origins_.end() && (*origin)->id == dot.origin;
-  return {origin, replica_->origins_.end(), there ? Replica::position(**origin, dot) : Replica::Position()};
+  return {*replica_, static_cast<std::size_t>(origin - replica_->origins_.begin()),
+          there ? Replica::position(**origin, dot) : Replica::Position()};
 }
 
 Living::Iterator Living::upper_bound(const Dot& dot) const {

@@ -104,7 +104,7 @@ class Replica {
 
   // None: nothing was ever written there, or it was erased. A set may be empty.
   std::optional<Value> read(std::string_view path) const;
-  // In order of paths; all that start with `prefix`. `visit` does not change the replica.
+  // In order of paths; all that start with `prefix`. `visit` may change the replica.
   void for_each(std::string_view prefix, const std::function<void(const std::string&, const Value&)>& visit) const;
 
   // The register that lives there, erased or not.
@@ -168,6 +168,7 @@ class Replica {
   Turn turn_of(const Dot& dot) const;
   static Position position(const Origin& origin, const Dot& dot);
   Position position(const Slot& slot) const;  // its first write, or what comes behind it
+  Position behind(std::string_view path) const;
   Position position(Hlc stamp, const Dot& dot) const;
   Position place_of(const Record* record, Position from) const;
   const Record* find(const Dot& dot) const;
@@ -195,11 +196,13 @@ class Replica {
   Records places_;      // in order of slots
   Records tombstones_;  // in order of (stamp, dot)
   std::size_t writes_ = 0;
+  std::uint64_t changes_ = 0;
   Digest digest_{};
   std::size_t bytes_ = 0;
 };
 
-// The living writes as a range of (dot, write), in order of dots. As all views, good until the replica is changed.
+// The living writes as a range of (dot, write), in order of dots. Iterators, too, are good until the replica is
+// changed: asserted.
 class Living {
  public:
   class Iterator {
@@ -212,10 +215,7 @@ class Living {
     };
 
     Iterator() = default;
-    value_type operator*() const {
-      const Record& record = *(*origin_)->writes[at_];
-      return {record.dot(), record};
-    }
+    value_type operator*() const;
     Arrow operator->() const { return {**this}; }
     Iterator& operator++();
     Iterator operator++(int) { return std::exchange(*this, std::next(*this)); }
@@ -223,21 +223,20 @@ class Living {
 
    private:
     friend class Living;
-    Iterator(Origins::const_iterator origin, Origins::const_iterator over, Replica::Position at)
-        : origin_(origin), over_(over), at_(at) {
-      skip();
-    }
-    Iterator& skip();
-    Origins::const_iterator origin_;
-    Origins::const_iterator over_;  // the last one's end
+    Iterator(const Replica& replica, std::size_t origin, Replica::Position at);
+    void skip();
+
+    const Replica* replica_ = nullptr;
+    std::uint64_t changes_ = 0;  // of the replica, until now
+    std::size_t origin_ = 0;
     Replica::Position at_;
   };
 
   explicit Living(const Replica& replica) : replica_(&replica) {}
   std::size_t size() const { return replica_->writes_; }
   bool empty() const { return size() == 0; }
-  Iterator begin() const { return {replica_->origins_.begin(), replica_->origins_.end(), {}}; }
-  Iterator end() const { return {replica_->origins_.end(), replica_->origins_.end(), {}}; }
+  Iterator begin() const { return {*replica_, 0, {}}; }
+  Iterator end() const { return {*replica_, replica_->origins_.size(), {}}; }
   Iterator find(const Dot& dot) const;
   bool contains(const Dot& dot) const { return replica_->find(dot) != nullptr; }
   // Requires: it lives.

@@ -396,6 +396,30 @@ TEST(Replica, tombstones_that_are_named_stay_and_those_that_go_are_the_oldest) {
   EXPECT_FALSE(a.replica.has_tombstone(Hlc::at_ms(15), Hlc::at_ms(99)));
 }
 
+TEST(Replica, what_looks_at_each_entry_may_change_the_replica_meanwhile) {
+  Writer a(1);
+  for (int i = 0; i < 300; ++i) a.write(OpKind::kRegister, fmt::format("r/{:03}", i), text("x"), 0, 1);
+  std::vector<std::string> seen;
+  a.replica.for_each("r/", [&](const std::string& path, const Value&) {
+    seen.push_back(path);
+    a.replica.withdraw(a.replica.register_at(path)->dot);
+    a.write(OpKind::kRegister, "a/" + path, text("y"), 0, 1);  // before all that is still to come
+    if (path == "r/100") a.replica.withdraw(a.replica.register_at("r/101")->dot);
+  });
+  EXPECT_EQ(seen.size(), 299u);
+  EXPECT_TRUE(std::ranges::is_sorted(seen));
+}
+
+TEST(ReplicaDeathTest, an_iterator_is_not_used_after_a_change) {
+  Writer a(1);
+  a.write(OpKind::kRegister, "x", text("x"), 0, 1);
+  auto at = a.replica.living().begin();
+  const auto late = at;
+  a.write(OpKind::kRegister, "y", text("y"), 0, 2);
+  EXPECT_DEATH(static_cast<void>(late->first), "changes_");
+  EXPECT_DEATH(++at, "changes_");
+}
+
 TEST(Replica, entries_of_the_system_find_room_when_all_else_is_full) {
   Writer a(1);
   Replica full({.writes_max = 16, .bytes_max = 1u << 20, .origin_part = 1});

@@ -46,12 +46,11 @@ class SortedBlocks {
   template <class Before>
   Position search(const Before& before) const {
     if (empty() || before(blocks_.back().back())) return end();
-    const auto over = std::ranges::partition_point(blocks_, [&](const Block& block) { return before(block.front()); });
-    if (over == blocks_.begin()) return begin();
-    const auto block = std::prev(over);
-    const auto at = std::ranges::partition_point(*block, before);
-    if (at == block->end()) return {static_cast<std::size_t>(over - blocks_.begin()), 0};
-    return {static_cast<std::size_t>(block - blocks_.begin()), static_cast<std::size_t>(at - block->begin())};
+    const std::size_t over = partition(blocks_.size(), [&](std::size_t i) { return blocks_[i].front(); }, before);
+    if (over == 0) return begin();
+    const Block& block = blocks_[over - 1];
+    const std::size_t at = partition(block.size(), [&](std::size_t i) { return block[i]; }, before);
+    return at == block.size() ? Position{over, 0} : Position{over - 1, at};
   }
 
   // Before `at`.
@@ -81,6 +80,28 @@ class SortedBlocks {
   using Block = std::vector<T>;
   static constexpr std::size_t kBlockMax = 124;  // values; with 8 bytes each, what the allocator has at hand
   static constexpr std::size_t kStep = 16;
+
+  // How many of the first `size` values, one after the other, lie before.
+  template <class Get, class Before>
+  static std::size_t partition(std::size_t size, const Get& get, const Before& before) {
+    std::size_t low = 0;
+    while (size > 0) {
+      const std::size_t half = size / 2;
+      const std::size_t middle = low + half;
+      const std::size_t above = size - half - 1;
+      if constexpr (std::is_pointer_v<T>) {
+        if (half > 0) __builtin_prefetch(get(low + half / 2));
+        if (above > 0) __builtin_prefetch(get(middle + 1 + above / 2));
+      }
+      if (before(get(middle))) {
+        low = middle + 1;
+        size = above;
+      } else {
+        size = half;
+      }
+    }
+    return low;
+  }
 
   static std::ptrdiff_t offset(std::size_t index) { return static_cast<std::ptrdiff_t>(index); }
 
