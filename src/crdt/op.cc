@@ -40,17 +40,6 @@ Status check(const Op& op) {
 
 }  // namespace
 
-OpView::OpView(const Op& op)
-    : dot(op.dot),
-      stamp(op.stamp),
-      kind(op.kind),
-      path(op.path),
-      value(op.value),
-      plus(op.plus),
-      minus(op.minus),
-      replaces(op.replaces),
-      signature(op.signature) {}
-
 Op OpView::copy() const {
   Op op{dot, stamp, kind, std::string(path), std::nullopt, plus, minus, {replaces.begin(), replaces.end()}, signature};
   if (value) op.value = to_buffer(*value);

@@ -129,6 +129,17 @@ struct OpView {
   }
 };
 
+inline OpView::OpView(const Op& op)
+    : dot(op.dot),
+      stamp(op.stamp),
+      kind(op.kind),
+      path(op.path),
+      value(op.value),
+      plus(op.plus),
+      minus(op.minus),
+      replaces(op.replaces),
+      signature(op.signature) {}
+
 // A write that says nothing but that others are over: a removal, an erased register or log. Never a counter, and no
 // removal from a 2P-set: that ends what will be written too, so it is a value like any other and lives for ever.
 bool is_tombstone(const OpView& op);

@@ -9,6 +9,7 @@
 namespace sedge::crdt {
 namespace {
 
+static_assert(sizeof(Record) == 32);  // 28 of header, which data follows, and what aligns it
 constexpr std::uint64_t kUpper = std::uint64_t{1} << 32;
 
 bool is_wide(const Dot& dot) { return (dot.epoch.value | dot.sequence.value) >= kUpper; }

@@ -104,7 +104,7 @@ struct Origin {
   SortedBlocks<Record*> writes;
 };
 
-using Origins = std::vector<std::unique_ptr<Origin>>;  // in order of ids
+using Origins = std::vector<std::pair<NodeId, std::unique_ptr<Origin>>>;  // in order of ids
 
 inline Dot Record::dot() const { return {origin_->id, epoch(), sequence()}; }
 

@@ -51,7 +51,7 @@ Digest contribution(const OpView& op) {
 std::pair<BootEpoch, Sequence> turn(const Dot& dot) { return {dot.epoch, dot.sequence}; }
 
 auto lower_bound(const Origins& origins, NodeId id) {
-  return std::ranges::lower_bound(origins, id, {}, [](const auto& origin) { return origin->id; });
+  return std::ranges::lower_bound(origins, id, {}, &Origins::value_type::first);
 }
 
 std::int64_t clamp_total(Uint128 plus, Uint128 minus) {
@@ -131,8 +131,8 @@ std::optional<OpView> Replica::only_in(const Slot& slot) const {
 // Where in its writer's order a write is, or would be.
 Replica::Turn Replica::turn_of(const Dot& dot) const {
   const auto origin = lower_bound(origins_, dot.origin);
-  if (origin == origins_.end() || (*origin)->id != dot.origin) return {};
-  return {origin->get(), position(**origin, dot)};
+  if (origin == origins_.end() || origin->first != dot.origin) return {};
+  return {origin->second.get(), position(*origin->second, dot)};
 }
 
 const Record* Replica::find(const Dot& dot) const { return at(turn_of(dot), dot); }
@@ -259,7 +259,7 @@ bool Replica::withdraw(const Dot& dot) {
 }
 
 Replica::~Replica() {
-  for (const auto& origin : origins_) {
+  for (const auto& [id, origin] : origins_) {
     const Records& writes = origin->writes;
     for (Position at = writes.begin(); at != writes.end(); at = writes.next(at)) Record::free(writes[at]);
   }
@@ -301,7 +301,7 @@ void Replica::forget(const Record* record) {
 }
 
 Origin& Replica::make_origin(NodeId id) {
-  return *origins_.insert(lower_bound(origins_, id), std::make_unique<Origin>(id))->get();
+  return *origins_.emplace(lower_bound(origins_, id), id, std::make_unique<Origin>(id))->second;
 }
 
 void Replica::account(const OpView& op, Origin& origin, bool add) {
@@ -319,7 +319,7 @@ void Replica::account(const OpView& op, Origin& origin, bool add) {
 
 Digest Replica::digest_of(NodeId origin) const {
   const auto at = lower_bound(origins_, origin);
-  return at == origins_.end() || (*at)->id != origin ? Digest{} : (*at)->digest;
+  return at == origins_.end() || at->first != origin ? Digest{} : at->second->digest;
 }
 
 Digest Replica::digest_without(Hlc upto) const {
@@ -493,20 +493,20 @@ Living::Iterator::Iterator(const Replica& replica, std::size_t origin, Replica::
 
 Living::Iterator::value_type Living::Iterator::operator*() const {
   SEDGE_ASSERT(changes_ == replica_->changes_);
-  const Record& record = *replica_->origins_[origin_]->writes[at_];
+  const Record& record = *replica_->origins_[origin_].second->writes[at_];
   return {record.dot(), record};
 }
 
 Living::Iterator& Living::Iterator::operator++() {
   SEDGE_ASSERT(changes_ == replica_->changes_);
-  at_ = replica_->origins_[origin_]->writes.next(at_);
+  at_ = replica_->origins_[origin_].second->writes.next(at_);
   skip();
   return *this;
 }
 
 // To the next one that has a write here or behind.
 void Living::Iterator::skip() {
-  while (origin_ < replica_->origins_.size() && at_ == replica_->origins_[origin_]->writes.end()) {
+  while (origin_ < replica_->origins_.size() && at_ == replica_->origins_[origin_].second->writes.end()) {
     ++origin_;
     at_ = {};
   }
@@ -514,9 +514,9 @@ void Living::Iterator::skip() {
 
 Living::Iterator Living::lower_bound(const Dot& dot) const {
   const auto origin = crdt::lower_bound(replica_->origins_, dot.origin);
-  const bool there = origin != replica_->origins_.end() && (*origin)->id == dot.origin;
+  const bool there = origin != replica_->origins_.end() && origin->first == dot.origin;
   return {*replica_, static_cast<std::size_t>(origin - replica_->origins_.begin()),
-          there ? Replica::position(**origin, dot) : Replica::Position()};
+          there ? Replica::position(*origin->second, dot) : Replica::Position()};
 }
 
 Living::Iterator Living::upper_bound(const Dot& dot) const {

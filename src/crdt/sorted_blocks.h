@@ -1,13 +1,14 @@
 // A sorted sequence of small values (pointers) that takes little more room than they do.
 //
-// Blocks of up to kBlockMax values lie in order, and a list of the blocks is searched first. A value costs its own
-// bytes and a twentieth, where a node of a balanced tree has three pointers, a colour and an allocation. What is
-// inserted at the end fills blocks to the brim. A block grows by a few values at a time and is joined with its
-// neighbour when it has become small, so that this holds after any order of insertions and erasures, once there is more
-// than a block. Order is the caller's: it asks for the first value that does not lie before what it looks for, and
-// inserts there. Rejected: B-trees of more levels. With a million values the list has some 5,000 blocks, and one
-// insertion in a hundred moves 120 KB of it at worst. Cost: search O(log n) comparisons; insert and erase move a block,
-// and at times the list. Threads: none.
+// Blocks of up to kBlockMax values lie in order, and the list of blocks is searched first. A value costs its own bytes
+// and a tenth, where a node of a balanced tree has three pointers, a colour and an allocation. What is inserted at the
+// end fills blocks to the brim. A block grows by a few values at a time, gives back what it does not need, and is
+// joined with its neighbour when it has become small: whoever inserts and erases on purpose can make a value cost as
+// much again. Order is the caller's: it asks for the first value that does not lie before what it looks for, and
+// inserts there. Of pointers, what both values point to that may be compared next is fetched while one is compared.
+// Rejected: B-trees of more levels. With a million values the list has some 11,000 blocks, and one insertion in sixty
+// moves up to 260 KB of it. Cost: search O(log n) comparisons; insert and erase move a block, and at times the list.
+// Threads: none.
 #pragma once
 
 #include <algorithm>
