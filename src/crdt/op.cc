@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "base/assert.h"
 #include "wire/codec.h"
@@ -9,38 +10,16 @@
 namespace sedge::crdt {
 namespace {
 
-enum class Numbers { kNone, kTotals, kKeep };
-
-// What each kind carries. `value`: 0 never, 1 perhaps, 2 always.
-struct Shape {
-  Family family;
-  int value;
-  Numbers numbers;
-  bool replaces;
-};
-constexpr std::array<Shape, kOpKinds> kShapes = {{
-    {Family::kRegister, 1, Numbers::kNone, false},
-    {Family::kMulti, 1, Numbers::kNone, true},
-    {Family::kCounter, 0, Numbers::kTotals, false},
-    {Family::kSet, 2, Numbers::kNone, true},
-    {Family::kSet, 2, Numbers::kNone, true},
-    {Family::kLog, 1, Numbers::kKeep, false},
-    {Family::k2PSet, 2, Numbers::kNone, false},
-    {Family::k2PSet, 2, Numbers::kNone, false},
-}};
-
-const Shape& shape_of(OpKind kind) { return kShapes.at(static_cast<std::size_t>(kind)); }
-
-bool numbers_fit(Numbers numbers, const Op& op) {
-  if (numbers == Numbers::kTotals) return true;
-  if (numbers == Numbers::kNone) return (op.plus | op.minus) == 0;
+bool numbers_fit(std::size_t numbers, const Op& op) {
+  if (numbers == 2) return true;
+  if (numbers == 0) return (op.plus | op.minus) == 0;
   return op.plus >= 1 && op.plus <= kKeepMax && op.minus == 0;
 }
 
 Status check(const Op& op) {
-  const Shape& shape = shape_of(op.kind);
-  const bool fits = (op.value ? shape.value != 0 : shape.value != 2) && numbers_fit(shape.numbers, op) &&
-                    (shape.replaces || op.replaces.empty());
+  const KindShape& shape = shape_of(op.kind);
+  const bool fits = (op.value ? shape.value != HasValue::kNever : shape.value != HasValue::kAlways) &&
+                    numbers_fit(shape.numbers, op) && (shape.replaces || op.replaces.empty());
   if (!fits) return fail(Code::kDataLoss, "op {}: fields that its kind does not have", op.dot.text());
   if (op.dot.sequence.value == 0) return fail(Code::kDataLoss, "op {}: sequences start at 1", op.dot.text());
   if (op.value && op.value->size() > kValueBytesMax) {
@@ -61,9 +40,23 @@ Status check(const Op& op) {
 
 }  // namespace
 
-Family family_of(OpKind kind) { return shape_of(kind).family; }
+Op OpView::copy() const {
+  Op op{dot, stamp, kind, std::string(path), std::nullopt, plus, minus, {replaces.begin(), replaces.end()}, signature};
+  if (value) op.value = to_buffer(*value);
+  return op;
+}
 
-bool is_tombstone(const Op& op) { return op.kind == OpKind::kRemove || (!op.value && shape_of(op.kind).value == 1); }
+bool operator==(const OpView& a, const OpView& b) {
+  const auto rest = [](const OpView& op) {
+    return std::tie(op.dot, op.stamp, op.kind, op.path, op.plus, op.minus, op.signature);
+  };
+  return rest(a) == rest(b) && a.value.has_value() == b.value.has_value() &&
+         (!a.value || std::ranges::equal(*a.value, *b.value)) && std::ranges::equal(a.replaces, b.replaces);
+}
+
+bool is_tombstone(const OpView& op) {
+  return op.kind == OpKind::kRemove || (!op.value && shape_of(op.kind).value == HasValue::kPerhaps);
+}
 
 std::string_view family_name(Family family) {
   constexpr std::array<std::string_view, kFamilies> kNames = {"register", "multi-value register", "counter", "set",
@@ -90,7 +83,7 @@ void sign_op(Op& op, const trust::SecretKey& key) {
   op.signature = trust::sign(key, kOpDomain, signed_part(encode_op(op)));
 }
 
-Buffer encode_op(const Op& op) { return wire::encode(op); }
+Buffer encode_op(const OpView& op) { return wire::encode(op); }
 
 Result<Op> decode_op(Bytes bytes) {
   SEDGE_TRY(Op op, wire::decode<Op>(bytes));

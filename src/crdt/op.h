@@ -6,9 +6,12 @@
 // Grammar: docs/formats/op.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -41,10 +44,30 @@ constexpr OpKind wire_last(OpKind) { return OpKind::kRemove2P; }
 // What lives at a path. One path may hold several after a conflict; the newest write tells which one is read.
 enum class Family : std::uint8_t { kRegister, kMulti, kCounter, kSet, kLog, k2PSet };
 inline constexpr std::size_t kFamilies = 6;
-Family family_of(OpKind kind);
 // Whether each of its elements is a slot of its own.
 constexpr bool has_elements(Family family) { return family == Family::kSet || family == Family::k2PSet; }
 std::string_view family_name(Family family);
+
+// What the writes of each kind carry.
+enum class HasValue : std::uint8_t { kNever, kPerhaps, kAlways };
+struct KindShape {
+  Family family;
+  HasValue value;
+  std::uint8_t numbers;  // counters both, logs the first
+  bool replaces;
+};
+inline constexpr std::array<KindShape, kOpKinds> kKindShapes = {{
+    {Family::kRegister, HasValue::kPerhaps, 0, false},
+    {Family::kMulti, HasValue::kPerhaps, 0, true},
+    {Family::kCounter, HasValue::kNever, 2, false},
+    {Family::kSet, HasValue::kAlways, 0, true},
+    {Family::kSet, HasValue::kAlways, 0, true},
+    {Family::kLog, HasValue::kPerhaps, 1, false},
+    {Family::k2PSet, HasValue::kAlways, 0, false},
+    {Family::k2PSet, HasValue::kAlways, 0, false},
+}};
+constexpr const KindShape& shape_of(OpKind kind) { return kKindShapes.at(static_cast<std::size_t>(kind)); }
+constexpr Family family_of(OpKind kind) { return shape_of(kind).family; }
 
 struct Op {
   Dot dot;
@@ -74,16 +97,59 @@ struct Op {
   }
 };
 
+class Record;
+
+// A write that somebody else holds (an Op, or a replica): its fields, to read. Good as long as the holder has it.
+struct OpView {
+  Dot dot;
+  Hlc stamp;
+  OpKind kind;
+  std::string_view path;
+  std::optional<Bytes> value;
+  std::uint64_t plus;
+  std::uint64_t minus;
+  std::span<const Dot> replaces;
+  const trust::Signature& signature;
+
+  OpView(const Op& op);          // NOLINT(google-explicit-constructor): as a string is seen as a string_view
+  OpView(const Record& record);  // NOLINT(google-explicit-constructor)
+  Op copy() const;
+  friend bool operator==(const OpView& a, const OpView& b);
+  template <class Visitor>
+  void fields(Visitor& visit) {  // as an Op's
+    visit("dot", dot);
+    visit("stamp", stamp);
+    visit("kind", kind);
+    visit("path", path);
+    visit("value", value);
+    visit("plus", plus);
+    visit("minus", minus);
+    visit("replaces", replaces);
+    visit("signature", signature);
+  }
+};
+
+inline OpView::OpView(const Op& op)
+    : dot(op.dot),
+      stamp(op.stamp),
+      kind(op.kind),
+      path(op.path),
+      value(op.value),
+      plus(op.plus),
+      minus(op.minus),
+      replaces(op.replaces),
+      signature(op.signature) {}
+
 // A write that says nothing but that others are over: a removal, an erased register or log. Never a counter, and no
 // removal from a 2P-set: that ends what will be written too, so it is a value like any other and lives for ever.
-bool is_tombstone(const Op& op);
+bool is_tombstone(const OpView& op);
 
 // Levels of printable UTF-8 bytes separated by '/', at most kPathBytesMax; no wildcards.
 // Errors: InvalidArgument, naming the path.
 Status check_path(std::string_view path);
 
 void sign_op(Op& op, const trust::SecretKey& key);
-Buffer encode_op(const Op& op);
+Buffer encode_op(const OpView& op);
 // The bytes that the signature covers.
 Bytes signed_part(Bytes encoded_op);
 

@@ -25,27 +25,29 @@
 // Rejected: causal contexts as version vectors over the whole store (Almeida et al. 2018), smaller, but they would
 // have to be believed when a peer states them.
 // Sources: Shapiro et al. 2011 (the types); Bieniusa et al. 2012 (sets without tombstones a write).
-// Bounded by Limits. Threads: none.
+// In memory a write is one packed record (crdt/record.h), and three orders hold a pointer to it: its writer's by dot,
+// the one by place, and tombstones by age. Searching them is all that a merge does; what is iterated is in an order
+// that all nodes share (docs/adr/0042-a-write-is-one-record.md). Bounded by Limits. Threads: none.
 #pragma once
 
-#include <array>
+#include <compare>
 #include <cstdint>
 #include <functional>
-#include <map>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
 #include "crdt/op.h"
+#include "crdt/record.h"
+#include "crdt/sorted_blocks.h"
 
 namespace sedge::crdt {
-
-// Names a set of living writes: the sum of what each contributes, so that it changes by one addition a write and
-// does not depend on order. A checksum against accidents; who may write could forge equality by effort.
-using Digest = std::array<std::uint64_t, 2>;
 
 struct Value {
   Family family = Family::kRegister;
@@ -71,6 +73,8 @@ struct MergeResult {
   std::vector<Dot> ended;  // writes that live no more: erase them from disk
 };
 
+class Living;
+
 class Replica {
  public:
   // Entries under "sys/" have a sixteenth more room: acknowledgements and revocations must get in when all else is
@@ -82,25 +86,29 @@ class Replica {
   };
   Replica() : Replica(Limits()) {}
   explicit Replica(Limits limits) : limits_(limits) {}
-  Replica(const Replica&) = delete;  // slots point into living_
+  ~Replica();
+  Replica(const Replica&) = delete;  // records are held once
   Replica& operator=(const Replica&) = delete;
 
+  // Of all that is returned as a view, the replica is the holder, until it is changed: copy() what is to last.
+
+  // Requires: the bounds of decode_op().
   // Errors: ResourceExhausted: it would live, but there is no room; nothing changed.
-  Result<MergeResult> apply(Op op);
+  Result<MergeResult> apply(const OpView& op);
   // Whether apply() would find room for it.
-  Status check_room(const Op& op) const;
+  Status check_room(const OpView& op) const;
   // Whether it would end anything but tombstones.
-  bool ends_something(const Op& op) const;
+  bool ends_something(const OpView& op) const;
   // Takes back a living write (revocation, collection). False if it does not live.
   bool withdraw(const Dot& dot);
 
   // None: nothing was ever written there, or it was erased. A set may be empty.
   std::optional<Value> read(std::string_view path) const;
-  // In order of paths; all that start with `prefix`.
+  // In order of paths; all that start with `prefix`. `visit` may change the replica.
   void for_each(std::string_view prefix, const std::function<void(const std::string&, const Value&)>& visit) const;
 
   // The register that lives there, erased or not.
-  const Op* register_at(std::string_view path) const;
+  std::optional<OpView> register_at(std::string_view path) const;
   // Whether anything lives outside "sys/".
   bool holds_entries() const;
 
@@ -114,9 +122,10 @@ class Replica {
   // Whether the element is removed from the 2P-set there.
   bool removed_for_good(std::string_view path, const Buffer& element) const;
   // A counter's own totals. None: it never counted here.
-  const Op* counter_of(std::string_view path, NodeId origin) const;
+  std::optional<OpView> counter_of(std::string_view path, NodeId origin) const;
 
-  const std::map<Dot, Op>& living() const { return living_; }
+  // All living writes, in order of dots.
+  Living living() const;
   const Digest& digest() const { return digest_; }
   Digest digest_of(NodeId origin) const;
   // Without the tombstones stamped before `upto`. Cost: O(those).
@@ -130,38 +139,118 @@ class Replica {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  // What one write can end: the rest of its slot. Registers have one slot, counters one an origin, sets (of both sorts)
-  // one an element, logs one for each number of entries kept.
-  using Slot = std::pair<Family, Buffer>;
-  using Slots = std::map<Slot, std::vector<const Op*>>;
+  friend class Living;
+  using Records = SortedBlocks<Record*>;
+  using Position = Records::Position;
+  // What one write can end: the rest of its slot. Registers have one slot at a path, counters one an origin, sets (of
+  // both sorts) one an element, logs one for each number of entries kept.
+  struct Slot {
+    std::string_view path;
+    Family family = Family::kRegister;
+    Bytes element;
+    NodeId origin;
+    std::uint64_t keep = 0;
+  };
+  struct Turn {
+    Origin* origin = nullptr;  // none: nothing of it lives
+    Position at;               // among its writes
+  };
+  struct Plan {
+    Merge outcome = Merge::kMerged;
+    std::vector<const Record*> ended{};
+    Turn turn{};       // where it belongs
+    Position place{};  // of its slot
+  };
 
-  static Slot slot_of(const Op& op);
-  MergeResult plan(const Op& op) const;
-  static MergeResult plan_log(const Op& op, const std::vector<const Op*>& slot, MergeResult result);
-  Status check_room(const Op& op, const MergeResult& planned) const;
-  Limits room_for(const Op& op) const;
-  Status check_part(const Op& op, const MergeResult& planned) const;
-  const std::vector<const Op*>* find(std::string_view path, const Slot& slot) const;
-  void insert(Op op);
-  void erase(const Dot& dot);
-  void account(const Op& op, bool add);
+  static Slot slot_of(const OpView& op);
+  static std::strong_ordering compare(const Record& record, const Slot& slot);
+  // Where in each of the three orders something is, or would be.
+  Turn turn_of(const Dot& dot) const;
+  static Position position(const Origin& origin, const Dot& dot);
+  Position position(const Slot& slot) const;  // its first write, or what comes behind it
+  Position behind(std::string_view path) const;
+  Position position(Hlc stamp, const Dot& dot) const;
+  Position place_of(const Record* record, Position from) const;
+  const Record* find(const Dot& dot) const;
+  static const Record* at(const Turn& turn, const Dot& dot);
+  // Those from `at` on for which of_it() is true, and moves `at` behind them.
+  template <class While>
+  std::vector<const Record*> take(Position& at, const While& of_it) const;
+  std::vector<const Record*> in(const Slot& slot) const;
+  std::optional<OpView> only_in(const Slot& slot) const;
+
+  Plan plan(const OpView& op) const;
+  Plan plan_log(const OpView& op, const Slot& slot, Plan plan) const;
+  Status check_room(const OpView& op, const Plan& planned) const;
+  Limits room_for(const OpView& op) const;
+  Status check_part(const OpView& op, const Plan& planned) const;
+  void insert(const OpView& op, const Plan& planned);
+  void erase(const Record* record);
+  void forget(const Record* record);
+  Origin& make_origin(NodeId id);
+  void account(const OpView& op, Origin& origin, bool add);
   bool holds_one(std::string_view path) const;
 
   Limits limits_;
-  std::map<Dot, Op> living_;
-  std::map<std::string, Slots, std::less<>> entries_;
-  struct Origin {
-    Digest digest{};
-    std::size_t writes = 0;
-    std::size_t bytes = 0;
-  };
-  std::map<NodeId, Origin> origins_;
-  std::map<std::pair<Hlc, Dot>, Digest> tombstones_;  // and what each adds to the digest
+  Origins origins_;     // of those whose writes ever lived here: members
+  Records places_;      // in order of slots
+  Records tombstones_;  // in order of (stamp, dot)
+  std::size_t writes_ = 0;
+  std::uint64_t changes_ = 0;
   Digest digest_{};
   std::size_t bytes_ = 0;
 };
 
+// The living writes as a range of (dot, write), in order of dots. Iterators, too, are good until the replica is
+// changed: asserted.
+class Living {
+ public:
+  class Iterator {
+   public:
+    using value_type = std::pair<Dot, OpView>;
+    using difference_type = std::ptrdiff_t;
+    struct Arrow {
+      value_type value;
+      const value_type* operator->() const { return &value; }
+    };
+
+    Iterator() = default;
+    value_type operator*() const;
+    Arrow operator->() const { return {**this}; }
+    Iterator& operator++();
+    Iterator operator++(int) { return std::exchange(*this, std::next(*this)); }
+    friend bool operator==(const Iterator&, const Iterator&) = default;
+
+   private:
+    friend class Living;
+    Iterator(const Replica& replica, std::size_t origin, Replica::Position at);
+    void skip();
+
+    const Replica* replica_ = nullptr;
+    std::uint64_t changes_ = 0;  // of the replica, until now
+    std::size_t origin_ = 0;
+    Replica::Position at_;
+  };
+
+  explicit Living(const Replica& replica) : replica_(&replica) {}
+  std::size_t size() const { return replica_->writes_; }
+  bool empty() const { return size() == 0; }
+  Iterator begin() const { return {*replica_, 0, {}}; }
+  Iterator end() const { return {*replica_, replica_->origins_.size(), {}}; }
+  Iterator find(const Dot& dot) const;
+  bool contains(const Dot& dot) const { return replica_->find(dot) != nullptr; }
+  // Requires: it lives.
+  OpView at(const Dot& dot) const { return *replica_->find(dot); }
+  Iterator lower_bound(const Dot& dot) const;
+  Iterator upper_bound(const Dot& dot) const;
+
+ private:
+  const Replica* replica_;
+};
+
+inline Living Replica::living() const { return Living(*this); }
+
 // Adds the dots of `more` to `all`: for each origin its newest.
-void merge_dots(std::vector<Dot>& all, const std::vector<Dot>& more);
+void merge_dots(std::vector<Dot>& all, std::span<const Dot> more);
 
 }  // namespace sedge::crdt

@@ -56,6 +56,22 @@ BENCHMARK(merge<OpKind::kRegister>)->Unit(benchmark::kMillisecond);
 BENCHMARK(merge<OpKind::kCounter>)->Unit(benchmark::kMillisecond);
 BENCHMARK(merge<OpKind::kInsert>)->Unit(benchmark::kMillisecond);
 
+// The same for a million writes that come in no order: registers that are written once, or elements of 100 sets.
+template <OpKind kind>
+void merge_million(benchmark::State& state) {
+  std::vector<Op> ops;
+  for (std::size_t i = 0; i < 1'000'000; ++i) ops.push_back(op_of(kind, 2 * i));
+  Prng(1).shuffle(ops);
+  for (auto _ : state) {
+    Replica replica({.writes_max = ops.size(), .bytes_max = std::size_t{1} << 30});
+    for (const Op& op : ops) benchmark::DoNotOptimize(replica.apply(op));
+    if (replica.living().size() != ops.size()) state.SkipWithError("there was no room");
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * ops.size()));
+}
+BENCHMARK(merge_million<OpKind::kRegister>)->Unit(benchmark::kMillisecond);
+BENCHMARK(merge_million<OpKind::kInsert>)->Unit(benchmark::kMillisecond);
+
 // What the allocator has given for 20,000 entries of so many bytes each, over their paths and values.
 void memory(benchmark::State& state) {
   constexpr std::size_t kEntries = 20'000;

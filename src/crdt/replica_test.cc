@@ -40,7 +40,7 @@ struct Writer {
     op.value = std::move(value);
     op.replaces = replica.replaced_by(kind, path, op.value);
     if (kind == OpKind::kCounter) {
-      if (const Op* before = replica.counter_of(path, id)) op.plus = before->plus, op.minus = before->minus;
+      if (const auto before = replica.counter_of(path, id)) op.plus = before->plus, op.minus = before->minus;
       (change < 0 ? op.minus : op.plus) += static_cast<std::uint64_t>(std::abs(change));
     }
     if (kind == OpKind::kAppend) op.plus = static_cast<std::uint64_t>(change);
@@ -98,7 +98,7 @@ std::string after(const std::vector<Op>& ops) {
 
 void merge_into(Replica& to, const Replica& from) {
   std::vector<Op> ops;
-  for (const auto& [dot, op] : from.living()) ops.push_back(op);
+  for (const auto& [dot, op] : from.living()) ops.push_back(op.copy());
   for (const Op& op : ops) EXPECT_TRUE(to.apply(op));
 }
 
@@ -394,6 +394,30 @@ TEST(Replica, tombstones_that_are_named_stay_and_those_that_go_are_the_oldest) {
   EXPECT_EQ(a.replica.collectable(Hlc::at_ms(14), 2, keep), (std::vector{removed[0].dot, removed[2].dot}));
   EXPECT_TRUE(a.replica.has_tombstone(Hlc::at_ms(14), Hlc::at_ms(15)));
   EXPECT_FALSE(a.replica.has_tombstone(Hlc::at_ms(15), Hlc::at_ms(99)));
+}
+
+TEST(Replica, what_looks_at_each_entry_may_change_the_replica_meanwhile) {
+  Writer a(1);
+  for (int i = 0; i < 300; ++i) a.write(OpKind::kRegister, fmt::format("r/{:03}", i), text("x"), 0, 1);
+  std::vector<std::string> seen;
+  a.replica.for_each("r/", [&](const std::string& path, const Value&) {
+    seen.push_back(path);
+    a.replica.withdraw(a.replica.register_at(path)->dot);
+    a.write(OpKind::kRegister, "a/" + path, text("y"), 0, 1);  // before all that is still to come
+    if (path == "r/100") a.replica.withdraw(a.replica.register_at("r/101")->dot);
+  });
+  EXPECT_EQ(seen.size(), 299u);
+  EXPECT_TRUE(std::ranges::is_sorted(seen));
+}
+
+TEST(ReplicaDeathTest, an_iterator_is_not_used_after_a_change) {
+  Writer a(1);
+  a.write(OpKind::kRegister, "x", text("x"), 0, 1);
+  auto at = a.replica.living().begin();
+  const auto late = at;
+  a.write(OpKind::kRegister, "y", text("y"), 0, 2);
+  EXPECT_DEATH(static_cast<void>(late->first), "changes_");
+  EXPECT_DEATH(++at, "changes_");
 }
 
 TEST(Replica, entries_of_the_system_find_room_when_all_else_is_full) {

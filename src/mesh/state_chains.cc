@@ -24,7 +24,7 @@ void StateSync::keep_chains() {
   for (const auto& [origin, chain] : chains_) gone.push_back(origin);
   std::ranges::sort(gone);  // records are written in an order that is the same on every machine
   for (const NodeId origin : gone) drop_chain(origin);  // a crash came before
-  const auto& living = replica_.living();
+  const crdt::Living living = replica_.living();
   for (auto at = living.begin(); at != living.end();) {
     const NodeId origin = at->first.origin;
     keep_chain(origin);

@@ -93,7 +93,7 @@ void StateSync::state_seen() {
   const std::uint64_t now_ms = clock_.ms(now_);
   wire::StateSeen statement{0, frontier_ms_, former_lives(known_.row(options_.self), options_.epoch)};
   const std::string path = seen_path(options_.self);
-  if (const Op* const before = replica_.register_at(path); before && before->value) {
+  if (const auto before = replica_.register_at(path); before && before->value) {
     if (const auto told = wire::decode<wire::StateSeen>(*before->value)) statement.seen_ms = told->seen_ms;
   }
   statement.seen_ms = std::max(statement.seen_ms, seen_.seen_ms(known_, enrolled(), now_ms).value_or(0));
@@ -238,7 +238,7 @@ void StateSync::finish_reset(std::size_t witnesses) {
   for (const Dot& dot : reset_->over(witnesses)) {
     const auto at = replica_.living().find(dot);
     if (at == replica_.living().end()) continue;
-    const std::string path = at->second.path;
+    const std::string path(at->second.path);
     replica_.withdraw(dot);
     erase(dot);
     ++dropped;

@@ -46,7 +46,7 @@ std::size_t ops_on_disk(const Node& node) {
 }
 
 std::size_t entries(World& world, std::size_t i) {
-  const auto& living = world.at(i).replica().living();
+  const auto living = world.at(i).replica().living();
   return static_cast<std::size_t>(
       std::ranges::count_if(living, [](const auto& write) { return !write.second.path.starts_with("sys/"); }));
 }
@@ -222,7 +222,7 @@ void a_node_comes_back_late(bool off) {
   ASSERT_TRUE(world.at(3).add("count", 4, world.now));
   ASSERT_TRUE(world.at(3).set("e/29", std::nullopt, world.now));  // its own erasing nobody knows of
   world.run(100ms);
-  const Op work = *world.at(3).replica().register_at("work");
+  const Op work = world.at(3).replica().register_at("work")->copy();
   if (off) world.kill(3);
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.at(1).set(fmt::format("e/{}", i), std::nullopt, world.now));
   ASSERT_TRUE(world.at(1).remove("open", text("gone"), world.now));
@@ -592,7 +592,7 @@ TEST(SeenTable, counts_whom_nobody_revoked_and_only_rows_without_holes) {
   crdt::VersionVector known;
   const auto tell = [&](std::size_t i, std::uint64_t sequence, std::uint64_t at_ms, const wire::StateSeen& seen) {
     const Op op = statement(members[i], sequence, at_ms, seen);
-    table.note(members[i].id, &op);
+    table.note(members[i].id, op);
     known.add(op.dot);
   };
   tell(1, 1, 500, {400, 300, {}});
@@ -632,15 +632,15 @@ TEST(SeenTable, a_statement_that_cannot_be_read_is_none) {
   EXPECT_TRUE(rc::check([&](const Buffer& bytes) {
     Op op = signed_op(who, 1, seen_path(who.id), 5);
     op.value = bytes;
-    table.note(who.id, &op);
+    table.note(who.id, op);
     (void)table.acknowledged_ms(true);
   }));
-  table.note(who.id, nullptr);
+  table.note(who.id, std::nullopt);
   EXPECT_FALSE(table.stated(who.id));
   wire::StateSeen long_winded;
   long_winded.lives.resize(1000);
   const Op op = statement(who, 1, 5, long_winded);
-  table.note(who.id, &op);
+  table.note(who.id, op);
   EXPECT_FALSE(table.stated(who.id));
 }
 

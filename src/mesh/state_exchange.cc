@@ -28,7 +28,7 @@ struct Chunk {
   wire::StateOps message{};
   std::size_t bytes = 0;
 
-  bool add(const Op& op) {
+  bool add(const crdt::OpView& op) {
     Buffer encoded = crdt::encode_op(op);
     if (!message.ops.empty() && bytes + encoded.size() > bytes_max) {
       message.part = wire::OpsPart::kMore;
@@ -304,7 +304,7 @@ void StateSync::answer_pull(NodeId peer, const crdt::VersionVector& theirs) {
   for (const crdt::DotRange& range : missing) {
     const Dot last{range.origin, range.epoch, range.last};
     std::uint64_t done = range.last.value;
-    const auto& living = replica_.living();
+    const crdt::Living living = replica_.living();
     for (auto at = living.lower_bound({range.origin, range.epoch, range.first});
          at != living.end() && at->first <= last; ++at) {
       if (chunk.add(at->second)) continue;

@@ -8,7 +8,7 @@ namespace sedge::mesh {
 namespace {
 
 // Not about what is never collected: what ends it lives and comes by itself.
-bool asked_about(const crdt::Op& op, crdt::Hlc upto) {
+bool asked_about(const crdt::OpView& op, crdt::Hlc upto) {
   return op.stamp < upto && op.kind != crdt::OpKind::kCounter && !crdt::is_tombstone(op) &&
          crdt::family_of(op.kind) != crdt::Family::k2PSet && !op.path.starts_with("sys/");
 }
@@ -27,9 +27,9 @@ std::optional<DotSet> StateReset::page(NodeId peer, const crdt::Replica& replica
   if (witness.frontier_ms == 0) witness.frontier_ms = frontier_ms;
   witness.asked.clear();
   std::size_t listed = 0;
-  const auto& living = replica.living();
+  const crdt::Living living = replica.living();
   for (auto at = living.upper_bound(witness.upto); at != living.end() && listed < wire::kStaleDotsMax; ++at) {
-    const auto& [dot, op] = *at;
+    const auto [dot, op] = *at;
     if (!asked_about(op, crdt::Hlc::at_ms(witness.frontier_ms)) || !(all || open(dot))) continue;
     witness.asked[{dot.origin, dot.epoch}].add(dot.sequence.value, dot.sequence.value);
     ++listed;

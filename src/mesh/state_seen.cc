@@ -15,7 +15,7 @@ constexpr std::size_t kLivesMax = 16;
 
 std::string seen_path(NodeId id) { return fmt::format("sys/node/{}/seen", id.hex()); }
 
-void SeenTable::note(NodeId id, const crdt::Op* statement) {
+void SeenTable::note(NodeId id, const std::optional<crdt::OpView>& statement) {
   rows_.erase(id);
   if (!statement || !statement->value) return;
   auto seen = wire::decode<wire::StateSeen>(*statement->value);

@@ -36,7 +36,7 @@ class SeenTable {
   SeenTable(NodeId self, const trust::Directory& directory) : self_(self), directory_(directory) {}
 
   // `statement` is the register that lives at seen_path(id); none, or one that cannot be read, is as none.
-  void note(NodeId id, const crdt::Op* statement);
+  void note(NodeId id, const std::optional<crdt::OpView>& statement);
 
   bool stated(NodeId id) const { return rows_.contains(id); }
   std::size_t others() const;  // that have ever stated anything

@@ -1,6 +1,7 @@
 #include "mesh/state_sync.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -89,7 +90,7 @@ Status StateSync::load_op(Bytes key, Bytes value) {
   }
   hybrid_.observe(op.stamp);
   known_.add(dot);
-  SEDGE_TRY(const crdt::MergeResult result, replica_.apply(std::move(op)));
+  SEDGE_TRY(const crdt::MergeResult result, replica_.apply(op));
   for (const Dot& ended : result.ended) erase(ended);  // a crash came between a write and its tidying up
   if (result.outcome == crdt::Merge::kReplaced) erase(dot);
   return {};
@@ -112,7 +113,7 @@ void StateSync::start(Instant now) {
   clock_.start(hybrid_.last().ms(), now);
   round_due_ = now + options_.round;
   for (const auto& [dot, op] : replica_.living()) {
-    if (op.path == seen_path(dot.origin)) seen_.note(dot.origin, &op);
+    if (op.path == seen_path(dot.origin)) seen_.note(dot.origin, op);
   }
   keep_chains();
   hold_tombstones();  // those before the frontier came late, or a crash came before they were erased
@@ -196,7 +197,7 @@ Status StateSync::complete(Op& op, std::int64_t change) const {
   if (op.kind == OpKind::kMulti || op.kind == OpKind::kInsert || op.kind == OpKind::kRemove) {
     if (staged) {
       crdt::merge_dots(op.replaces, staged->replaces);
-      crdt::merge_dots(op.replaces, {staged->dot});
+      crdt::merge_dots(op.replaces, std::array{staged->dot});
     }
     if (op.replaces.size() > crdt::kReplacesMax) {
       return fail(Code::kResourceExhausted, "'{}' was written by {} nodes; {} are allowed", op.path, op.replaces.size(),
@@ -217,7 +218,7 @@ Status StateSync::complete(Op& op, std::int64_t change) const {
     return fail(Code::kFailedPrecondition, "this element was removed from the two-phase set '{}', for good", op.path);
   }
   if (op.kind != OpKind::kCounter) return {};
-  if (const Op* const before = staged ? staged : replica_.counter_of(op.path, options_.self)) {
+  if (const auto before = staged ? std::optional<crdt::OpView>(*staged) : replica_.counter_of(op.path, options_.self)) {
     op.plus = before->plus;
     op.minus = before->minus;
   }
@@ -288,12 +289,10 @@ void StateSync::on_durable(env::Lsn upto, Instant now) {
 
 void StateSync::commit(Staged staged) {
   const Dot dot = staged.op.dot;
-  const std::string path = staged.op.path;
-  std::optional<Op> early;
-  if (leaps_.truly_ms(staged.op.stamp.ms()) > staged.op.stamp.ms()) early = staged.op;
+  const std::string& path = staged.op.path;
   known_.add(dot);
   dirty_rows_.insert(dot.origin);
-  auto result = replica_.apply(std::move(staged.op));
+  auto result = replica_.apply(staged.op);
   if (!result) {  // others' writes took the last room meanwhile
     erase(dot);
     if (hooks.done) hooks.done(staged.ticket, std::unexpected(result.error()));
@@ -306,22 +305,22 @@ void StateSync::commit(Staged staged) {
     on_changed(path, dot.origin);
   } else {
     erase(dot);  // a newer one arrived while it was written
-    const Op* const winner = early && early->kind == OpKind::kRegister ? replica_.register_at(path) : nullptr;
-    if (winner && is_older(*winner, *early)) write_again(*std::move(early));
+    const auto winner = staged.op.kind == OpKind::kRegister ? replica_.register_at(path) : std::nullopt;
+    if (winner && is_older(*winner, staged.op)) write_again(std::move(staged.op));
   }
   if (hooks.done) hooks.done(staged.ticket, {});
 }
 
 // By when they were truly made, though by their stamps it is the other way round.
-bool StateSync::is_older(const Op& theirs, const Op& ours) const {
+bool StateSync::is_older(const crdt::OpView& theirs, const crdt::OpView& ours) const {
   return theirs.dot.origin != options_.self && ours.dot.origin == options_.self && ours.dot.epoch == options_.epoch &&
          ours.stamp < theirs.stamp && theirs.stamp.ms() < leaps_.truly_ms(ours.stamp.ms());
 }
 
 std::optional<Op> StateSync::ours_ended_by(const Op& older) const {
   if (older.kind != OpKind::kRegister) return std::nullopt;
-  const Op* const ours = replica_.register_at(older.path);
-  return ours && is_older(older, *ours) ? std::optional(*ours) : std::nullopt;
+  const auto ours = replica_.register_at(older.path);
+  return ours && is_older(older, *ours) ? std::optional(ours->copy()) : std::nullopt;
 }
 
 // Refused, it is lost to the other one, as any that is written at the same time.
@@ -369,36 +368,33 @@ StateVerdict StateSync::judge(Bytes encoded, Dot& dot, std::uint64_t their_front
   if (verdict != Verdict::kMerged) return verdict;
   const auto ahead_ms = static_cast<std::uint64_t>(options_.ahead_max / 1ms);
   if (op->stamp.ms() > clock_.ms(now_) + ahead_ms) return hold(*op, encoded);
-  return merge(std::move(*op), encoded);
+  return merge(*op, encoded);
 }
 
-StateVerdict StateSync::merge(Op op, Bytes encoded) {
+StateVerdict StateSync::merge(const Op& op, Bytes encoded) {
   const Dot dot = op.dot;
-  const crdt::Hlc stamp = op.stamp;
-  const std::string path = op.path;
-  const trust::Signature signature = op.signature;
   const bool late = before_frontier(op);
-  const bool tombstone = crdt::is_tombstone(op);
   const bool collected = late && known_.contains(dot);
   auto ours = ours_ended_by(op);
-  const auto result = replica_.apply(std::move(op));
+  const auto result = replica_.apply(op);
   if (!result) return Verdict::kFull;
-  hybrid_.observe(stamp);
+  hybrid_.observe(op.stamp);
   known_.add(dot);
   dirty_rows_.insert(dot.origin);
   for (const Dot& ended : result->ended) erase(ended);
   const auto living = replica_.living().find(dot);
-  if (living != replica_.living().end() && living->second.signature == signature) {
+  if (living != replica_.living().end() && living->second.signature == op.signature) {
     keep(dot, encoded);
-    on_changed(path, dot.origin);
+    on_changed(op.path, dot.origin);
   }
-  if (tombstone && stamp.ms() < late_ms() && result->outcome == crdt::Merge::kMerged) held_[dot] = clock_.ms(now_);
+  if (crdt::is_tombstone(op) && op.stamp.ms() < late_ms() && result->outcome == crdt::Merge::kMerged)
+    held_[dot] = clock_.ms(now_);
   if (late && result->outcome == crdt::Merge::kMerged) {
     if (collected) {
       ++stats_.revived;
       if (hooks.report && stats_.revived <= kRevivedReported) {
         hooks.report(fmt::format(
-            "entry '{}' was erased here and is back: the other side of a split of more than {} h had kept it", path,
+            "entry '{}' was erased here and is back: the other side of a split of more than {} h had kept it", op.path,
             options_.collect_after / 1h));
       }
     }
@@ -494,7 +490,7 @@ void StateSync::on_directory_changed(Instant now) {
   std::vector<std::pair<Dot, std::string>> past;
   for (const auto& [dot, op] : replica_.living()) {
     const Status accepted = directory_.accepts_write(dot.origin, dot.epoch, dot.sequence);
-    if (!accepted && accepted.error().code == Code::kPermissionDenied) past.emplace_back(dot, op.path);
+    if (!accepted && accepted.error().code == Code::kPermissionDenied) past.emplace_back(dot, std::string(op.path));
   }
   for (const auto& [dot, path] : past) {
     replica_.withdraw(dot);

@@ -250,13 +250,13 @@ class StateSync {
   const crdt::Op* last_staged(const crdt::Op& like) const;
   void commit(Staged staged);
   std::optional<crdt::Op> ours_ended_by(const crdt::Op& older) const;
-  bool is_older(const crdt::Op& theirs, const crdt::Op& ours) const;
+  bool is_older(const crdt::OpView& theirs, const crdt::OpView& ours) const;
   void write_again(crdt::Op ours);
 
   // Others' writes.
   Verdict judge(Bytes encoded, crdt::Dot& dot, std::uint64_t their_frontier_ms);
   Verdict check_origin(const crdt::Op& op, Bytes encoded) const;
-  Verdict merge(crdt::Op op, Bytes encoded);
+  Verdict merge(const crdt::Op& op, Bytes encoded);
   Verdict hold(const crdt::Op& op, Bytes encoded);
   void release_quarantine();
   Status take_ops(const wire::StateOps& message, Pull* pull, std::uint64_t their_frontier_ms);
@@ -310,7 +310,7 @@ class StateSync {
   void hold_tombstones();
   Status on_stale(NodeId from, const wire::StateStale& message);
   Status on_gone(NodeId from, const wire::StateGone& message);
-  bool before_frontier(const crdt::Op& op) const { return op.stamp < crdt::Hlc::at_ms(frontier_ms_); }
+  bool before_frontier(const crdt::OpView& op) const { return op.stamp < crdt::Hlc::at_ms(frontier_ms_); }
 
   // Disk.
   void keep(const crdt::Dot& dot, Bytes encoded);

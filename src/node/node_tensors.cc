@@ -7,9 +7,9 @@
 namespace sedge::node {
 
 void Node::note_tensor(const std::string& path) {
-  const crdt::Op* const op = state_->replica().register_at(path);
+  const auto op = state_->replica().register_at(path);
   std::optional<Bytes> bytes;
-  if (op != nullptr && op->value) bytes = *op->value;
+  if (op && op->value) bytes = *op->value;
   if (!tensors_->concerns(path, bytes)) return;
   // Where values of several families are after a conflict the newest is read, and that may not be the register.
   const auto value = state_->replica().read(path);

@@ -72,12 +72,12 @@ std::vector<std::string> Watch::look(World& world) {
 }
 
 bool same_in_any_order(const crdt::Replica& replica, std::uint64_t seed) {
-  std::vector<const crdt::Op*> ops;
-  for (const auto& [dot, op] : replica.living()) ops.push_back(&op);
-  Prng(seed).shuffle(ops);
+  std::vector<crdt::Dot> dots;
+  for (const auto& [dot, op] : replica.living()) dots.push_back(dot);
+  Prng(seed).shuffle(dots);
   crdt::Replica other;
-  for (const crdt::Op* op : ops) {
-    if (!other.apply(*op)) return false;
+  for (const crdt::Dot& dot : dots) {
+    if (!other.apply(replica.living().at(dot))) return false;
   }
   return other.digest() == replica.digest();
 }

@@ -378,9 +378,9 @@ TEST(World, what_a_peer_covered_falsely_is_found_by_comparing_what_lives) {
   world.run(5s);
   for (int i = 0; i < 600; ++i) write(world, 1, fmt::format("entry/{}", i), "x", nullptr);
   world.run(15s);  // longer than batches are kept for those who missed them
-  const auto& living = world.node(1).state().replica().living();
+  const auto living = world.node(1).state().replica().living();
   crdt::Op last;
-  for (const auto& [dot, op] : living) last = op.path.starts_with("entry/") ? op : last;
+  for (const auto& [dot, op] : living) last = op.path.starts_with("entry/") ? op.copy() : last;
   wire::StateOps lie;
   lie.ops.push_back(crdt::encode_op(last));
   lie.covers.push_back({last.dot.origin, last.dot.epoch, {{1}, {last.dot.sequence.value - 1}}});

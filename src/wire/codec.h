@@ -21,6 +21,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -101,9 +102,13 @@ class Encoder {
     raw(bytes);
   }
   template <class T>
-  void put(const std::vector<T>& items) {
+  void put(std::span<const T> items) {
     varint(items.size());
     for (const T& item : items) put(item);
+  }
+  template <class T>
+  void put(const std::vector<T>& items) {
+    put(std::span<const T>(items));
   }
   template <class T>
   void put(const std::optional<T>& item) {
