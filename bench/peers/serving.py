@@ -88,7 +88,7 @@ def sedge(file, folder, options):
 
 @contextlib.contextmanager
 def llama_server(file, folder, options):
-    port, each = free_port(socket.SOCK_STREAM), options.long + 1024
+    port, each = free_port(socket.SOCK_STREAM), options.long + options.write + 256
     slots = max(options.streams, options.writers + 1)
     command = ("llama-server", "-m", file, "-t", options.threads, "-tb", options.threads, "-np", slots, "-c", slots * each,
                "--host", "127.0.0.1", "--port", port, "--no-webui")
@@ -253,7 +253,7 @@ def main():
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--generate", type=int, default=64)
     parser.add_argument("--writers", type=int, default=3)
-    parser.add_argument("--write", type=int, default=1500, help="tokens that each of them writes")
+    parser.add_argument("--write", type=int, default=2500, help="tokens that each of them writes")
     parser.add_argument("--quiet-s", type=float, default=4, help="how long they write before the long prompt comes")
     parser.add_argument("--long", type=int, default=4096, help="its tokens; 0: leave this part out")
     parser.add_argument("--cpus", help="cores for the servers (taskset), such as 2,4; the client keeps to the others")

@@ -371,7 +371,7 @@ Awaitable<bool> Connection::dispatch(Page page, std::string_view argument) {
       HttpStats stats = listener_->stats;
       stats.connections = listener_->connections.size();
       Answer answer{.type = "text/plain; version=0.0.4; charset=utf-8",
-                    .body = metrics_text(node(), listener_->runtime.transport(), stats)};
+                    .body = metrics_text(node(), listener_->runtime.transport(), listener_->runtime.energy(), stats)};
       co_return co_await reply(std::move(answer));
     }
     case Page::kModels: {

@@ -204,10 +204,10 @@ TEST(HttpServer, health_models_and_metrics_come_over_one_kept_connection) {
   const Response metrics = client.get("/metrics");
   EXPECT_EQ(metrics.status, 200);
   EXPECT_TRUE(metrics.headers.at("content-type").starts_with("text/plain; version=0.0.4"));
-  for (const char* line :
-       {"# TYPE sedge_tasks_total counter", "sedge_tasks_total{outcome=\"answered\"} 0",
-        "sedge_members{state=\"alive\"} 1", "sedge_messages_dropped_total{why=\"lifespan\"} 0",
-        "sedge_transport_datagrams_dropped_total 0", "sedge_http_connections 1", "sedge_http_requests_total 3"}) {
+  for (const char* line : {"# TYPE sedge_tasks_total counter", "sedge_tasks_total{outcome=\"answered\"} 0",
+                           "sedge_members{state=\"alive\"} 1", "sedge_messages_dropped_total{why=\"lifespan\"} 0",
+                           "sedge_transport_datagrams_dropped_total 0", "# TYPE process_cpu_seconds_total counter",
+                           "sedge_http_connections 1", "sedge_http_requests_total 3"}) {
     EXPECT_NE(metrics.body.find(std::string("\n") + line), std::string::npos) << line;
   }
 }

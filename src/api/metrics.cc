@@ -159,6 +159,14 @@ void add_state(Families& out, const node::Node& node) {
   out.gauge("sedge_state_living", "Writes that hold a value now.").sample(node.state().replica().living().size());
 }
 
+// Joules are the whole machine's, and there only where it says what it takes.
+void add_energy(Families& out, const platform::Energy& energy) {
+  out.counter("process_cpu_seconds_total", "CPU time of this process.").sample(energy.cpu_s);
+  if (!energy.joules) return;
+  out.counter("sedge_energy_joules_total", "Energy that this machine took since the node started.")
+      .sample(*energy.joules, {{"source", std::string(platform::source_name(energy.source))}});
+}
+
 void add_http(Families& out, const HttpStats& stats) {
   out.counter("sedge_http_requests_total", "HTTP requests begun.").sample(stats.requests);
   out.counter("sedge_http_errors_total", "HTTP answers with a status of 400 or more.").sample(stats.errors);
@@ -169,7 +177,8 @@ void add_http(Families& out, const HttpStats& stats) {
 
 }  // namespace
 
-std::string metrics_text(const node::Node& node, const platform::TransportStats& transport, const HttpStats& http) {
+std::string metrics_text(const node::Node& node, const platform::TransportStats& transport,
+                         const platform::Energy& energy, const HttpStats& http) {
   Families out;
   out.gauge("sedge_node_info", "Who this node is; always 1.")
       .sample(1, {{"node", node.id().hex()}, {"name", node.options().name}});
@@ -179,6 +188,7 @@ std::string metrics_text(const node::Node& node, const platform::TransportStats&
   add_transport(out, transport);
   add_mesh(out, node);
   add_state(out, node);
+  add_energy(out, energy);
   add_http(out, http);
   return out.text();
 }

@@ -20,6 +20,7 @@ struct HttpStats {
   std::size_t connections = 0;
 };
 
-std::string metrics_text(const node::Node& node, const platform::TransportStats& transport, const HttpStats& http);
+std::string metrics_text(const node::Node& node, const platform::TransportStats& transport,
+                         const platform::Energy& energy, const HttpStats& http);
 
 }  // namespace sedge::api

@@ -1,5 +1,6 @@
 #include "apps/run_local.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "apps/adapter_option.h"
@@ -7,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/prompt.h"
+#include "platform/energy.h"
 #include "platform/grammar.h"
 #include "platform/system.h"
 
@@ -31,7 +33,23 @@ Result<std::vector<std::int32_t>> prompt_ids(const engine::Model& model, const R
   return engine::encode_chat(model, {&turn, 1});
 }
 
-json::Object report(const engine::Generation& generation, const std::string& text, const Times& times,
+// What the text took: all of it, and each token after the first.
+struct Cost {
+  platform::Energy first_token, ended;
+
+  json::Object report(std::size_t tokens) const {
+    const double after_first = std::max(static_cast<double>(tokens) - 1, 1.0);
+    json::Object out = {{"source", platform::source_name(ended.source)},
+                        {"cpu_s", ended.cpu_s},
+                        {"cpu_s_per_token", (ended.cpu_s - first_token.cpu_s) / after_first}};
+    out["joules"] = ended.joules ? json::Value(*ended.joules) : json::Value();
+    const bool known = ended.joules && first_token.joules;
+    out["joules_per_token"] = known ? json::Value((*ended.joules - *first_token.joules) / after_first) : json::Value();
+    return out;
+  }
+};
+
+json::Object report(const engine::Generation& generation, const std::string& text, const Times& times, const Cost& cost,
                     unsigned threads) {
   const auto tokens = generation.tokens();
   return {{"text", text},
@@ -42,6 +60,7 @@ json::Object report(const engine::Generation& generation, const std::string& tex
           {"ttft_ms", times.ttft_ms()},
           {"prefill_tok_s", rate(generation.prompt_tokens(), times.first_token - times.loaded)},
           {"decode_tok_s", rate(tokens.empty() ? 0 : tokens.size() - 1, times.ended - times.first_token)},
+          {"energy", cost.report(tokens.size())},
           {"threads", threads},
           {"numeric_class", generation.model().numeric_class()},
           {"served_by", "local"},
@@ -68,10 +87,13 @@ Status run_local(const RunOptions& options) {
   SEDGE_TRY(engine::Generation generation, engine::Generation::start(model, prompt, {}, std::move(how)));
   std::string text;
   bool first = true;
+  platform::EnergyMeter meter("/sys", platform::now());
+  Cost cost;
   while (generation.finish() == engine::Finish::kNone) {
     SEDGE_TRY(const engine::Step step, generation.step(engine));
     if (first && generation.prefill_left() == 0) {
       times.first_token = platform::now();
+      cost.first_token = meter.look(times.first_token);
       first = false;
     }
     text += step.text;
@@ -80,8 +102,9 @@ Status run_local(const RunOptions& options) {
     std::fflush(stdout);
   }
   times.ended = platform::now();
+  cost.ended = meter.look(times.ended);
   if (options.json) {
-    fmt::print("{}\n", json::write(report(generation, text, times, engine.threads())));
+    fmt::print("{}\n", json::write(report(generation, text, times, cost, engine.threads())));
   } else if (!text.ends_with('\n')) {
     fmt::print("\n");
   }

@@ -7,7 +7,8 @@
 // costs; as many go along as stretch the gap by `stretch_max`. Where nobody generates only `step_max` bounds a step:
 // it is what an urgent newcomer may have to wait. A short prompt is a short disturbance, and whoever sent it waits for
 // its first token: where those who generate have no deadlines, short prompts may spend `burst_max` beyond the stretch,
-// which comes back slowly. A long one never does: it would only be a little sooner for it. Guesses are worth
+// of which half of the time comes back: so they never go on at less than a quarter of their pace. A long one never
+// does: it would only be a little sooner for it. Guesses are worth
 // their rows where the tokens they are expected to bring come faster than one by one, by what steps of so many rows
 // were measured to take. It is handed durations and reads no clock; what it says changes how fast a text comes, never
 // the text.
@@ -24,7 +25,7 @@ struct PacerOptions {
   double stretch_max = 1.8;    // of the gap between tokens while a prompt is read; under 2, for what is not foreseen
   Duration step_max = 100ms;   // of a step where nobody generates
   Duration burst_max = 1s;     // that steps take longer than so for short prompts, none of which takes as long
-  double burst_back = 0.05;    // of the time in which others generate comes back
+  double burst_back = 0.5;     // of the time in which others generate comes back
   std::size_t tile = 6;        // rows that cost less together; the first guess of how many to read
   std::size_t rows_max = 84;   // with a dozen tokens beside them one chunk of a pass (EngineOptions)
   double gain_min = 1.1;       // guesses must promise so many times the tokens a second

@@ -185,6 +185,7 @@ class Runtime::Loop {
   asio::io_context& io() { return io_; }
   node::Node& node() { return *node_; }
   const quic::Endpoint& endpoint() const { return *endpoint_; }
+  Energy energy() { return energy_.look(now()); }
   env::Endpoint listening() const { return udp_.local(); }
   const std::filesystem::path& home() const { return options_.home; }
 
@@ -330,6 +331,7 @@ class Runtime::Loop {
       return;
     }
     next_interfaces_ = at + kInterfacesInterval;
+    (void)energy_.look(at);
     std::vector<env::Endpoint> endpoints = advertised(udp_.local());
     if (endpoints == node_->options().endpoints) {
       if (options_.beacons && beacons_.fd() < 0) open_beacons();  // no interface had joined the group
@@ -525,6 +527,7 @@ class Runtime::Loop {
   std::optional<env::OutgoingDatagrams> blocked_;
   Buffer held_;
   Instant next_interfaces_{};
+  EnergyMeter energy_{"/sys", now()};
   std::uint64_t beacons_opened_ = 0;
   bool beacons_refused_ = false;  // and said so
   bool waiting_writable_ = false;
@@ -556,6 +559,8 @@ node::Node& Runtime::node() { return loop_->node(); }
 env::Endpoint Runtime::listening() const { return loop_->listening(); }
 const std::filesystem::path& Runtime::home() const { return loop_->home(); }
 env::LinkStats Runtime::link_stats(NodeId peer) const { return loop_->endpoint().stats(peer); }
+
+Energy Runtime::energy() { return loop_->energy(); }
 
 TransportStats Runtime::transport() const {
   const quic::Counters& counters = loop_->endpoint().counters();

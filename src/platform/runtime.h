@@ -23,6 +23,7 @@
 #include "mesh/overlay.h"
 #include "node/node.h"
 #include "platform/adapter_options.h"
+#include "platform/energy.h"
 
 namespace boost::asio {
 class io_context;
@@ -94,6 +95,7 @@ class Runtime {
   boost::asio::io_context& io();
   node::Node& node();
   TransportStats transport() const;
+  Energy energy();  // since it was opened
   env::LinkStats link_stats(NodeId peer) const;
   // Work for the node done within one of the loop's own handlers ends with this, so that its effects leave.
   void turn();
