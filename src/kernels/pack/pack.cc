@@ -24,46 +24,57 @@ struct Codes {
   explicit Codes(const std::uint8_t* codes) { std::memcpy(word, codes, sizeof word); }
 };
 
-void add_word(std::uint8_t* at, Word bits) {
-  Word word;
-  std::memcpy(&word, at, sizeof word);
-  word |= bits;
-  std::memcpy(at, &word, sizeof word);
+// Bits `shift` and the next of four words' bytes, side by side.
+Word pairs_of(const Word (&words)[4], std::size_t shift) {
+  Word all = 0;
+  for (unsigned s = 0; s < 4; ++s) all |= (words[s] >> shift & spread(0x03)) << (2 * s);
+  return all;
 }
 
-void weave_codes(const BlockCoding& c, const Codes& codes, std::size_t row, std::uint8_t* planes) {
-  std::uint8_t* const upper = planes + kPlane * low_planes(c);
+// Codes of one row into planes: of so many lower bits, and so many planes of what is above them.
+template <std::size_t kLow, std::size_t kHigh>
+void weave_codes(const Codes& codes, std::size_t row, std::uint8_t* planes) {
+  const auto put = [&](std::size_t plane, Word bits) {
+    std::memcpy(planes + kPlane * plane + 4 * row, &bits, sizeof bits);
+  };
+  for (unsigned s = 0; s < 4; ++s) {
+    if constexpr (kLow == 8) put(s, codes.word[0][s]), put(4 + s, codes.word[1][s]);
+    if constexpr (kLow == 4) put(s, (codes.word[0][s] & spread(0x0F)) | (codes.word[1][s] & spread(0x0F)) << 4);
+  }
   for (unsigned h = 0; h < 2; ++h) {
-    for (unsigned s = 0; s < 4; ++s) {
-      const Word word = codes.word[h][s];
-      const auto put = [row](std::uint8_t* plane, Word bits) { add_word(plane + 4 * row, bits); };
-      switch (low_bits(c)) {
-        case 8:
-          put(planes + kPlane * (4 * h + s), word);
-          break;
-        case 4:
-          put(planes + kPlane * s, (word & spread(0x0F)) << (4 * h));
-          break;
-        default:
-          put(planes + kPlane * h, (word & spread(0x03)) << (2 * s));
-          break;
-      }
-      switch (high_planes(c)) {
-        case 1:
-          put(upper, (word >> low_bits(c) & spread(0x01)) << (4 * h + s));
-          break;
-        case 2:
-          put(upper + kPlane * h, (word >> low_bits(c) & spread(0x03)) << (2 * s));
-          break;
-        default:
-          break;
-      }
-    }
+    if constexpr (kLow == 2) put(h, pairs_of(codes.word[h], 0));
+    if constexpr (kHigh == 2) put(kLow + h, pairs_of(codes.word[h], kLow));
+  }
+  if constexpr (kHigh == 1) {
+    Word bits = 0;
+    for (unsigned i = 0; i < 8; ++i) bits |= (codes.word[i / 4][i % 4] >> kLow & spread(0x01)) << i;
+    put(kLow, bits);
+  }
+}
+
+using WeaveCodes = void (*)(const Codes&, std::size_t, std::uint8_t*);
+WeaveCodes weaver_of(const BlockCoding& c) {
+  switch (10 * low_bits(c) + high_planes(c)) {
+    case 80:
+      return weave_codes<8, 0>;
+    case 40:
+      return weave_codes<4, 0>;
+    case 41:
+      return weave_codes<4, 1>;
+    case 42:
+      return weave_codes<4, 2>;
+    case 20:
+      return weave_codes<2, 0>;
+    case 21:
+      return weave_codes<2, 1>;
+    default:
+      SEDGE_ASSERT(false && "no format has such codes");
+      return nullptr;
   }
 }
 
 // One block of one row into its places in a group's.
-void weave(const BlockCoding& c, const BlockParts& parts, std::size_t row, std::uint8_t* to) {
+void weave(const BlockCoding& c, WeaveCodes weave_codes, const BlockParts& parts, std::size_t row, std::uint8_t* to) {
   std::memcpy(to + 2 * row, &parts.scale, sizeof parts.scale);
   if (c.has_min) std::memcpy(to + 2 * (kPackedRows + row), &parts.min, sizeof parts.min);
   to += header_bytes(c);
@@ -74,7 +85,7 @@ void weave(const BlockCoding& c, const BlockParts& parts, std::size_t row, std::
       to[span * kPackedRows + row] = static_cast<std::uint8_t>(parts.sub_scale[sub]);
       if (c.has_min) to[(spans + span) * kPackedRows + row] = static_cast<std::uint8_t>(parts.sub_min[sub]);
     }
-    weave_codes(c, Codes(parts.codes.data() + step * kPackedCols), row, to + subs_bytes(c));
+    weave_codes(Codes(parts.codes.data() + step * kPackedCols), row, to + subs_bytes(c));
   }
 }
 
@@ -118,12 +129,14 @@ void pack(DType format, const std::uint8_t* weights, std::size_t rows, std::size
   SEDGE_ASSERT(cols % c.values == 0);
   const std::size_t blocks = cols / c.values, row_bytes = blocks * c.bytes;
   const BookCoding* const book = find_book(format);
+  const WeaveCodes weave_codes = book == nullptr ? weaver_of(c) : nullptr;
   BlockParts parts;
   BookParts words;
   for (std::size_t row = 0; row < rows; row += kPackedRows) {
     const std::size_t count = std::min(kPackedRows, rows - row);
     for (std::size_t b = 0; b < blocks; ++b, packed += packed_block_bytes(c)) {
-      std::fill_n(packed, packed_block_bytes(c), std::uint8_t{0});
+      // Missing rows are zeros, and fields of words are added to what is there; else every byte is written.
+      if (book != nullptr || count < kPackedRows) std::fill_n(packed, packed_block_bytes(c), std::uint8_t{0});
       for (std::size_t r = 0; r < count; ++r) {
         const std::uint8_t* const block = weights + (row + r) * row_bytes + b * c.bytes;
         if (book != nullptr) {
@@ -131,7 +144,7 @@ void pack(DType format, const std::uint8_t* weights, std::size_t rows, std::size
           weave_words(*book, words, r, packed);
         } else {
           split_block(c, block, parts);
-          weave(c, parts, r, packed);
+          weave(c, weave_codes, parts, r, packed);
         }
       }
     }
