@@ -64,7 +64,7 @@ std::string_view source_name(EnergySource source) {
   return "";
 }
 
-EnergyMeter::EnergyMeter(fs::path sys, Instant now) : cpu_begun_s_(cpu_seconds()), last_(now) {
+EnergyMeter::EnergyMeter(const fs::path& sys, Instant now) : cpu_begun_s_(cpu_seconds()), last_(now) {
   find_counters(sys);
   if (counters_.empty()) find_batteries(sys);
   last_draw_w_ = draw_w();

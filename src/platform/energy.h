@@ -29,7 +29,7 @@ struct Energy {
 class EnergyMeter {
  public:
   // `sys`: where the kernel shows its devices.
-  explicit EnergyMeter(std::filesystem::path sys, Instant now);
+  EnergyMeter(const std::filesystem::path& sys, Instant now);
 
   // Counters start again after an hour or so of full load, and a battery's power counts from one look to the next: look
   // every few seconds. A battery that is being charged says nothing of what is used: that time is left out.
