@@ -16,7 +16,6 @@ namespace {
 
 using crdt::Dot;
 using crdt::Hlc;
-using crdt::Op;
 
 constexpr std::string_view kFrontierKey = "frontier";
 constexpr std::size_t kSweptAtOnce = 1024;  // erased in one call; the digest leaves the others out already

@@ -9,7 +9,6 @@ namespace sedge::mesh {
 namespace {
 
 using crdt::Dot;
-using crdt::Op;
 
 constexpr std::size_t kRangesAnswered = 4096;      // 24 bytes each on the wire: under 100 KB of a frame
 constexpr std::size_t kRowsBytesMax = 768u << 10;  // of a frame of 1 MiB; rows left out cost being sent twice
