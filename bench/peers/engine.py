@@ -10,7 +10,7 @@ What the fraction of the limit means: of the prompt, products a second over what
 in registers; of the generated tokens, bytes of weights read a second over what plain reads of as much memory reach.
 Rows "batch of N" are N texts that write together, past short prompts: tokens a second of all, and how many times one's.
 llama.cpp comes from npm (node-llama-cpp with its prebuilt binary) and, where llama-bench is on PATH, is also measured by
-its own programs; the better of the two stands as the peer (the first loses time between two tokens). Its own programs
+its own programs; the better of the two stands as the peer. Its own programs
 choose their instructions by themselves, so with --isa they are left out. Without any of them Sedge is measured alone.
 """
 import argparse

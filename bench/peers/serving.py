@@ -123,9 +123,6 @@ class Answer:
         if self.tokens != tokens or not self.pieces:
             raise Failed(f"an answer has {self.tokens} tokens, asked for {tokens}")
 
-    def gaps(self):
-        return [after - before for before, after in zip(self.pieces, self.pieces[1:])]
-
 
 def together(jobs):
     """Runs all at once; their results, or the first failure."""

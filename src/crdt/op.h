@@ -69,6 +69,20 @@ inline constexpr std::array<KindShape, kOpKinds> kKindShapes = {{
 constexpr const KindShape& shape_of(OpKind kind) { return kKindShapes.at(static_cast<std::size_t>(kind)); }
 constexpr Family family_of(OpKind kind) { return shape_of(kind).family; }
 
+// In the order of the wire, of an op and of a view of one.
+template <class AnyOp, class Visitor>
+void visit_fields(AnyOp& op, Visitor& visit) {
+  visit("dot", op.dot);
+  visit("stamp", op.stamp);
+  visit("kind", op.kind);
+  visit("path", op.path);
+  visit("value", op.value);
+  visit("plus", op.plus);
+  visit("minus", op.minus);
+  visit("replaces", op.replaces);
+  visit("signature", op.signature);
+}
+
 struct Op {
   Dot dot;
   Hlc stamp;
@@ -85,15 +99,7 @@ struct Op {
   friend bool operator==(const Op&, const Op&) = default;
   template <class Visitor>
   void fields(Visitor& visit) {
-    visit("dot", dot);
-    visit("stamp", stamp);
-    visit("kind", kind);
-    visit("path", path);
-    visit("value", value);
-    visit("plus", plus);
-    visit("minus", minus);
-    visit("replaces", replaces);
-    visit("signature", signature);
+    visit_fields(*this, visit);
   }
 };
 
@@ -116,16 +122,8 @@ struct OpView {
   Op copy() const;
   friend bool operator==(const OpView& a, const OpView& b);
   template <class Visitor>
-  void fields(Visitor& visit) {  // as an Op's
-    visit("dot", dot);
-    visit("stamp", stamp);
-    visit("kind", kind);
-    visit("path", path);
-    visit("value", value);
-    visit("plus", plus);
-    visit("minus", minus);
-    visit("replaces", replaces);
-    visit("signature", signature);
+  void fields(Visitor& visit) {
+    visit_fields(*this, visit);
   }
 };
 

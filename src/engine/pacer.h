@@ -8,10 +8,9 @@
 // it is what an urgent newcomer may have to wait. A short prompt is a short disturbance, and whoever sent it waits for
 // its first token: where those who generate have no deadlines, short prompts may spend `burst_max` beyond the stretch,
 // of which half of the time comes back: so they never go on at less than a quarter of their pace. A long one never
-// does: it would only be a little sooner for it. Guesses are worth
-// their rows where the tokens they are expected to bring come faster than one by one, by what steps of so many rows
-// were measured to take. It is handed durations and reads no clock; what it says changes how fast a text comes, never
-// the text.
+// does: it would only be a little sooner for it. Guesses are worth their rows where the tokens they are expected to
+// bring come faster than one by one, by what steps of so many rows were measured to take. It is handed durations and
+// reads no clock; what it says changes how fast a text comes, never the text.
 #pragma once
 
 #include <array>

@@ -319,18 +319,16 @@ void TaskOwner::cancel(TaskId task, Instant now) {
 void TaskOwner::on_timer(Instant now) {
   std::vector<TaskId> late;
   std::vector<TaskId> silent;
-  for (const auto& [id, task] : tasks_) {
+  // Who comes late itself (the process was stopped, the cores were taken) has not heard what was said meanwhile.
+  const bool stood_still = now - next_deadline() >= options_.late_min;
+  for (auto& [id, task] : tasks_) {
     if (task.deadline <= now) {
       late.push_back(id);
+    } else if (task.patience <= now && task.assigned && stood_still) {
+      task.patience = now + options_.gap_min;
     } else if (task.patience <= now) {
       silent.push_back(id);
     }
-  }
-  // Who comes late itself (the process was stopped, the cores were taken) has not heard what was said meanwhile.
-  const auto came_late = [&](TaskId id) { return tasks_.at(id).patience + options_.late_min <= now; };
-  if (std::ranges::any_of(silent, came_late)) {
-    for (const TaskId id : silent) tasks_.at(id).patience = now + options_.gap_min;
-    silent.clear();
   }
   for (const TaskId id : late) finish(id, Outcome::kDeadlineExceeded, "the deadline passed", now);
   for (const TaskId id : silent) {
