@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the tree to docs/ARCHITECTURE.md: who includes whom, who touches the system, how long a function may be.
+"""Holds the tree to docs/ARCHITECTURE.md: who includes whom, who touches the system, how long a function may be, and
+that a test can fail.
 
 The table of rooms is read from CMakeLists.txt (sedge_room rows), so that there is one. Prints a line a breach and
 exits 1. `check_layout.py --lengths` prints the longest functions instead.
@@ -80,6 +81,8 @@ def check_file(path, table, breaches):
         if outside and not third_party_allowed(outside.group(1), room, test):
             breaches.append(f"{where}:{number}: {room} may not include <{outside.group(1)}>")
         if test:
+            if re.match(r"\s*rc::check\(", line):
+                breaches.append(f"{where}:{number}: a property whose answer nobody looks at: EXPECT_TRUE(rc::check(...))")
             continue
         code = line.split("//")[0]
         for pattern, (who, what) in POWERS.items():
