@@ -8,6 +8,8 @@ connection is made; its first token is the first event that has text.
             together (answers alone), and the time to the first token.
   long      some clients write; then one sends a long prompt. The gap between two tokens of those who write, before it
             and while it is read.
+  behind    one sends a long prompt and nobody else is there; while it is read another sends short ones, one after the
+            other. The time to their first token.
 
 Models are files with random weights (sedge model random). A server is a process of its own for each run; the two take
 turns and the median of the runs stands. llama-server is the one on PATH; without it Sedge is measured alone.
@@ -202,6 +204,21 @@ def measure_long(port, model, texts, options):
             "long_tokens": reader.prompt_tokens}
 
 
+def measure_behind(port, model, texts, options):
+    prompts = [texts.of(options.prompt) for _ in range(options.rounds)]
+
+    def ask():
+        time.sleep(1)
+        return [Answer(port, model, prompt, 1) for prompt in prompts]
+
+    reader, asked = together([lambda: Answer(port, model, texts.of(options.long), 1), ask])
+    first = [answer.pieces[0] - answer.began for answer in asked if answer.began < reader.ended]
+    if not first:
+        raise Failed("the long prompt was read before a short one came: raise --long")
+    return {"first_p50_ms": 1000 * quantile(first, 0.5), "first_max_ms": 1000 * max(first),
+            "long_s": reader.ended - reader.began}
+
+
 def measure(server, file, options, seed):
     with tempfile.TemporaryDirectory(prefix="sedge-bench-") as name, server(file, pathlib.Path(name), options) as port:
         model = file.stem
@@ -210,6 +227,7 @@ def measure(server, file, options, seed):
                "many": measure_streams(port, model, texts, options.streams, options)}
         if options.long:
             out["long"] = measure_long(port, model, texts, options)
+            out["behind"] = measure_behind(port, model, texts, options)
         return out
 
 
@@ -220,7 +238,10 @@ FIGURES = (("one", "tok_s", "one stream, tokens/s", True), ("one", "first_p50_ms
            ("many", "first_p99_ms", "{streams} streams, first token p99, ms", False),
            ("long", "gap_p99_ms", "{writers} writers, gap p99, ms", False),
            ("long", "gap_long_p99_ms", "the same while {long} tokens are read", False),
-           ("long", "gap_long_max_ms", "the same, the longest", False), ("long", "long_s", "{long} tokens read, s", False))
+           ("long", "gap_long_max_ms", "the same, the longest", False), ("long", "long_s", "{long} tokens read, s", False),
+           ("behind", "first_p50_ms", "short prompts behind one of {long} tokens, first token p50, ms", False),
+           ("behind", "first_max_ms", "the same, the longest", False),
+           ("behind", "long_s", "{long} tokens read beside them, s", False))
 
 
 def brief(run):

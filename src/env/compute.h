@@ -174,6 +174,7 @@ struct ModelOffer {
 struct Urgency {
   Instant deadline = kNever;
   std::uint8_t priority = 0;
+  Instant turn{};  // among those that nobody promised a time: serve/scheduler.h
   std::uint64_t order = 0;
   friend auto operator<=>(const Urgency&, const Urgency&) = default;
 };

@@ -63,6 +63,12 @@ Duration Scheduler::work_left(const Entry& entry) const {
   return seconds((load.prompt_s + load.tokens * load.rates->step_s(1)) * options_.margin);
 }
 
+// A task with a deadline keeps its place: what was promised to others counts on it.
+void Scheduler::take_turn(Entry& entry) const {
+  if (entry.urgency.deadline != kNever) return;
+  entry.urgency.turn = entry.arrived + seconds(models_.at(entry.model)->prefill_s(entry.prompt_left));
+}
+
 std::vector<const Scheduler::Entry*> Scheduler::in_deadline_order() const {
   std::vector<const Entry*> order;
   for (const auto& [task, entry] : tasks_) order.push_back(&entry);
@@ -128,12 +134,14 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
     return answer;
   }
   Entry entry{.model = spec.model,
-              .urgency = {deadline, spec.priority, ++arrivals_},
+              .arrived = now,
+              .urgency = {.deadline = deadline, .priority = spec.priority, .order = ++arrivals_},
               .prompt_left = prompt_tokens_of(spec) + static_cast<std::uint32_t>(resumed),
               .tokens_left = spec.tokens_max - std::min(spec.tokens_max, static_cast<std::uint32_t>(resumed)),
               .generated = static_cast<std::uint32_t>(resumed),
               .embeds = !spec.texts.empty()};
   if (entry.embeds) entry.tokens_left = 0;
+  take_turn(entry);
   const Entry& added = tasks_.emplace(task, std::move(entry)).first->second;
   // Shared steps never do worse than one task after the other, so either may say that it fits.
   if (!fits_one_by_one(added, now, answer) && (options_.batch_max == 1 || !fits_together(task, now, answer))) {
@@ -211,6 +219,7 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
     const std::uint32_t fresh = read - std::min(read, std::exchange(entry.prompt_read, read));
     // The end of a prompt goes with a token: a smaller piece, and where a slice is reported whole, more than a prompt.
     if (report.prefilling && !report.mixed && (made == 0 || entry.embeds)) rates.read(fresh, to_seconds(report.busy));
+    take_turn(entry);
   }
   // Only reports of decoding alone say something about the decode rate.
   if (made > 0 && !report.prefilling && !report.mixed) rates.stepped(report.batch, to_seconds(report.busy) / made);

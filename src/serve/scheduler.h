@@ -11,6 +11,10 @@
 // one: company is welcome unless it would make somebody more urgent late. What a step of n costs is measured; until it
 // is, it counts as n steps of one, so that nothing is promised on hope. Running tasks get their next slice before the
 // last is used up, and one that should rest gets a slice of no steps.
+// Among tasks without deadlines a short prompt must not wait for thousands of tokens of another one, nor a long one for
+// ever: each task's turn is the moment at which its prompt would be read if that had begun at once, and the earlier
+// turn goes first. So a prompt is passed by shorter ones that come within the time it takes to read, and by nobody
+// later; once it is read, its turn is when it came. Rejected: the shortest first, which starves the longest.
 // Source: Liu & Layland 1973 (EDF is optimal on one processor); with w workers the test is the fluid bound, which
 // batches only improve on; what they add is found by playing the policy to its end (forecast.h).
 #pragma once
@@ -83,7 +87,8 @@ class Scheduler {
  private:
   struct Entry {
     std::string model;
-    env::Urgency urgency{};         // ties are first come first served
+    Instant arrived{};
+    env::Urgency urgency{};
     std::uint32_t prompt_left = 0;  // estimated until the worker says
     std::uint32_t prompt_read = 0;  // by the worker, what was remembered left out
     std::uint32_t tokens_left = 0;
@@ -97,6 +102,7 @@ class Scheduler {
   ForecastOptions forecast_options() const;
   Load load_of(const Entry& entry) const;
   Duration work_left(const Entry& entry) const;
+  void take_turn(Entry& entry) const;
   std::vector<TaskId> chosen(Instant now) const;
   bool fits_one_by_one(const Entry& added, Instant now, Admission& answer) const;
   bool fits_together(TaskId added, Instant now, Admission& answer) const;

@@ -365,6 +365,90 @@ TEST(Scheduler, answers_that_prove_short_let_more_in) {
   EXPECT_TRUE(s.submit(task_number(3), spec(200), 0, kStart + 1000ms, kStart).accepted);
 }
 
+std::string digits(std::size_t tokens) { return std::string(tokens, '7'); }
+
+TEST(Scheduler, a_short_prompt_goes_before_a_long_one_that_came_first_until_that_ones_time_is_over) {
+  Scheduler s(four_together(), {offer()});
+  const auto order = [&](Instant now) {
+    std::vector<TaskId> tasks;
+    while (const auto slice = s.next(now)) tasks.push_back(slice->task);
+    return tasks;
+  };
+  const auto report = [&](std::uint8_t number, std::uint32_t prompt, std::uint32_t read) {
+    env::SliceReport rests{.task = task_number(number), .prompt_tokens = prompt, .prefilled = read};
+    s.on_report(rests, kStart);
+  };
+  ASSERT_TRUE(s.submit(task_number(1), spec(9, digits(10'000)), 0, kNever, kStart).accepted);  // 10 s of reading
+  ASSERT_TRUE(s.submit(task_number(2), spec(9, digits(100)), 0, kNever, kStart + 9s).accepted);
+  ASSERT_TRUE(s.submit(task_number(3), spec(9, digits(100)), 0, kNever, kStart + 11s).accepted);
+  EXPECT_EQ(order(kStart + 11s), (std::vector<TaskId>{task_number(2), task_number(1), task_number(3)}));
+  report(1, 10'000, 9'000);
+  report(2, 100, 0), report(3, 100, 0);
+  EXPECT_EQ(order(kStart + 11s), (std::vector<TaskId>{task_number(1), task_number(2), task_number(3)}))
+      << "a second is left of it: it is the short one now";
+  report(1, 10'000, 10'000), report(2, 100, 100), report(3, 100, 100);
+  EXPECT_EQ(order(kStart + 11s), (std::vector<TaskId>{task_number(1), task_number(2), task_number(3)}))
+      << "of texts that are written the first that came";
+}
+
+TEST(Scheduler, a_promise_is_passed_by_no_prompt_however_short) {
+  Scheduler s(four_together(), {offer()});
+  ASSERT_TRUE(s.submit(task_number(1), spec(9, digits(1'000)), 0, kStart + 60s, kStart).accepted);
+  ASSERT_TRUE(s.submit(task_number(2), spec(9), 0, kStart + 60s, kStart).accepted);
+  ASSERT_TRUE(s.submit(task_number(3), spec(9), 0, kNever, kStart).accepted);
+  std::vector<TaskId> begun;
+  while (const auto slice = s.next(kStart)) begun.push_back(slice->task);
+  EXPECT_EQ(begun, (std::vector<TaskId>{task_number(1), task_number(2), task_number(3)}));
+}
+
+// Reads prompts of any lengths that come at any time, a thousand tokens a second, one slice after the other.
+TEST(Scheduler, no_prompt_is_passed_by_one_that_comes_after_the_time_it_takes_to_read) {
+  struct Prompt {
+    Instant arrived;
+    std::uint32_t tokens, read = 0;
+    Instant done = kNever;
+  };
+  EXPECT_TRUE(rc::check([] {
+    Scheduler s = scheduler();
+    std::vector<Prompt> prompts;
+    for (int count = *rc::gen::inRange(1, 12), at = 0; count > 0; --count) {
+      at += *rc::gen::inRange(0, 4'000);
+      prompts.push_back({kStart + at * 1ms, static_cast<std::uint32_t>(*rc::gen::inRange(1, 8'000))});
+    }
+    Instant now = kStart;
+    std::size_t come = 0;
+    for (int round = 0; round < 2'000; ++round) {
+      for (; come < prompts.size() && prompts[come].arrived <= now; ++come) {
+        // What it takes is counted by the worker; until then the length in bytes is the estimate.
+        RC_ASSERT(s.submit(task_number(static_cast<std::uint8_t>(come)), spec(1, digits(prompts[come].tokens)), 0,
+                           kNever, prompts[come].arrived)
+                      .accepted);
+      }
+      const auto slice = s.next(now);
+      if (!slice) {
+        if (come == prompts.size()) break;
+        now = prompts[come].arrived;
+        continue;
+      }
+      Prompt& prompt = prompts[slice->task.bytes[0]];
+      const std::uint32_t fresh = std::min(prompt.tokens - prompt.read, slice->steps * 64);
+      prompt.read += fresh;
+      now += fresh * 1ms;
+      env::SliceReport report{.task = slice->task, .prompt_tokens = prompt.tokens, .prefilled = prompt.read};
+      report.prefilling = true, report.busy = fresh * 1ms;
+      if (prompt.read == prompt.tokens) prompt.done = now, report.end = env::JobEnd::kStop;
+      s.on_report(report, now);
+    }
+    for (const Prompt& a : prompts) {
+      RC_ASSERT(a.done != kNever);
+      for (const Prompt& b : prompts) {
+        const bool late = b.arrived > a.arrived + (a.tokens + 2) * 1ms;  // the estimate counts a token more
+        RC_ASSERT(!(late && b.done < a.done));
+      }
+    }
+  }));
+}
+
 TEST(Scheduler, a_parked_task_gets_no_slices) {
   Scheduler s = scheduler();
   ASSERT_TRUE(s.submit(task_number(1), spec(10), 0, kNever, kStart).accepted);
