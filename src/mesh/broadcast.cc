@@ -109,7 +109,10 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
   const Buffer encoded = wire::encode(batch);
   const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, domain_of(type), encoded).bytes};
   ++stats_.sent;
-  if (reliable && kind == BatchKind::kPubSub) shares_.add(options_.self, payload.size(), now);
+  if (reliable && kind == BatchKind::kPubSub) {
+    count(options_.self, priority, encoded.size(), now);
+    priority = place_of(options_.self, priority, now);
+  }
   pass_on(type, batch, message, options_.self, {.frame = {}, .born = now, .priority = priority}, now);
   return sequence_;
 }
@@ -222,7 +225,8 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
   const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
   const bool counts = goes_on && batch.reliable && batch.kind == BatchKind::kPubSub;
   if (!from_origin) SEDGE_CHECK(check_age(from, batch, now));
-  if (from_origin && counts) shares_.add(batch.id.origin, body.size(), now);
+  const auto priority = static_cast<env::Priority>(batch.priority);
+  if (from_origin && counts) count(batch.id.origin, priority, message.batch.size(), now);
   if (from_origin) SEDGE_CHECK(check_room(batch, now));
   if (!from_origin) {
     const Status good = check(type, batch, message);
@@ -237,7 +241,7 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
     SEDGE_TRY(unpacked, unpack(batch.payload, kBatchBytesMax));
     payload = unpacked;
   }
-  if (!from_origin && counts) shares_.add(batch.id.origin, body.size(), now);  // its own, as far as is known by now
+  if (!from_origin && counts) count(batch.id.origin, priority, message.batch.size(), now);  // as far as is known by now
   if (counts && strained(now) && shares_.above(batch.id.origin, now)) slow_down(from, now);
   const auto announced = missing_.find(batch.id);
   // An age that somebody told ahead of the batch would silence it: only what we asked for can be a repair.
@@ -251,7 +255,7 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
   pass_on(type, batch, message, from,
           {.frame = {},
            .born = born,
-           .priority = static_cast<env::Priority>(batch.priority),
+           .priority = counts ? place_of(batch.id.origin, priority, now) : priority,
            .checked = !from_origin || !batch.direct},
           now);
   return {};
@@ -433,6 +437,18 @@ void Broadcast::on_timer(Instant now) {
   if (now >= next_ask_) ask_for_missing(now);
   if (now >= next_mark_) persist_marks();
   tree_.on_timer(now);
+}
+
+void Broadcast::count(NodeId origin, env::Priority priority, std::size_t bytes, Instant now) {
+  shares_.add(origin, bytes, now);
+  each_share_[static_cast<std::size_t>(priority)].add(origin, bytes, now);
+}
+
+// On links: who sends much more than others of the same urgency goes behind them.
+env::Priority Broadcast::place_of(NodeId origin, env::Priority priority, Instant now) {
+  const auto place = static_cast<std::size_t>(priority);
+  const bool behind = place + 1 < env::kPriorities && each_share_[place].heavy(origin, now);
+  return static_cast<env::Priority>(behind ? place + 1 : place);
 }
 
 bool Broadcast::strained(Instant now) { return backlog_ > kSlowdownBacklog || slowed_until_ > now || owes(now); }

@@ -15,12 +15,14 @@
 // does not take an old batch for a new one. They are on disk too late for the last half minute, and a node that was
 // never here has none: against who sends an old order again, a batch says when it was sent, and what was sent before a
 // node started is not for it. Nothing is promised about order. A member may lie: what it announces is bounded for each
-// announcer, an age that it tells counts only for what is then asked for, and where a link is full, the origins that
-// send most are announced instead of sent. A large payload is packed by its origin where a link of it is no cable
-// (mesh/packing.h); it is signed and passed on as it is packed. Rejected: a tree a source (state grows with the fleet
-// squared); gossip to random nodes (log N copies of everything).
+// announcer, an age that it tells counts only for what is then asked for, who sends much goes behind those of its
+// urgency who do not, and where a link is full, the origins that send most are announced instead of sent. A large
+// payload is packed by its origin where a link of it is no cable (mesh/packing.h); it is signed and passed on as it is
+// packed. Rejected: a tree a source (state grows with the fleet squared); gossip to random nodes (log N copies of
+// everything).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -194,6 +196,8 @@ class Broadcast {
                Cached cached, Instant now);
   bool within_budget(NodeId from, const wire::BatchView& batch, Instant now);
   bool strained(Instant now);
+  void count(NodeId origin, env::Priority priority, std::size_t bytes, Instant now);
+  env::Priority place_of(NodeId origin, env::Priority priority, Instant now);
   void slow_down(NodeId neighbour, Instant now);
   bool some_link_is_slow() const;
   void keep(const wire::BatchId& id, Cached cached, Instant now);
@@ -225,7 +229,8 @@ class Broadcast {
   std::map<NodeId, Owed> owed_;
   std::map<wire::BatchId, Missing> missing_;
   std::size_t backlog_ = 0;
-  Shares shares_;
+  Shares shares_;                                    // of all priorities together,
+  std::array<Shares, env::kPriorities> each_share_;  // and of each by itself
   Instant slowed_until_{};
   std::vector<NodeId> unmarked_;  // windows that are not on disk as they are
   Instant next_announce_ = kNever;

@@ -158,9 +158,10 @@ struct Pair {
     made.fleet_ms = [this, i](Instant) { return fleet_ms[i]; };
     return made;
   }
-  Buffer next_frame(bool direct = false, const std::string& payload = "x") {
+  Buffer next_frame(bool direct = false, const std::string& payload = "x",
+                    env::Priority priority = env::Priority::kNormal) {
     members = direct ? 2 : 3;
-    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes(payload), true, env::Priority::kNormal, Instant{}));
+    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes(payload), true, priority, Instant{}));
     env::Outbox out;
     sender.drain(out);
     return out.sends.at(0).frame;
@@ -332,6 +333,38 @@ TEST(Broadcast, only_those_whose_batches_go_on_from_here_are_slowed) {
   pair.receiver.on_link_up(pair.fleet.nodes[2].id, Instant{});
   EXPECT_FALSE(slowed(true));
   EXPECT_TRUE(slowed(false));
+}
+
+TEST(Broadcast, who_sends_much_goes_behind_those_of_its_urgency_who_do_not_and_its_urgent_messages_stay_before_them) {
+  Pair pair;
+  for (const std::size_t i : {0u, 2u}) pair.receiver.on_link_up(pair.fleet.nodes[i].id, Instant{});
+  const auto place = [&] {
+    env::Outbox out;
+    pair.receiver.drain(out);
+    std::optional<env::Priority> found;
+    for (const env::Send& send : out.sends) {
+      if (send.frame.front() == static_cast<std::uint8_t>(wire::MessageType::kBroadcast)) found = send.priority;
+    }
+    return found;
+  };
+  const auto say = [&](env::Priority priority) {
+    EXPECT_TRUE(pair.receiver.broadcast(BatchKind::kPubSub, as_bytes("x"), true, priority, Instant{}));
+    return place();
+  };
+  const auto hear = [&](const std::string& payload, env::Priority priority) {
+    EXPECT_TRUE(pair.receive(pair.next_frame(false, payload, priority), pair.receiver, 0));
+    return place();
+  };
+  EXPECT_EQ(hear(std::string(1000, ' '), env::Priority::kNormal), env::Priority::kNormal) << "nobody else is there";
+  EXPECT_EQ(say(env::Priority::kNormal), env::Priority::kNormal);
+  EXPECT_EQ(hear("x", env::Priority::kNormal), env::Priority::kLow);
+  EXPECT_EQ(say(env::Priority::kUrgent), env::Priority::kUrgent);
+  EXPECT_EQ(hear("x", env::Priority::kUrgent), env::Priority::kUrgent);
+  EXPECT_EQ(say(env::Priority::kNormal), env::Priority::kNormal);
+  const wire::BroadcastGraft graft{{{pair.fleet.nodes[0].id, BootEpoch{1}, Sequence{2}}}};
+  EXPECT_TRUE(pair.receiver.on_message(pair.fleet.nodes[2].id, wire::MessageType::kBroadcastGraft, wire::encode(graft),
+                                       Instant{}));
+  EXPECT_EQ(place(), env::Priority::kLow) << "asked for again, it waits as it did";
 }
 
 TEST(Broadcast, a_replay_is_not_delivered_even_after_the_receiver_restarted) {

@@ -33,5 +33,23 @@ TEST(Shares, who_sends_little_beside_a_flood_does_not_fill_the_link) {
   EXPECT_FALSE(shares.above(node(1), now));
 }
 
+TEST(Shares, who_sends_more_than_twice_what_the_others_do_is_heavy_beside_them_and_never_alone) {
+  Shares shares;
+  Instant now{};
+  shares.add(node(1), 100'000, now);
+  EXPECT_FALSE(shares.heavy(node(1), now)) << "nobody else is there";
+  shares.add(node(2), 40'000, now), shares.add(node(3), 60'000, now);
+  EXPECT_FALSE(shares.heavy(node(1), now)) << "twice as much";
+  shares.add(node(1), 1, now);
+  EXPECT_TRUE(shares.heavy(node(1), now));
+  EXPECT_FALSE(shares.heavy(node(3), now));
+  EXPECT_FALSE(shares.heavy(node(4), now)) << "it has sent nothing";
+  now += 1s;
+  shares.add(node(2), 40'000, now), shares.add(node(3), 40'000, now);
+  EXPECT_FALSE(shares.heavy(node(1), now)) << "the others have caught up";
+  now += 1s;
+  EXPECT_FALSE(shares.heavy(node(1), now)) << "it has stopped";
+}
+
 }  // namespace
 }  // namespace sedge::mesh
