@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/audit_ops.h"
+#include "api/embeddings.h"
 #include "api/tensor_ops.h"
 #include "crdt/replica.h"
 #include "mesh/manifest.h"
@@ -332,6 +333,14 @@ Result<env::Grammar> grammar_of(const json::Object& request) {
   return env::Grammar{};
 }
 
+// 0: none.
+Result<std::optional<Duration>> deadline_of(const json::Object& request) {
+  SEDGE_TRY(const double ms, optional_field(request, "deadline_ms", 0.0, json::get_double));
+  if (ms < 0 || ms > 1e9) return fail(Code::kInvalidArgument, "deadline_ms is outside 0 to 1e9");
+  if (ms == 0) return std::nullopt;
+  return Duration(static_cast<std::int64_t>(ms * 1e6));
+}
+
 Result<node::TaskRequest> task_request(const json::Object& request) {
   node::TaskRequest task;
   SEDGE_TRY(task.spec.model, json::get_string(request, "model"));
@@ -354,9 +363,7 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
   SEDGE_TRY(sampling.frequency_penalty, optional_field(request, "frequency_penalty", 0.0, json::get_double));
   SEDGE_TRY(sampling.presence_penalty, optional_field(request, "presence_penalty", 0.0, json::get_double));
   SEDGE_TRY(task.spec.grammar, grammar_of(request));
-  SEDGE_TRY(const double deadline_ms, optional_field(request, "deadline_ms", 0.0, json::get_double));
-  if (deadline_ms < 0 || deadline_ms > 1e9) return fail(Code::kInvalidArgument, "deadline_ms is outside 0 to 1e9");
-  if (deadline_ms > 0) task.deadline = Duration(static_cast<std::int64_t>(deadline_ms * 1e6));
+  SEDGE_TRY(task.deadline, deadline_of(request));
   SEDGE_TRY(const std::string fallback, text_field(request, "fallback", ""));
   if (request.contains("fallback")) task.fallback = fallback;
   SEDGE_TRY(const auto id, optional_id(request, "task"));
@@ -389,26 +396,59 @@ json::Object result_object(const node::Node& node, const node::TaskResult& resul
   return object;
 }
 
-Status op_run(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
-  SEDGE_TRY(node::TaskRequest task, task_request(request));
+// `line`: what is answered for each token.
+void run_task(platform::Runtime& runtime, node::TaskRequest task, const SessionRef& session,
+              std::function<json::Object(const env::Token& token)> line) {
   node::Node& node = runtime.node();
   node::RunOptions options;
   const auto id = std::make_shared<TaskId>();
-  options.on_tokens = [session, &node, id, index = std::size_t{0}](std::span<const env::Token> tokens) mutable {
+  options.on_tokens = [session, &node, id, line = std::move(line),
+                       index = std::size_t{0}](std::span<const env::Token> tokens) mutable {
     const std::string server = name_of(node, node.owner().server_of(*id));
     for (const env::Token& token : tokens) {
-      session->answer({{"token", token.id}, {"text", token.bytes}, {"index", index++}, {"served_by", server}});
+      json::Object answer = line(token);
+      answer["index"] = index++;
+      answer["served_by"] = server;
+      session->answer(answer);
     }
   };
   const auto ended = std::make_shared<bool>(false);
-  options.on_result = [session, &node, ended](const node::TaskResult& result) {
+  options.on_result = [session, &node, ended, embeds = !task.spec.texts.empty()](const node::TaskResult& result) {
     *ended = true;
-    session->answer({{"result", result_object(node, result)}});
+    json::Object object = result_object(node, result);
+    if (embeds) object.erase("text"), object.erase("tokens"), object.erase("finish"), object.erase("decode_tok_s");
+    session->answer({{"result", std::move(object)}});
     session->end();
   };
   *id = node.run(std::move(task), std::move(options), platform::now());
-  if (*ended) return {};  // refused at once: a task of that id may be another client's
+  if (*ended) return;  // refused at once: a task of that id may be another client's
   session->on_close.emplace_back([&runtime, id] { runtime.node().cancel(*id, platform::now()); });
+}
+
+Status op_run(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  SEDGE_TRY(node::TaskRequest task, task_request(request));
+  run_task(runtime, std::move(task), session,
+           [](const env::Token& token) { return json::Object{{"token", token.id}, {"text", token.bytes}}; });
+  return {};
+}
+
+Status op_embed(platform::Runtime& runtime, const json::Object& request, const SessionRef& session) {
+  node::TaskRequest task;
+  SEDGE_TRY(task.spec.model, json::get_string(request, "model"));
+  SEDGE_TRY(task.spec.texts, text_list(request, "texts"));
+  SEDGE_TRY(task.deadline, deadline_of(request));
+  const std::size_t count = task.spec.texts.size();
+  std::size_t bytes = 0;
+  for (const std::string& text : task.spec.texts) bytes += text.size();
+  if (count == 0 || count > kEmbeddingTextsMax || bytes > kEmbeddingBytesMax) {
+    return fail(Code::kInvalidArgument, "'texts' are {} of {} bytes: 1 to {} texts of at most {} bytes together", count,
+                bytes, kEmbeddingTextsMax, kEmbeddingBytesMax);
+  }
+  task.spec.tokens_max = static_cast<std::uint32_t>(count);
+  run_task(runtime, std::move(task), session, [](const env::Token& token) {
+    const std::vector<float> vector = vector_of(token.bytes);
+    return json::Object{{"vector", json::Array(vector.begin(), vector.end())}};
+  });
   return {};
 }
 
@@ -529,6 +569,7 @@ constexpr std::pair<std::string_view, Operation> kOperations[] = {
     {"pub", op_pub},
     {"sub", op_sub},
     {"run", op_run},
+    {"embed", op_embed},
     {"invite", op_invite},
     {"revoke", op_revoke},
     {"retire_issuer", op_retire_issuer},

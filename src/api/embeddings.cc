@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "api/openai_fields.h"
 #include "base/bytes.h"
@@ -12,8 +11,6 @@
 namespace sedge::api {
 namespace {
 
-constexpr std::size_t kTextsMax = 256;             // of one request: their vectors wait until all are there
-constexpr std::size_t kTextBytesMax = 512u << 10;  // together: half of the largest frame between nodes
 constexpr std::size_t kModelBytesMax = 256;
 constexpr std::size_t kDimensionsMax = 1u << 14;
 
@@ -23,8 +20,8 @@ Refusal read_input(const json::Object& body, std::vector<std::string>& texts) {
   if (value == nullptr) return invalid("'input' is required.", "input");
   const json::Array one{*value};
   const json::Array* list = value->is_string() ? &one : value->if_array();
-  if (list == nullptr || list->empty() || list->size() > kTextsMax) {
-    return invalid(fmt::format("'input' must be a string or a list of 1 to {} strings.", kTextsMax), "input");
+  if (list == nullptr || list->empty() || list->size() > kEmbeddingTextsMax) {
+    return invalid(fmt::format("'input' must be a string or a list of 1 to {} strings.", kEmbeddingTextsMax), "input");
   }
   std::size_t bytes = 0;
   for (const json::Value& text : *list) {
@@ -37,8 +34,8 @@ Refusal read_input(const json::Object& body, std::vector<std::string>& texts) {
     texts.emplace_back(text_of(text));
     bytes += texts.back().size();
   }
-  if (bytes <= kTextBytesMax) return {};
-  return invalid(fmt::format("'input' has {} bytes, at most {} are taken.", bytes, kTextBytesMax), "input");
+  if (bytes <= kEmbeddingBytesMax) return {};
+  return invalid(fmt::format("'input' has {} bytes, at most {} are taken.", bytes, kEmbeddingBytesMax), "input");
 }
 
 Refusal read_format(const json::Object& body, EmbeddingRequest& request) {
@@ -94,6 +91,12 @@ ApiResult<EmbeddingRequest> parse_embedding(std::string_view body, const Request
   return request;
 }
 
+std::vector<float> vector_of(std::string_view bytes) {
+  std::vector<float> vector(bytes.size() / sizeof(float));
+  std::memcpy(vector.data(), bytes.data(), vector.size() * sizeof(float));
+  return vector;
+}
+
 ApiResult<std::string> embedding_body(const EmbeddingRequest& request, const node::TaskResult& result) {
   const std::size_t count = request.task.spec.texts.size(), bytes = result.text.size() / count;
   const std::size_t dim = bytes / sizeof(float);
@@ -106,10 +109,8 @@ ApiResult<std::string> embedding_body(const EmbeddingRequest& request, const nod
         invalid(fmt::format("'dimensions' is {}, the model has {}.", request.dimensions, dim), "dimensions"));
   }
   json::Array data;
-  std::vector<float> vector(dim);
   for (std::size_t i = 0; i < count; ++i) {
-    vector.resize(dim);
-    std::memcpy(vector.data(), result.text.data() + i * bytes, bytes);
+    std::vector<float> vector = vector_of(std::string_view(result.text).substr(i * bytes, bytes));
     if (request.dimensions != 0) shorten(vector, request.dimensions);
     data.push_back(json::Object{{"object", "embedding"}, {"index", i}, {"embedding", written(vector, request.base64)}});
   }

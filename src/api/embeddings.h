@@ -6,11 +6,15 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "api/openai.h"
 #include "node/task_owner.h"
 
 namespace sedge::api {
+
+inline constexpr std::size_t kEmbeddingTextsMax = 256;         // of one request
+inline constexpr std::size_t kEmbeddingBytesMax = 512u << 10;  // together: half of the largest frame between nodes
 
 struct EmbeddingRequest {
   node::TaskRequest task;
@@ -20,6 +24,9 @@ struct EmbeddingRequest {
 
 // Any bytes give a request or an error with status 400.
 ApiResult<EmbeddingRequest> parse_embedding(std::string_view body, const RequestContext& context);
+
+// Of the bytes of one token of such a task.
+std::vector<float> vector_of(std::string_view bytes);
 
 // `text`: of the result of such a task, vectors of equal length one behind the other.
 // Errors: 400 for more dimensions than they have; 500 where this is no such text.

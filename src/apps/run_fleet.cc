@@ -16,6 +16,12 @@ Status print_json(const json::Object& result) {
   return {};
 }
 
+}  // namespace
+
+std::string offered_name(const std::filesystem::path& model) {
+  return (model.extension() == ".gguf" ? model.stem() : model.filename()).string();
+}
+
 Status judge(const json::Object& result) {
   SEDGE_TRY(const std::string outcome, json::get_string(result, "outcome"));
   if (outcome == "answered") return {};
@@ -30,13 +36,9 @@ Status judge(const json::Object& result) {
   return fail(outcome == "refused" ? Code::kResourceExhausted : Code::kDeadlineExceeded, "{}: {}", outcome, reason);
 }
 
-}  // namespace
-
 Status run_fleet(const RunOptions& options) {
-  // A path names the model by its file's stem, as the nodes that loaded it do; a name may have dots in it.
-  const std::filesystem::path model = options.model;
   json::Object request{{"op", "run"},
-                       {"model", (model.extension() == ".gguf" ? model.stem() : model.filename()).string()},
+                       {"model", offered_name(options.model)},
                        {"prompt", options.prompt},
                        {"chat", options.chat},
                        {"max_tokens", options.tokens_max},

@@ -13,7 +13,8 @@
 namespace sedge::engine {
 namespace {
 
-constexpr std::size_t kGroupsTogether = 16;  // of sixteen rows, for a thread to pack
+constexpr std::size_t kGroupsTogether = 16;                 // of sixteen rows, for a thread to pack
+constexpr std::size_t kForgetBytes = std::size_t{4} << 20;  // of the file, packed before they are forgotten
 
 std::size_t packed_size(const model::TensorView& tensor) {
   return kernels::packed_bytes(tensor.type, static_cast<std::size_t>(tensor.rows()),
@@ -69,12 +70,18 @@ Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::Ll
     const std::size_t row_bytes = tensor->data.size() / rows;
     const std::size_t packed_row = kernels::packed_row_bytes(tensor->type, cols);
     const std::size_t groups = (rows + kernels::kPackedRows - 1) / kernels::kPackedRows;
-    pool.run(groups, kGroupsTogether, nullptr, [&](unsigned, std::size_t begin, std::size_t end) {
-      const std::size_t first = begin * kernels::kPackedRows, last = std::min(end * kernels::kPackedRows, rows);
-      kernels::pack(tensor->type, from + first * row_bytes, last - first, cols, at + first * packed_row);
-      file.forget({from + first * row_bytes, (last - first) * row_bytes});
-    });
-    file.forget(tensor->data);  // again: a page that is touched brings its neighbours, which were forgotten before
+    const std::size_t part = std::max<std::size_t>(kForgetBytes / (row_bytes * kernels::kPackedRows), 1);
+    for (std::size_t done = 0; done < groups; done += part) {
+      pool.run(std::min(part, groups - done), kGroupsTogether, nullptr, [&](unsigned, std::size_t b, std::size_t e) {
+        const std::size_t first = (done + b) * kernels::kPackedRows;
+        const std::size_t last = std::min((done + e) * kernels::kPackedRows, rows);
+        kernels::pack(tensor->type, from + first * row_bytes, last - first, cols, at + first * packed_row);
+      });
+      // With the part before: a page that is touched brings its neighbours, which were forgotten.
+      const std::size_t first = (done - std::min(done, part)) * kernels::kPackedRows * row_bytes;
+      const std::size_t last = std::min((done + part) * kernels::kPackedRows, rows) * row_bytes;
+      file.forget(tensor->data.subspan(first, last - first));
+    }
     tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);
   }

@@ -43,5 +43,19 @@ for node in beta alpha; do
   says both.v2 "$node" "$both" || failed "$node does not have both adapters"
   says base.gguf "$node" "$plain" || failed "$node does not have the model as it is"
 done
+echo "== vectors come from whoever has the model, and are those of a run of the file by itself"
+"$sedge" embed base.gguf "crane 5" "the dock" --local >here.txt
+"$sedge" embed base.gguf "crane 5" "the dock" --home alpha >fleet.txt
+cmp here.txt fleet.txt || failed "the fleet's vectors differ"
+yes "crane 5" | head -n 300 >many.txt
+"$sedge" embed base.gguf --lines many.txt --home beta >many_vectors.txt
+[ "$(wc -l <many_vectors.txt)" = 300 ] || failed "not a vector a text"
+[ "$(sort -u many_vectors.txt)" = "$(head -n 1 here.txt)" ] || failed "equal texts, unequal vectors"
+"$sedge" embed both.v2 "crane 5" --home alpha --json | grep -q '"served_by":"beta"' || failed "not the adapter's node"
+if "$sedge" embed nobody.gguf "a" --home alpha 2>nobody.log; then failed "a model that nobody has"; fi
+grep -q nobody nobody.log || failed "no word of the model"
+if "$sedge" embed base.gguf "a" --home alpha --raw 2>raw.log; then failed "--raw was passed over"; fi
+grep -q "add --local" raw.log || failed "no word of the way out"
+
 if "$sedge" run base.gguf "$prompt" --home alpha --lora one.gguf 2>local.log; then failed "--lora was passed over"; fi
 grep -q "add --local" local.log || failed "no word of the way out"
