@@ -21,9 +21,9 @@ std::size_t packed_size(const model::TensorView& tensor) {
                                static_cast<std::size_t>(tensor.cols()));
 }
 
-std::size_t size_of(const model::TensorView& tensor) {
-  return (packed_size(tensor) + kCacheLine - 1) / kCacheLine * kCacheLine;
-}
+std::size_t lines(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
+
+std::size_t size_of(const model::TensorView& tensor) { return lines(packed_size(tensor)); }
 
 std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
   std::vector<model::TensorView*> found;
@@ -37,6 +37,19 @@ std::vector<model::TensorView*> quantized_matrices(model::LlamaModel& llama) {
     for (model::LlamaExpert& expert : layer.experts) add(expert.gate), add(expert.up), add(expert.down);
   }
   add(llama.weights.output);
+  return found;
+}
+
+// Norms and biases.
+std::vector<model::TensorView*> vectors(model::LlamaModel& llama) {
+  std::vector<model::TensorView*> found;
+  const auto add = [&](auto& owner, const auto& rows) {
+    for (const auto& row : rows) {
+      if (row.rows == nullptr && !(owner.*row.view).data.empty()) found.push_back(&(owner.*row.view));
+    }
+  };
+  for (model::LlamaLayer& layer : llama.weights.layers) add(layer, model::kLayerRows);
+  add(llama.weights, model::kModelRows);
   return found;
 }
 
@@ -57,6 +70,7 @@ Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::Ll
   std::size_t bytes = 0;
   for (const model::TensorView* tensor : matrices) bytes += size_of(*tensor);
   if (bytes == 0) return packed;
+  for (const model::TensorView* vector : vectors(llama)) bytes += lines(vector->data.size());
   packed.memory_ = try_aligned<kAlignment>(bytes);
   if (packed.memory_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} MiB of packed weights: use a smaller model", bytes >> 20);
@@ -85,6 +99,12 @@ Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::Ll
     tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);
   }
+  for (model::TensorView* vector : vectors(llama)) {
+    std::ranges::copy(vector->data, at);
+    vector->data = Bytes(at, vector->data.size());
+    at += lines(vector->data.size());
+  }
+  for (const Bytes part : file.parts()) file.forget(part);
   return packed;
 }
 

@@ -16,6 +16,9 @@ TEST(PackedWeights, the_matrices_are_packed_and_the_embedding_stays_as_it_is_in_
   kernels::pack(in_file.type, in_file.data.data(), 64, 96, expected.data());
   EXPECT_EQ(to_buffer(model.weights().layers[1].down.data), expected);
   EXPECT_EQ(model.weights().token_embd.data.data(), model.file().find_tensor("token_embd.weight")->data.data());
+  const model::TensorView& norm = *model.file().find_tensor("blk.1.ffn_norm.weight");
+  EXPECT_EQ(to_buffer(model.weights().layers[1].ffn_norm.data), to_buffer(norm.data));
+  EXPECT_NE(model.weights().layers[1].ffn_norm.data.data(), norm.data.data()) << "it would bring pages of the file";
   // The head is tied: 259 rows of the embedding, packed as 272.
   EXPECT_EQ(model.weights().output.data.size(), 272u * 68);
 }
@@ -24,6 +27,7 @@ TEST(PackedWeights, matrices_of_floats_are_read_where_they_lie) {
   const RandomModel random({.type = kernels::DType::kF16});
   const Model& model = *random.model();
   EXPECT_EQ(model.weights().layers[0].q.data.data(), model.file().find_tensor("blk.0.attn_q.weight")->data.data());
+  EXPECT_EQ(model.weights().output_norm.data.data(), model.file().find_tensor("output_norm.weight")->data.data());
 }
 
 }  // namespace
