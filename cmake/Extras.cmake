@@ -154,4 +154,8 @@ add_executable(sedge-bench-engine EXCLUDE_FROM_ALL bench/engine.cc bench/engine_
 set_target_properties(sedge-bench-engine PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_include_directories(sedge-bench-engine PRIVATE bench)
 target_link_libraries(sedge-bench-engine PRIVATE sedge_platform CLI11::CLI11 Threads::Threads)
+# Many writers of one map: `./dev bench crdts` lets it take turns with libraries for the same purpose.
+add_executable(sedge-bench-crdts EXCLUDE_FROM_ALL bench/crdts.cc)
+set_target_properties(sedge-bench-crdts PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_link_libraries(sedge-bench-crdts PRIVATE sedge_mesh)
 include(cmake/Peers.cmake)
