@@ -274,9 +274,8 @@ template <class V, class K>
 SEDGE_INLINE inline void attend(const AttentionArgs& a) {
   const Queries queries(a);
   const std::size_t last = a.end(a.tokens - 1);
-  constexpr std::size_t kTile = K::kScaled ? V::kTileQueries / 2 : V::kTileQueries;  // a block has sums of its own
   in_blocks<K>(a.head_dim, a.begin(0), last, [&](std::size_t from, std::size_t to) SEDGE_INLINE {
-    score_all<V, K, kTile>(a, queries, 0, from / kLanes, (to + kLanes - 1) / kLanes);
+    score_all<V, K, V::kTileQueries>(a, queries, 0, from / kLanes, (to + kLanes - 1) / kLanes);
   });
   float normalise[kAttendQueriesMax];
   for (std::size_t i = 0; i < queries.count; ++i) {
