@@ -1,12 +1,15 @@
 #include "kernels/kernels.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <utility>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include "kernels/attention/rotation.h"
 #include "kernels/kernel_cases.h"
 #include "kernels/lanes.h"
 #include "kernels/math.h"
@@ -154,6 +157,52 @@ TEST(Matmul, the_largest_nibbles_do_not_saturate) {
   }
 }
 
+// The definition itself, against plain double arithmetic on what the format makes of keys and values.
+TEST(Attention, is_the_weighted_sum_it_says) {
+  constexpr std::size_t kDim = 64, kPositions = 37, kPlaces = 48;
+  Prng prng(5);
+  for (const Format& format : formats()) {
+    if (!is_cache_format(format.type)) continue;
+    const std::size_t row_bytes = cache_row_bytes(format.type, kDim);
+    const std::vector<float> q = cases::random_floats(prng, kDim, 2.0);
+    std::vector<float> key(kDim), value(kDim), scores(kPlaces), out(kDim);
+    std::vector<double> expected(kDim, 0.0);
+    Buffer keys(kPlaces * row_bytes), values(kPlaces * row_bytes), row(row_bytes);
+    double total = 0;
+    for (std::size_t p = 0; p < kPositions; ++p) {
+      key = cases::random_floats(prng, kDim, 4.0), value = cases::random_floats(prng, kDim, 4.0);
+      const std::size_t at = p / kCacheGroup * kCacheGroup * row_bytes;
+      keep_position(format.type, key.data(), value.data(), kDim, p % kCacheGroup, &keys[at], &values[at]);
+      for (std::vector<float>* numbers : {&key, &value}) {
+        format.quantize(numbers->data(), row.data(), kDim);
+        format.dequantize(row.data(), numbers->data(), kDim);
+      }
+      double score = 0;
+      for (std::size_t d = 0; d < kDim; ++d) score += static_cast<double>(q[d]) * static_cast<double>(key[d]);
+      const double weight = std::exp(0.3 * score);
+      total += weight;
+      for (std::size_t d = 0; d < kDim; ++d) expected[d] += weight * static_cast<double>(value[d]);
+    }
+    Kernels(available_kernels().front())
+        .attend(format.type)({.q = q.data(),
+                              .keys = keys.data(),
+                              .values = values.data(),
+                              .tokens = 1,
+                              .group = 1,
+                              .positions = kPositions,
+                              .window = 0,
+                              .head_dim = kDim,
+                              .scale = 0.3f,
+                              .scores = scores.data(),
+                              .score_stride = kPlaces,
+                              .out = out.data(),
+                              .q_stride = kDim});
+    for (std::size_t d = 0; d < kDim; ++d) {
+      EXPECT_NEAR(out[d], expected[d] / total, 2e-5) << format.name << " dimension " << d;
+    }
+  }
+}
+
 TEST(Quantize, hostile_floats_give_defined_integers_everywhere) {
   std::vector<float> x(64, 1.0f);
   x[3] = std::numeric_limits<float>::quiet_NaN();
@@ -217,6 +266,73 @@ TEST(Norm, centred_values_sum_to_nothing_and_keep_their_distances) {
     centre(x, x.data());
     RC_ASSERT(x == y);
   }));
+}
+
+// Pairs 1 apart, then 2, 4, ...: the order of numeric_class.md §5, bit for bit, and the matrix that it makes.
+TEST(Rotation, is_the_walsh_hadamard_transform_of_the_largest_power_of_two_in_the_head) {
+  Prng prng(8);
+  for (const auto& [head_dim, piece] : {std::pair<std::size_t, std::size_t>{32, 32}, {64, 64}, {96, 32}, {256, 256}}) {
+    const std::vector<float> before = cases::random_floats(prng, 3 * head_dim, 4.0);
+    std::vector<float> rotated = before, ordered = before;
+    rotate(rotated.data(), 3, head_dim);
+    for (std::size_t apart = 1; apart < piece; apart *= 2) {
+      for (std::size_t i = 0; i < ordered.size(); ++i) {
+        if ((i % piece & apart) != 0) continue;
+        const float a = ordered[i], b = ordered[i + apart];
+        ordered[i] = a + b, ordered[i + apart] = a - b;
+      }
+    }
+    for (float& value : ordered) value *= 1.0f / std::sqrt(static_cast<float>(piece));
+    EXPECT_EQ(rotated, ordered) << "heads of " << head_dim;
+    for (std::size_t i = 0; i < rotated.size(); ++i) {
+      double sum = 0;
+      for (std::size_t j = 0; j < piece; ++j) {
+        const double value = static_cast<double>(before[i / piece * piece + j]);
+        sum += std::popcount(i % piece & j) % 2 == 0 ? value : -value;
+      }
+      EXPECT_NEAR(rotated[i], sum / std::sqrt(static_cast<double>(piece)), 1e-5) << "heads of " << head_dim;
+    }
+  }
+}
+
+TEST(Rotation, is_its_own_inverse_and_keeps_products) {
+  EXPECT_TRUE(rc::check([](std::uint64_t seed) {
+    Prng prng(seed);
+    const std::size_t dim = 32 * *rc::gen::inRange<std::size_t>(1, 9);
+    const auto product = [&](const std::vector<float>& a, const std::vector<float>& b) {
+      double sum = 0;
+      for (std::size_t d = 0; d < dim; ++d) sum += static_cast<double>(a[d]) * static_cast<double>(b[d]);
+      return sum;
+    };
+    const std::vector<float> q = cases::random_floats(prng, dim, 4.0), k = cases::random_floats(prng, dim, 4.0);
+    std::vector<float> rotated_q = q, rotated_k = k;
+    rotate(rotated_q.data(), 1, dim), rotate(rotated_k.data(), 1, dim);
+    RC_ASSERT(rotated_q != q);
+    RC_ASSERT(std::fabs(product(rotated_q, rotated_k) - product(q, k)) < 1e-6 * static_cast<double>(dim) * 4);
+    rotate(rotated_q.data(), 1, dim);
+    for (std::size_t d = 0; d < dim; ++d) RC_ASSERT(std::fabs(rotated_q[d] - q[d]) < 4e-6f);
+  }));
+}
+
+TEST(Rotation, leaves_levels_to_the_dimensions_beside_a_large_one) {
+  constexpr std::size_t kDim = 64, kLarge = 7;
+  const Format& format = format_of(DType::kQ4_0);
+  Prng prng(9);
+  double loss[2] = {0, 0};  // of the other dimensions: as they are, and rotated
+  for (std::size_t round = 0; round < 100; ++round) {
+    std::vector<float> key = cases::random_floats(prng, kDim, 2.0);
+    key[kLarge] = 20.0f;
+    std::vector<float> kept = key;
+    Buffer row(cache_row_bytes(DType::kQ4_0, kDim));
+    if (round % 2 == 1) rotate(kept.data(), 1, kDim);
+    format.quantize(kept.data(), row.data(), kDim);
+    format.dequantize(row.data(), kept.data(), kDim);
+    if (round % 2 == 1) rotate(kept.data(), 1, kDim);
+    for (std::size_t d = 0; d < kDim; ++d) {
+      if (d != kLarge) loss[round % 2] += std::pow(static_cast<double>(kept[d] - key[d]), 2);
+    }
+  }
+  EXPECT_LT(loss[1], loss[0] / 2);
 }
 
 TEST(Rope, both_layouts_turn_the_same_pairs_by_the_same_angles) {
