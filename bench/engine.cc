@@ -19,6 +19,7 @@
 
 #include "base/json.h"
 #include "engine/engine.h"
+#include "engine/model.h"
 #include "engine_limits.h"
 #include "engine_sharing.h"
 #include "engine_urgent.h"
@@ -142,7 +143,8 @@ int main(int argc, char** argv) {
   CLI::App app("Tokens a second of the engine, or the limits of this machine");
   app.add_option("MODEL", options.model, "a GGUF file");
   app.add_option("--threads", options.threads)->capture_default_str();
-  app.add_option("--kv", options.kv, "keys and values kept as f32, f16 or q8_0")->capture_default_str();
+  app.add_option("--kv", options.kv, fmt::format("keys and values kept as {}", sedge::engine::kCacheFormats))
+      ->capture_default_str();
   app.add_option("--prompt", options.prompt, "tokens read at once")->capture_default_str();
   app.add_option("--generate", options.generate, "tokens written one by one")->capture_default_str();
   app.add_option("--batch", options.batch, "so many texts writing together, instead of one")->check(CLI::Range(1, 64));

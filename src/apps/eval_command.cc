@@ -11,6 +11,7 @@
 #include "apps/adapter_option.h"
 #include "apps/command.h"
 #include "engine/engine.h"
+#include "engine/model.h"
 #include "engine/perplexity.h"
 #include "engine/thread_pool.h"
 #include "platform/system.h"
@@ -180,7 +181,8 @@ void add_eval(Commands& commands) {
   command->add_option("--limit", options->limit, "stop after this many windows; 0: all")->capture_default_str();
   command->add_option("--logits", options->logits,
                       "write the first window's logits there as well: little-endian F32, a row a token");
-  command->add_option("--kv", options->kv, "keys and values kept as f32, f16 or q8_0")->capture_default_str();
+  command->add_option("--kv", options->kv, fmt::format("keys and values kept as {}", engine::kCacheFormats))
+      ->capture_default_str();
   command->add_option("--lora", options->adapters, "a LoRA adapter, FILE or FILE=SCALE; several are stacked")
       ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();

@@ -9,6 +9,7 @@
 #include "apps/control_client.h"
 #include "apps/run_fleet.h"
 #include "apps/run_local.h"
+#include "engine/model.h"
 
 namespace sedge::apps {
 
@@ -56,7 +57,7 @@ void add_run(Commands& commands) {
   command->add_option("--seed", sampling.seed, "the same seed draws the same text")->capture_default_str();
   command->add_option("--stop", options->stops, "end where this text comes; may be given several times");
   command->add_flag("--chat", options->chat, "put the prompt into the model's chat template, as the user's turn");
-  command->add_option("--kv", options->kv, "of a local run: keys and values as f32, f16 or q8_0")
+  command->add_option("--kv", options->kv, fmt::format("of a local run: keys and values as {}", engine::kCacheFormats))
       ->capture_default_str();
   command
       ->add_option(

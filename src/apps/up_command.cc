@@ -14,6 +14,7 @@
 #include "api/http_server.h"
 #include "apps/adapter_option.h"
 #include "apps/command.h"
+#include "engine/model.h"
 #include "mesh/overlay.h"
 #include "platform/runtime.h"
 #include "platform/system.h"
@@ -111,9 +112,11 @@ void add_up(Commands& commands) {
       ->capture_default_str();
   command->add_option("--threads", options->threads, "engine threads a worker; 0: all cores")->capture_default_str();
   command
-      ->add_option("--kv", options->kv,
-                   "how texts' keys and values are kept: f32, f16 or q8_0, of half and a good quarter of its memory; "
-                   "only nodes with the same go on with each other's texts")
+      ->add_option(
+          "--kv", options->kv,
+          fmt::format("how texts' keys and values are kept: {}, of half, a good quarter and a seventh of f32's "
+                      "memory; only nodes with the same go on with each other's texts",
+                      engine::kCacheFormats))
       ->capture_default_str();
   command
       ->add_option("--prefix-mib", options->prefix_mib,

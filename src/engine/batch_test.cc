@@ -2,6 +2,7 @@
 #include "engine/batch.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -97,9 +98,10 @@ class Meddler {
 TEST(Batch, gives_each_text_its_own_tokens_whoever_joins_leaves_waits_or_is_cancelled_beside_it) {
   const RandomModel q8({.type = kernels::DType::kQ8_0, .context = 128});
   const RandomModel f32({.context = 128});
+  const RandomModel small({.heads = 2, .kv_heads = 1, .context = 128, .model = {.cache = kernels::DType::kQ4_0}});
   Meddler meddler;
   EXPECT_TRUE(rc::check([&](std::uint64_t seed) {
-    const RandomModel& random = seed % 2 == 0 ? q8 : f32;
+    const RandomModel& random = *std::array{&q8, &f32, &small}[seed % 3];
     Prng prng(seed);
     Engine engine({.threads = 1 + static_cast<unsigned>(prng.below(2)), .chunk_tokens = 1 + prng.below(40)});
     Batch batch;

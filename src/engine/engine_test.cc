@@ -82,8 +82,9 @@ TEST(Engine, keys_and_values_of_fewer_bits_keep_that_law_and_stay_near) {
     std::string_view name;
     double bytes, error;  // of F32's bytes; of the range
   };
-  for (const auto& [cache, name, bytes, error] :
-       {Row{DType::kF16, "f16", 0.5, 3e-3}, {DType::kQ8_0, "q8_0", 34.0 / 128, 5e-2}}) {
+  for (const auto& [cache, name, bytes, error] : {Row{DType::kF16, "f16", 0.5, 3e-3},
+                                                  {DType::kQ8_0, "q8_0", 34.0 / 128, 5e-2},
+                                                  {DType::kQ4_0, "q4_0", 18.0 / 128, 0.5}}) {
     const RandomModel random = model_with(cache);
     const Model& model = *random.model();
     const std::vector<float> expected = run(whole, model, ids, ids.size(), 0);
@@ -97,12 +98,13 @@ TEST(Engine, keys_and_values_of_fewer_bits_keep_that_law_and_stay_near) {
               bytes * static_cast<double>(Sequence::bytes_of(*wide.model(), 64)));
     EXPECT_EQ(model.numeric_class(), fmt::format("{}/{}", wide.model()->numeric_class(), name));
     EXPECT_EQ(cache_format_of(name).value(), cache);
+    EXPECT_NE(kCacheFormats.find(name), std::string_view::npos);
   }
-  EXPECT_EQ(cache_format_of("q4_0").error().code, Code::kInvalidArgument);
+  EXPECT_EQ(cache_format_of("q5_0").error().code, Code::kInvalidArgument);
 }
 
 TEST(Engine, keys_and_values_are_copied_as_they_are_kept) {
-  for (const DType cache : {DType::kF32, DType::kF16, DType::kQ8_0}) {
+  for (const DType cache : {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
     const RandomModel random({.heads = 2, .kv_heads = 1, .model = {.cache = cache}});
     const Model& model = *random.model();
     const std::vector<std::int32_t> ids = some_ids(48);
@@ -127,11 +129,13 @@ TEST(Engine, keys_and_values_are_copied_as_they_are_kept) {
 
 TEST(Engine, a_cache_in_blocks_wants_heads_of_whole_blocks) {
   const RandomModel random;  // heads of 16
-  const auto made = Model::from(model::GgufFile::parse(random.file()).value(), {.cache = DType::kQ8_0});
-  ASSERT_FALSE(made);
-  EXPECT_EQ(made.error().code, Code::kInvalidArgument);
-  EXPECT_NE(made.error().message.find("f16"), std::string::npos);
-  const auto other = Model::from(model::GgufFile::parse(random.file()).value(), {.cache = DType::kQ4_0});
+  for (const DType cache : {DType::kQ8_0, DType::kQ4_0}) {
+    const auto made = Model::from(model::GgufFile::parse(random.file()).value(), {.cache = cache});
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, Code::kInvalidArgument);
+    EXPECT_NE(made.error().message.find("f16"), std::string::npos);
+  }
+  const auto other = Model::from(model::GgufFile::parse(random.file()).value(), {.cache = DType::kQ5_0});
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code, Code::kInvalidArgument);
 }

@@ -25,7 +25,7 @@ std::string class_with(kernels::DType cache) {
 Result<kernels::DType> cache_format_of(std::string_view name) {
   const auto format = model::dtype_from_name(name);
   if (format && kernels::is_cache_format(*format)) return *format;
-  return fail(Code::kInvalidArgument, "keys and values are kept as f32, f16 or q8_0, not as '{}'", name);
+  return fail(Code::kInvalidArgument, "keys and values are kept as {}, not as '{}'", kCacheFormats, name);
 }
 
 Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed, model::Tokenizer tokenizer,
@@ -47,7 +47,7 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
 Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOptions options) {
   SEDGE_TRY(model::LlamaModel llama, model::load_llama(file));
   if (!kernels::is_cache_format(options.cache)) {
-    return fail(Code::kInvalidArgument, "keys and values are kept as f32, f16 or q8_0, not as {}",
+    return fail(Code::kInvalidArgument, "keys and values are kept as {}, not as {}", kCacheFormats,
                 kernels::format_of(options.cache).name);
   }
   const std::size_t block = kernels::format_of(options.cache).block_values;

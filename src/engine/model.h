@@ -19,13 +19,15 @@
 
 namespace sedge::engine {
 
-// How keys and values are kept: F32, or F16 or Q8_0, which take half and a good quarter of the memory and lose a little
-// (docs/benchmarks.md). It is the model's and not a text's: texts share steps, and other nodes go on with them.
+// How keys and values are kept: F32, or F16, Q8_0 or Q4_0, which take half, a good quarter and a seventh of the memory
+// and lose a little (docs/benchmarks.md). It is the model's and not a text's: texts share steps, and other nodes go on
+// with them.
 struct ModelOptions {
   kernels::DType cache = kernels::DType::kF32;
 };
 
-// "f32", "f16" or "q8_0". Errors: InvalidArgument.
+// One of these names. Errors: InvalidArgument.
+inline constexpr std::string_view kCacheFormats = "f32, f16, q8_0 or q4_0";
 Result<kernels::DType> cache_format_of(std::string_view name);
 
 class Model {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/attention/cache.h"
+#include "kernels/attention/rotation.h"
 #include "kernels/norm/centre.h"
 #include "kernels/pack/pack.h"
 #include "kernels/rope/rope.h"
@@ -226,17 +228,25 @@ void Pass::turn(const TensorView& norm, std::size_t layer, std::size_t t, std::s
                  .interleaved = config_.features.rope == model::RopeLayout::kInterleaved});
 }
 
-// Turns q and k and files k and v in the cache.
-void Pass::place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, const float* v) {
+// Turns q and k and files k and v in the cache, all three rotated where it is.
+void Pass::place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, float* v) {
   const LlamaLayer& w = model_.weights().layers[layer];
   for_each_token([&](std::size_t t) {
     turn(w.q_norm, layer, t, config_.heads, q + t * config_.q_dim());
     turn(w.k_norm, layer, t, config_.kv_heads, k + t * config_.kv_dim());
+    rotate(config_.heads, q + t * config_.q_dim());
+    rotate(config_.kv_heads, k + t * config_.kv_dim());
+    rotate(config_.kv_heads, v + t * config_.kv_dim());
     for (std::size_t h = 0; h < config_.kv_heads; ++h) {
       const std::size_t from = t * config_.kv_dim() + h * config_.head_dim;
       rows[t].sequence->keep(layer, h, rows[t].position, k + from, v + from);
     }
   });
+}
+
+// There and back, where the cache is rotated.
+void Pass::rotate(std::size_t heads, float* x) const {
+  if (kernels::is_rotated(model_.cache_format())) kernels::rotate(x, heads, config_.head_dim);
 }
 
 // How many rows from `first` on are neighbours in one text, for attention to take together: as many as keep scores
@@ -274,11 +284,12 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
     const std::size_t h = item % per_run / pieces, piece = item % pieces * group;
     const std::size_t at = run.first * config_.q_dim() + (h * shared + piece) * head_dim;
     const PassRow& row = rows[run.first];
+    const std::size_t heads_here = std::min(group, shared - piece);
     attend_one({.q = q + at,
                 .keys = row.sequence->keys(layer, h),
                 .values = row.sequence->values(layer, h),
                 .tokens = run.tokens,
-                .group = std::min(group, shared - piece),
+                .group = heads_here,
                 .positions = row.seen,
                 .window = window,
                 .head_dim = head_dim,
@@ -289,6 +300,7 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
                 .q_stride = config_.q_dim(),
                 .cap = config_.attention_cap,
                 .causal = config_.features.causal});
+    for (std::size_t t = 0; t < run.tokens; ++t) rotate(heads_here, out + at + t * config_.q_dim());
   };
   return e_.pool_.run(e_.runs_.size() * per_run, 1, control_, [&](unsigned worker, std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) attend_item(worker, item);

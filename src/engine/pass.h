@@ -82,7 +82,8 @@ class Pass {
   bool multiply(const float* x, std::span<const Product> products);
 
   void turn(const model::TensorView& norm, std::size_t layer, std::size_t t, std::size_t heads, float* x) const;
-  void place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, const float* v);
+  void place(std::span<const PassRow> rows, std::size_t layer, float* q, float* k, float* v);
+  void rotate(std::size_t heads, float* x) const;
   std::size_t run_length(std::span<const PassRow> rows, std::size_t first, std::size_t group) const;
   bool attend(std::span<const PassRow> rows, std::size_t layer, const float* q, float* out);
   bool attention(std::span<const PassRow> rows, std::size_t layer, float* hidden);

@@ -29,12 +29,13 @@ struct Said {
   std::size_t cached = 0;
 };
 
-Said say(std::span<const std::int32_t> prompt, std::shared_ptr<PrefixCache> cache, const std::string& scope = "m") {
+Said say(std::span<const std::int32_t> prompt, std::shared_ptr<PrefixCache> cache, const std::string& scope = "m",
+         const RandomModel& random = random_model()) {
   Engine engine;
   GenerationOptions options{.sampling = {.temperature = 1, .seed = 3}, .tokens_max = 6};
   options.cache = std::move(cache);
   options.cache_scope = scope;
-  Generation text = Generation::start(random_model().model(), prompt, {}, options).value();
+  Generation text = Generation::start(random.model(), prompt, {}, options).value();
   while (text.finish() == Finish::kNone) EXPECT_TRUE(text.step(engine));
   return {{text.tokens().begin(), text.tokens().end()}, text.cached()};
 }
@@ -53,6 +54,17 @@ TEST(PrefixCache, a_shared_beginning_is_copied_and_the_text_is_the_same) {
   const Said copied = say(other, cache);
   EXPECT_EQ(copied.cached, 96u) << "three whole blocks";
   EXPECT_EQ(copied.tokens, say(other, nullptr).tokens);
+}
+
+TEST(PrefixCache, a_beginning_goes_there_and_back_as_keys_and_values_are_kept) {
+  const auto prompt = some_ids(101, 12);
+  for (const auto format : {kernels::DType::kF16, kernels::DType::kQ8_0, kernels::DType::kQ4_0}) {
+    const RandomModel random({.heads = 2, .kv_heads = 1, .context = 512, .model = {.cache = format}});
+    auto cache = std::make_shared<PrefixCache>(std::size_t{1} << 20);
+    const Said first = say(prompt, cache, "m", random), again = say(prompt, cache, "m", random);
+    EXPECT_EQ(again.cached, 96u) << kernels::format_of(format).name;
+    EXPECT_EQ(again.tokens, first.tokens) << kernels::format_of(format).name;
+  }
 }
 
 TEST(PrefixCache, the_last_token_is_computed_even_if_all_is_known) {

@@ -24,7 +24,7 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v7-code-books";
+inline constexpr std::string_view kNumericClass = "v8-rotated-cache";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
@@ -153,10 +153,11 @@ struct AttentionArgs {
   ROW(silu_mul, GatedArgs, 0)       \
   ROW(gelu_mul, GatedArgs, 0)       \
   ROW(softcap, SoftcapArgs, 0)
-#define SEDGE_ATTENTION_ROWS(ROW)             \
-  ROW(attend_f32, AttentionArgs, DType::kF32) \
-  ROW(attend_f16, AttentionArgs, DType::kF16) \
-  ROW(attend_q8_0, AttentionArgs, DType::kQ8_0)
+#define SEDGE_ATTENTION_ROWS(ROW)               \
+  ROW(attend_f32, AttentionArgs, DType::kF32)   \
+  ROW(attend_f16, AttentionArgs, DType::kF16)   \
+  ROW(attend_q8_0, AttentionArgs, DType::kQ8_0) \
+  ROW(attend_q4_0, AttentionArgs, DType::kQ4_0)
 #define SEDGE_KERNEL_ROWS(ROW) SEDGE_MATMUL_ROWS(ROW) SEDGE_VECTOR_ROWS(ROW) SEDGE_ATTENTION_ROWS(ROW)
 
 struct Kernels {

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "kernels/attention/rotation.h"
 #include "kernels/kernel_cases.h"
 #include "kernels/math.h"
 #include "kernels/norm/centre.h"
@@ -46,6 +47,11 @@ std::uint64_t numeric_fingerprint(const Kernels& kernels) {
   for (std::size_t count = 1; count <= centred.size(); count += 10) {
     centre(std::span(values).first(count), centred.data());
     values.insert(values.end(), centred.begin(), centred.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  for (const std::size_t head_dim : {32u, 96u, 128u}) {
+    std::vector<float> heads = cases::random_floats(prng, 2 * head_dim, 4.0);
+    rotate(heads.data(), 2, head_dim);
+    values.insert(values.end(), heads.begin(), heads.end());
   }
   hash.add(cases::bits_of(values));
   return hash.value();

@@ -9,10 +9,10 @@
 namespace sedge::kernels {
 
 // Of class kNumericClass, on every instruction set. A change of it is a change of class: rename the class as well.
-inline constexpr std::uint64_t kNumericFingerprint = 0x1C13CA4DF3AEBC95;
+inline constexpr std::uint64_t kNumericFingerprint = 0x8AF1391476FCA699;
 
 // FNV-1a over the outputs of every row of the kernel table for a few awkward sizes, and of exp, sin, cos, the RoPE
-// frequencies and what LayerNorm centres. Takes about a millisecond.
+// frequencies, what LayerNorm centres and heads that are rotated. Takes about a millisecond.
 std::uint64_t numeric_fingerprint(const Kernels& kernels);
 
 }  // namespace sedge::kernels

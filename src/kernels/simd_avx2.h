@@ -64,6 +64,12 @@ struct V {
   SEDGE_INLINE static F load_i8(const std::uint8_t* from) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   }
+  // Four bits of each byte, the low (0) or the high ones (1), less 8.
+  SEDGE_INLINE static F load_i4(const std::uint8_t* from, std::size_t half) {
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+    const __m256i bits = _mm256_and_si256(_mm256_srli_epi32(bytes, static_cast<int>(4 * half)), _mm256_set1_epi32(15));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(8)));
+  }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
 
   SEDGE_INLINE static float widen1(std::uint16_t half) { return _cvtsh_ss(half); }

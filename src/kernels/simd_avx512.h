@@ -72,6 +72,13 @@ struct V {
   SEDGE_INLINE static F load_i8(const std::uint8_t* from) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
   }
+  // Four bits of each byte, the low (0) or the high ones (1), less 8.
+  SEDGE_INLINE static F load_i4(const std::uint8_t* from, std::size_t half) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    const __m512i bits =
+        _mm512_and_si512(_mm512_srli_epi32(bytes, static_cast<unsigned>(4 * half)), _mm512_set1_epi32(15));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(bits, _mm512_set1_epi32(8)));
+  }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return load(reinterpret_cast<const float*>(from)); }
   SEDGE_INLINE static float widen1(std::uint16_t half) { return _cvtsh_ss(half); }
   SEDGE_INLINE static float round_to_half(float v) { return _cvtsh_ss(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT)); }

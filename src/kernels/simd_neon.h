@@ -56,6 +56,14 @@ struct V {
     std::memcpy(&four, from, sizeof four);
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
   }
+  // Four bits of each byte, the low (0) or the high ones (1), less 8.
+  SEDGE_INLINE static F load_i4(const std::uint8_t* from, std::size_t half) {
+    std::uint32_t four = 0;
+    std::memcpy(&four, from, sizeof four);
+    const uint32x4_t bytes = vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)))));
+    const uint32x4_t bits = vandq_u32(vshlq_u32(bytes, vdupq_n_s32(-static_cast<int>(4 * half))), vdupq_n_u32(15));
+    return vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_u32(bits), vdupq_n_s32(8)));
+  }
   SEDGE_INLINE static F load_f32(const std::uint8_t* from) { return vreinterpretq_f32_u8(vld1q_u8(from)); }
 
   SEDGE_INLINE static float widen1(std::uint16_t half) {

@@ -49,23 +49,27 @@ struct Floats {
   }
 };
 
+// Keys and values in blocks of 32: a scale, then bytes; byte j has number j, of four-bit ones j + 16 as well.
+template <class Block, int (*level)(std::uint8_t, std::size_t)>
 struct Blocks {
+  static constexpr std::size_t kScale = sizeof(std::uint16_t), kPart = sizeof(Block) - kScale, kValues = kQ8Values;
   static float scale(const std::uint8_t* at) { return f16_to_f32(read<std::uint16_t>(at)); }
   static float score(const float* q, const std::uint8_t* group, std::size_t place, std::size_t head_dim) {
     float score = 0.0f;
-    for (std::size_t d = 0; d < head_dim; d += kQ8Values, group += kLanes * sizeof(BlockQ8_0)) {
-      const std::uint8_t* const quants = group + kLanes * sizeof(std::uint16_t);
+    for (std::size_t d = 0; d < head_dim; d += kValues, group += kLanes * sizeof(Block)) {
+      const std::uint8_t* const bytes = group + kLanes * kScale + place;
       float sum = 0.0f;
-      for (std::size_t i = 0; i < kQ8Values; ++i) {
-        sum = std::fma(q[d + i], static_cast<float>(read<std::int8_t>(quants + i * kLanes + place)), sum);
+      for (std::size_t i = 0; i < kValues; ++i) {
+        sum = std::fma(q[d + i], static_cast<float>(level(bytes[i % kPart * kLanes], i / kPart)), sum);
       }
-      score = std::fma(scale(group + place * sizeof(std::uint16_t)), sum, score);
+      score = std::fma(scale(group + place * kScale), sum, score);
     }
     return score;
   }
   static float add(float weight, const std::uint8_t* row, std::size_t d, float sum) {
-    const auto block = read<BlockQ8_0>(row + d / kQ8Values * sizeof(BlockQ8_0));
-    return std::fma(weight * f16_to_f32(block.scale), static_cast<float>(block.quants[d % kQ8Values]), sum);
+    const std::uint8_t* const block = row + d / kValues * sizeof(Block);
+    const std::size_t i = d % kValues;
+    return std::fma(weight * scale(block), static_cast<float>(level(block[kScale + i % kPart], i / kPart)), sum);
   }
 };
 
@@ -90,11 +94,14 @@ void attend(const AttentionArgs& a, DType format) {
 }
 
 float as_it_is(float value) { return value; }
+int signed_byte(std::uint8_t byte, std::size_t) { return static_cast<std::int8_t>(byte); }
+int nibble(std::uint8_t byte, std::size_t half) { return (byte >> 4 * half & 15) - 8; }
 
 }  // namespace
 
 void attend_f32(const AttentionArgs& a) { attend<Floats<float, as_it_is>>(a, DType::kF32); }
 void attend_f16(const AttentionArgs& a) { attend<Floats<std::uint16_t, f16_to_f32>>(a, DType::kF16); }
-void attend_q8_0(const AttentionArgs& a) { attend<Blocks>(a, DType::kQ8_0); }
+void attend_q8_0(const AttentionArgs& a) { attend<Blocks<BlockQ8_0, signed_byte>>(a, DType::kQ8_0); }
+void attend_q4_0(const AttentionArgs& a) { attend<Blocks<BlockQ4_0, nibble>>(a, DType::kQ4_0); }
 
 }  // namespace sedge::kernels::scalar

@@ -12,10 +12,11 @@
 
 namespace sedge::kernels::simd {
 
-// How keys and values are kept (cache.h): load() is a register of keys' or values' numbers, kBytes each.
+// How keys and values are kept (cache.h): load() is a register of keys' or values' numbers, of kBytes each, whose bytes
+// hold those of `part` as well as of kParts - 1 others.
 template <class T>
 struct KeptPlain {
-  static constexpr std::size_t kBytes = sizeof(T);
+  static constexpr std::size_t kBytes = sizeof(T), kParts = 1;
   static constexpr bool kScaled = false;
   SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim * kBytes; }
   SEDGE_INLINE static T read(const std::uint8_t* at) {
@@ -26,25 +27,34 @@ struct KeptPlain {
 };
 template <class V>
 struct KeptF32 : KeptPlain<float> {
-  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f32(at); }
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at, std::size_t) { return V::load_f32(at); }
   SEDGE_INLINE static float load1(const std::uint8_t* at) { return read(at); }
 };
 template <class V>
 struct KeptF16 : KeptPlain<std::uint16_t> {
-  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_f16(at); }
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at, std::size_t) { return V::load_f16(at); }
   SEDGE_INLINE static float load1(const std::uint8_t* at) { return V::widen1(read(at)); }
 };
-template <class V>
-struct KeptQ8 {
-  static constexpr std::size_t kBytes = 1, kBlock = kQ8Values, kScaleBytes = 2, kBlockBytes = kBlock + kScaleBytes;
+// Blocks of a scale and kPart bytes, each of which has a number of every part.
+template <class V, class Block>
+struct KeptBlocks {
+  static constexpr std::size_t kBytes = 1, kBlock = kQ8Values, kScaleBytes = 2, kBlockBytes = sizeof(Block);
+  static constexpr std::size_t kPart = kBlockBytes - kScaleBytes, kParts = kBlock / kPart;
   static constexpr bool kScaled = true;
-  SEDGE_INLINE static typename V::F load(const std::uint8_t* at) { return V::load_i8(at); }
   SEDGE_INLINE static std::size_t row_bytes(std::size_t head_dim) { return head_dim / kBlock * kBlockBytes; }
   SEDGE_INLINE static float scale(const std::uint8_t* row, std::size_t block) {
     std::uint16_t value;
     __builtin_memcpy(&value, row + block * kBlockBytes, sizeof value);
     return V::widen1(value);
   }
+};
+template <class V>
+struct KeptQ8 : KeptBlocks<V, BlockQ8_0> {
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at, std::size_t) { return V::load_i8(at); }
+};
+template <class V>
+struct KeptQ4 : KeptBlocks<V, BlockQ4_0> {
+  SEDGE_INLINE static typename V::F load(const std::uint8_t* at, std::size_t part) { return V::load_i4(at, part); }
 };
 
 SEDGE_INLINE inline void fill(float* from, float* to, float value) {
@@ -81,17 +91,18 @@ struct Scores {
   }
 };
 
-// Adds to sums what dimensions [d, d + count) of the keys give with the queries; a group lies `stride` bytes behind the
-// one before.
+// Adds to sums what dimensions [d, d + count) of the keys, one part, give with the queries; a group lies `stride` bytes
+// behind the one before.
 template <class V, class K, std::size_t Q, std::size_t G>
 SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uint8_t* keys, std::size_t stride,
-                                      std::size_t d, std::size_t count, Scores<V, Q, G>& scores) {
+                                      std::size_t part, std::size_t d, std::size_t count, Scores<V, Q, G>& scores) {
   for (const std::size_t end = d + count; d < end; ++d, keys += kLanes * K::kBytes) {
     typename V::F x[Q];
     unroll<Q>([&](auto i) SEDGE_INLINE { x[i] = V::all(q[i][d]); });
     unroll<G>([&](auto g) SEDGE_INLINE {
       typename V::F key[V::kParts];
-      unroll<V::kParts>([&](auto p) SEDGE_INLINE { key[p] = K::load(keys + g * stride + p * V::kWidth * K::kBytes); });
+      unroll<V::kParts>([&](auto p)
+                            SEDGE_INLINE { key[p] = K::load(keys + g * stride + p * V::kWidth * K::kBytes, part); });
       unroll<Q>([&](auto i) SEDGE_INLINE {
         unroll<V::kParts>([&](auto p)
                               SEDGE_INLINE { scores.sums[i][g][p] = V::fma(x[i], key[p], scores.sums[i][g][p]); });
@@ -115,13 +126,16 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, const Queries& queries, s
     if constexpr (K::kScaled) {
       for (std::size_t d = 0; d < a.head_dim; d += K::kBlock, keys += kLanes * K::kBlockBytes) {
         Scores<V, Q, G> block;
-        add_products<V, K, Q, G>(q, keys + kLanes * K::kScaleBytes, stride, d, K::kBlock, block);
+        unroll<K::kParts>([&](auto part) SEDGE_INLINE {
+          add_products<V, K, Q, G>(q, keys + kLanes * K::kScaleBytes, stride, part, d + part * K::kPart, K::kPart,
+                                   block);
+        });
         all.for_each([&](F& sum, auto i, auto g, auto p) SEDGE_INLINE {
           sum = V::fma(V::load_f16(keys + g * stride + p * V::kWidth * K::kScaleBytes), block.sums[i][g][p], sum);
         });
       }
     } else {
-      add_products<V, K, Q, G>(q, keys, stride, 0, a.head_dim, all);
+      add_products<V, K, Q, G>(q, keys, stride, 0, 0, a.head_dim, all);
     }
     all.for_each([&](F& sum, auto i, auto g, auto p)
                      SEDGE_INLINE { V::store(to[i] + (first + g) * kLanes + p * V::kWidth, sum); });
@@ -193,14 +207,16 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, const Queries& queries, s
   for (std::size_t p = begin; p < end; ++p, row += row_bytes) {
     if constexpr (K::kScaled) {
       constexpr std::size_t kRegisters = K::kBlock / V::kWidth < R ? K::kBlock / V::kWidth : R;  // of one block
+      const std::size_t first = kRegisters * V::kWidth == K::kBlock ? 0 : d % K::kBlock;
       unroll<R / kRegisters>([&](auto b) SEDGE_INLINE {
         const std::size_t block = d / K::kBlock + b;
         const float scale = K::scale(row, block);
-        const std::uint8_t* const quants = row + block * K::kBlockBytes + K::kScaleBytes + d % K::kBlock;
+        const std::uint8_t* const levels = row + block * K::kBlockBytes + K::kScaleBytes;
         F weights[Q];
         unroll<Q>([&](auto i) SEDGE_INLINE { weights[i] = V::all(scores[i][p] * scale); });
         unroll<kRegisters>([&](auto r) SEDGE_INLINE {
-          const F value = K::load(quants + r * V::kWidth);
+          const std::size_t at = first + r * V::kWidth;
+          const F value = K::load(levels + at % K::kPart, at / K::kPart);
           unroll<Q>([&](auto i) SEDGE_INLINE {
             sums[i][b * kRegisters + r] = V::fma(weights[i], value, sums[i][b * kRegisters + r]);
           });
@@ -208,7 +224,7 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, const Queries& queries, s
       });
     } else {
       F values[R];
-      unroll<R>([&](auto r) SEDGE_INLINE { values[r] = K::load(row + (d + r * V::kWidth) * K::kBytes); });
+      unroll<R>([&](auto r) SEDGE_INLINE { values[r] = K::load(row + (d + r * V::kWidth) * K::kBytes, 0); });
       unroll<Q>([&](auto i) SEDGE_INLINE {
         const F weight = V::all(scores[i][p]);
         unroll<R>([&](auto r) SEDGE_INLINE { sums[i][r] = V::fma(weight, values[r], sums[i][r]); });

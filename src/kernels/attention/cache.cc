@@ -25,6 +25,8 @@ bool is_cache_format(DType format) {
   return false;
 }
 
+bool is_rotated(DType format) { return format == DType::kQ4_0; }
+
 std::size_t cache_row_bytes(DType format, std::size_t head_dim) {
   const Format& f = format_of(format);
   return head_dim / f.block_values * f.block_bytes;
@@ -40,10 +42,10 @@ void keep_position(DType format, const float* key, const float* value, std::size
   for (std::size_t d = 0; d < head_dim; d += kPiece) {
     const std::size_t count = std::min(kPiece, head_dim - d);
     f.quantize(key + d, row.data(), count);
-    if (format == DType::kQ8_0) {
+    if (f.block_values > 1) {
       constexpr std::size_t kScale = sizeof(std::uint16_t);
       weave<kScale>(row.data(), 1, place, keys);
-      weave<1>(row.data() + kScale, count, place, keys + kCacheGroup * kScale);
+      weave<1>(row.data() + kScale, f.block_bytes - kScale, place, keys + kCacheGroup * kScale);
     } else if (format == DType::kF16) {
       weave<2>(row.data(), count, place, keys);
     } else {
