@@ -14,7 +14,7 @@ namespace sedge::engine {
 namespace {
 
 constexpr std::size_t kGroupsTogether = 16;                 // of sixteen rows, for a thread to pack
-constexpr std::size_t kForgetBytes = std::size_t{4} << 20;  // of the file, packed before they are forgotten
+constexpr std::size_t kForgetBytes = std::size_t{1} << 20;  // of the file, packed before they are forgotten
 
 std::size_t packed_size(const model::TensorView& tensor) {
   return kernels::packed_bytes(tensor.type, static_cast<std::size_t>(tensor.rows()),
@@ -78,6 +78,11 @@ Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::Ll
   ::madvise(packed.memory_.get(), bytes, MADV_HUGEPAGE);  // advice: nothing depends on it
   ThreadPool pool(hardware_threads());                    // only for this: a model is loaded once
   std::uint8_t* at = packed.memory_.get();
+  for (model::TensorView* vector : vectors(llama)) {  // first: what comes with them goes as matrices are packed
+    std::ranges::copy(vector->data, at);
+    vector->data = Bytes(at, vector->data.size());
+    at += lines(vector->data.size());
+  }
   for (model::TensorView* tensor : matrices) {
     const auto rows = static_cast<std::size_t>(tensor->rows()), cols = static_cast<std::size_t>(tensor->cols());
     const std::uint8_t* const from = tensor->data.data();
@@ -98,11 +103,6 @@ Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::Ll
     }
     tensor->data = Bytes(at, packed_size(*tensor));
     at += size_of(*tensor);
-  }
-  for (model::TensorView* vector : vectors(llama)) {
-    std::ranges::copy(vector->data, at);
-    vector->data = Bytes(at, vector->data.size());
-    at += lines(vector->data.size());
   }
   for (const Bytes part : file.parts()) file.forget(part);
   return packed;
