@@ -11,7 +11,7 @@ const require = createRequire(path.join(process.cwd(), 'here.js'));
 const load = async (module) => import(pathToFileURL(require.resolve(module)).href);
 
 // Of each library: its package; a writer, whose write() gives the bytes that the others need; a reader, to merge them
-// one by one, count the entries and give a newcomer all of it.
+// one by one or all at once, count the entries and give a newcomer all of it.
 const libraries = {
   yjs: {package: 'yjs', make: (Y) => ({
     writer: () => {
@@ -22,7 +22,8 @@ const libraries = {
     },
     reader: () => {
       const doc = new Y.Doc();
-      return {merge: (bytes) => Y.applyUpdate(doc, bytes), size: () => doc.getMap('map').size,
+      return {merge: (bytes) => Y.applyUpdate(doc, bytes),
+              mergeAll: (all) => Y.transact(doc, () => all.forEach((bytes) => Y.applyUpdate(doc, bytes))), size: () => doc.getMap('map').size,
               all: () => Y.encodeStateAsUpdateV2(doc)};
     }})},
   automerge: {package: '@automerge/automerge', make: (A) => ({
@@ -32,7 +33,8 @@ const libraries = {
     },
     reader: () => {
       let doc = A.init();
-      return {merge: (bytes) => [doc] = A.applyChanges(doc, [bytes]), size: () => Object.keys(doc).length,
+      return {merge: (bytes) => [doc] = A.applyChanges(doc, [bytes]),
+              mergeAll: (all) => [doc] = A.applyChanges(doc, all), size: () => Object.keys(doc).length,
               all: () => A.save(doc)};
     }})},
   loro: {package: 'loro-crdt', make: ({LoroDoc}) => ({
@@ -47,7 +49,7 @@ const libraries = {
     },
     reader: () => {
       const doc = new LoroDoc();
-      return {merge: (bytes) => doc.import(bytes), size: () => doc.getMap('map').size,
+      return {merge: (bytes) => doc.import(bytes), mergeAll: (all) => doc.importBatch(all), size: () => doc.getMap('map').size,
               all: () => doc.export({mode: 'snapshot'})};
     }})},
 };
@@ -60,13 +62,18 @@ function measure(library) {
     const key = String(n % entries).padStart(5, '0');
     updates.push(all[n % writers](key, 'value-' + String(n).padStart(5, '0')));
   }
+  const rate = (reader, work) => {
+    const begin = performance.now();
+    work(reader);
+    const seconds = (performance.now() - begin) / 1000;
+    if (reader.size() !== entries) throw new Error(`${reader.size()} entries, not ${entries}`);
+    return updates.length / seconds;
+  };
   const reader = library.reader();
-  const begin = performance.now();
-  for (const update of updates) reader.merge(update);
-  const seconds = (performance.now() - begin) / 1000;
-  if (reader.size() !== entries) throw new Error(`${reader.size()} entries, not ${entries}`);
+  const merges = rate(reader, (one) => updates.forEach((update) => one.merge(update)));
   const bytes = updates.reduce((sum, update) => sum + update.length, 0);
-  return {write_bytes: bytes / updates.length, merges_per_s: updates.length / seconds,
+  return {write_bytes: bytes / updates.length, merges_per_s: merges,
+          merges_at_once_per_s: rate(library.reader(), (all) => all.mergeAll(updates)),
           newcomer_bytes_an_entry: reader.all().length / entries};
 }
 

@@ -18,7 +18,8 @@ import tempfile
 PEERS = {"yjs": "yjs", "automerge": "@automerge/automerge", "loro": "loro-crdt"}  # and their packages
 RUN_S_MAX = 600
 FIGURES = (("write_bytes", "bytes of a write"), ("newcomer_bytes_an_entry", "bytes an entry, to a newcomer"),
-           ("newcomer_packed_bytes_an_entry", "the same, packed"), ("merges_per_s", "merges/s"),
+           ("newcomer_packed_bytes_an_entry", "the same, packed"), ("merges_per_s", "merges/s, one by one"),
+           ("merges_at_once_per_s", "all at once"),
            ("checked_merges_per_s", "merges/s, signatures checked"))
 
 
@@ -47,8 +48,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--json", type=pathlib.Path, help="one object a row of the table")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--writers", type=int, default=1500)
-    parser.add_argument("--rounds", default="1,20", help="writes of each, a table each")
+    parser.add_argument("--work", default="1500x1,100x20", help="writers and how often each writes, a table each")
     options = parser.parse_args()
     ours = (options.build.resolve() / "sedge-bench-crdts",)
     theirs = pathlib.Path(__file__).resolve().parent / "crdts.mjs"
@@ -58,18 +58,18 @@ def main():
         if folder is None:
             print(f"Sedge alone: {reason}", file=sys.stderr)
         sides = {"Sedge": ours, **({peer: ("node", theirs, peer) for peer in PEERS} if folder else {})}
-        for rounds in map(int, options.rounds.split(",")):
+        for writers, rounds in (map(int, work.split("x")) for work in options.work.split(",")):
             runs = {side: [] for side in sides}
             for _ in range(options.runs):
                 for side, command in sides.items():
-                    runs[side].append(measure((*command, options.writers, rounds), folder))
-                    print(f"{side}, {rounds} writes each: {json.dumps(runs[side][-1])}", file=sys.stderr, flush=True)
-            print(f"\n{options.writers} writers of one map, {rounds} writes each\n\n| | "
+                    runs[side].append(measure((*command, writers, rounds), folder))
+                    print(f"{side}, {writers} write {rounds} times: {json.dumps(runs[side][-1])}", file=sys.stderr, flush=True)
+            print(f"\n{writers} writers of one map, who write {rounds} times each\n\n| | "
                   + " | ".join(words for _, words in FIGURES) + " |\n" + "|---" * (len(FIGURES) + 1) + "|")
             for side, done in runs.items():
                 row = {key: statistics.median(run[key] for run in done) for key, _ in FIGURES if key in done[0]}
                 version = done[0].get("version", "")
-                rows.append({"peer": side, "version": version, "writers": options.writers, "rounds": rounds, **row})
+                rows.append({"peer": side, "version": version, "writers": writers, "rounds": rounds, **row})
                 text = [f"{row[key]:,.0f}" if row.get(key, 0) >= 1000 else f"{row[key]:.1f}" if key in row else "-"
                         for key, _ in FIGURES]
                 print(f"| {side} {version} | " + " | ".join(text) + " |", flush=True)
