@@ -26,6 +26,7 @@ namespace {
 #define SEDGE_AVXVNNI(name, Args, format) kernels.name = &avxvnni::name;
 #define SEDGE_AMX(name, Args, format) kernels.name = &amx::name;
 #define SEDGE_NEONDOT(name, Args, format) kernels.name = &neondot::name;
+#define SEDGE_I8MM(name, Args, format) kernels.name = &i8mm::name;
 
 #if defined(__x86_64__)
 // Whether tiles are there and this process may have them: they grow the state of every thread by 8 KiB, so Linux wants
@@ -45,6 +46,14 @@ bool may_use_tiles() {
 bool has_dot_products() {
 #if defined(__linux__)
   return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+
+bool has_matrix_products() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #else
   return false;
 #endif
@@ -79,6 +88,9 @@ std::vector<Kernels> find_kernels() {
   found.push_back(Kernels{"neon", SEDGE_KERNEL_ROWS(SEDGE_NEON)});
   if (has_dot_products()) {
     add_variant(found, "neondot", [](Kernels& kernels) { SEDGE_BLOCK_ROWS(SEDGE_NEONDOT) });
+  }
+  if (found.back().isa == "neondot" && has_matrix_products()) {
+    add_variant(found, "i8mm", [](Kernels& kernels) { SEDGE_BLOCK_ROWS(SEDGE_I8MM) });
   }
 #endif
   return found;

@@ -175,8 +175,8 @@ struct Kernels {
 // Every implementation that this build has and this processor runs, the scalar definition first, the best last.
 std::span<const Kernels> available_kernels();
 
-// The best of them, or the one that SEDGE_ISA=scalar|avx2|avxvnni|avx512vnni|amx|neon|neondot names (an unavailable
-// name: the best, and isa says so). Decided at the first call.
+// The best of them, or the one that SEDGE_ISA=scalar|avx2|avxvnni|avx512vnni|amx|neon|neondot|i8mm names (an
+// unavailable name: the best, and isa says so). Decided at the first call.
 const Kernels& active_kernels();
 
 // Whether the format wants quantize_q8's activations.
@@ -203,6 +203,9 @@ namespace amx {  // what differs from avx512vnni
 SEDGE_BLOCK_ROWS(SEDGE_DECLARE)
 }
 namespace neondot {  // what differs from neon
+SEDGE_BLOCK_ROWS(SEDGE_DECLARE)
+}
+namespace i8mm {  // what differs from neondot
 SEDGE_BLOCK_ROWS(SEDGE_DECLARE)
 }
 #undef SEDGE_DECLARE

@@ -1,4 +1,5 @@
-// NEON as every 64-bit ARM has it (no dot product extension needed): see simd.h. Only *_neon.cc may include this.
+// NEON as every 64-bit ARM has it (no dot product extension needed): see simd.h. Only *_neon.cc, *_neondot.cc and
+// *_i8mm.cc may include this.
 #pragma once
 
 #if defined(__aarch64__)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the kernels for 64-bit ARM and runs them under qemu: scalar, NEON and NEON with dot products must give the bits
-# of the numeric class; the oldest processor has no dot products and must do without them.
+# Builds the kernels for 64-bit ARM and runs them under qemu: scalar, NEON, NEON with dot products and with products of
+# small matrices must give the bits of the numeric class; a processor without either must do without it.
 # Exit codes: 0 the same, 1 not, 77 skipped (no cross compiler or no qemu).
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -9,14 +9,17 @@ command -v qemu-aarch64 >/dev/null || { echo "skipped: qemu-aarch64 is not insta
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 sources=$(find "$root/src/kernels" -name '*.cc' ! -name '*_a[mv]x*.cc' ! -name '*_test.cc' ! -name '*_bench.cc' \
-  ! -name '*_fuzz.cc' ! -name '*_neondot.cc')
+  ! -name '*_fuzz.cc' ! -name '*_neondot.cc' ! -name '*_i8mm.cc')
 # Header-only fmt: there is no ARM library of it to link.
 compile="aarch64-linux-gnu-g++ -std=c++23 -O2 -ffp-contract=off -Wall -Wextra -static
   -DFMT_HEADER_ONLY -I$root/src -idirafter /usr/include"
 # shellcheck disable=SC2086
 $compile -march=armv8.2-a+dotprod -c "$root/src/kernels/matmul/matmul_neondot.cc" -o "$work/neondot.o"
 # shellcheck disable=SC2086
-$compile $sources "$work/neondot.o" "$root/src/base/assert.cc" "$root/tests/arm/numeric_class_main.cc" -o "$work/check"
+$compile -march=armv8.2-a+dotprod+i8mm -c "$root/src/kernels/matmul/matmul_i8mm.cc" -o "$work/i8mm.o"
+# shellcheck disable=SC2086
+$compile $sources "$work/neondot.o" "$work/i8mm.o" "$root/src/base/assert.cc" "$root/tests/arm/numeric_class_main.cc" \
+  -o "$work/check"
 check() {
   echo "qemu -cpu $1"
   qemu-aarch64 -cpu "$1" "$work/check" > "$work/out" || { cat "$work/out"; exit 1; }
@@ -25,4 +28,4 @@ check() {
 }
 check cortex-a53 "scalar neon"
 check cortex-a76 "scalar neon neondot"
-check max "scalar neon neondot"
+check max "scalar neon neondot i8mm"

@@ -1,5 +1,5 @@
-// Registers of codes for NEON, and what its products have in common (packed_simd.h). Only *_neon.cc and *_neondot.cc
-// may include this.
+// Registers of codes for NEON, and what its products have in common (packed_simd.h). Only *_neon.cc, *_neondot.cc
+// and *_i8mm.cc may include this.
 #pragma once
 
 #if defined(__aarch64__)
