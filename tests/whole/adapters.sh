@@ -47,7 +47,7 @@ echo "== vectors come from whoever has the model, and are those of a run of the 
 "$sedge" embed base.gguf "crane 5" "the dock" --local >here.txt
 "$sedge" embed base.gguf "crane 5" "the dock" --home alpha >fleet.txt
 cmp here.txt fleet.txt || failed "the fleet's vectors differ"
-yes "crane 5" | head -n 300 >many.txt
+for _ in {1..300}; do echo "crane 5"; done >many.txt
 "$sedge" embed base.gguf --lines many.txt --home beta >many_vectors.txt
 [ "$(wc -l <many_vectors.txt)" = 300 ] || failed "not a vector a text"
 [ "$(sort -u many_vectors.txt)" = "$(head -n 1 here.txt)" ] || failed "equal texts, unequal vectors"
