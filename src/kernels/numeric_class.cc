@@ -42,7 +42,11 @@ std::uint64_t numeric_fingerprint(const Kernels& kernels) {
       values.push_back(static_cast<float>(angle.cos));
     }
   }
-  for (float x = kExpMin; x < kExpMax; x += 1.7f) values.push_back(exp_f32(x));
+  float x = kExpMin;
+  while (x < kExpMax) {
+    values.push_back(exp_f32(x));
+    x += 1.7f;
+  }
   std::vector<float> centred(51);
   for (std::size_t count = 1; count <= centred.size(); count += 10) {
     centre(std::span(values).first(count), centred.data());
