@@ -293,7 +293,7 @@ SEDGE_INLINE inline void attend(const AttentionArgs& a) {
   in_blocks<K>(a.head_dim, a.begin(0), last, [&](std::size_t from, std::size_t to) SEDGE_INLINE {
     score_all<V, K, V::kTileQueries>(a, queries, 0, from / kLanes, (to + kLanes - 1) / kLanes);
   });
-  float normalise[kAttendQueriesMax];
+  float normalise[kAttendQueriesMax] = {};
   for (std::size_t i = 0; i < queries.count; ++i) {
     const std::size_t token = i / a.group;
     float* const scores = queries.scores[i];
