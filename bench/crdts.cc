@@ -104,7 +104,6 @@ Result<json::Object> measure(const Work& work) {
   const auto [plain, packed] = newcomer_bytes(replica);
   return json::Object{{"write_bytes", static_cast<double>(bytes) / count},
                       {"merges_per_s", count / merging},
-                      {"merges_at_once_per_s", count / merging},  // there is no other way
                       {"checked_merges_per_s", count / (merging + checking)},
                       {"newcomer_bytes_an_entry", static_cast<double>(plain) / entries},
                       {"newcomer_packed_bytes_an_entry", static_cast<double>(packed) / entries}};

@@ -373,20 +373,25 @@ Result<node::TaskRequest> task_request(const json::Object& request) {
   return task;
 }
 
+double rate(std::size_t count, Duration time) {
+  return time > Duration::zero() ? static_cast<double>(count) / to_seconds(time) : 0.0;
+}
+
+// Of a task that writes.
+void put_text(json::Object& object, const node::TaskResult& result) {
+  object["text"] = result.text;
+  object["tokens"] = json::Array(result.tokens.begin(), result.tokens.end());
+  object["finish"] = result.stopped ? "stop" : "length";
+  object["decode_tok_s"] = rate(result.tokens.size(), result.decode);
+}
+
+// Of any.
 json::Object result_object(const node::Node& node, const node::TaskResult& result) {
-  json::Array tokens(result.tokens.begin(), result.tokens.end());
-  const auto rate = [](std::size_t count, Duration time) {
-    return time > Duration::zero() ? static_cast<double>(count) / to_seconds(time) : 0.0;
-  };
   json::Object object{{"outcome", std::string(node::outcome_name(result.outcome))},
-                      {"text", result.text},
-                      {"tokens", std::move(tokens)},
-                      {"finish", result.stopped ? "stop" : "length"},
                       {"prompt_tokens", result.prompt_tokens},
                       {"ttft_ms", to_ms(result.first_token)},
                       {"total_ms", to_ms(result.total)},
                       {"prefill_tok_s", rate(result.prompt_tokens, result.prefill)},
-                      {"decode_tok_s", rate(result.tokens.size(), result.decode)},
                       {"served_by", name_of(node, result.served_by)},
                       {"attempts", result.attempts},
                       {"deadline_met", result.deadline_met},
@@ -416,7 +421,7 @@ void run_task(platform::Runtime& runtime, node::TaskRequest task, const SessionR
   options.on_result = [session, &node, ended, embeds = !task.spec.texts.empty()](const node::TaskResult& result) {
     *ended = true;
     json::Object object = result_object(node, result);
-    if (embeds) object.erase("text"), object.erase("tokens"), object.erase("finish"), object.erase("decode_tok_s");
+    if (!embeds) put_text(object, result);
     session->answer({{"result", std::move(object)}});
     session->end();
   };

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "api/embeddings.h"
 #include "apps/command.h"
 #include "apps/control_client.h"
 #include "apps/run_fleet.h"
@@ -15,8 +16,7 @@
 namespace sedge::apps {
 namespace {
 
-constexpr std::size_t kTextsTogether = 256;  // vectors that are held before they are printed; a node takes no more
-constexpr std::size_t kTextBytesTogether = 512u << 10;  // nor these (docs/formats/control.md)
+constexpr std::size_t kTextsTogether = 256;  // vectors that are held before they are printed
 
 struct EmbedOptions {
   std::string model, lines;
@@ -59,9 +59,9 @@ void print_vector(const std::vector<float>& vector) {
 // How many of `texts` go in the next task.
 std::size_t together(std::span<const std::string> texts) {
   std::size_t count = 0, bytes = 0;
-  for (; count < std::min(texts.size(), kTextsTogether); ++count) {
+  for (; count < std::min(texts.size(), api::kEmbeddingTextsMax); ++count) {
     bytes += texts[count].size();
-    if (count > 0 && bytes > kTextBytesTogether) break;
+    if (count > 0 && bytes > api::kEmbeddingBytesMax) break;
   }
   return count;
 }

@@ -225,15 +225,23 @@ TEST(Lanes, fold_in_halves) {
   EXPECT_EQ(lanes.sum(), ((0x1p24f + 1) + 2 + 4) + 8);
 }
 
+// From `first`, `step` apart, below `end`.
+std::vector<double> steps(double first, double end, double step) {
+  std::vector<double> all(static_cast<std::size_t>(std::ceil((end - first) / step)));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = first + static_cast<double>(i) * step;
+  return all;
+}
+
 TEST(Math, agrees_with_the_library_within_its_bounds) {
-  for (double x = -87; x < 88; x += 0.0371) {
+  for (const double x : steps(-87, 88, 0.0371)) {
     EXPECT_NEAR(exp_f32(static_cast<float>(x)) / std::exp(static_cast<double>(static_cast<float>(x))), 1.0, 2e-7) << x;
   }
-  for (double x = 1e-3; x < 1e12; x *= 1.37) {
+  for (const double power : steps(std::log(1e-3), std::log(1e12), std::log(1.37))) {
+    const double x = std::exp(power);
     EXPECT_NEAR(log_f64(x), std::log(x), 1e-14 * std::max(1.0, std::fabs(std::log(x)))) << x;
     EXPECT_NEAR(pow_f64(x, -0.375) / std::pow(x, -0.375), 1.0, 1e-13) << x;
   }
-  for (double x = -1e7; x < 1e7; x += 12345.678) {
+  for (const double x : steps(-1e7, 1e7, 12345.678)) {
     EXPECT_NEAR(sin_cos(x).sin, std::sin(x), 1e-10) << x;
     EXPECT_NEAR(sin_cos(x).cos, std::cos(x), 1e-10) << x;
   }
@@ -242,7 +250,7 @@ TEST(Math, agrees_with_the_library_within_its_bounds) {
 }
 
 TEST(Math, gelu_and_the_cap_are_what_they_say) {
-  for (double x = -12; x < 12; x += 0.0173) {
+  for (const double x : steps(-12, 12, 0.0173)) {
     float y = static_cast<float>(x), one = 1.0f;
     const double exact = static_cast<double>(y);
     active_kernels().gelu_mul({&y, &one, 1});
