@@ -158,4 +158,8 @@ target_link_libraries(sedge-bench-engine PRIVATE sedge_platform CLI11::CLI11 Thr
 add_executable(sedge-bench-crdts EXCLUDE_FROM_ALL bench/crdts.cc)
 set_target_properties(sedge-bench-crdts PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_link_libraries(sedge-bench-crdts PRIVATE sedge_mesh)
+# One node of a fleet that hears a topic: `./dev bench gossip` starts many, and as many of gossipsub.
+add_executable(sedge-bench-gossip EXCLUDE_FROM_ALL bench/gossip.cc)
+set_target_properties(sedge-bench-gossip PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+target_link_libraries(sedge-bench-gossip PRIVATE sedge_platform Threads::Threads)
 include(cmake/Peers.cmake)
