@@ -13,17 +13,19 @@ function(sedge_sources OUT DIR)
     list(FILTER all EXCLUDE REGEX "_(neon.*|i8mm)\\.cc$")
   endif()
   # g++ 12 would compute all products of a tile before it adds any of them up, and keep them in memory meanwhile: it
-  # takes a quarter to a third of the speed of four-bit weights (docs/benchmarks.md).
+  # takes a quarter to a third of the speed of four-bit weights (docs/benchmarks.md). On ARM it would also load all that
+  # a tile needs first, before it gives out registers (docs/adr/0033): it does so by itself on no x86.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    set(as_written -fno-tree-ter -fno-tree-reassoc)
+    set(as_written -fno-tree-ter -fno-tree-reassoc -fno-schedule-insns)
   endif()
   # What files named NAME_SET.cc are compiled with.
   set(isa_avx2 ${as_written} -mavx2 -mfma -mf16c)
   set(isa_avxvnni ${isa_avx2} -mavxvnni)
   set(isa_avx512vnni ${as_written} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c)
   set(isa_amx ${isa_avx512vnni} -mamx-tile -mamx-int8)
-  set(isa_neondot -march=armv8.2-a+dotprod)
-  set(isa_i8mm -march=armv8.2-a+dotprod+i8mm)
+  set(isa_neon ${as_written})
+  set(isa_neondot ${as_written} -march=armv8.2-a+dotprod)
+  set(isa_i8mm ${as_written} -march=armv8.2-a+dotprod+i8mm)
   foreach(file ${all})
     string(REGEX MATCH "_([a-z0-9]+)\\.cc$" matched ${file})
     if(matched AND DEFINED isa_${CMAKE_MATCH_1})
