@@ -10,8 +10,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 sources=$(find "$root/src/kernels" -name '*.cc' ! -name '*_a[mv]x*.cc' ! -name '*_test.cc' ! -name '*_bench.cc' \
   ! -name '*_fuzz.cc' ! -name '*_neondot.cc' ! -name '*_i8mm.cc')
-# Header-only fmt: there is no ARM library of it to link.
+# Header-only fmt: there is no ARM library of it to link. The switches are those of cmake/Rooms.cmake.
 compile="aarch64-linux-gnu-g++ -std=c++23 -O2 -ffp-contract=off -Wall -Wextra -static
+  -fno-tree-ter -fno-tree-reassoc -fno-schedule-insns
   -DFMT_HEADER_ONLY -I$root/src -idirafter /usr/include"
 # shellcheck disable=SC2086
 $compile -march=armv8.2-a+dotprod -c "$root/src/kernels/matmul/matmul_neondot.cc" -o "$work/neondot.o"

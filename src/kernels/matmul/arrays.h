@@ -61,6 +61,7 @@ struct V {
 template <std::size_t Width>
 struct Bytes {
   using B = std::array<std::uint8_t, Width>;
+  static constexpr bool kBitsStay = true;
 
   template <class Body>
   static B each(const Body& body) {

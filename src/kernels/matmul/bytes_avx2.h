@@ -13,6 +13,7 @@ namespace sedge::kernels::avx2 {
 
 struct Bytes {
   using B = __m256i;
+  static constexpr bool kBitsStay = false;
   SEDGE_INLINE static B load(const std::uint8_t* at) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
   }

@@ -10,6 +10,7 @@ namespace sedge::kernels::avx512vnni {
 
 struct Bytes {
   using B = __m512i;
+  static constexpr bool kBitsStay = false;
   SEDGE_INLINE static B load(const std::uint8_t* at) { return _mm512_loadu_si512(at); }
   SEDGE_INLINE static B with(B b, std::uint8_t mask) {
     return _mm512_and_si512(b, _mm512_set1_epi8(static_cast<char>(mask)));

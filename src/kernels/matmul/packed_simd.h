@@ -7,13 +7,15 @@
 // not have cost nothing.
 //
 // Besides V, an instruction set supplies Bytes, registers of codes:
-//   B; load(at), with(B, mask), join(B, B), left<n>(B), right<n>(B) (bits may cross bytes: a mask follows)
+//   B; load(at), with(B, mask), join(B, B), left<n>(B), right<n>(B)
+//   kBitsStay                  whether shifted bits stay in their byte; else a mask follows
 // and Products<C>, how it multiplies four codes of every row by four quants of a token:
 //   W, X, A                    registers of weights, of a token's four quants spread out, of sums
 //   kTileGroups, kTileTokens   a tile's size
 //   operand(B) -> W            of codes
 //   spread(x), start(sum), dot(A, W, X), total(A, sum) -> V::F
 //                              where `sum`, of the token's quants, takes off what operand() left added to the levels
+// and where dot() itself picks four quants out of sixteen, pick<step>(sixteen) -> X instead of spread().
 #pragma once
 
 #include "kernels/kernels.h"
@@ -22,6 +24,17 @@
 #include "kernels/simd.h"
 
 namespace sedge::kernels::simd {
+
+// Of each byte the bits of `mask`, after a shift to the right.
+template <class Bytes, std::size_t shift, std::uint8_t mask>
+SEDGE_INLINE inline typename Bytes::B field(typename Bytes::B bytes) {
+  const typename Bytes::B shifted = Bytes::template right<shift>(bytes);
+  if constexpr (Bytes::kBitsStay && 0xFF >> shift == mask) {
+    return shifted;
+  } else {
+    return Bytes::with(shifted, mask);
+  }
+}
 
 // Sixteen rows' codes of columns 16·half + 4·step and the next three.
 template <class Bytes, BlockCoding C, std::size_t half, std::size_t step>
@@ -32,9 +45,9 @@ SEDGE_INLINE inline typename Bytes::B load_codes(const std::uint8_t* planes) {
   if constexpr (kLow == 8) {
     return Bytes::load(planes + kPlane * (4 * half + step));
   } else if constexpr (kLow == 4) {
-    low = Bytes::with(Bytes::template right<4 * half>(Bytes::load(planes + kPlane * step)), 0x0F);
+    low = field<Bytes, 4 * half, 0x0F>(Bytes::load(planes + kPlane * step));
   } else {
-    low = Bytes::with(Bytes::template right<2 * step>(Bytes::load(planes + kPlane * half)), 0x03);
+    low = field<Bytes, 2 * step, 0x03>(Bytes::load(planes + kPlane * half));
   }
   if constexpr (high_planes(C) == 0) {
     return low;
@@ -107,6 +120,16 @@ struct PackedTile {
     }
   }
 
+  // Of sixteen quants four: 4·step and the next three.
+  template <std::size_t step>
+  SEDGE_INLINE static auto four_of(const std::int8_t* sixteen) {
+    if constexpr (requires { Q::template pick<step>(sixteen); }) {
+      return Q::template pick<step>(sixteen);
+    } else {
+      return Q::spread(sixteen + 4 * step);
+    }
+  }
+
   template <std::size_t span>
   SEDGE_INLINE void add_span() {
     typename Q::A acc[kRegisters][T];
@@ -124,7 +147,7 @@ struct PackedTile {
         weights[r] = Q::operand(load_codes<Bytes, C, half, step>(planes));
       });
       unroll<T>([&](auto t) SEDGE_INLINE {
-        const typename Q::X four = Q::spread(x[t] + half * 16 + step * 4);
+        const auto four = four_of<step>(x[t] + half * 16);
         unroll<kRegisters>([&](auto r) SEDGE_INLINE { acc[r][t] = Q::dot(acc[r][t], weights[r], four); });
       });
     });
