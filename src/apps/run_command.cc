@@ -64,6 +64,10 @@ void add_run(Commands& commands) {
           "--lora", options->adapters,
           "of a local run: a LoRA adapter, such as polite.gguf, or half of it, polite.gguf=0.5; several are stacked")
       ->allow_extra_args(false);
+  command->add_option(
+      "--draft", options->draft,
+      "of a local run: a small model of the same vocabulary that guesses ahead, where it is faster; the "
+      "text stays the same");
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();
   command->add_flag("--local", options->local, "run here, even when a node is running");
   command->add_flag("--json", options->json, "print one JSON object: text, tokens, times");
@@ -81,7 +85,13 @@ void add_run(Commands& commands) {
       ->allow_extra_args(false);
   commands.on(command, [options]() -> Status {
     if (!options->local && node_runs(options->home)) {
-      if (options->adapters.empty()) return run_fleet(*options);
+      if (options->adapters.empty() && options->draft.empty()) return run_fleet(*options);
+      if (options->adapters.empty()) {
+        return fail(Code::kFailedPrecondition,
+                    "--draft is of a local run, and a node is running on {}: add --local, or give it to the node "
+                    "(`sedge up --model {} --draft {}`)",
+                    options->home, options->model, options->draft);
+      }
       return fail(Code::kFailedPrecondition,
                   "--lora is of a local run, and a node is running on {}: add --local, or give the node the adapter "
                   "(`sedge up --model {} --lora NAME=FILE`) and run NAME",

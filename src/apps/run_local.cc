@@ -5,11 +5,13 @@
 
 #include "apps/adapter_option.h"
 #include "apps/command.h"
+#include "engine/batch.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/prompt.h"
 #include "platform/energy.h"
 #include "platform/grammar.h"
+#include "platform/speculation.h"
 #include "platform/system.h"
 
 namespace sedge::apps {
@@ -49,8 +51,36 @@ struct Cost {
   }
 };
 
+// A text's steps, with as many guesses as pay.
+class Steps {
+ public:
+  explicit Steps(unsigned threads) : engine_({.threads = threads == 0 ? engine::hardware_threads() : threads}) {}
+
+  Result<engine::Step> next(engine::Generation& text) {
+    if (text.prefill_left() > 0) return text.step(engine_);
+    engine::Member member{.generation = &text};
+    SEDGE_CHECK(speculation_.guess(engine_, {&member, 1}, pacers_, platform::now));
+    const Instant begun = platform::now();
+    SEDGE_CHECK(batch_.step(engine_, {&member, 1}, 0));
+    pacers_.took(text.model(), batch_.token_rows(), 0, platform::now() - begun);
+    if (member.did) drafted_ += member.did->drafted, accepted_ += member.did->accepted;
+    return std::move(member.did);
+  }
+
+  unsigned threads() const { return engine_.threads(); }
+  std::size_t drafted() const { return drafted_; }
+  std::size_t accepted() const { return accepted_; }
+
+ private:
+  engine::Engine engine_;
+  engine::Batch batch_;
+  platform::Pacers pacers_;
+  platform::Speculation speculation_;
+  std::size_t drafted_ = 0, accepted_ = 0;
+};
+
 json::Object report(const engine::Generation& generation, const std::string& text, const Times& times, const Cost& cost,
-                    unsigned threads) {
+                    const Steps& steps) {
   const auto tokens = generation.tokens();
   return {{"text", text},
           {"tokens", json::Array(tokens.begin(), tokens.end())},
@@ -60,8 +90,10 @@ json::Object report(const engine::Generation& generation, const std::string& tex
           {"ttft_ms", times.ttft_ms()},
           {"prefill_tok_s", rate(generation.prompt_tokens(), times.first_token - times.loaded)},
           {"decode_tok_s", rate(tokens.empty() ? 0 : tokens.size() - 1, times.ended - times.first_token)},
+          {"drafted", steps.drafted()},
+          {"accepted", steps.accepted()},
           {"energy", cost.report(tokens.size())},
-          {"threads", threads},
+          {"threads", steps.threads()},
           {"numeric_class", generation.model().numeric_class()},
           {"served_by", "local"},
           {"attempts", 1},
@@ -77,10 +109,14 @@ Status run_local(const RunOptions& options) {
   SEDGE_TRY(const auto model, engine::Model::load(options.model, how_kept));
   SEDGE_TRY(auto adapters, load_adapters(model, options.adapters));
   SEDGE_TRY(const auto prompt, prompt_ids(*model, options));
-  engine::Engine engine({.threads = options.threads == 0 ? engine::hardware_threads() : options.threads});
-  times.loaded = platform::now();
   engine::GenerationOptions how{.sampling = options.sampling, .tokens_max = options.tokens_max, .stops = options.stops};
   how.adapters = std::move(adapters);
+  how.draft_max = platform::kGuessesMax;
+  if (!options.draft.empty()) {
+    SEDGE_TRY(how.draft_model, engine::Model::load(options.draft, how_kept));
+  }
+  Steps steps(options.threads);
+  times.loaded = platform::now();
   if (options.grammar.kind != env::GrammarKind::kNone) {
     SEDGE_TRY(how.grammar, platform::read_grammar(options.grammar));
   }
@@ -90,7 +126,7 @@ Status run_local(const RunOptions& options) {
   platform::EnergyMeter meter("/sys", platform::now());
   Cost cost;
   while (generation.finish() == engine::Finish::kNone) {
-    SEDGE_TRY(const engine::Step step, generation.step(engine));
+    SEDGE_TRY(const engine::Step step, steps.next(generation));
     if (first && generation.prefill_left() == 0) {
       times.first_token = platform::now();
       cost.first_token = meter.look(times.first_token);
@@ -104,7 +140,7 @@ Status run_local(const RunOptions& options) {
   times.ended = platform::now();
   cost.ended = meter.look(times.ended);
   if (options.json) {
-    fmt::print("{}\n", json::write(report(generation, text, times, cost, engine.threads())));
+    fmt::print("{}\n", json::write(report(generation, text, times, cost, steps)));
   } else if (!text.ends_with('\n')) {
     fmt::print("\n");
   }

@@ -22,6 +22,7 @@ struct RunOptions {
   std::string kv = "f32";               // engine::cache_format_of
   unsigned threads = 0;                 // 0: as many as the machine runs at once
   std::vector<std::string> adapters;    // of a local run: parse_adapter_file
+  std::string draft;                    // of a local run: a small model that guesses ahead
   bool local = false;                   // here, even when a node is running
   std::string home;                     // of the node that runs
   double deadline_ms = 0;               // through a node: no answer after this is worth anything; 0: whenever

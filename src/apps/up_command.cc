@@ -28,6 +28,7 @@ struct UpOptions {
   std::vector<std::string> seeds;
   std::vector<std::string> models;
   std::vector<std::string> adapters;  // parse_offered_adapters
+  std::vector<std::string> drafts;
   std::string http = "127.0.0.1:7335";
   std::string http_token;
   unsigned workers = 1;
@@ -51,6 +52,7 @@ Status up(const UpOptions& options) {
   runtime_options.seeds = options.seeds;
   runtime_options.models.assign(options.models.begin(), options.models.end());
   SEDGE_TRY(runtime_options.adapters, parse_offered_adapters(options.adapters));
+  runtime_options.drafts.assign(options.drafts.begin(), options.drafts.end());
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
   runtime_options.kv = options.kv;
@@ -105,6 +107,11 @@ void add_up(Commands& commands) {
       ->add_option("--lora", options->adapters,
                    "NAME=FILE, such as polite=polite.gguf: offer the model with this LoRA adapter as NAME; FILE=0.5: "
                    "half of it; NAME@BASE: of that model, where there are several; several of one NAME are stacked")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--draft", options->drafts,
+                   "GGUF file of a small model that guesses ahead for those of its vocabulary, where it makes them "
+                   "faster; what they say stays the same")
       ->allow_extra_args(false);
   command->add_option("--http", options->http, "address of the HTTP API, or 'off'")->capture_default_str();
   command->add_option("--http-token", options->http_token, "bearer token; needed where HTTP listens off loopback");

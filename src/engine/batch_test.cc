@@ -321,15 +321,20 @@ TEST(Pacer, without_company_a_prompt_takes_steps_that_an_urgent_newcomer_can_wai
 
 TEST(Pacer, tries_guesses_where_they_pay_by_what_was_measured) {
   Pacer pacer;
-  EXPECT_EQ(pacer.drafts(1, 7, 0.9), 0u) << "nothing is measured yet";
+  EXPECT_EQ(pacer.guesses(1, 7, 0.9).count, 0u) << "nothing is measured yet";
   pacer.took(1, 0, 10ms);
-  EXPECT_EQ(pacer.drafts(1, 7, 0.9), 7u);
-  EXPECT_EQ(pacer.drafts(1, 7, 0.05), 0u) << "mostly wrong";
-  EXPECT_EQ(pacer.drafts(1, 0, 0.9), 0u);
+  EXPECT_EQ(pacer.guesses(1, 7, 0.9).count, 7u);
+  EXPECT_EQ(pacer.guesses(1, 7, 0.05).count, 0u) << "mostly wrong";
+  EXPECT_EQ(pacer.guesses(1, 0, 0.9).count, 0u);
+  const Pacer::Guesses dear = pacer.guesses(1, 7, 0.9, 0.004);
+  EXPECT_GT(dear.count, 0u);
+  EXPECT_LT(dear.count, 7u) << "a draft model that takes 4 ms a guess";
+  EXPECT_LT(dear.gain, pacer.guesses(1, 7, 0.9).gain);
+  EXPECT_EQ(pacer.guesses(1, 7, 0.9, 0.01).count, 0u) << "one that is no faster";
   for (std::size_t rows = 2; rows <= 8; ++rows) {  // rows that cost what they cost alone
     for (int i = 0; i < 40; ++i) pacer.took(rows, 0, 10ms * static_cast<std::int64_t>(rows));
   }
-  EXPECT_EQ(pacer.drafts(1, 7, 0.95), 0u);
+  EXPECT_EQ(pacer.guesses(1, 7, 0.95).count, 0u);
 }
 
 TEST(Pacer, a_gap_not_yet_measured_is_measured_first) {

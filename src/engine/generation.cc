@@ -72,6 +72,7 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
   }
   SEDGE_CHECK(check_options(options));
   SEDGE_CHECK(check_adapters(*model, options.adapters));
+  if (options.draft_model != nullptr) SEDGE_CHECK(check_draft(*model, *options.draft_model));
   SEDGE_CHECK(check_ids(prompt, config.vocab, "prompt"));
   SEDGE_CHECK(check_ids(resume, config.vocab, "resumed"));
   if (prompt.empty()) return fail(Code::kInvalidArgument, "the prompt has no tokens");
@@ -141,13 +142,60 @@ bool Generation::recall(std::size_t blocks_max) {
   return gained > 0;
 }
 
-std::size_t Generation::drafts() {
-  if (options_.draft_max == 0 || ended() || prefill_left() > 0 || ids_.size() - sequence_.length() != 1) return 0;
-  if (!guess_) guess_ = lookup_.guess(ids_, options_.draft_max);
-  // No guess stands past the last token that may be made, nor where the sequence has no room for it.
+std::size_t Generation::tokens_left() const {
+  return options_.tokens_max - std::min(options_.tokens_max, tokens().size());
+}
+
+// How many tokens may be guessed now: none past the last token that may be made, nor where the sequence has no room.
+std::size_t Generation::guess_room() const {
+  if (ended() || prefill_left() > 0 || ids_.size() - sequence_.length() != 1) return 0;
   const std::size_t room = sequence_.capacity() - std::min(sequence_.capacity(), ids_.size());
-  const std::size_t wanted = options_.tokens_max - std::min(options_.tokens_max, tokens().size() + 1);
-  return std::min({guess_->size(), room, wanted});
+  return std::min({options_.draft_max, room, std::max<std::size_t>(tokens_left(), 1) - 1});
+}
+
+Guessing Generation::looked_up() {
+  const std::size_t room = guess_room();
+  if (room == 0) return {};
+  if (!lookup_guesses_.ids) lookup_guesses_.ids = lookup_.guess(ids_, options_.draft_max);
+  return {.most = std::min(lookup_guesses_.ids->size(), room), .acceptance = lookup_guesses_.acceptance};
+}
+
+// Where there is no memory for it the text goes on without.
+void Generation::begin_draft() {
+  const std::shared_ptr<const Model> model = std::exchange(options_.draft_model, nullptr);
+  const std::size_t capacity = std::min(sequence_.capacity(), model->config().context);
+  auto memory = take_memory(options_.memory, options_.cache.get(), Sequence::bytes_of(*model, capacity));
+  if (!memory) return;
+  auto sequence = Sequence::make(*model, {.capacity = capacity, .memory = *std::move(memory)});
+  if (sequence) draft_ = std::make_unique<Draft>(model, *std::move(sequence));
+}
+
+Guessing Generation::drafted() {
+  std::size_t room = guess_room();
+  if (room == 0) return {};
+  if (options_.draft_model != nullptr) begin_draft();
+  if (draft_ == nullptr) return {};
+  const std::size_t capacity = draft_->sequence().capacity();
+  const auto unknown = [&](std::int32_t id) { return static_cast<std::size_t>(id) >= draft_->model().config().vocab; };
+  draft_->set_text(ids_);
+  if (ids_.size() >= capacity || std::ranges::any_of(draft_->unread(), unknown)) {
+    draft_.reset();
+    return {};
+  }
+  room = std::min(room, capacity - ids_.size());
+  return {.most = room, .acceptance = draft_guesses_.acceptance, .unread = draft_->unread().size()};
+}
+
+std::optional<std::int32_t> Generation::draw_guess(std::span<float> logits, std::span<const std::int32_t> text) const {
+  const std::size_t vocab = std::min(logits.size(), model_->config().vocab);
+  const auto drawn = sample(logits.first(vocab), text, text.size(), options_.sampling, nullptr, prompt_tokens_);
+  if (!drawn || model_->tokenizer().is_end(*drawn)) return std::nullopt;
+  return *drawn;
+}
+
+void Generation::guess_as_draft() {
+  const auto guesses = draft_->guesses();
+  if (!guesses.empty()) draft_guesses_.ids.emplace(guesses.begin(), guesses.end());
 }
 
 Rows Generation::rows(std::size_t most) {
@@ -155,10 +203,13 @@ Rows Generation::rows(std::size_t most) {
   before_ = sequence_.length();
   if (stopped() || full()) return {};  // resumed at its end
   const auto left = std::span<const std::int32_t>(ids_).subspan(before_);
-  const std::size_t ahead = std::min(most - 1, drafts());
+  const std::size_t room = std::min(most - 1, guess_room());
+  if (room > 0 && !draft_guesses_.ids) looked_up();
+  const auto& guesses = draft_guesses_.ids ? draft_guesses_.ids : lookup_guesses_.ids;
+  const std::size_t ahead = room > 0 ? std::min(room, guesses->size()) : 0;
   if (ahead == 0) return {.ids = left.first(std::min(most, left.size())), .logits = most < left.size() ? 0u : 1u};
   rows_.assign(left.begin(), left.end());
-  rows_.insert(rows_.end(), guess_->begin(), guess_->begin() + static_cast<std::ptrdiff_t>(ahead));
+  rows_.insert(rows_.end(), guesses->begin(), guesses->begin() + static_cast<std::ptrdiff_t>(ahead));
   return {.ids = rows_, .logits = rows_.size()};
 }
 
@@ -184,7 +235,8 @@ Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
       if (!choose(logits.subspan((step.accepted + 1) * vocab, vocab), step)) break;
     }
     sequence_.truncate(before_ + rows.ids.size() - step.drafted + step.accepted);
-    learn(given);
+    learn(lookup_guesses_, given);
+    learn(draft_guesses_, given);
   }
   if (options_.cache != nullptr) {  // an answer may be gone on from, but not for so long that a disk need have it
     options_.cache->keep(options_.cache_scope, ids_, sequence_, before_, prompt_tokens_);
@@ -193,14 +245,14 @@ Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
 }
 
 // What the tokens since `given` say of how good guesses are, whether they were tried or not.
-void Generation::learn(std::size_t given) {
-  if (!guess_) return;
-  for (std::size_t i = 0; i < guess_->size() && given + i < ids_.size(); ++i) {
-    const bool right = (*guess_)[i] == ids_[given + i];
-    acceptance_ += kAcceptanceSmoothing * ((right ? 1.0 : 0.0) - acceptance_);
+void Generation::learn(Guesses& guesses, std::size_t given) const {
+  if (!guesses.ids) return;
+  for (std::size_t i = 0; i < guesses.ids->size() && given + i < ids_.size(); ++i) {
+    const bool right = (*guesses.ids)[i] == ids_[given + i];
+    guesses.acceptance += kAcceptanceSmoothing * ((right ? 1.0 : 0.0) - guesses.acceptance);
     if (!right) break;
   }
-  guess_.reset();
+  guesses.ids.reset();
 }
 
 void Generation::undo(const Rows& rows) {

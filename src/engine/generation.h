@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "engine/control.h"
+#include "engine/draft_model.h"
 #include "engine/engine.h"
 #include "engine/grammar/constraint.h"
 #include "engine/memory_budget.h"
@@ -42,11 +43,12 @@ struct GenerationOptions {
   std::shared_ptr<const Grammar> grammar{};
   std::size_t context = 0;        // positions; 0: what prompt and tokens_max need, at most the model's
   std::size_t chunk_tokens = 48;  // of the prompt, a step alone
-  // Most tokens that are guessed ahead, from what the text said before (prompt_lookup.h); 0: none. step() guesses as
-  // many as it may, a batch as many as its caller says. The text is the same: a guess is kept only where the model and
-  // the draw say the same.
+  // Most tokens that are guessed ahead, from what the text said before (prompt_lookup.h) or by a smaller model; 0:
+  // none. step() guesses from what was said as many as it may, a batch as many as its caller says. The text is the
+  // same: a guess is kept only where the model and the draw say the same.
   std::size_t draft_max = 0;
-  std::vector<AdapterUse> adapters{};  // of the model, stacked in this order
+  std::shared_ptr<const Model> draft_model{};  // that may guess (check_draft); none: nothing does
+  std::vector<AdapterUse> adapters{};          // of the model, stacked in this order
   // Where beginnings of prompts are kept, and under what name besides their tokens (prefix_cache.h), which names the
   // adapters and their scales too; none: nowhere.
   std::shared_ptr<PrefixCache> cache{};
@@ -70,6 +72,13 @@ struct Piece {
   std::int32_t id = 0;
   std::string text;               // now certain
   std::vector<Logprob> logprobs;  // where asked for: the token's own, then of the best
+};
+
+// What a text could try of guesses from one source.
+struct Guessing {
+  std::size_t most = 0;    // tokens
+  double acceptance = 0;   // how likely one is right if those before it are
+  std::size_t unread = 0;  // tokens that the draft model has to read first, the newest among them
 };
 
 // What one step did. It makes one token; more where guessed ones proved right.
@@ -104,9 +113,17 @@ class Generation {
   // Between two steps; step() does it by itself.
   bool recall(std::size_t blocks_max);
 
-  // How many tokens could be guessed now, and how likely the first one is right by those before it.
-  std::size_t drafts();
-  double acceptance() const { return acceptance_; }
+  // From what was said before, and by the draft model. Nothing while the prompt is not through, nor where there is no
+  // room; by a draft model neither where its keys and values have no memory, or where it does not know a token.
+  Guessing looked_up();
+  Guessing drafted();
+  // The draft model's reading of this text, and a guess from its logits [vocab], which are changed: none where it sees
+  // the end, or no number. Then guess_as_draft(): what it guessed is what rows() tries, if it is anything.
+  Draft* draft() { return draft_.get(); }
+  std::optional<std::int32_t> draw_guess(std::span<float> logits, std::span<const std::int32_t> text) const;
+  void guess_as_draft();
+  // Tokens that may still be made.
+  std::size_t tokens_left() const;
 
   // The same in two calls. At most `most` rows (at least 1), valid until take() or undo(), in a text past its prompt
   // with guesses behind the first; none when the text goes on without a pass: resumed at its end.
@@ -147,7 +164,14 @@ class Generation {
   bool full() const;  // tokens_max is reached, or the last token has no position left to stand at
   Status choose(std::span<const float> logits, Step& step);
   std::string accept(std::int32_t id, Step& step);
-  void learn(std::size_t made);
+  // Guesses from one source, until the tokens that they are of are made.
+  struct Guesses {
+    std::optional<std::vector<std::int32_t>> ids{};
+    double acceptance;  // moving average
+  };
+  std::size_t guess_room() const;
+  void begin_draft();
+  void learn(Guesses& guesses, std::size_t made) const;
   void end(Finish finish, Step& step);
 
   std::shared_ptr<const Model> model_;
@@ -164,9 +188,9 @@ class Generation {
   bool failed_ = false;
   std::size_t before_ = 0;  // positions computed when rows were last asked for
   PromptLookup lookup_;
-  std::optional<std::vector<std::int32_t>> guess_;  // of what comes now, once asked for
-  double acceptance_ = 0.5;                         // moving average
-  std::vector<std::int32_t> rows_;                  // the last token with guesses
+  std::unique_ptr<Draft> draft_;  // once asked for
+  Guesses lookup_guesses_{.acceptance = 0.5}, draft_guesses_{.acceptance = 0.7};
+  std::vector<std::int32_t> rows_;  // the last token with guesses
   std::vector<float> logits_;
   std::shared_ptr<Batch> alone_;    // of step(): its scratch
   std::vector<std::int32_t> ends_;  // end tokens, where tokens_min holds them back

@@ -130,52 +130,6 @@ TEST(Generation, refuses_what_cannot_run_and_says_why) {
   EXPECT_EQ(error({1}, {.sampling = {}, .stops = {""}}), "a stop string has 0 bytes, 1 to 256 are allowed");
 }
 
-TEST(Sampler, philox_gives_the_published_vectors) {  // Random123's kat_vectors
-  EXPECT_EQ(philox({0, 0, 0, 0}, {0, 0}),
-            (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
-            (std::array<std::uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
-}
-
-TEST(Sampler, filters_keep_what_they_say) {
-  const std::vector<float> logits = {1.0f, 3.0f, 2.0f, 3.0f, -1.0f, std::nanf("")};
-  const auto drawn = [&](SamplingOptions options) {
-    std::vector<bool> seen(logits.size());
-    for (std::size_t position = 0; position < 400; ++position) {
-      std::vector<float> copy = logits;
-      seen[static_cast<std::size_t>(sample(copy, {}, position, options).value())] = true;
-    }
-    return seen;
-  };
-  EXPECT_EQ(drawn({}), (std::vector<bool>{false, true, false, false, false, false}));  // of equals the lower id
-  EXPECT_EQ(drawn({.temperature = 1.5f}), (std::vector<bool>{true, true, true, true, true, false}));
-  EXPECT_EQ(drawn({.temperature = 5, .top_k = 3}), (std::vector<bool>{false, true, true, true, false, false}));
-  EXPECT_EQ(drawn({.temperature = 5, .top_p = 0.5f}), (std::vector<bool>{false, true, false, true, false, false}));
-  EXPECT_EQ(drawn({.temperature = 5, .min_p = 0.3f}), (std::vector<bool>{false, true, true, true, false, false}));
-}
-
-TEST(Sampler, a_penalty_turns_away_from_what_was_said_and_damaged_logits_are_an_error) {
-  std::vector<float> logits = {1.0f, 3.0f, 2.9f};
-  const std::int32_t history[] = {1, 1, 1};
-  EXPECT_EQ(sample(logits, history, 3, {.repeat_penalty = 1.2f}).value(), 2);
-  EXPECT_FLOAT_EQ(logits[1], 2.5f);  // once, however often it was said
-  std::vector<float> nothing(4, std::nanf(""));
-  EXPECT_EQ(sample(nothing, {}, 0, {}).error().code, Code::kDataLoss);
-}
-
-TEST(Sampler, draws_follow_the_softmax) {
-  const std::vector<float> logits = {0.0f, std::log(2.0f), std::log(5.0f)};
-  std::vector<double> counts(3);
-  constexpr int kDraws = 40000;
-  for (std::size_t position = 0; position < kDraws; ++position) {
-    std::vector<float> copy = logits;
-    counts[static_cast<std::size_t>(sample(copy, {}, position, {.temperature = 1, .seed = 3}).value())] += 1.0 / kDraws;
-  }
-  EXPECT_NEAR(counts[0], 0.125, 0.01);
-  EXPECT_NEAR(counts[1], 0.25, 0.01);
-  EXPECT_NEAR(counts[2], 0.625, 0.01);
-}
-
 TEST(TextStream, text_is_the_same_however_it_is_cut_and_always_valid) {
   EXPECT_TRUE(rc::check([](const std::vector<std::string>& pieces) {
     TextStream stream({"STOP"});

@@ -33,20 +33,21 @@ double Pacer::gap_s(std::size_t token_rows) const {
   return 0;
 }
 
-std::size_t Pacer::drafts(std::size_t token_rows, std::size_t most, double acceptance) const {
+Pacer::Guesses Pacer::guesses(std::size_t token_rows, std::size_t most, double acceptance, double each_s) const {
   const double without = gap_s(token_rows);
-  if (without == 0 || token_rows == 0) return 0;
+  if (without == 0 || token_rows == 0) return {};
   // Those who share the step wait for the guesses too and bring what they bring anyway.
   const auto others = static_cast<double>(token_rows - 1);
-  double best = options_.gain_min, tokens = 1, chance = 1;
-  std::size_t count = 0;
+  Guesses best;
+  double tokens = 1, chance = 1;
   for (std::size_t k = 1; k <= most; ++k) {
     chance *= acceptance;
     tokens += chance;
-    const double gain = (others + tokens) / (others + 1) * without / gap_s(token_rows + k);
-    if (gain > best) best = gain, count = k;
+    const double time = gap_s(token_rows + k) + each_s * static_cast<double>(k);
+    const double gain = (others + tokens) / (others + 1) * without / time;
+    if (gain > std::max(best.gain, options_.gain_min)) best = {k, gain};
   }
-  return count;
+  return best;
 }
 
 void Pacer::took(std::size_t token_rows, std::size_t prompt_rows, Duration time) {

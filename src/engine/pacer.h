@@ -40,8 +40,17 @@ class Pacer {
   std::size_t prompt_rows(std::size_t token_rows, std::size_t first = 0) const;
 
   // Of `most` guesses of a text, each right with probability `acceptance` if those before it were, how many to try in a
-  // step that has `token_rows` rows without them.
-  std::size_t drafts(std::size_t token_rows, std::size_t most, double acceptance) const;
+  // step that has `token_rows` rows without them, where each takes `each_s` to be guessed.
+  struct Guesses {
+    std::size_t count = 0;
+    double gain = 1;  // so many times the tokens a second
+  };
+  Guesses guesses(std::size_t token_rows, std::size_t most, double acceptance, double each_s = 0) const;
+
+  // What a step with so many rows past prompts and none of prompts takes, and reading so many rows of a prompt:
+  // measured, or what measured ones make likely; 0 where nothing does.
+  double gap_s(std::size_t token_rows) const;
+  double reading_s(std::size_t prompt_rows) const { return row_s_ * static_cast<double>(prompt_rows); }
 
   // What a step took.
   void took(std::size_t token_rows, std::size_t prompt_rows, Duration time);
@@ -49,7 +58,6 @@ class Pacer {
  private:
   static constexpr std::size_t kCounts = 33;  // measured apart up to 32 rows; more share the last
   static std::size_t index(std::size_t token_rows) { return token_rows < kCounts ? token_rows : kCounts - 1; }
-  double gap_s(std::size_t token_rows) const;
 
   PacerOptions options_;
   std::array<double, kCounts> gap_s_{};  // of steps without prompt rows; 0: not measured

@@ -2,7 +2,7 @@
 // was generated. Answers quote: code that is edited, names, lists, tables, loops.
 //
 // A guess costs a look into a table and may be wrong: it is put through the model beside the next token and kept as far
-// as the model says the same (generation.h). Rejected: a second, small model (memory, and a guess costs a pass of it).
+// as the model says the same (generation.h). Where nothing repeats itself only another model can guess: draft_model.h.
 // Source: Saxena 2023 (prompt lookup decoding); Leviathan et al. 2023 (verifying guesses in one pass).
 #pragma once
 

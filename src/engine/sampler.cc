@@ -5,17 +5,12 @@
 #include <limits>
 #include <vector>
 
+#include "engine/draw.h"
+#include "kernels/kernels.h"
 #include "kernels/math.h"
 
 namespace sedge::engine {
 namespace {
-
-struct Candidate {
-  float logit;
-  std::int32_t id;
-};
-
-bool better(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
 
 void add_bias(std::span<float> logits, const SamplingOptions& options) {
   for (const auto& [id, bias] : options.bias) {
@@ -50,53 +45,16 @@ void penalise(std::span<float> logits, std::span<const std::int32_t> history, co
   }
 }
 
-// Sorted best first and cut to top-k and top-p.
-std::vector<Candidate> candidates_of(std::span<const float> logits, const SamplingOptions& options) {
-  std::vector<Candidate> all;
-  all.reserve(logits.size());
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > -std::numeric_limits<float>::infinity()) all.push_back({logits[i], static_cast<std::int32_t>(i)});
-  }
-  const std::size_t keep = options.top_k == 0 ? all.size() : std::min<std::size_t>(options.top_k, all.size());
-  std::ranges::partial_sort(all, all.begin() + static_cast<std::ptrdiff_t>(keep), better);
-  all.resize(keep);
-  if (options.top_p >= 1.0f) return all;
-  double total = 0;
-  for (const Candidate& c : all) total += static_cast<double>(kernels::exp_f32(c.logit - all[0].logit));
-  double reached = 0;
-  std::size_t count = 0;
-  while (count < all.size() && reached < static_cast<double>(options.top_p) * total) {
-    reached += static_cast<double>(kernels::exp_f32(all[count++].logit - all[0].logit));
-  }
-  all.resize(std::max<std::size_t>(count, 1));
-  return all;
-}
-
-std::int32_t draw(std::vector<Candidate> candidates, double u, const SamplingOptions& options) {
-  const float best = candidates[0].logit;
-  std::erase_if(candidates, [&](const Candidate& c) { return kernels::exp_f32(c.logit - best) < options.min_p; });
-  double total = 0;
-  for (Candidate& c : candidates) {
-    c.logit = kernels::exp_f32((c.logit - best) / options.temperature);
-    total += static_cast<double>(c.logit);
-  }
-  double left = u * total;
-  for (const Candidate& c : candidates) {
-    left -= static_cast<double>(c.logit);
-    if (left < 0) return c.id;
-  }
-  return candidates.back().id;
-}
-
 // The token; negative: there is none.
-std::int32_t choose(std::span<const float> logits, double u, const SamplingOptions& options) {
+std::int32_t choose(std::span<const float> logits, std::size_t position, const SamplingOptions& options) {
   Candidate best{-std::numeric_limits<float>::infinity(), -1};
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (logits[i] > best.logit) best = {logits[i], static_cast<std::int32_t>(i)};
   }
   if (best.id < 0 || options.temperature == 0.0f || best.logit == std::numeric_limits<float>::infinity())
     return best.id;
-  return draw(candidates_of(logits, options), u, options);
+  const Filters filters{.top_k = options.top_k, .top_p = options.top_p, .min_p = options.min_p};
+  return draw(logits, options.temperature, filters, options.seed, position);
 }
 
 // A model may have more logits than its vocabulary has tokens: those are no tokens.
@@ -141,13 +99,13 @@ Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_
   add_bias(logits, options);
   penalise_generated(logits, history.subspan(std::min(prompt, history.size())), options);
   penalise(logits, history, options);
-  const std::int32_t chosen = choose(logits, uniform_at(options.seed, position), options);
+  const std::int32_t chosen = choose(logits, position, options);
   if (chosen < 0)
     return fail(Code::kDataLoss, "no logit at position {} is a number: the model's weights are damaged", position);
   if (allowed == nullptr || allowed->allows(chosen)) return chosen;
   SEDGE_TRY(const auto mask, allowed->mask());
   forbid_others(logits, mask);
-  const std::int32_t again = choose(logits, uniform_at(options.seed, position, 1), options);
+  const std::int32_t again = choose(logits, position, options);
   if (again < 0) {
     return fail(Code::kInvalidArgument, "no token of the vocabulary goes on as the grammar asks, at position {}",
                 position);
@@ -159,42 +117,18 @@ float log_total(std::span<const float> logits) {
   float best = -std::numeric_limits<float>::infinity();
   for (const float logit : logits) best = std::max(best, logit);
   if (best == -std::numeric_limits<float>::infinity()) return best;
+  std::vector<float> exponentials(logits.size());
+  kernels::active_kernels().exponential({logits.data(), logits.size(), best, exponentials.data()});
   double total = 0;
-  for (const float logit : logits) total += static_cast<double>(kernels::exp_f32(logit - best));
-  return best + static_cast<float>(std::log(total));
+  for (const float each : exponentials) total += static_cast<double>(each);
+  return best + static_cast<float>(kernels::log_f64(total));
 }
 
 std::vector<Logprob> best_logprobs(std::span<const float> logits, std::size_t count) {
-  std::vector<Candidate> all;
-  all.reserve(logits.size());
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isnan(logits[i])) all.push_back({logits[i], static_cast<std::int32_t>(i)});
-  }
-  count = std::min(count, all.size());
-  std::ranges::partial_sort(all, all.begin() + static_cast<std::ptrdiff_t>(count), better);
   const float total = log_total(logits);
   std::vector<Logprob> best;
-  for (const Candidate& each : std::span(all).first(count)) best.push_back({each.id, each.logit - total});
+  for (const Candidate& each : best_candidates(logits, count)) best.push_back({each.id, each.logit - total});
   return best;
-}
-
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0], b = std::uint64_t{0xCD9E8D57} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
-    key[0] += 0x9E3779B9;
-    key[1] += 0xBB67AE85;
-  }
-  return counter;
-}
-
-double uniform_at(std::uint64_t seed, std::uint64_t position, int draw) {
-  const auto words = philox({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32), 0, 0},
-                            {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
-  const auto first = static_cast<std::size_t>(2 * draw);
-  const std::uint64_t bits = std::uint64_t{words[first]} << 32 | words[first + 1];
-  return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }
 
 }  // namespace sedge::engine

@@ -1,11 +1,9 @@
-// Which token comes next. Drawn by a counter-based generator: the draw at a position is a function of (seed,
+// Which token comes next. Drawn by a counter-based generator (draw.h): the draw at a position is a function of (seed,
 // position) alone, so that a text resumed on another node goes on with the very draws it would have had.
 // Rejected: a generator with state, which would have to travel with the task and be advanced in step.
-// Source: Salmon et al. 2011 (Philox4x32-10); Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p);
-//         Keskar et al. 2019 (repetition penalty).
+// Source: Keskar et al. 2019 (repetition penalty).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -37,7 +35,7 @@ struct Logprob {
   float logprob = 0;
 };
 
-// Of the `count` best tokens, best first; ties go to the lower id. `logits` as the model gave them.
+// Of the `count` best tokens that can come, best first; ties go to the lower id. `logits` as the model gave them.
 std::vector<Logprob> best_logprobs(std::span<const float> logits, std::size_t count);
 // log(sum(exp(logits))): a token's logprob is its logit less this.
 float log_total(std::span<const float> logits);
@@ -57,19 +55,12 @@ Status check_sampling(const SamplingOptions& options);
 // Chooses the token that stands at `position`, after `history` (its end is what is recent; its first `prompt` tokens
 // were given, the others generated). In this order: bias, penalties, top-k, top-p, min-p; then temperature.
 // Ties go to the lower id. `logits` [vocab] is changed.
-// Where `allowed` forbids what came out, all of it is done again over those that are allowed, with a draw of its own:
-// without filters that is exactly the model's distribution over them, since each is taken with p from the first draw
-// and with its share of what was refused from the second.
+// Where `allowed` forbids what came out, it is chosen again of those that are allowed, by the same draw: that is the
+// model's distribution over them.
 // Requires: options that check_sampling accepts.
 // Errors: DataLoss when no logit is a number (damaged weights); InvalidArgument when no token is allowed; those of
 // mask().
 Result<std::int32_t> sample(std::span<float> logits, std::span<const std::int32_t> history, std::size_t position,
                             const SamplingOptions& options, AllowedTokens* allowed = nullptr, std::size_t prompt = 0);
-
-// Ten rounds of Philox 4x32.
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
-
-// Uniform in [0, 1), 53 bits. `draw` 0 and 1 are two at one position.
-double uniform_at(std::uint64_t seed, std::uint64_t position, int draw = 0);
 
 }  // namespace sedge::engine

@@ -155,6 +155,17 @@ struct Case<SoftcapArgs> {
 };
 
 template <>
+struct Case<ExponentialArgs> {
+  Case(Prng& prng, Size size, int) : x(random_floats(prng, size.cols, 200.0)) {}
+  Buffer run(void (*kernel)(const ExponentialArgs&)) {
+    std::vector<float> result(x.size());
+    kernel({x.data(), x.size(), 3.3f, result.data()});
+    return bits_of(result);
+  }
+  std::vector<float> x;
+};
+
+template <>
 struct Case<AttentionArgs> {
   Case(Prng& prng, Size size, DType format) {
     const std::size_t block = format_of(format).block_values, dim = (size.cols + block - 1) / block * block;

@@ -24,7 +24,7 @@
 namespace sedge::kernels {
 
 // What a node advertises: nodes with the same string give the same bits.
-inline constexpr std::string_view kNumericClass = "v8-rotated-cache";
+inline constexpr std::string_view kNumericClass = "v9-races";
 
 // y[t, r] = sum over c of weights[r, c] · x[t, c], in the order of lanes.h, or of matmul_scalar.cc for blocks.
 // Shapes:   weights [rows, cols], rows row_bytes apart, no alignment needed; y[t * y_stride + r].
@@ -79,6 +79,14 @@ struct SoftcapArgs {
   std::size_t count;
   float scale;
   float cap;
+};
+
+// y = exp(x - shift), as exp_f32 (math.h). y may be x.
+struct ExponentialArgs {
+  const float* x;
+  std::size_t count;
+  float shift;
+  float* y;
 };
 
 // softmax(q·keysᵀ · scale)·values for one key/value head: for the query heads that share it (`group`), of `tokens`
@@ -152,7 +160,8 @@ struct AttentionArgs {
   ROW(rms_norm, NormArgs, 0)        \
   ROW(silu_mul, GatedArgs, 0)       \
   ROW(gelu_mul, GatedArgs, 0)       \
-  ROW(softcap, SoftcapArgs, 0)
+  ROW(softcap, SoftcapArgs, 0)      \
+  ROW(exponential, ExponentialArgs, 0)
 #define SEDGE_ATTENTION_ROWS(ROW)               \
   ROW(attend_f32, AttentionArgs, DType::kF32)   \
   ROW(attend_f16, AttentionArgs, DType::kF16)   \

@@ -7,10 +7,10 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/prng.h"
 #include "model/testing/tiny_llama.h"
+#include "support/temp_folder.h"
 #include "support/test_data.h"
 
 namespace sedge::model {
@@ -55,7 +55,8 @@ class Raw {
 };
 
 fs::path scratch(std::string_view name) {
-  return fs::path(::testing::TempDir()) / fmt::format("sedge_gguf_{}_{}", ::getpid(), name);
+  static const test::TempFolder folder;  // until the process ends
+  return folder / name;
 }
 
 GgufWriter one_of_everything() {

@@ -147,6 +147,27 @@ Status EngineCompute::add_adapter(const AdapterOptions& options) {
   return {};
 }
 
+Status EngineCompute::add_draft(const std::filesystem::path& path) {
+  SEDGE_TRY(const auto draft, engine::Model::load(path, options_.model));
+  Status fits = fail(Code::kInvalidArgument, "there is no model to guess for: give one too");
+  bool used = false;
+  for (auto& [name, offered] : models_) {
+    fits = engine::check_draft(*offered.model, *draft);
+    if (!fits) continue;
+    offered.draft = draft;
+    used = true;
+  }
+  if (!used) return in_context(path.string(), fits.error());
+  draft_bytes_ += draft->file().file_bytes();
+  return {};
+}
+
+std::size_t EngineCompute::loaded_bytes() const {
+  std::size_t bytes = draft_bytes_;
+  for (const auto& [name, offered] : models_) bytes += offered.offer.bytes;
+  return bytes;
+}
+
 std::vector<env::ModelOffer> EngineCompute::offers() const {
   std::vector<env::ModelOffer> all;
   for (const auto& [name, offered] : models_) all.push_back(offered.offer);
@@ -159,6 +180,7 @@ void EngineCompute::start(TaskId task, env::JobSpec spec) {
   job->spec = std::move(spec);
   if (const auto found = models_.find(job->spec.model); found != models_.end()) {
     job->model = found->second.model;
+    job->draft = found->second.draft;
     job->adapters = found->second.adapters;
     job->cache_scope = fmt::format("{} {}", found->second.offer.hash, found->second.offer.numeric_class);
   }
@@ -270,11 +292,6 @@ Duration EngineCompute::still(const Team& team, Instant until) {
   return team.stood_still + (waits ? until - overtaking_->since : Duration{});
 }
 
-engine::Pacer EngineCompute::pacer_of(const engine::Model& model) {
-  const std::lock_guard lock(mutex_);
-  return pacers_[&model];
-}
-
 // Waits for work, and takes who steps next or begins; `began`: the last time one did. False when there will be none any
 // more.
 bool EngineCompute::gather(Team& team, bool began) {
@@ -359,6 +376,7 @@ Status EngineCompute::begin(Job& job) const {
   options.tokens_min = job.spec.tokens_min;
   options.stops = job.spec.stops;
   options.draft_max = options_.draft_max;
+  options.draft_model = job.draft;
   options.adapters = job.adapters;
   options.cache = cache_;
   options.cache_scope = job.cache_scope;
@@ -465,13 +483,26 @@ void EngineCompute::count(const Job& job, env::SliceReport& report) {
   report.cached = static_cast<std::uint32_t>(job.generation->cached());
 }
 
-// Guesses beside the tokens, as many as pay. Not while somebody reads a prompt: its rows have the room.
-void EngineCompute::draft(const engine::Pacer& pacer, std::span<engine::Member> members) {
-  std::size_t rows = members.size();
-  for (engine::Member& member : members) {
-    member.drafts = pacer.drafts(rows, member.generation->drafts(), member.generation->acceptance());
-    rows += member.drafts;
+// Guesses stand beside the tokens, as many as pay, but not while somebody reads a prompt: its rows have the room.
+// `decoding` of the members are past theirs. What a paused step took is learned from by nobody.
+Status EngineCompute::pass(Worker& worker, Team& team, std::span<engine::Member> members, std::size_t decoding,
+                           std::size_t patient) {
+  const engine::Model& model = *team.jobs[0]->model;
+  const auto clock = [&] {
+    const Instant instant = now();
+    return instant - still(team, instant);
+  };
+  if (decoding == members.size()) {
+    SEDGE_CHECK(worker.speculation.guess(worker.engine, members, pacers_, clock, &team.control));
   }
+  const Instant started = now();
+  const std::size_t prompt_rows = pacers_.of(model).prompt_rows(decoding, patient);
+  SEDGE_CHECK(worker.batch.step(worker.engine, members, prompt_rows, &team.control));
+  const Instant ended = now();
+  if (still(team, ended) == Duration{}) {
+    pacers_.took(model, worker.batch.token_rows(), worker.batch.prompt_rows(), ended - started);
+  }
+  return {};
 }
 
 // The tokens of the prompt that comes first, where none of those who generate has a deadline; else 0.
@@ -511,20 +542,11 @@ void EngineCompute::step(Worker& worker, Team& team) {
     members.push_back(parts[i].member);
     if (!parts[i].report.prefilling) ++decoding;
   }
-  Status pass;
+  Status passed;
   std::size_t prompt_rows = 0;
   if (!members.empty()) {
-    const engine::Pacer pacer = pacer_of(*team.jobs[0]->model);
-    const Instant started = now();
-    if (decoding == members.size()) draft(pacer, members);
-    pass = worker.batch.step(worker.engine, members, pacer.prompt_rows(decoding, patient_prompt(team, parts)),
-                             &team.control);
+    passed = pass(worker, team, members, decoding, patient_prompt(team, parts));
     prompt_rows = worker.batch.prompt_rows();
-    const Instant ended = now();
-    if (pass && still(team, ended) == Duration{}) {
-      const std::lock_guard lock(mutex_);
-      pacers_[team.jobs[0]->model.get()].took(worker.batch.token_rows(), prompt_rows, ended - started);
-    }
   }
   const Instant ended = now();
   const Duration stood_still = still(team, ended), busy = std::max(ended - begun - stood_still, Duration{});
@@ -535,7 +557,7 @@ void EngineCompute::step(Worker& worker, Team& team) {
     if (parts[i].member.generation != nullptr) {
       parts[i].member = std::move(*member++);
       rows = parts[i].member.rows.ids.size();
-      describe(*team.jobs[i], pass, parts[i]);
+      describe(*team.jobs[i], passed, parts[i]);
     }
     report.busy = busy;
     report.batch = static_cast<std::uint32_t>(std::max<std::size_t>(decoding, 1));

@@ -35,10 +35,11 @@
 #include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/model.h"
-#include "engine/pacer.h"
 #include "engine/prefix_cache.h"
 #include "env/compute.h"
 #include "platform/adapter_options.h"
+#include "platform/pacers.h"
+#include "platform/speculation.h"
 
 namespace sedge::platform {
 
@@ -48,8 +49,8 @@ struct EngineComputeOptions {
   unsigned threads_per_worker = 1;
   unsigned batch_max =
       8;  // jobs that share a step; each row of a pass costs less than the one before, up to about this
-  unsigned draft_max = 7;              // tokens guessed ahead, where it pays: with the next one a tile of eight rows
-  std::size_t prefix_cache_bytes = 0;  // of beginnings of prompts, all models together; 0: none
+  std::size_t draft_max = kGuessesMax;             // tokens guessed ahead, where it pays
+  std::size_t prefix_cache_bytes = 0;              // of beginnings of prompts, all models together; 0: none
   engine::BlockStore* prefix_store = nullptr;      // where they outlive the process; it outlives the engines
   std::shared_ptr<engine::MemoryBudget> memory{};  // of texts and beginnings together; none: nobody counts
   // Of beginnings in one step, one block at least: milliseconds from memory, no more than a pass from a disk.
@@ -77,6 +78,13 @@ class EngineCompute final : public env::Compute {
   //         where there are several, those of engine::check_adapters).
   Status add_adapter(const AdapterOptions& options);
 
+  // Loads a small model that guesses for those offered models and adapters that have its vocabulary
+  // (engine/draft_model.h); not offered itself. After those, before the first start().
+  // Errors: those of engine::Model::load; InvalidArgument (no model has its vocabulary: why the last has not).
+  Status add_draft(const std::filesystem::path& path);
+
+  // Of all files that are loaded.
+  std::size_t loaded_bytes() const;
   std::vector<env::ModelOffer> offers() const override;
   std::uint32_t workers() const override { return options_.workers; }
   void start(TaskId task, env::JobSpec spec) override;
@@ -94,7 +102,7 @@ class EngineCompute final : public env::Compute {
   struct Job {
     TaskId task;
     env::JobSpec spec;
-    std::shared_ptr<const engine::Model> model;
+    std::shared_ptr<const engine::Model> model, draft;
     std::vector<engine::AdapterUse> adapters;
     std::string cache_scope;                       // what its keys and values depend on besides tokens
     std::optional<engine::Generation> generation;  // once begun; or
@@ -123,6 +131,7 @@ class EngineCompute final : public env::Compute {
   struct Worker {
     engine::Engine engine;
     engine::Batch batch{};
+    Speculation speculation{};
   };
   // A newcomer's first step, and whose step waits for it.
   struct Overtaking {
@@ -134,6 +143,7 @@ class EngineCompute final : public env::Compute {
     env::ModelOffer offer;
     std::shared_ptr<const engine::Model> model;
     std::vector<engine::AdapterUse> adapters{};
+    std::shared_ptr<const engine::Model> draft{};
   };
 
   // What a step is to one of its team.
@@ -150,10 +160,9 @@ class EngineCompute final : public env::Compute {
   bool overtake(const std::shared_ptr<Job>& job);
   void go_on();
   Duration still(const Team& team, Instant until);
-  engine::Pacer pacer_of(const engine::Model& model);
   std::vector<std::shared_ptr<Job>> share_of(std::span<const std::shared_ptr<Job>> free) const;
   bool begin_first(Team& team);
-  static void draft(const engine::Pacer& pacer, std::span<engine::Member> members);
+  Status pass(Worker& worker, Team& team, std::span<engine::Member> members, std::size_t decoding, std::size_t patient);
   std::size_t patient_prompt(const Team& team, std::span<const Part> parts);
   void step(Worker& worker, Team& team);
   static void prepare(Job& job, Part& part, std::size_t recall_bytes_max, std::size_t& recalled_bytes);
@@ -171,12 +180,13 @@ class EngineCompute final : public env::Compute {
   Report report_;
   std::shared_ptr<engine::PrefixCache> cache_;  // none where it would be empty
   std::map<std::string, Offered> models_;
+  std::size_t draft_bytes_ = 0;
   std::map<TaskId, std::shared_ptr<Job>> jobs_;  // event loop only
+  Pacers pacers_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Job>> runnable_;  // those with steps left
-  std::map<const engine::Model*, engine::Pacer> pacers_;
-  std::size_t waiting_ = 0;  // workers without work
+  std::size_t waiting_ = 0;                     // workers without work
   std::optional<Overtaking> overtaking_;
   std::condition_variable called_;  // the thread for newcomers
   bool stopping_ = false;

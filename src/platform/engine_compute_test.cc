@@ -262,6 +262,38 @@ TEST_F(EngineComputeTest, an_adapter_without_a_base_or_with_a_name_that_is_taken
   EXPECT_TRUE(compute_->add_adapter({.name = "two", .base = "another", .files = {{one, 1}}}));
 }
 
+TEST_F(EngineComputeTest, a_draft_model_changes_no_text_and_one_that_fits_no_model_is_refused) {
+  const auto answers = [&](bool drafted) {
+    open({.threads_per_worker = 2});
+    if (drafted) {
+      EXPECT_TRUE(compute_->add_draft(folder_ / "random.gguf"));
+    }
+    EXPECT_EQ(compute_->offers().size(), 1u) << "the draft model is not offered";
+    EXPECT_EQ(compute_->loaded_bytes(), random_.file().size() * (drafted ? 2 : 1));
+    for (std::uint8_t number = 1; number < 4; ++number) begin(number, long_job(number));
+    run_until_ended({1, 2, 3});
+    std::string all;
+    for (const auto& [task, answer] : answers_) all += answer.text + "\n";
+    answers_.clear();
+    compute_.reset();
+    return all;
+  };
+  const std::string without = answers(false);
+  EXPECT_EQ(answers(true), without);
+  const engine::RandomModel other({.control_tokens = {"<a>"}}), another({.control_tokens = {"<b>"}});
+  for (const auto& [name, model] : {std::pair{"one.gguf", &other}, std::pair{"two.gguf", &another}}) {
+    std::ofstream(folder_ / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(model->file().data()), static_cast<std::streamsize>(model->file().size()));
+  }
+  EngineCompute fresh({}, [](auto) {}, [](const auto&) {});
+  EXPECT_EQ(fresh.add_draft(folder_ / "one.gguf").error().code, Code::kInvalidArgument) << "no model at all";
+  ASSERT_TRUE(fresh.add_model(folder_ / "one.gguf"));
+  const auto refused = fresh.add_draft(folder_ / "two.gguf");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("two.gguf: a draft model needs the model's vocabulary"), std::string::npos)
+      << refused.error().message;
+}
+
 TEST_F(EngineComputeTest, a_prompt_that_was_read_is_remembered_even_by_another_process) {
   PrefixStore store({.folder = folder_ / "prefixes", .bytes_max = 1 << 20});
   open({.prefix_cache_bytes = 1 << 20, .prefix_store = &store});

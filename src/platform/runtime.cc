@@ -214,9 +214,8 @@ class Runtime::Loop {
         });
     for (const auto& model : options_.models) SEDGE_CHECK(compute_->add_model(model));
     for (const AdapterOptions& adapter : options_.adapters) SEDGE_CHECK(compute_->add_adapter(adapter));
-    std::size_t models = 0;
-    for (const env::ModelOffer& offer : compute_->offers()) models += offer.bytes;
-    engines.memory->set_bytes_max(text_memory_bytes(memory_bytes(), models));
+    for (const auto& draft : options_.drafts) SEDGE_CHECK(compute_->add_draft(draft));
+    engines.memory->set_bytes_max(text_memory_bytes(memory_bytes(), compute_->loaded_bytes()));
     return {};
   }
 

@@ -39,6 +39,7 @@ struct RuntimeOptions {
   std::vector<std::string> seeds;       // HOST:PORT
   std::vector<std::filesystem::path> models;
   std::vector<AdapterOptions> adapters;
+  std::vector<std::filesystem::path> drafts;  // small models that guess for those of their vocabulary
   unsigned engine_workers = 1;
   unsigned engine_threads = 0;          // a worker; 0: all cores divided by the workers
   std::string kv = "f32";               // how texts' keys and values are kept: engine::cache_format_of

@@ -27,4 +27,8 @@ void softcap(const SoftcapArgs& s) {
   }
 }
 
+void exponential(const ExponentialArgs& s) {
+  for (std::size_t i = 0; i < s.count; ++i) s.y[i] = exp_f32(s.x[i] - s.shift);
+}
+
 }  // namespace sedge::kernels::scalar

@@ -66,4 +66,17 @@ SEDGE_INLINE inline void softcap(const SoftcapArgs& s) {
   __builtin_memcpy(s.x + i, result, rest * sizeof(float));
 }
 
+template <class V>
+SEDGE_INLINE inline void exponential(const ExponentialArgs& s) {
+  const typename V::F shift = V::all(s.shift);
+  std::size_t i = 0;
+  for (; i + V::kWidth <= s.count; i += V::kWidth) V::store(s.y + i, exp<V>(V::sub(V::load(s.x + i), shift)));
+  if (i == s.count) return;
+  const std::size_t rest = s.count - i;
+  Padded<sizeof(float)> x(s.x + i, rest);
+  float result[V::kWidth];
+  V::store(result, exp<V>(V::sub(V::load_f32(x.bytes), shift)));
+  __builtin_memcpy(s.y + i, result, rest * sizeof(float));
+}
+
 }  // namespace sedge::kernels::simd
