@@ -17,7 +17,7 @@
 
 namespace sedge::engine {
 
-// Of a text that has a draft (Generation::draft): at least 1 guess, at most its draft_room().
+// Of a text whose draft is begun (Generation::begin_draft): at least 1 guess, at most what drafted() says.
 struct DraftWish {
   Generation* generation = nullptr;
   std::size_t guesses = 0;

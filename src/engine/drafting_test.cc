@@ -54,14 +54,15 @@ Counts run(std::vector<Generation>& texts, std::size_t read_max, const Control* 
     for (Generation& text : texts) {
       if (text.ended()) continue;
       members.push_back({.generation = &text});
-      if (const Guessing may = text.drafted(); may.most > 0) wishes.push_back({&text, may.most});
+      if (const Guessing may = text.drafted(); may.most > 0 && text.begin_draft() != nullptr)
+        wishes.push_back({&text, may.most});
     }
     if (members.empty()) return counts;
     if (!wishes.empty()) {
       drafting.begin(wishes, read_max);
       if (first != nullptr) {
         EXPECT_EQ(drafting.pass(engine, first).error().code, Code::kCancelled);
-        for (const DraftWish& wish : wishes) EXPECT_GT(wish.generation->drafted().most, 0u);
+        for (const DraftWish& wish : wishes) EXPECT_NE(wish.generation->begin_draft(), nullptr);
         drafting.begin(wishes, read_max);
       }
       while (drafting.pass(engine).value() > 0) ++counts.passes;
@@ -131,6 +132,7 @@ TEST(Drafting, a_prompt_is_read_in_pieces_before_the_first_guess) {
   Engine engine;
   while (text.prefill_left() > 0) ASSERT_TRUE(text.step(engine));
   EXPECT_EQ(text.drafted().unread, 101u);
+  ASSERT_NE(text.begin_draft(), nullptr);
   Drafting drafting;
   const DraftWish wish{&text, 3};
   for (const std::size_t unread : {61u, 21u}) {

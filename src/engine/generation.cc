@@ -160,30 +160,34 @@ Guessing Generation::looked_up() {
   return {.most = std::min(lookup_guesses_.ids->size(), room), .acceptance = lookup_guesses_.acceptance};
 }
 
-// Where there is no memory for it the text goes on without.
-void Generation::begin_draft() {
-  const std::shared_ptr<const Model> model = std::exchange(options_.draft_model, nullptr);
-  const std::size_t capacity = std::min(sequence_.capacity(), model->config().context);
-  auto memory = take_memory(options_.memory, options_.cache.get(), Sequence::bytes_of(*model, capacity));
-  if (!memory) return;
-  auto sequence = Sequence::make(*model, {.capacity = capacity, .memory = *std::move(memory)});
-  if (sequence) draft_ = std::make_unique<Draft>(model, *std::move(sequence));
+Guessing Generation::drafted() {
+  const std::size_t room = guess_room();
+  if (room == 0 || (draft_ == nullptr && options_.draft_model == nullptr)) return {};
+  const Model& model = draft_ != nullptr ? draft_->model() : *options_.draft_model;
+  const std::size_t context = model.config().context;
+  if (ids_.size() >= context) return {};
+  if (draft_ != nullptr) draft_->set_text(ids_);
+  return {.most = std::min(room, context - ids_.size()),
+          .acceptance = draft_guesses_.acceptance,
+          .model = &model,
+          .unread = draft_ != nullptr ? draft_->unread().size() : ids_.size()};
 }
 
-Guessing Generation::drafted() {
-  std::size_t room = guess_room();
-  if (room == 0) return {};
-  if (options_.draft_model != nullptr) begin_draft();
-  if (draft_ == nullptr) return {};
-  const std::size_t capacity = draft_->sequence().capacity();
-  const auto unknown = [&](std::int32_t id) { return static_cast<std::size_t>(id) >= draft_->model().config().vocab; };
-  draft_->set_text(ids_);
-  if (ids_.size() >= capacity || std::ranges::any_of(draft_->unread(), unknown)) {
-    draft_.reset();
-    return {};
+// Where there is no memory for it the text goes on without, for good.
+Draft* Generation::begin_draft() {
+  if (const auto model = std::exchange(options_.draft_model, nullptr)) {
+    const std::size_t capacity = std::min(sequence_.capacity(), model->config().context);
+    auto memory = take_memory(options_.memory, options_.cache.get(), Sequence::bytes_of(*model, capacity));
+    if (!memory) return nullptr;
+    auto sequence = Sequence::make(*model, {.capacity = capacity, .memory = *std::move(memory)});
+    if (sequence) draft_ = std::make_unique<Draft>(model, *std::move(sequence));
   }
-  room = std::min(room, capacity - ids_.size());
-  return {.most = room, .acceptance = draft_guesses_.acceptance, .unread = draft_->unread().size()};
+  if (draft_ == nullptr) return nullptr;
+  draft_->set_text(ids_);
+  const std::size_t known = draft_->model().config().vocab;
+  const auto unknown = [&](std::int32_t id) { return static_cast<std::size_t>(id) >= known; };
+  if (std::ranges::any_of(draft_->unread(), unknown)) draft_.reset();
+  return draft_.get();
 }
 
 std::optional<std::int32_t> Generation::draw_guess(std::span<float> logits, std::span<const std::int32_t> text) const {

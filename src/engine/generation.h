@@ -76,9 +76,11 @@ struct Piece {
 
 // What a text could try of guesses from one source.
 struct Guessing {
-  std::size_t most = 0;    // tokens
-  double acceptance = 0;   // how likely one is right if those before it are
-  std::size_t unread = 0;  // tokens that the draft model has to read first, the newest among them
+  std::size_t most = 0;   // tokens
+  double acceptance = 0;  // how likely one is right if those before it are
+  // Of a draft model: which, and how many tokens it has to read first, the newest among them.
+  const Model* model = nullptr;
+  std::size_t unread = 0;
 };
 
 // What one step did. It makes one token; more where guessed ones proved right.
@@ -114,12 +116,15 @@ class Generation {
   bool recall(std::size_t blocks_max);
 
   // From what was said before, and by the draft model. Nothing while the prompt is not through, nor where there is no
-  // room; by a draft model neither where its keys and values have no memory, or where it does not know a token.
+  // room.
   Guessing looked_up();
   Guessing drafted();
-  // The draft model's reading of this text, and a guess from its logits [vocab], which are changed: none where it sees
-  // the end, or no number. Then guess_as_draft(): what it guessed is what rows() tries, if it is anything.
+  // The draft model's reading of this text, at its end now; nothing where its keys and values have no memory, or where
+  // it does not know a token. draft() is the same as it then stands.
+  Draft* begin_draft();
   Draft* draft() { return draft_.get(); }
+  // A guess from the draft model's logits [vocab], which are changed: none where it sees the end, or no number. Then
+  // guess_as_draft(): what it guessed is what rows() tries, if it is anything.
   std::optional<std::int32_t> draw_guess(std::span<float> logits, std::span<const std::int32_t> text) const;
   void guess_as_draft();
   // Tokens that may still be made.
@@ -170,7 +175,6 @@ class Generation {
     double acceptance;  // moving average
   };
   std::size_t guess_room() const;
-  void begin_draft();
   void learn(Guesses& guesses, std::size_t made) const;
   void end(Finish finish, Step& step);
 

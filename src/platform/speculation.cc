@@ -7,7 +7,8 @@ namespace {
 
 // Of a step's time, what draft models may take to read what they have not read yet.
 constexpr double kReadingPart = 0.5;
-constexpr std::size_t kReadMin = 48;  // tokens: until a row is measured, and where it costs much
+constexpr std::size_t kReadMin = 48;        // tokens: until a row is measured, and where it costs much
+constexpr std::size_t kAnswerTokens = 256;  // no more are counted on, whatever a text may have
 
 }  // namespace
 
@@ -18,14 +19,16 @@ bool Speculation::ask_draft(engine::Member& member, const engine::Pacer& pacer, 
   engine::Generation& text = *member.generation;
   const engine::Guessing drafted = text.drafted();
   if (drafted.most == 0) return false;
-  const engine::Pacer small = pacers.of(text.draft()->model());
+  const engine::Pacer small = pacers.of(*drafted.model);
   const double gap_s = pacer.gap_s(texts), row_s = small.reading_s(1);
   const auto guesses =
       pacer.guesses(rows, drafted.most, drafted.acceptance, small.gap_s(texts) / static_cast<double>(texts));
   if (guesses.gain <= least_gain) return false;
-  const double saved_s = (1 - 1 / guesses.gain) * gap_s * static_cast<double>(text.tokens_left());
+  const double saved_s =
+      (1 - 1 / guesses.gain) * gap_s * static_cast<double>(std::min(text.tokens_left(), kAnswerTokens));
   const bool behind = drafted.unread > engine::Drafting::kFewTokens;
   if (behind && saved_s < row_s * static_cast<double>(drafted.unread)) return false;
+  if (text.begin_draft() == nullptr) return false;
   if (row_s > 0) read_max_ = std::max(kReadMin, static_cast<std::size_t>(kReadingPart * gap_s / row_s));
   wishes_.push_back({&text, guesses.count});
   drafted_.push_back(&member);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A fleet in which one node has LoRA adapters beside the model that both have: they are asked for by name from either, and
-# give the text that a run of the files by themselves gives.
+# give the text that a run of the files by themselves gives; a draft model beside them changes none.
 # Usage: adapters.sh SEDGE
 sedge=$1
 # shellcheck source=tests/whole/common.sh
@@ -18,6 +18,11 @@ plain=$(text base.gguf --local)
 half=$(text base.gguf --local --lora one.gguf=0.5)
 both=$(text base.gguf --local --lora one.gguf --lora two.gguf=-2)
 [ "$(printf '%s\n' "$plain" "$half" "$both" | sort -u | wc -l)" = 3 ] || failed "adapters change nothing"
+"$sedge" model random --shape tiny --seed 9 -o small.gguf >/dev/null
+for draft in base.gguf small.gguf; do
+  [ "$(text base.gguf --local --draft $draft)" = "$plain" ] || failed "guesses of $draft change the text"
+  [ "$(text base.gguf --local --lora one.gguf=0.5 --draft $draft)" = "$half" ] || failed "and that of an adapter"
+done
 
 echo "== what --lora does not take is said before anything starts"
 "$sedge" fleet create --home alpha --name alpha >/dev/null
@@ -32,11 +37,12 @@ refuses "write it as NAME=FILE" --model base.gguf --lora =one.gguf
 refuses "have one base" --model base.gguf --lora a@base=one.gguf --lora a=two.gguf
 refuses "its base 'other' is not loaded" --model base.gguf --lora a@other=one.gguf
 refuses "give the model too" --lora a=one.gguf
+refuses "there is no model to guess for" --draft base.gguf
 
 echo "== the node that has an adapter serves it, whoever is asked"
 up alpha --model base.gguf
 "$sedge" fleet join "$("$sedge" fleet invite --home alpha)" --home beta --name beta >/dev/null
-up beta --seed "$(field alpha listening)" --model base.gguf --lora half@base=one.gguf=0.5 \
+up beta --seed "$(field alpha listening)" --model base.gguf --draft small.gguf --lora half@base=one.gguf=0.5 \
   --lora both.v2=one.gguf --lora both.v2=two.gguf=-2
 for node in beta alpha; do
   until_true 10 says half "$node" "$half" || failed "$node does not have half of the adapter: $(text half --home "$node")"
@@ -57,5 +63,7 @@ grep -q nobody nobody.log || failed "no word of the model"
 if "$sedge" embed base.gguf "a" --home alpha --raw 2>raw.log; then failed "--raw was passed over"; fi
 grep -q "add --local" raw.log || failed "no word of the way out"
 
+if "$sedge" run base.gguf "$prompt" --home alpha --draft small.gguf 2>draft.log; then failed "--draft was passed over"; fi
+grep -q "add --local" draft.log || failed "no word of the way out"
 if "$sedge" run base.gguf "$prompt" --home alpha --lora one.gguf 2>local.log; then failed "--lora was passed over"; fi
 grep -q "add --local" local.log || failed "no word of the way out"
