@@ -18,6 +18,7 @@
 #include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
+#include "engine/logits_pass.h"
 
 namespace sedge::engine {
 
@@ -45,14 +46,9 @@ class Batch {
 
  private:
   void form(std::span<Member> members, std::size_t prompt_rows);
-  Status pass(Engine& engine, std::span<Member> members, const Control* control);
 
   std::size_t prompt_rows_ = 0, token_rows_ = 0;
-  std::vector<std::int32_t> ids_;
-  std::vector<Slice> slices_;
-  std::vector<float> hidden_;  // [rows, dim]
-  std::vector<float> last_;    // [rows whose logits are wanted, dim]
-  std::vector<float> logits_;  // [the same, vocab]
+  LogitsPass pass_;
 };
 
 }  // namespace sedge::engine

@@ -17,7 +17,7 @@ void Drafting::begin(std::span<const DraftWish> wishes, std::size_t read_max) {
 
 // Rows for those who are not done; who has to wait for rows is, until the next step.
 void Drafting::form() {
-  ids_.clear(), slices_.clear();
+  pass_.clear();
   for (Wish& wish : wishes_) {
     wish.rows = 0;
     if (wish.done) continue;
@@ -27,26 +27,8 @@ void Drafting::form() {
     wish.rows = few ? unread.size() : std::min(unread.size(), read_left_);
     if (!few) read_left_ -= wish.rows;
     wish.done = wish.rows < unread.size();
-    if (wish.rows == 0) continue;
-    ids_.insert(ids_.end(), unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(wish.rows));
-    slices_.push_back({&draft.sequence(), wish.rows});
+    if (wish.rows > 0) pass_.add(draft.sequence(), unread.first(wish.rows), wish.done ? 0 : 1);
   }
-}
-
-Status Drafting::run(Engine& engine, const Control* control) {
-  const Model& model = wishes_[0].generation->draft()->model();
-  const std::size_t dim = model.config().dim;
-  hidden_.resize(ids_.size() * dim);
-  SEDGE_CHECK(engine.embed(model, ids_, hidden_));
-  SEDGE_CHECK(engine.forward(model, slices_, 0, model.config().layers, hidden_, control));
-  last_.clear();
-  auto at = hidden_.begin();
-  for (const Wish& wish : wishes_) {
-    at += static_cast<std::ptrdiff_t>(wish.rows * dim);
-    if (wish.rows > 0 && !wish.done) last_.insert(last_.end(), at - static_cast<std::ptrdiff_t>(dim), at);
-  }
-  logits_.resize(last_.size() / dim * model.config().vocab);
-  return last_.empty() ? Status{} : engine.head(model, last_, logits_, control);
 }
 
 // One more guess; the last where the small model sees the end, or nothing.
@@ -61,17 +43,18 @@ void Drafting::take(Wish& wish, std::span<float> logits) {
 
 Result<std::size_t> Drafting::pass(Engine& engine, const Control* control) {
   form();
-  if (slices_.empty()) {
+  if (pass_.rows() == 0) {
     for (const Wish& wish : wishes_) wish.generation->guess_as_draft();
     return std::size_t{0};
   }
-  SEDGE_CHECK(run(engine, control));
-  const std::size_t vocab = wishes_[0].generation->draft()->model().config().vocab;
+  const Model& model = wishes_[0].generation->draft()->model();
+  SEDGE_CHECK(pass_.run(engine, model, control));
+  const std::size_t vocab = model.config().vocab;
   std::size_t row = 0;
   for (Wish& wish : wishes_) {
-    if (wish.rows > 0 && !wish.done) take(wish, std::span(logits_).subspan(row++ * vocab, vocab));
+    if (wish.rows > 0 && !wish.done) take(wish, pass_.logits().subspan(row++ * vocab, vocab));
   }
-  return ids_.size();
+  return pass_.rows();
 }
 
 }  // namespace sedge::engine

@@ -14,6 +14,7 @@
 #include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/generation.h"
+#include "engine/logits_pass.h"
 
 namespace sedge::engine {
 
@@ -36,7 +37,7 @@ class Drafting {
   // Errors: Cancelled, and those of Engine::forward: no text has guesses from it.
   Result<std::size_t> pass(Engine& engine, const Control* control = nullptr);
   // Texts in the last pass.
-  std::size_t texts() const { return slices_.size(); }
+  std::size_t texts() const { return pass_.sequences(); }
 
  private:
   struct Wish {
@@ -46,16 +47,11 @@ class Drafting {
     bool done = false;
   };
   void form();
-  Status run(Engine& engine, const Control* control);
-  void take(Wish& wish, std::span<float> logits);
+  static void take(Wish& wish, std::span<float> logits);
 
   std::vector<Wish> wishes_;
   std::size_t read_left_ = 0;
-  std::vector<std::int32_t> ids_;
-  std::vector<Slice> slices_;
-  std::vector<float> hidden_;  // [rows, dim]
-  std::vector<float> last_;    // [texts that have read all, dim]
-  std::vector<float> logits_;  // [the same, vocab]
+  LogitsPass pass_;
 };
 
 }  // namespace sedge::engine
