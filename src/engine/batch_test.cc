@@ -331,10 +331,12 @@ TEST(Pacer, tries_guesses_where_they_pay_by_what_was_measured) {
   EXPECT_LT(dear.count, 7u) << "a draft model that takes 4 ms a guess";
   EXPECT_LT(dear.gain, pacer.guesses(1, 7, 0.9).gain);
   EXPECT_EQ(pacer.guesses(1, 7, 0.9, 0.01).count, 0u) << "one that is no faster";
-  for (std::size_t rows = 2; rows <= 8; ++rows) {  // rows that cost what they cost alone
-    for (int i = 0; i < 40; ++i) pacer.took(rows, 0, 10ms * static_cast<std::int64_t>(rows));
+  for (int i = 0; i < 40; ++i) {  // rows that cost what they cost alone
+    for (std::size_t rows = 2; rows <= 8; ++rows) pacer.took(rows, 0, 10ms * static_cast<std::int64_t>(rows));
   }
   EXPECT_EQ(pacer.guesses(1, 7, 0.95).count, 0u);
+  for (int i = 0; i < 100; ++i) pacer.took(1, 0, 10ms);
+  EXPECT_GT(pacer.guesses(1, 7, 0.95).count, 0u) << "what was measured long ago is tried again";
 }
 
 TEST(Pacer, a_gap_not_yet_measured_is_measured_first) {

@@ -14,23 +14,22 @@ constexpr float kNone = -std::numeric_limits<float>::infinity();
 // Probabilities count as whole multiples of 2^-40 of the best one's, so that no sum depends on its order.
 constexpr float kUnit = 0x1p40f;
 
-// Every token up to this one is kept.
-constexpr Candidate kAll{kNone, -1};
-bool keeps(const Candidate& worst, float logit, std::size_t id) {
-  return logit > worst.logit || (logit == worst.logit && static_cast<std::int32_t>(id) <= worst.id);
-}
+struct Weighted {
+  Candidate token;
+  std::uint64_t weight;
+};
 
-// The candidate with which the sum of the best reaches `wanted`; the worst where it does not. Halves what is left, so
+// Leaves the best whose weights reach `wanted`, one at least; all where they do not. Halves what is left to decide, so
 // that its cost is a few looks at each. Requires: at least one.
-Candidate where_sum_reaches(std::vector<Candidate>& candidates, std::span<const std::uint64_t> weights,
-                            std::uint64_t wanted) {
-  std::size_t begin = 0, end = candidates.size();
-  const auto at = [&](std::size_t place) { return candidates.begin() + static_cast<std::ptrdiff_t>(place); };
+void keep_until(std::vector<Weighted>& tokens, std::uint64_t wanted) {
+  std::size_t begin = 0, end = tokens.size();
+  const auto at = [&](std::size_t place) { return tokens.begin() + static_cast<std::ptrdiff_t>(place); };
+  const auto order = [](const Weighted& a, const Weighted& b) { return better(a.token, b.token); };
   while (end - begin > 1) {
     const std::size_t middle = begin + (end - begin) / 2;
-    std::nth_element(at(begin), at(middle), at(end), better);
+    std::nth_element(at(begin), at(middle), at(end), order);
     std::uint64_t sum = 0;
-    for (std::size_t i = begin; i < middle; ++i) sum += weights[static_cast<std::size_t>(candidates[i].id)];
+    for (std::size_t i = begin; i < middle; ++i) sum += tokens[i].weight;
     if (sum >= wanted) {
       end = middle;
     } else {
@@ -38,28 +37,45 @@ Candidate where_sum_reaches(std::vector<Candidate>& candidates, std::span<const 
       begin = middle;
     }
   }
-  return candidates[begin];
+  tokens.resize(begin + 1);
 }
 
-// The worst token of the best that together reach top_p of what `worst` keeps.
-Candidate cut_at_probability(std::span<const float> logits, Candidate worst, float top_p, float best) {
+std::uint64_t part_of(std::uint64_t total, float top_p) {
+  return static_cast<std::uint64_t>(static_cast<double>(top_p) * static_cast<double>(total));
+}
+
+// The k best, and of those what top_p leaves.
+std::vector<Weighted> best_of_all(std::span<const float> logits, const Filters& filters, float best) {
+  std::vector<Weighted> kept;
+  std::uint64_t total = 0;
+  for (const Candidate& each : best_candidates(logits, filters.top_k)) {
+    kept.push_back({each, static_cast<std::uint64_t>(kernels::exp_f32(each.logit - best) * kUnit)});
+    total += kept.back().weight;
+  }
+  if (filters.top_p < 1) keep_until(kept, part_of(total, filters.top_p));
+  return kept;
+}
+
+// What top_p leaves of all tokens.
+std::vector<Weighted> most_likely(std::span<const float> logits, float top_p, float best) {
   std::vector<float> exponentials(logits.size());
   kernels::active_kernels().exponential({logits.data(), logits.size(), best, exponentials.data()});
-  std::vector<std::uint64_t> weights(logits.size());
+  const auto weight = [&](std::size_t i) {
+    return logits[i] > kNone ? static_cast<std::uint64_t>(exponentials[i] * kUnit) : 0;
+  };
   std::uint64_t total = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (keeps(worst, logits[i], i)) total += weights[i] = static_cast<std::uint64_t>(exponentials[i] * kUnit);
-  }
-  const double wanted = static_cast<double>(top_p) * static_cast<double>(total);
+  for (std::size_t i = 0; i < logits.size(); ++i) total += weight(i);
+  const std::uint64_t wanted = part_of(total, top_p);
   // Those that would not make up the rest if all tokens were as they are cannot be needed.
-  const double least = (static_cast<double>(total) - wanted) / static_cast<double>(logits.size());
-  std::vector<Candidate> candidates;
+  const std::uint64_t least = (total - wanted) / logits.size();
+  std::vector<Weighted> kept;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (static_cast<double>(weights[i]) >= least && keeps(worst, logits[i], i)) {
-      candidates.push_back({logits[i], static_cast<std::int32_t>(i)});
+    if (logits[i] > kNone && weight(i) >= least) {
+      kept.push_back({{logits[i], static_cast<std::int32_t>(i)}, weight(i)});
     }
   }
-  return where_sum_reaches(candidates, weights, std::max<std::uint64_t>(static_cast<std::uint64_t>(wanted), 1));
+  keep_until(kept, wanted);
+  return kept;
 }
 
 // Who arrives first.
@@ -72,19 +88,20 @@ class Race {
     key_ = std::uint64_t{words[0]} << 32 | words[1];
   }
 
-  void enter(float logit, std::size_t id) {
-    std::uint64_t state = key_ + id * kGolden;
+  void enter(const Candidate& token) {
+    std::uint64_t state = key_ + static_cast<std::uint64_t>(token.id) * kGolden;
     const auto drawn = static_cast<std::int64_t>(splitmix64(state) >> 12);
     const double u = (static_cast<double>(drawn) + 0.5) * 0x1p-52;  // in (0, 1)
-    const float x = (logit - best_) / temperature_;
+    const float x = (token.logit - best_) / temperature_;
     // e^-x >= 1 - x + x²/2 - x³/6 where x <= 0, and -ln u >= 1 - u: most are seen here to be behind, with room for what
     // is rounded.
     const double y = -static_cast<double>(x);
     if ((1 - u) * (1 + y * (1 + y * (0.5 + y / 6))) * rate_ > 1.000001) return;
     const double rate = static_cast<double>(kernels::exp_f32(x)) / -kernels::log_f64(u);
-    if (rate <= rate_ || (min_p_ > 0 && kernels::exp_f32(logit - best_) < min_p_)) return;
+    if (rate < rate_ || (rate == rate_ && token.id > first_)) return;
+    if (min_p_ > 0 && kernels::exp_f32(token.logit - best_) < min_p_) return;
     rate_ = rate;
-    first_ = static_cast<std::int32_t>(id);
+    first_ = token.id;
   }
   std::int32_t first() const { return first_; }
 
@@ -116,16 +133,18 @@ std::vector<Candidate> best_candidates(std::span<const float> logits, std::size_
   return heap;
 }
 
-std::int32_t draw(std::span<const float> logits, float temperature, const Filters& filters, std::uint64_t seed,
-                  std::uint64_t position) {
-  Candidate worst = kAll;
-  float best = kNone;
-  for (const float logit : logits) best = logit > best ? logit : best;
-  if (filters.top_k > 0 && filters.top_k < logits.size()) worst = best_candidates(logits, filters.top_k).back();
-  if (filters.top_p < 1) worst = cut_at_probability(logits, worst, filters.top_p, best);
+std::int32_t draw(std::span<const float> logits, float best, float temperature, const Filters& filters,
+                  std::uint64_t seed, std::uint64_t position) {
   Race race(best, temperature, filters.min_p, seed, position);
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (keeps(worst, logits[i], i)) race.enter(logits[i], i);
+  if (filters.top_k == 0 && filters.top_p >= 1) {
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if (logits[i] > kNone) race.enter({logits[i], static_cast<std::int32_t>(i)});
+    }
+    return race.first();
+  }
+  for (const Weighted& each :
+       filters.top_k > 0 ? best_of_all(logits, filters, best) : most_likely(logits, filters.top_p, best)) {
+    race.enter(each.token);
   }
   return race.first();
 }

@@ -3,14 +3,13 @@
 // The problem: a vocabulary has 150,000 tokens, and sorting them for every token costs more than a small model's pass.
 // The idea: a race. Each token has an arrival time of its own, exponential with its probability as the rate; the first
 // to arrive is drawn. That is exactly the distribution, needs no order, and most tokens are seen to be late before
-// their probability is known. All filters keep the best so many, so that all there is to know of them is the worst
-// token that is kept; none but the best are ever sorted. The times depend on seed, position and token alone: so the
-// tokens that are left when some are forbidden are in their own distribution still, and two models that think much
-// alike draw the same (draft_model.h). Rejected: cutting a sorted row of probabilities at one uniform number, where a
-// little more of one token moves all behind it.
-// Source: Gumbel 1954, Maddison et al. 2014 (the largest of perturbed logits is a draw); Efraimidis & Spirakis 2006
-// (exponential keys); Salmon et al. 2011 (Philox4x32-10); Steele et al. 2014 (SplitMix64); Holtzman et al. 2020
-// (top-p); Nguyen et al. 2024 (min-p).
+// their probability is known. Filters keep the best so many; where they end is found without sorting. The times depend
+// on seed, position and token alone: so the tokens that are left when some are forbidden are in their own distribution
+// still, and two models that think much alike draw the same (draft_model.h). Rejected: cutting a sorted row of
+// probabilities at one uniform number, where a little more of one token moves all behind it. Source: Gumbel 1954,
+// Maddison et al. 2014 (the largest of perturbed logits is a draw); Efraimidis & Spirakis 2006 (exponential keys);
+// Salmon et al. 2011 (Philox4x32-10); Steele et al. 2014 (SplitMix64); Holtzman et al. 2020 (top-p); Nguyen et al. 2024
+// (min-p).
 #pragma once
 
 #include <array>
@@ -41,9 +40,9 @@ struct Filters {
 };
 
 // The token that is drawn at `position`. Probabilities are those of logits / temperature; filters see them at 1.
-// Requires: a temperature over 0, and a best logit that is finite.
-std::int32_t draw(std::span<const float> logits, float temperature, const Filters& filters, std::uint64_t seed,
-                  std::uint64_t position);
+// Requires: a temperature over 0, and that `best` is the best logit and finite.
+std::int32_t draw(std::span<const float> logits, float best, float temperature, const Filters& filters,
+                  std::uint64_t seed, std::uint64_t position);
 
 // Ten rounds of Philox 4x32.
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kRecallBlocks = 64;
 constexpr double kAcceptanceSmoothing = 0.15;  // weight of the newest guess
+constexpr double kForgetting = 0.01;           // a step without guesses, so that they are tried again some time
 
 Status check_options(const GenerationOptions& options) {
   SEDGE_CHECK(check_sampling(options.sampling));
@@ -250,7 +251,10 @@ Result<Step> Generation::take(const Rows& rows, std::span<const float> logits) {
 
 // What the tokens since `given` say of how good guesses are, whether they were tried or not.
 void Generation::learn(Guesses& guesses, std::size_t given) const {
-  if (!guesses.ids) return;
+  if (!guesses.ids) {
+    guesses.acceptance += kForgetting * (guesses.expected - guesses.acceptance);
+    return;
+  }
   for (std::size_t i = 0; i < guesses.ids->size() && given + i < ids_.size(); ++i) {
     const bool right = (*guesses.ids)[i] == ids_[given + i];
     guesses.acceptance += kAcceptanceSmoothing * ((right ? 1.0 : 0.0) - guesses.acceptance);

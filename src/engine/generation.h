@@ -172,7 +172,8 @@ class Generation {
   // Guesses from one source, until the tokens that they are of are made.
   struct Guesses {
     std::optional<std::vector<std::int32_t>> ids{};
-    double acceptance;  // moving average
+    double expected;               // before any were tried
+    double acceptance = expected;  // moving average
   };
   std::size_t guess_room() const;
   void learn(Guesses& guesses, std::size_t made) const;
@@ -193,7 +194,7 @@ class Generation {
   std::size_t before_ = 0;  // positions computed when rows were last asked for
   PromptLookup lookup_;
   std::unique_ptr<Draft> draft_;  // once asked for
-  Guesses lookup_guesses_{.acceptance = 0.5}, draft_guesses_{.acceptance = 0.7};
+  Guesses lookup_guesses_{.expected = 0.5}, draft_guesses_{.expected = 0.7};
   std::vector<std::int32_t> rows_;  // the last token with guesses
   std::vector<float> logits_;
   std::shared_ptr<Batch> alone_;    // of step(): its scratch

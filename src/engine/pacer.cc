@@ -5,7 +5,8 @@
 namespace sedge::engine {
 namespace {
 
-constexpr double kSmoothing = 0.25;  // weight of the newest measurement
+constexpr double kSmoothing = 0.25;   // weight of the newest measurement
+constexpr double kForgetting = 0.01;  // a step, of what was measured for other steps
 
 void smooth(double& value, double measured) { value = value == 0 ? measured : value + kSmoothing * (measured - value); }
 
@@ -26,11 +27,20 @@ std::size_t Pacer::prompt_rows(std::size_t token_rows, std::size_t first) const 
 
 // Of a step of so many rows: measured, or what the next smaller that was measured makes likely. A guess too low is
 // measured at its first use, one too high never: a tenth a row is what memory-bound steps take at most.
-double Pacer::gap_s(std::size_t token_rows) const {
-  for (std::size_t n = index(token_rows); n > 0; --n) {
+double Pacer::likely_s(std::size_t token_rows, std::size_t measured) const {
+  for (std::size_t n = measured; n > 0; --n) {
     if (gap_s_[n] > 0) return gap_s_[n] * (1 + 0.1 * static_cast<double>(token_rows - n));
   }
   return 0;
+}
+
+// One that had bad luck when it was measured would never be tried again.
+void Pacer::forget(std::size_t but) {
+  for (std::size_t n = kCounts - 1; n > 1; --n) {
+    if (n == but || gap_s_[n] == 0) continue;
+    const double likely = likely_s(n, n - 1);
+    if (likely > 0) gap_s_[n] += kForgetting * (likely - gap_s_[n]);
+  }
 }
 
 Pacer::Guesses Pacer::guesses(std::size_t token_rows, std::size_t most, double acceptance, double each_s) const {
@@ -55,7 +65,10 @@ void Pacer::took(std::size_t token_rows, std::size_t prompt_rows, Duration time)
   double& gap = gap_s_[index(token_rows)];
   burst_s_ = std::min(burst_s_ + options_.burst_back * seconds, to_seconds(options_.burst_max));
   if (prompt_rows == 0) {
-    if (token_rows > 0) smooth(gap, seconds);
+    if (token_rows > 0) {
+      smooth(gap, seconds);
+      forget(index(token_rows));
+    }
     mixed_ = 0;
     return;
   }

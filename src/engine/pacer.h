@@ -49,7 +49,7 @@ class Pacer {
 
   // What a step with so many rows past prompts and none of prompts takes, and reading so many rows of a prompt:
   // measured, or what measured ones make likely; 0 where nothing does.
-  double gap_s(std::size_t token_rows) const;
+  double gap_s(std::size_t token_rows) const { return likely_s(token_rows, index(token_rows)); }
   double reading_s(std::size_t prompt_rows) const { return row_s_ * static_cast<double>(prompt_rows); }
 
   // What a step took.
@@ -58,6 +58,9 @@ class Pacer {
  private:
   static constexpr std::size_t kCounts = 33;  // measured apart up to 32 rows; more share the last
   static std::size_t index(std::size_t token_rows) { return token_rows < kCounts ? token_rows : kCounts - 1; }
+
+  double likely_s(std::size_t token_rows, std::size_t measured) const;
+  void forget(std::size_t but);
 
   PacerOptions options_;
   std::array<double, kCounts> gap_s_{};  // of steps without prompt rows; 0: not measured

@@ -54,7 +54,7 @@ std::int32_t choose(std::span<const float> logits, std::size_t position, const S
   if (best.id < 0 || options.temperature == 0.0f || best.logit == std::numeric_limits<float>::infinity())
     return best.id;
   const Filters filters{.top_k = options.top_k, .top_p = options.top_p, .min_p = options.min_p};
-  return draw(logits, options.temperature, filters, options.seed, position);
+  return draw(logits, best.logit, options.temperature, filters, options.seed, position);
 }
 
 // A model may have more logits than its vocabulary has tokens: those are no tokens.

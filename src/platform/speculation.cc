@@ -8,6 +8,7 @@ namespace {
 // Of a step's time, what draft models may take to read what they have not read yet.
 constexpr double kReadingPart = 0.5;
 constexpr std::size_t kReadMin = 48;        // tokens: until a row is measured, and where it costs much
+constexpr double kUnmeasuredPart = 0.25;    // of the model's time the draft model's, before it is known
 constexpr std::size_t kAnswerTokens = 256;  // no more are counted on, whatever a text may have
 
 }  // namespace
@@ -21,8 +22,9 @@ bool Speculation::ask_draft(engine::Member& member, const engine::Pacer& pacer, 
   if (drafted.most == 0) return false;
   const engine::Pacer small = pacers.of(*drafted.model);
   const double gap_s = pacer.gap_s(texts), row_s = small.reading_s(1);
+  const double measured_s = small.gap_s(texts) / static_cast<double>(texts);
   const auto guesses =
-      pacer.guesses(rows, drafted.most, drafted.acceptance, small.gap_s(texts) / static_cast<double>(texts));
+      pacer.guesses(rows, drafted.most, drafted.acceptance, measured_s > 0 ? measured_s : kUnmeasuredPart * gap_s);
   if (guesses.gain <= least_gain) return false;
   const double saved_s =
       (1 - 1 / guesses.gain) * gap_s * static_cast<double>(std::min(text.tokens_left(), kAnswerTokens));
