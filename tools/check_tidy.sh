@@ -16,7 +16,7 @@ known=$(python3 - "$build" "$alone" <<'PY'
 import json, os, re, sys
 entries = json.load(open(sys.argv[1] + "/compile_commands.json"))
 for entry in entries:
-    entry["command"] = re.sub(r"-include \S+/cmake_pch\.hxx|-Winvalid-pch|-fpch-preprocess|-fno-tree-\w+", "", entry["command"])
+    entry["command"] = re.sub(r"-include \S+/cmake_pch\.hxx|-Winvalid-pch|-fpch-preprocess|-fno-(?:tree-\w+|schedule-insns)", "", entry["command"])
     print(os.path.relpath(entry["file"]))
 json.dump(entries, open(sys.argv[2] + "/compile_commands.json", "w"))
 PY
