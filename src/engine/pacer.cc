@@ -34,12 +34,13 @@ double Pacer::likely_s(std::size_t token_rows, std::size_t measured) const {
   return 0;
 }
 
-// One that had bad luck when it was measured would never be tried again.
+// One that had bad luck when it was measured would never be tried again. Only down: where prompts are read, a gap taken
+// for longer than it is would let them stretch it.
 void Pacer::forget(std::size_t but) {
   for (std::size_t n = kCounts - 1; n > 1; --n) {
     if (n == but || gap_s_[n] == 0) continue;
     const double likely = likely_s(n, n - 1);
-    if (likely > 0) gap_s_[n] += kForgetting * (likely - gap_s_[n]);
+    if (likely > 0 && likely < gap_s_[n]) gap_s_[n] += kForgetting * (likely - gap_s_[n]);
   }
 }
 
