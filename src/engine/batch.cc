@@ -10,6 +10,7 @@ namespace sedge::engine {
 void Batch::form(std::span<Member> members, std::size_t prompt_rows) {
   pass_.clear();
   prompt_rows_ = token_rows_ = 0;
+  std::size_t wanted = 0;
   for (Member& member : members) {
     member.did = Step{};
     member.rows = {};
@@ -21,6 +22,8 @@ void Batch::form(std::span<Member> members, std::size_t prompt_rows) {
     if (most == 0) continue;
     member.asked = true;
     member.rows = text.rows(most);
+    member.first = wanted;
+    wanted += member.rows.logits;
     (prompt ? prompt_rows_ : token_rows_) += member.rows.ids.size();
     if (member.rows.ids.empty()) continue;
     pass_.add(text.sequence(), member.rows.ids, member.rows.logits, text.adapters());
@@ -38,12 +41,12 @@ Status Batch::step(Engine& engine, std::span<Member> members, std::size_t prompt
     }
   }
   const std::size_t vocab = model.config().vocab;
-  std::size_t row = 0;
-  for (Member& member : members) {
-    const auto logits = std::span<const float>(pass_.logits()).subspan(row * vocab, member.rows.logits * vocab);
-    row += member.rows.logits;
-    if (member.asked) member.did = member.generation->take(member.rows, logits);
-  }
+  const std::span<const float> logits = pass_.logits();
+  engine.each(members.size(), [&](std::size_t i) {  // a draw from a large vocabulary takes a millisecond
+    Member& member = members[i];
+    if (!member.asked) return;
+    member.did = member.generation->take(member.rows, logits.subspan(member.first * vocab, member.rows.logits * vocab));
+  });
   return {};
 }
 

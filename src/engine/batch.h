@@ -28,6 +28,7 @@ struct Member {
   std::size_t drafts = 0;     // tokens that it may guess ahead (GenerationOptions::draft_max), a row each
   Result<Step> did = Step{};  // nothing done when no row was left for its prompt
   Rows rows{};
+  std::size_t first = 0;  // of all rows whose logits are wanted
   bool asked = false;
 };
 

@@ -61,6 +61,14 @@ class Engine {
 
   unsigned threads() const { return pool_.threads(); }
 
+  // Calls body(i) for each i below `count` on its threads, several at once. Between passes.
+  template <class Body>
+  void each(std::size_t count, const Body& body) {
+    pool_.run(count, 1, nullptr, [&](unsigned, std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) body(i);
+    });
+  }
+
   // hidden [ids, dim] = the embeddings. Errors: InvalidArgument (an id outside the vocabulary, a wrong size).
   Status embed(const Model& model, std::span<const std::int32_t> ids, std::span<float> hidden) const;
 
