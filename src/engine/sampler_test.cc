@@ -15,7 +15,7 @@ std::int32_t best_of(std::vector<float> logits, std::vector<std::int32_t> histor
 
 TEST(Sampler, filters_keep_what_they_say) {
   const std::vector<float> logits = {1.0f, 3.0f, 2.0f, 3.0f, -1.0f, std::nanf("")};
-  const auto drawn = [&](SamplingOptions options) {
+  const auto drawn = [&](const SamplingOptions& options) {
     std::vector<bool> seen(logits.size());
     for (std::size_t position = 0; position < 400; ++position) {
       std::vector<float> copy = logits;
