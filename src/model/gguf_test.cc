@@ -29,7 +29,8 @@ class Raw {
     return *this;
   }
   Raw& head(std::uint64_t tensors, std::uint64_t entries) { return u32(0x46554747).u32(3).u64(tensors).u64(entries); }
-  Raw& tensor(std::string_view name, std::vector<std::uint64_t> shape, std::uint32_t type, std::uint64_t offset) {
+  Raw& tensor(std::string_view name, const std::vector<std::uint64_t>& shape, std::uint32_t type,
+              std::uint64_t offset) {
     text(name).u32(static_cast<std::uint32_t>(shape.size()));
     for (const std::uint64_t dimension : shape) u64(dimension);
     return u32(type).u64(offset);
@@ -231,8 +232,8 @@ TEST(Gguf, contradictions_between_entries_are_refused) {
 
 TEST(Gguf, hostile_tensors_are_refused_by_name) {
   const std::uint64_t half = std::uint64_t{1} << 32;
-  const auto one = [](std::vector<std::uint64_t> shape, std::uint32_t type, std::uint64_t offset) {
-    return Raw().head(1, 0).tensor("t", std::move(shape), type, offset).zeros_to(32, 128).error();
+  const auto one = [](const std::vector<std::uint64_t>& shape, std::uint32_t type, std::uint64_t offset) {
+    return Raw().head(1, 0).tensor("t", shape, type, offset).zeros_to(32, 128).error();
   };
   EXPECT_EQ(one({32}, 0, 0), "");
   EXPECT_EQ(one({}, 0, 0), "tensor 't' at offset 33: 0 dimensions, 1 to 4 are allowed");
@@ -276,7 +277,7 @@ TEST(Gguf, a_larger_alignment_moves_the_data) {
 
 TEST(GgufWriter, refuses_what_a_reader_would_refuse) {
   const std::vector<float> values(64);
-  const Bytes data(reinterpret_cast<const std::uint8_t*>(values.data()), 64 * 4);
+  const Bytes data(reinterpret_cast<const std::uint8_t*>(values.data()), std::size_t{64} * 4);
   const auto error = [&](auto fill) {
     GgufWriter writer;
     fill(writer);

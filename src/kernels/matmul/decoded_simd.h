@@ -162,11 +162,11 @@ class DecodedProducts {
     });
   }
 
-  const MatmulArgs& m_;
   alignas(64) std::uint8_t woven_[find_book(C.type) != nullptr ? block_bytes(C) : 1];  // words, looked up
-  alignas(64) std::uint8_t weights_[kRunSteps][V::kParts][kHalves][4][sizeof(B)];
+  const MatmulArgs& m_;
   alignas(64) float scale_[kRunSteps][kSpans][kPackedRows];
   alignas(64) float min_[kRunSteps][kSpans][kPackedRows];
+  alignas(64) std::uint8_t weights_[kRunSteps][V::kParts][kHalves][4][sizeof(B)];
   alignas(64) float y_[kTokens][kPackedRows];
 };
 

@@ -35,7 +35,7 @@ struct ArrayPairs {
   static Sums none() { return {}; }
   // Register i has eight columns of rows 2·(i mod 2) and the next.
   static void add(Sums& sums, const B* rows, const Pair& x) {
-    for (std::size_t i = 0; i < 4 * 16 * 2; ++i) {
+    for (std::size_t i = 0; i < std::size_t{4} * 16 * 2; ++i) {
       const std::size_t c = i % 16, row = i / 16 % 4, token = i / 64;
       const auto weight = std::bit_cast<std::int8_t>(rows[c / 8 * 2 + row / 2][row % 2 * 8 + c % 8]);
       sums[2 * row + token] += weight * (token == 0 ? x.x0 : x.x1)[c];
