@@ -285,7 +285,7 @@ TEST_F(EngineComputeTest, a_draft_model_changes_no_text_and_one_that_fits_no_mod
     std::ofstream(folder_ / name, std::ios::binary)
         .write(reinterpret_cast<const char*>(model->file().data()), static_cast<std::streamsize>(model->file().size()));
   }
-  EngineCompute fresh({}, [](auto) {}, [](const auto&) {});
+  EngineCompute fresh({}, [](const auto&) {}, [](const auto&) {});
   EXPECT_EQ(fresh.add_draft(folder_ / "one.gguf").error().code, Code::kInvalidArgument) << "no model at all";
   ASSERT_TRUE(fresh.add_model(folder_ / "one.gguf"));
   const auto refused = fresh.add_draft(folder_ / "two.gguf");
