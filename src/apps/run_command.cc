@@ -12,6 +12,34 @@
 #include "engine/model.h"
 
 namespace sedge::apps {
+namespace {
+
+// By the node that is running, or here.
+Status run(const RunOptions& options) {
+  if (options.local || !node_runs(options.home)) {
+    if (options.deadline_ms > 0 || options.fallback || !options.publish.empty()) {
+      return fail(Code::kFailedPrecondition,
+                  "--deadline, --fallback and --publish need a running node on {}: start `sedge up --model {}`",
+                  options.home, options.model);
+    }
+    return run_local(options);
+  }
+  if (!options.adapters.empty()) {
+    return fail(Code::kFailedPrecondition,
+                "--lora is of a local run, and a node is running on {}: add --local, or give the node the adapter "
+                "(`sedge up --model {} --lora NAME=FILE`) and run NAME",
+                options.home, options.model);
+  }
+  if (!options.draft.empty()) {
+    return fail(Code::kFailedPrecondition,
+                "--draft is of a local run, and a node is running on {}: add --local, or give it to the node "
+                "(`sedge up --model {} --draft {}`)",
+                options.home, options.model, options.draft);
+  }
+  return run_fleet(options);
+}
+
+}  // namespace
 
 void add_run(Commands& commands) {
   auto* command =
@@ -83,27 +111,7 @@ void add_run(Commands& commands) {
       "what to answer when the model's comes too late");
   command->add_option("--publish", options->publish, "publish the answer on this topic; may be given several times")
       ->allow_extra_args(false);
-  commands.on(command, [options]() -> Status {
-    if (!options->local && node_runs(options->home)) {
-      if (options->adapters.empty() && options->draft.empty()) return run_fleet(*options);
-      if (options->adapters.empty()) {
-        return fail(Code::kFailedPrecondition,
-                    "--draft is of a local run, and a node is running on {}: add --local, or give it to the node "
-                    "(`sedge up --model {} --draft {}`)",
-                    options->home, options->model, options->draft);
-      }
-      return fail(Code::kFailedPrecondition,
-                  "--lora is of a local run, and a node is running on {}: add --local, or give the node the adapter "
-                  "(`sedge up --model {} --lora NAME=FILE`) and run NAME",
-                  options->home, options->model);
-    }
-    if (options->deadline_ms > 0 || options->fallback || !options->publish.empty()) {
-      return fail(Code::kFailedPrecondition,
-                  "--deadline, --fallback and --publish need a running node on {}: start `sedge up --model {}`",
-                  options->home, options->model);
-    }
-    return run_local(*options);
-  });
+  commands.on(command, [options] { return run(*options); });
 }
 
 }  // namespace sedge::apps

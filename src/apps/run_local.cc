@@ -114,6 +114,9 @@ Status run_local(const RunOptions& options) {
   how.draft_max = platform::kGuessesMax;
   if (!options.draft.empty()) {
     SEDGE_TRY(how.draft_model, engine::Model::load(options.draft, how_kept));
+    if (const Status fits = engine::check_draft(*model, *how.draft_model); !fits) {
+      return in_context(options.draft, fits.error());
+    }
   }
   Steps steps(options.threads);
   times.loaded = platform::now();

@@ -23,7 +23,7 @@
 namespace sedge::engine {
 
 // Whether `draft` may guess for `model`. Errors: InvalidArgument: it generates no text, or a token that both have is
-// not the same text; one may have more tokens than the other.
+// not the same text; one may have more tokens than the other. Looks at all tokens: once for two models.
 Status check_draft(const Model& model, const Model& draft);
 
 // Of one text. Passes are another's (drafting.h): they put unread() through the model, and add what it says then.

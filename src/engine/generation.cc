@@ -73,7 +73,6 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
   }
   SEDGE_CHECK(check_options(options));
   SEDGE_CHECK(check_adapters(*model, options.adapters));
-  if (options.draft_model != nullptr) SEDGE_CHECK(check_draft(*model, *options.draft_model));
   SEDGE_CHECK(check_ids(prompt, config.vocab, "prompt"));
   SEDGE_CHECK(check_ids(resume, config.vocab, "resumed"));
   if (prompt.empty()) return fail(Code::kInvalidArgument, "the prompt has no tokens");

@@ -47,7 +47,7 @@ struct GenerationOptions {
   // none. step() guesses from what was said as many as it may, a batch as many as its caller says. The text is the
   // same: a guess is kept only where the model and the draw say the same.
   std::size_t draft_max = 0;
-  std::shared_ptr<const Model> draft_model{};  // that may guess (check_draft); none: nothing does
+  std::shared_ptr<const Model> draft_model{};  // that may guess: check_draft accepts it
   std::vector<AdapterUse> adapters{};          // of the model, stacked in this order
   // Where beginnings of prompts are kept, and under what name besides their tokens (prefix_cache.h), which names the
   // adapters and their scales too; none: nowhere.

@@ -49,34 +49,33 @@ SEDGE_INLINE inline void gated(const GatedArgs& s) {
   __builtin_memcpy(s.gate + i, result, rest * sizeof(float));
 }
 
+// y = function(x), number by number. y may be x.
+template <class V, class Function>
+SEDGE_INLINE inline void map(const float* x, std::size_t count, float* y, const Function& function) {
+  std::size_t i = 0;
+  for (; i + V::kWidth <= count; i += V::kWidth) V::store(y + i, function(V::load(x + i)));
+  if (i == count) return;
+  const std::size_t rest = count - i;
+  Padded<sizeof(float)> last(x + i, rest);
+  float result[V::kWidth];
+  V::store(result, function(V::load_f32(last.bytes)));
+  __builtin_memcpy(y + i, result, rest * sizeof(float));
+}
+
 template <class V>
 SEDGE_INLINE inline void softcap(const SoftcapArgs& s) {
   using F = typename V::F;
   const F twice = V::all(2.0f * s.scale / s.cap), cap = V::all(s.cap), one = V::all(1.0f), two = V::all(2.0f);
-  const auto capped = [&](F x) SEDGE_INLINE {
+  map<V>(s.x, s.count, s.x, [&](F x) SEDGE_INLINE {
     return V::mul(cap, V::sub(one, V::div(two, V::add(exp<V>(V::mul(x, twice)), one))));
-  };
-  std::size_t i = 0;
-  for (; i + V::kWidth <= s.count; i += V::kWidth) V::store(s.x + i, capped(V::load(s.x + i)));
-  if (i == s.count) return;
-  const std::size_t rest = s.count - i;
-  Padded<sizeof(float)> x(s.x + i, rest);
-  float result[V::kWidth];
-  V::store(result, capped(V::load_f32(x.bytes)));
-  __builtin_memcpy(s.x + i, result, rest * sizeof(float));
+  });
 }
 
 template <class V>
 SEDGE_INLINE inline void exponential(const ExponentialArgs& s) {
-  const typename V::F shift = V::all(s.shift);
-  std::size_t i = 0;
-  for (; i + V::kWidth <= s.count; i += V::kWidth) V::store(s.y + i, exp<V>(V::sub(V::load(s.x + i), shift)));
-  if (i == s.count) return;
-  const std::size_t rest = s.count - i;
-  Padded<sizeof(float)> x(s.x + i, rest);
-  float result[V::kWidth];
-  V::store(result, exp<V>(V::sub(V::load_f32(x.bytes), shift)));
-  __builtin_memcpy(s.y + i, result, rest * sizeof(float));
+  using F = typename V::F;
+  const F shift = V::all(s.shift);
+  map<V>(s.x, s.count, s.y, [&](F x) SEDGE_INLINE { return exp<V>(V::sub(x, shift)); });
 }
 
 }  // namespace sedge::kernels::simd
