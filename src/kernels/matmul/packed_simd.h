@@ -101,6 +101,8 @@ struct PackedTile {
   static constexpr std::size_t kSpans = spans_of(C);
   static constexpr std::size_t kHalves = 2 / kSpans;  // of a span: sixteen columns each
   static constexpr std::size_t kHeader = header_bytes(C), kSubs = subs_bytes(C), kStep = step_bytes(C);
+  static constexpr std::size_t kBlockSteps = C.values / kPackedCols;
+  static constexpr std::size_t kStepShare = (kHeader + kBlockSteps * kStep) / kBlockSteps;  // bytes of a block
 
   F y[kRegisters][T];
   const std::uint8_t* header[G];  // of the block
@@ -187,7 +189,7 @@ struct PackedTile {
   // Outputs of the tile, as far as `part` goes; those of words go on from where the block before left them.
   SEDGE_INLINE static void run(const MatmulArgs& m, std::size_t row, std::size_t token, const Blocks& part) {
     PackedTile tile;
-    const std::size_t steps = m.cols / kPackedCols, done = part.begin * (C.values / kPackedCols);
+    const std::size_t steps = m.cols / kPackedCols, done = part.begin * kBlockSteps;
     unroll<G>([&](auto g) SEDGE_INLINE { tile.at[g] = part.weights + g * kPackedRows * m.row_bytes; });
     unroll<T>([&](auto t) SEDGE_INLINE {
       tile.x[t] = m.quants + (token + t) * m.cols + done * kPackedCols;
@@ -202,7 +204,10 @@ struct PackedTile {
     }
     for (std::size_t b = part.end - part.begin; b > 0; --b) {
       unroll<G>([&](auto g) SEDGE_INLINE { tile.header[g] = tile.at[g], tile.at[g] += kHeader; });
-      for (std::size_t i = 0; i < C.values / kPackedCols; ++i) {
+      for (std::size_t i = 0; i < kBlockSteps; ++i) {
+        if constexpr (find_book(C.type) == nullptr) {  // words: what is looked up is near
+          if (token == 0) unroll<G>([&](auto g) SEDGE_INLINE { ask_for<kStepShare>(tile.at[g] + kAhead); });
+        }
         unroll<kSpans>([&](auto span) SEDGE_INLINE { tile.template add_span<span>(); });
         unroll<G>([&](auto g) SEDGE_INLINE { tile.at[g] += kStep; });
         unroll<T>([&](auto t) SEDGE_INLINE { tile.x[t] += kPackedCols, ++tile.scales[t], tile.sums[t] += 2; });
