@@ -33,13 +33,14 @@ struct Padded {
   SEDGE_INLINE Padded(const void* from, std::size_t count) { __builtin_memcpy(bytes, from, count * Bytes); }
 };
 
-// Asks for weights long before they are multiplied. A processor's own prefetchers begin anew with each page, and look no
-// farther ahead than they dare: of memory that nothing else reads, one core of a server reads half as much again this
-// way (docs/benchmarks.md). What lies past the end is not read, and asking for it is no fault.
+// Asks for weights long before they are multiplied. A processor's own prefetchers begin anew with each page, and look
+// no farther ahead than they dare: of memory that nothing else reads, one core of a server reads half as much again
+// this way (docs/benchmarks.md). What lies past the end is not read, and asking for it is no fault.
 inline constexpr std::size_t kAhead = 4096;  // bytes; 2048 are too few there, 16384 no better
+inline constexpr std::size_t kLine = 64;     // of a cache
 template <std::size_t bytes>
 SEDGE_INLINE inline void ask_for(const std::uint8_t* at) {
-  unroll<(bytes + 63) / 64>([&](auto line) SEDGE_INLINE { __builtin_prefetch(at + line * 64); });
+  unroll<(bytes + kLine - 1) / kLine>([&](auto line) SEDGE_INLINE { __builtin_prefetch(at + line * kLine); });
 }
 
 // The canonical fold: lane i with i + 8, then 4, 2, 1.

@@ -92,11 +92,15 @@ struct Scores {
 };
 
 // Adds to sums what dimensions [d, d + count) of the keys, one part, give with the queries; a group lies `stride` bytes
-// behind the one before.
+// behind the one before. `ahead`: later keys are asked for (simd.h).
 template <class V, class K, std::size_t Q, std::size_t G>
 SEDGE_INLINE inline void add_products(const float* const (&q)[Q], const std::uint8_t* keys, std::size_t stride,
-                                      std::size_t part, std::size_t d, std::size_t count, Scores<V, Q, G>& scores) {
+                                      std::size_t part, std::size_t d, std::size_t count, bool ahead,
+                                      Scores<V, Q, G>& scores) {
   for (const std::size_t end = d + count; d < end; ++d, keys += kLanes * K::kBytes) {
+    if (ahead && d % (kLine / (kLanes * K::kBytes)) == 0) {
+      unroll<G>([&](auto g) SEDGE_INLINE { ask_for<kLine>(keys + (g + G) * stride); });
+    }
     typename V::F x[Q];
     unroll<Q>([&](auto i) SEDGE_INLINE { x[i] = V::all(q[i][d]); });
     unroll<G>([&](auto g) SEDGE_INLINE {
@@ -128,14 +132,14 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, const Queries& queries, s
         Scores<V, Q, G> block;
         unroll<K::kParts>([&](auto part) SEDGE_INLINE {
           add_products<V, K, Q, G>(q, keys + kLanes * K::kScaleBytes, stride, part, d + part * K::kPart, K::kPart,
-                                   block);
+                                   query == 0 && part == 0, block);
         });
         all.for_each([&](F& sum, auto i, auto g, auto p) SEDGE_INLINE {
           sum = V::fma(V::load_f16(keys + g * stride + p * V::kWidth * K::kScaleBytes), block.sums[i][g][p], sum);
         });
       }
     } else {
-      add_products<V, K, Q, G>(q, keys, stride, 0, 0, a.head_dim, all);
+      add_products<V, K, Q, G>(q, keys, stride, 0, 0, a.head_dim, query == 0, all);
     }
     all.for_each([&](F& sum, auto i, auto g, auto p)
                      SEDGE_INLINE { V::store(to[i] + (first + g) * kLanes + p * V::kWidth, sum); });
@@ -205,6 +209,7 @@ SEDGE_INLINE inline void weigh(const AttentionArgs& a, const Queries& queries, s
   });
   const std::uint8_t* row = a.values + begin * row_bytes;
   for (std::size_t p = begin; p < end; ++p, row += row_bytes) {
+    if (query == 0) ask_for<R * V::kWidth * K::kBytes / K::kParts>(row + d * K::kBytes / K::kParts + kAhead);
     if constexpr (K::kScaled) {
       constexpr std::size_t kRegisters = K::kBlock / V::kWidth < R ? K::kBlock / V::kWidth : R;  // of one block
       const std::size_t first = kRegisters * V::kWidth == K::kBlock ? 0 : d % K::kBlock;

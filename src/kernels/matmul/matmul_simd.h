@@ -67,7 +67,7 @@ struct FloatTile {
         [&](auto i) SEDGE_INLINE { tile.sums[i / V::kParts / T][i / V::kParts % T][i % V::kParts] = V::zero(); });
     constexpr std::size_t kGroupBytes = kLanes * Weight::kBytes;
     for (std::size_t c = m.cols / kLanes; c > 0; --c) {
-      if (token == 0 && c % (64 / kGroupBytes) == 0) {  // the rows behind these
+      if (token == 0 && c % (kLine / kGroupBytes) == 0) {  // the rows behind these
         unroll<R>([&](auto r) SEDGE_INLINE { ask_for<kGroupBytes>(w[r] + R * m.row_bytes); });
       }
       tile.group(w, x);
