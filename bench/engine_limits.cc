@@ -5,9 +5,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <thread>
 #include <vector>
+
+#include <sys/mman.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -134,9 +138,14 @@ Multiply multiply_of(std::string_view) { return nullptr; }
 #endif
 
 double read_rate(unsigned threads, std::size_t bytes) {
-  const std::size_t part = bytes / threads / 4096 * 4096 + 4096;
-  std::vector<std::uint8_t> memory(part * threads + 4096, 1);
-  std::uint8_t* const begin = memory.data() + (4096 - reinterpret_cast<std::uintptr_t>(memory.data()) % 4096);
+  constexpr std::size_t kHuge = std::size_t{2} << 20;  // pages as packed weights have them
+  const std::size_t part = bytes / threads / 4096 * 4096 + 4096, all = (part * threads / kHuge + 1) * kHuge;
+  const std::unique_ptr<std::uint8_t, decltype(&std::free)> memory(
+      static_cast<std::uint8_t*>(std::aligned_alloc(kHuge, all)), &std::free);
+  std::uint8_t* const begin = memory.get();
+  if (begin == nullptr) return 0;
+  ::madvise(begin, all, MADV_HUGEPAGE);
+  std::fill_n(begin, all, std::uint8_t{1});
   const std::size_t times = std::max(std::size_t{1}, (std::size_t{1} << 30) / (part * threads));
   const double took = time_threads(threads, [&](unsigned t) {
     for (std::size_t i = 0; i < times; ++i) read_all(begin + t * part, part);

@@ -6,6 +6,8 @@
 // Keys and values of a long text come from far: a block of them meets all queries before the next one is fetched.
 #pragma once
 
+#include <bit>
+
 #include "kernels/activation/activation_simd.h"
 #include "kernels/kernels.h"
 #include "kernels/simd.h"
@@ -149,11 +151,15 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, const Queries& queries, s
   }
 }
 
-// All queries from `query` on, Q at a time: the fewer, the more groups at once, so that there are as many chains.
+// All queries from `query` on, Q at a time: the fewer, the more groups at once, so that there are as many chains. The
+// last three go together: heads that share keys come in threes and sevens, and each key is widened for all of them.
 template <class V, class K, std::size_t Q, std::size_t G = 1>
 SEDGE_INLINE inline void score_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t first,
                                    std::size_t last) {
   for (; query + Q <= queries.count; query += Q) score<V, K, Q, G>(a, queries, query, first, last);
+  if constexpr (Q == 4) {
+    if (query + 3 == queries.count) return score<V, K, 3, G>(a, queries, query, first, last);
+  }
   if constexpr (Q > 1) {
     if (query < queries.count) score_all<V, K, Q / 2, G * 2>(a, queries, query, first, last);
   }
@@ -254,7 +260,7 @@ SEDGE_INLINE inline std::size_t weigh_dims(const AttentionArgs& a, const Queries
 template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void weigh_row(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
                                    std::size_t end) {
-  std::size_t d = weigh_dims<V, K, Q, V::kTileDims / Q>(a, queries, query, begin, end, 0);
+  std::size_t d = weigh_dims<V, K, Q, std::bit_floor(V::kTileDims / Q)>(a, queries, query, begin, end, 0);
   if constexpr (!K::kScaled) {  // blocks leave nothing
     for (; d < a.head_dim; ++d) {
       for (std::size_t i = query; i < query + Q; ++i) {
@@ -271,6 +277,9 @@ template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
                                    std::size_t end) {
   for (; query + Q <= queries.count; query += Q) weigh_row<V, K, Q>(a, queries, query, begin, end);
+  if constexpr (Q == 4) {
+    if (query + 3 == queries.count) return weigh_row<V, K, 3>(a, queries, query, begin, end);
+  }
   if constexpr (Q > 1) {
     if (query < queries.count) weigh_all<V, K, Q / 2>(a, queries, query, begin, end);
   }
