@@ -16,8 +16,8 @@
 // token on two ports), decoding apart: 3.4 times as fast; with minima 34 to 96 cycles, 2.8 times; with sub-blocks of 16
 // columns 48 to 112, 2.3 times. The tile unit could do three times as much on sums of 64 columns: it waits for the
 // scales. Measured: 1.4 to 1.6 times (adr/0034), 68 cycles, decoding and gathering included, where vpdpbusd takes 98.
-// What the rest goes into is not known; first suspect: the outputs of eight groups fill the first cache, so that each
-// run fetches sixteen tokens' from the second.
+// The prediction missed that the processor begins one instruction of 512 bits a cycle, not two, while tiles are in use:
+// the 48 take 43 cycles (measured alone).
 // Rejected: outputs in memory beside one sub-block at a time (a load and a store more for each conversion); unsigned
 // weights whose offset leaves through the sums (a subtraction more for each conversion).
 //
