@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -143,7 +144,7 @@ double read_rate(unsigned threads, std::size_t bytes) {
   const std::unique_ptr<std::uint8_t, decltype(&std::free)> memory(
       static_cast<std::uint8_t*>(std::aligned_alloc(kHuge, all)), &std::free);
   std::uint8_t* const begin = memory.get();
-  if (begin == nullptr) return 0;
+  if (begin == nullptr) throw std::bad_alloc();
   ::madvise(begin, all, MADV_HUGEPAGE);
   std::fill_n(begin, all, std::uint8_t{1});
   const std::size_t times = std::max(std::size_t{1}, (std::size_t{1} << 30) / (part * threads));
