@@ -17,7 +17,7 @@
 // columns 48 to 112, 2.3 times. The tile unit could do three times as much on sums of 64 columns: it waits for the
 // scales. Measured: 1.4 to 1.6 times (adr/0034), 68 cycles, decoding and gathering included, where vpdpbusd takes 98.
 // The prediction missed that the processor begins one instruction of 512 bits a cycle, not two, while tiles are in use:
-// the 48 take 43 cycles (measured alone).
+// the 48 take 45 cycles (measured alone).
 // Rejected: outputs in memory beside one sub-block at a time (a load and a store more for each conversion); unsigned
 // weights whose offset leaves through the sums (a subtraction more for each conversion).
 //
