@@ -34,8 +34,8 @@ struct Padded {
 };
 
 // Asks for weights long before they are multiplied. A processor's own prefetchers begin anew with each page, and look
-// no farther ahead than they dare: of memory that nothing else reads, one core of a server reads half as much again
-// this way (docs/benchmarks.md). What lies past the end is not read, and asking for it is no fault.
+// no farther ahead than they dare: products of one text read up to twice as much on a server this way (docs/adr/0044).
+// What lies past the end is not read, and asking for it is no fault.
 inline constexpr std::size_t kAhead = 4096;  // bytes; 2048 are too few there, 16384 no better
 inline constexpr std::size_t kLine = 64;     // of a cache
 template <std::size_t bytes>

@@ -22,3 +22,18 @@ node_llama_cpp() {
   fi
   echo "$packages"
 }
+
+# plain_llama_cpp WORK PACKAGES: prints a copy of PACKAGES in WORK whose llama.cpp has no binary but that for any x86-64
+# processor. What a newer one's instructions round elsewhere (197 of 200 best tokens equal with AVX512-FP16, 199 without)
+# then does not hang on the machine. PACKAGES itself where npm's has a single binary anyway.
+plain_llama_cpp() {
+  bins=node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
+  [ -f "$2/$bins/libggml-cpu-x64.so" ] || { echo "$2"; return; }
+  mkdir -p "$1/plain/node_modules/@node-llama-cpp"
+  for part in "$2"/node_modules/*; do
+    [ "${part##*/}" = @node-llama-cpp ] || cp -r "$part" "$1/plain/node_modules/"
+  done
+  cp -r "$2/node_modules/@node-llama-cpp/linux-x64" "$1/plain/node_modules/@node-llama-cpp/"
+  find "$1/plain/$bins" -name 'libggml-cpu-*' ! -name libggml-cpu-x64.so -delete
+  echo "$1/plain"
+}

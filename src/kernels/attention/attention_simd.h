@@ -151,17 +151,17 @@ SEDGE_INLINE inline void score(const AttentionArgs& a, const Queries& queries, s
   }
 }
 
-// All queries from `query` on, Q at a time: the fewer, the more groups at once, so that there are as many chains. The
-// last three go together: heads that share keys come in threes and sevens, and each key is widened for all of them.
+// What queries are taken by after Q at a time: 8, 4, 3, 2, 1. Heads that share keys come in threes and sevens, too, and
+// each key is widened for all of them.
+constexpr std::size_t fewer(std::size_t q) { return q == 4 ? 3 : (q + 1) / 2; }
+
+// All queries from `query` on, Q at a time: the fewer, the more groups at once, so that there are as many chains.
 template <class V, class K, std::size_t Q, std::size_t G = 1>
 SEDGE_INLINE inline void score_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t first,
                                    std::size_t last) {
   for (; query + Q <= queries.count; query += Q) score<V, K, Q, G>(a, queries, query, first, last);
-  if constexpr (Q == 4) {
-    if (query + 3 == queries.count) return score<V, K, 3, G>(a, queries, query, first, last);
-  }
   if constexpr (Q > 1) {
-    if (query < queries.count) score_all<V, K, Q / 2, G * 2>(a, queries, query, first, last);
+    if (query < queries.count) score_all<V, K, fewer(Q), Q == 4 ? G : 2 * G>(a, queries, query, first, last);
   }
 }
 
@@ -277,11 +277,8 @@ template <class V, class K, std::size_t Q>
 SEDGE_INLINE inline void weigh_all(const AttentionArgs& a, const Queries& queries, std::size_t query, std::size_t begin,
                                    std::size_t end) {
   for (; query + Q <= queries.count; query += Q) weigh_row<V, K, Q>(a, queries, query, begin, end);
-  if constexpr (Q == 4) {
-    if (query + 3 == queries.count) return weigh_row<V, K, 3>(a, queries, query, begin, end);
-  }
   if constexpr (Q > 1) {
-    if (query < queries.count) weigh_all<V, K, Q / 2>(a, queries, query, begin, end);
+    if (query < queries.count) weigh_all<V, K, fewer(Q)>(a, queries, query, begin, end);
   }
 }
 
