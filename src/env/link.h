@@ -80,6 +80,11 @@ struct LinkStats {
   std::size_t queued_bytes = 0;
 };
 
+// Bytes of these two priorities that wait on a link: what a neighbour's questions made.
+struct AnswersWaiting {
+  std::size_t control = 0, state = 0;
+};
+
 // Why a dial came to nothing; the address is what was dialled.
 struct DialFailure {
   Endpoint address;

@@ -127,7 +127,7 @@ class StateSync {
     Duration pull_timeout = 2s;  // a neighbour that does not answer loses its turn
     Duration lazy_flush = 50ms;  // others' writes wait this long for company on the way to disk
     Duration ahead_max = 500ms;
-    std::size_t chunk_bytes = 256u << 10;  // sent for one question
+    std::size_t chunk_bytes = 192u << 10;  // sent for one question
     Duration collect_every = 10min;        // members state so often what they have seen; frontiers are multiples of it
     Duration collect_after = 24h;          // then without those who state nothing
     std::size_t unacknowledged_max = 4096;

@@ -406,13 +406,13 @@ TEST(PeerMeter, bursts_pass_floods_do_not_and_a_liar_is_let_back_after_its_time)
   const NodeId peer{{1}};
   Instant now = kStart + 10s;
   int taken = 0;
-  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kStateVector, now) ? 1 : 0;
+  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kStateVector, {}, now) ? 1 : 0;
   EXPECT_EQ(taken, 32);
   EXPECT_EQ(meter.dropped(), 968u);
-  EXPECT_TRUE(meter.takes(peer, wire::MessageType::kTaskTokens, now)) << "what costs little is not counted";
+  EXPECT_TRUE(meter.takes(peer, wire::MessageType::kTaskTokens, {}, now)) << "what costs little is not counted";
   now += 125ms;
   taken = 0;
-  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kProbe, now) ? 1 : 0;
+  for (int i = 0; i < 1000; ++i) taken += meter.takes(peer, wire::MessageType::kProbe, {}, now) ? 1 : 0;
   EXPECT_EQ(taken, 32);
   int lies = 1;
   while (!meter.lied(peer, now)) ++lies;
@@ -420,6 +420,23 @@ TEST(PeerMeter, bursts_pass_floods_do_not_and_a_liar_is_let_back_after_its_time)
   EXPECT_TRUE(meter.shunned(peer, now + 59s));
   EXPECT_FALSE(meter.shunned(peer, now + 60s));
   EXPECT_FALSE(meter.shunned(NodeId{{2}}, now));
+}
+
+TEST(PeerMeter, who_does_not_read_its_answers_is_told_no_more) {
+  PeerMeter meter;
+  const NodeId peer{{1}};
+  const Instant now = kStart + 10s;
+  const std::size_t much = PeerMeter::Options().answer_waits + 1;
+  const auto takes = [&](wire::MessageType type) {
+    return meter.takes(peer, type, {.control = 0, .state = much}, now);
+  };
+  EXPECT_FALSE(takes(wire::MessageType::kStateVector));
+  EXPECT_TRUE(takes(wire::MessageType::kMemberDigests)) << "a newcomer asks for the table and the state at once";
+  EXPECT_TRUE(takes(wire::MessageType::kProbe)) << "or it would call us dead";
+  EXPECT_TRUE(takes(wire::MessageType::kStateOps)) << "no question";
+  EXPECT_FALSE(meter.takes(peer, wire::MessageType::kMemberSync, {.control = much, .state = 0}, now));
+  EXPECT_TRUE(meter.takes(peer, wire::MessageType::kStateVector, {.control = much, .state = much - 1}, now));
+  EXPECT_EQ(meter.dropped(), 2u);
 }
 
 TEST(PeerMeter, what_is_not_checked_costs_an_eighth_and_half_of_the_budget_is_low) {

@@ -296,12 +296,12 @@ void Node::on_dial_failed(const env::DialFailure& failure, Instant now) {
   settle(now);
 }
 
-void Node::on_frame(NodeId from, Bytes frame, Instant now) {
+void Node::on_frame(NodeId from, Bytes frame, const env::AnswersWaiting& waiting, Instant now) {
   now_ = now;
   if (meter_.shunned(from, now)) return;  // what was on its way when we hung up
   membership_->on_heard(from, now);
   const auto opened = wire::open_frame(frame);
-  if (opened && !meter_.takes(from, opened->type, now)) return settle(now);
+  if (opened && !meter_.takes(from, opened->type, waiting, now)) return settle(now);
   const Status handled =
       opened ? dispatch(from, opened->type, opened->body, now) : Status(std::unexpected(opened.error()));
   if (!handled) refuse(from, handled.error(), frame.size(), now);

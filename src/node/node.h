@@ -109,7 +109,7 @@ class Node {
   void on_link_up(const env::PeerInfo& peer, Instant now);
   void on_link_down(NodeId peer, env::LinkDown reason, Instant now);
   void on_dial_failed(const env::DialFailure& failure, Instant now);
-  void on_frame(NodeId from, Bytes frame, Instant now);  // a datagram is the same: one whole message
+  void on_frame(NodeId from, Bytes frame, const env::AnswersWaiting& waiting, Instant now);  // a datagram is the same
   void on_beacon(const env::Endpoint& from, Bytes beacon, Instant now);
   void on_durable(env::Lsn lsn, Instant now);
   void on_slice(const env::SliceReport& report, Instant now);

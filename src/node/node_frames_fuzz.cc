@@ -126,7 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (what == 5)
         world.node->on_beacon(env::Endpoint::v4(10, 0, 0, 9, 7337), *bytes, world.now);
       else if (world.linked)
-        world.node->on_frame(fleet().liar.id, *bytes, world.now);
+        world.node->on_frame(fleet().liar.id, *bytes, {}, world.now);
     } else if (what == 4) {
       const auto n = steps.take(1);
       if (!n) break;

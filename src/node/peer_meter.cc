@@ -7,25 +7,34 @@ namespace {
 
 constexpr double kStraightCost = 0.125;
 
-bool is_ask(wire::MessageType type) {
+enum class Answer : std::uint8_t {
+  kNone,
+  kSmall,  // a packet, or what has bounds of its own
+  kTable,  // at kControl
+  kState
+};
+
+Answer answer_to(wire::MessageType type) {
   using enum wire::MessageType;
   switch (type) {
     case kMemberSync:
     case kMemberDigests:
-    case kProbe:
-    case kProbeRequest:
-    case kBroadcastGraft:
+      return Answer::kTable;
     case kStateVector:
     case kStateSketch:
     case kStateRanges:
     case kStateWant:
+      return Answer::kState;
+    case kProbe:
+    case kProbeRequest:
+    case kBroadcastGraft:
     case kStateStale:
     case kChunkQuery:
     case kTaskAssign:
     case kAuditRequest:
-      return true;
+      return Answer::kSmall;
     default:
-      return false;
+      return Answer::kNone;
   }
 }
 
@@ -39,10 +48,12 @@ bool PeerMeter::Bucket::spend(double per_s, double burst, Instant now, double am
   return true;
 }
 
-bool PeerMeter::takes(NodeId from, wire::MessageType type, Instant now) {
+bool PeerMeter::takes(NodeId from, wire::MessageType type, const env::AnswersWaiting& waiting, Instant now) {
   Link& link = links_[from];
-  bool takes = true;
-  if (is_ask(type)) takes = link.asks.spend(options_.asks_per_s, options_.asks_burst, now);
+  const Answer answer = answer_to(type);
+  const std::size_t before = answer == Answer::kTable ? waiting.control : answer == Answer::kState ? waiting.state : 0;
+  bool takes = before <= options_.answer_waits;
+  if (answer != Answer::kNone) takes = takes && link.asks.spend(options_.asks_per_s, options_.asks_burst, now);
   if (type == wire::MessageType::kChunkWant) {
     takes = link.wants.spend(options_.wants_per_s, options_.wants_burst, now);
   }

@@ -11,6 +11,9 @@
 //   lies     what no honest peer sends: malformed, or signed by nobody. What an honest node passes on it has checked
 //   overrun  bytes that a publisher goes on sending though it was asked to wait. An honest one has half a link's queue
 //   of them
+// And one question at a time: whoever asks for a table or for part of the state is not answered while more than
+// `answer_waits` bytes of its last answer wait on the link. An honest neighbour asks on when it has it; without this a
+// member that asks and asks fills our queue to it, and with that full our own messages to everybody are told to wait.
 // Over the first three, frames are dropped and counted. The asker's own protocol asks again; an honest publisher or
 // relay may well have more batches than we can check, so who has used half of that budget is asked to slow down, and a
 // reliable batch over it is noted as missing and fetched later. Who has used up one of the others is hung up on and not
@@ -40,6 +43,7 @@ class PeerMeter {
     double wants_burst = 64;
     double batches_per_s = 8000;
     double batches_burst = 8000;
+    std::size_t answer_waits = 32 << 10;
     double lies_per_s = 1;
     double lies_burst = 64;
     double overrun_per_s = 64.0 * 1024;
@@ -52,7 +56,7 @@ class PeerMeter {
   explicit PeerMeter(Options options) : options_(options) {}
 
   // False: drop this frame. Batches pass: they are counted one by one, as they turn out to be new.
-  bool takes(NodeId from, wire::MessageType type, Instant now);
+  bool takes(NodeId from, wire::MessageType type, const env::AnswersWaiting& waiting, Instant now);
   // For a new batch. `straight`: one that is not checked.
   mesh::BatchBudget batch(NodeId from, bool straight, Instant now);
   // It sent what no honest peer sends. True: that was once too often, hang up.

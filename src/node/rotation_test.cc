@@ -178,7 +178,7 @@ struct Machine {
     put_down(disk, out);
     if (!out.records.empty()) node->on_durable(out.lsn, now);
     for (const env::Send& send : out.sends) {
-      if (send.to == other.self.id) other.node->on_frame(self.id, send.frame, now);
+      if (send.to == other.self.id) other.node->on_frame(self.id, send.frame, {}, now);
     }
   }
 

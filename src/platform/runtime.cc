@@ -392,8 +392,8 @@ class Runtime::Loop {
           Overloaded{
               [&](const quic::LinkUp& up) { node_->on_link_up(up.peer, at); },
               [&](const quic::LinkDown& down) { node_->on_link_down(down.peer, down.reason, at); },
-              [&](const quic::FrameIn& in) { node_->on_frame(in.from, in.frame, at); },
-              [&](const quic::DatagramIn& in) { node_->on_frame(in.from, in.payload, at); },
+              [&](const quic::FrameIn& in) { take_frame(in.from, in.frame, at); },
+              [&](const quic::DatagramIn& in) { take_frame(in.from, in.payload, at); },
               [&](const quic::DialFailed& failed) { node_->on_dial_failed(failed.failure, at); },
               [&](const quic::Clone& clone) {
                 say(fmt::format("node {} runs twice with one key: {} stays, {} was refused; give each its own home",
@@ -408,6 +408,10 @@ class Runtime::Loop {
           *event);
     }
     return any;
+  }
+
+  void take_frame(NodeId from, Bytes frame, Instant at) {
+    node_->on_frame(from, frame, endpoint_->answers_waiting(from), at);
   }
 
   bool move_outbox(Instant at) {

@@ -502,6 +502,11 @@ std::size_t Endpoint::queued_bytes_max() const {
   for (const auto& [peer, connection] : core_->links()) most = std::max(most, connection->queued_bytes());
   return most;
 }
+env::AnswersWaiting Endpoint::answers_waiting(NodeId peer) const {
+  const Connection* const c = core_->link(peer);
+  if (c == nullptr) return {};
+  return {c->queued_bytes(env::Priority::kControl), c->queued_bytes(env::Priority::kState)};
+}
 const Counters& Endpoint::counters() const { return core_->counters; }
 std::size_t Endpoint::connections() const { return core_->connections(); }
 std::size_t Endpoint::half_open() const { return core_->half_open(); }

@@ -8,6 +8,8 @@
 #include <set>
 #include <tuple>
 
+#include "sim/samples.h"
+#include "sim/verdicts.h"
 #include "sim/watch.h"
 
 namespace sedge::sim {
@@ -15,8 +17,6 @@ namespace {
 
 constexpr Duration kDeliveryTime = 10s;  // a node that ran so long after a message was published should have it
 constexpr Duration kLastTime = 3s;       // for the last messages to arrive
-constexpr Duration kReturnTime = 1s;     // in which a returning node is told of as dead by tables that are on their way
-constexpr Duration kVerdictTime = 20s;   // verdicts of a split still travel so long after it
 constexpr std::string_view kCounter = "sim/count";
 constexpr std::string_view kBriefly = "brief/";  // entries that are soon erased
 constexpr std::size_t kBrieflyKept = 3;          // by each node, before it erases them
@@ -24,28 +24,6 @@ constexpr std::int64_t kWeighings = 120;         // of how much each node holds,
 constexpr Duration kSteadyTime = 10s;            // a node that ran so long has a fleet clock
 constexpr std::size_t kBeginningsMax = 100;      // of ways through the graph of links: in a larger fleet, so many
 constexpr std::size_t kPairsMax = 20'000;        // looked at, of those without a link
-constexpr Duration kLongStall = 1500ms;          // who is stalled longer may be called dead
-
-// Sorted once, then asked.
-class Samples {
- public:
-  void add(Duration value) { values_.push_back(value); }
-  std::vector<double> all_ms() {
-    std::ranges::sort(values_);
-    std::vector<double> all;
-    for (const Duration value : values_) all.push_back(to_ms(value));
-    return all;
-  }
-  std::optional<double> ms(double quantile) {
-    if (values_.empty()) return std::nullopt;
-    std::ranges::sort(values_);
-    const auto at = static_cast<std::size_t>(quantile * static_cast<double>(values_.size() - 1));
-    return to_ms(values_[at]);
-  }
-
- private:
-  std::vector<Duration> values_;
-};
 
 class Play {
  public:
@@ -54,31 +32,18 @@ class Play {
         options_(options),
         prng_(scenario.seed ^ 0x57025EED),
         world_(world_options(scenario), options.trace),
-        watch_(scenario.nodes) {}
+        watch_(scenario.nodes),
+        verdicts_(scenario.nodes) {}
 
   Result<Report> run();
 
  private:
-  struct Life {
-    Instant from{};
-    Instant to = kNever;
-  };
   struct Message {
     Instant at{};
     std::size_t by = 0;
-    bool promised = false;  // reliable, and taken
+    bool reliable = false, taken = false;
     std::vector<bool> got;
   };
-  struct Crash {
-    Instant at{};
-    std::size_t node = 0;
-    Instant back = kNever;  // when it started again
-  };
-  struct Excuse {  // for calling somebody dead: it was, or nobody could know
-    Instant from{}, to = kNever;
-    std::optional<std::size_t> whom;  // none: anybody
-  };
-
   static WorldOptions world_options(const Scenario& scenario) {
     WorldOptions world = scenario.world;
     world.nodes = scenario.nodes;
@@ -105,13 +70,11 @@ class Play {
   void hear(std::size_t i, const mesh::Message& message);
   Status happen(const Happening& happening);
   std::vector<std::size_t> choose(const Happening& happening);
-  void end_life(std::size_t i, Instant at);
   std::optional<Duration> settle();
   void look_at_clocks();
   void take_stops();
   void cut(const Happening& happening, const std::vector<std::size_t>& who);
   void look_over();
-  bool ran(std::size_t i, Instant from, Instant to) const;
   void look_at_writes();
   void look_at_erased();
   void look_at_held();
@@ -134,6 +97,7 @@ class Play {
   Prng prng_;
   World world_;
   Watch watch_;
+  Verdicts verdicts_;
   Report report_;
   Instant formed_{};
   struct Turn {  // when a load is next done, and by whom; nobody: drawn then
@@ -145,7 +109,6 @@ class Play {
     }
   };
   std::set<Turn> turns_;
-  std::vector<std::vector<Life>> lives_;
   std::vector<Message> messages_;
   std::uint64_t reliable_ = 0;
   std::vector<std::uint64_t> writes_of_;
@@ -158,14 +121,7 @@ class Play {
   };
   std::vector<Held> held_;
   Instant next_weighing_{};
-  Samples latency_, detection_, revival_, clock_;
-  struct Wake {
-    Instant at{};
-    std::size_t node = 0;
-  };
-  std::vector<Wake> wakes_;  // ends of stalls
-  std::vector<Crash> crashes_;
-  std::vector<Excuse> excuses_;
+  Samples latency_, clock_;
   std::optional<Duration> forming_, rejoin_, heal_, converged_;
   std::size_t stops_ = 0;  // of nodes whose disk failed, so far
   Instant next_sample_{};
@@ -192,7 +148,8 @@ void Play::pass(Duration time) {
 void Play::look_at_clocks() {
   std::vector<std::int64_t> clocks;
   for (std::size_t i = 0; i < scenario_.nodes; ++i) {
-    if (lives_[i].empty() || lives_[i].back().from + kSteadyTime > world_.now() || !world_.up(i)) continue;
+    const std::optional<Instant> since = verdicts_.up_since(i);
+    if (!since || *since + kSteadyTime > world_.now() || !world_.up(i)) continue;
     if (const auto us = world_.fleet_us(i)) clocks.push_back(static_cast<std::int64_t>(*us));
   }
   if (clocks.empty()) return;
@@ -206,7 +163,8 @@ void Play::take_stops() {
   for (; stops_ < world_.stops().size(); ++stops_) {
     const Stop& stop = world_.stops()[stops_];
     chapter(fmt::format("node-{} stops: {}", stop.node, stop.why.message));
-    end_life(stop.node, stop.at);
+    verdicts_.ended(stop.node, stop.at);
+    verdicts_.parted(world_);
   }
 }
 
@@ -243,13 +201,8 @@ void Play::sample() {
 
 Status Play::boot(std::size_t i) {
   SEDGE_CHECK(world_.boot(i));
-  lives_[i].push_back({world_.now(), kNever});
-  for (Crash& crash : crashes_) {
-    if (crash.node == i && crash.back == kNever) crash.back = world_.now();
-  }
-  for (Excuse& excuse : excuses_) {
-    if (excuse.whom == i && excuse.to == kNever) excuse.to = world_.now() + kReturnTime;
-  }
+  verdicts_.booted(i, world_.now());
+  verdicts_.parted(world_);
   Status subscribed;
   world_.act(i, [&](node::Node& node, Instant now) {
     const auto id = node.subscribe("sim/#", [this, i](const mesh::Message& message) { hear(i, message); }, {}, now);
@@ -269,7 +222,7 @@ void Play::hear(std::size_t i, const mesh::Message& message) {
     return;
   }
   sent.got[i] = true;
-  if (sent.promised) latency_.add(world_.now() - sent.at);
+  if (sent.reliable) latency_.add(world_.now() - sent.at);
 }
 
 constexpr std::uint64_t kLogKeeps = 16;
@@ -330,15 +283,15 @@ void Play::publish(std::size_t i, const Load& load) {
   const bool reliable = load.work == Work::kBroadcast;
   std::string payload = fmt::format("{:016x}", messages_.size());
   payload.resize(std::max(load.bytes, payload.size()), '.');
-  messages_.push_back({world_.now(), i, reliable, std::vector<bool>(scenario_.nodes)});
+  messages_.push_back({world_.now(), i, reliable, false, std::vector<bool>(scenario_.nodes)});
   bool taken = false;
   world_.act(i, [&](node::Node& node, Instant now) {
     node.publish(
         reliable ? "sim/order" : "sim/telemetry", as_bytes(payload), {.reliable = reliable}, false,
         [&taken](const Status& status) { taken = status.has_value(); }, now);
   });
-  if (!taken) messages_.back().promised = false;  // told so
-  reliable_ += messages_.back().promised ? 1 : 0;
+  messages_.back().taken = taken;
+  reliable_ += reliable && taken ? 1 : 0;
 }
 
 void Play::work(const Load& load, std::size_t i) {
@@ -370,12 +323,6 @@ std::optional<Duration> Play::settle() {
     pass(step);
   }
   return world_.now() - since;
-}
-
-void Play::end_life(std::size_t i, Instant at) {
-  crashes_.push_back({at, i, kNever});
-  excuses_.push_back({at, kNever, i});
-  lives_[i].back().to = at;
 }
 
 // Those named, or drawn among those it can be done to.
@@ -425,9 +372,10 @@ Status Play::happen(const Happening& happening) {
       chapter(fmt::format("{} of {}", happening.deed == Deed::kKill ? "SIGKILL" : "power cut", whom));
       for (const std::size_t i : who) {
         if (!world_.up(i)) continue;
-        end_life(i, now);
+        verdicts_.ended(i, now);
         happening.deed == Deed::kKill ? world_.kill(i) : world_.cut_power(i);
       }
+      verdicts_.parted(world_);
       break;
     case Deed::kBoot:
       chapter(fmt::format("{} come back", whom));
@@ -443,8 +391,7 @@ Status Play::happen(const Happening& happening) {
             happening.time +
             Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(more.count()) + 1)));
         world_.stall(i, time);
-        wakes_.push_back({now + time, i});
-        if (time >= kLongStall) excuses_.push_back({now, now + time + kVerdictTime, i});
+        verdicts_.stalled(i, now, time);
       }
       break;
     case Deed::kDisk:
@@ -454,18 +401,16 @@ Status Play::happen(const Happening& happening) {
     case Deed::kPartition:
       chapter(fmt::format("{} cut off", whom));
       world_.partition({who.begin(), who.end()});
-      excuses_.push_back({now, kNever, {}});
+      verdicts_.parted(world_);
       break;
     case Deed::kCut:
       cut(happening, who);
-      excuses_.push_back({now, kNever, {}});
+      verdicts_.parted(world_);
       break;
     case Deed::kHeal:
       chapter("all cuts healed");
       world_.heal();
-      for (Excuse& excuse : excuses_) {
-        if (!excuse.whom && excuse.to == kNever) excuse.to = now + kVerdictTime;
-      }
+      verdicts_.parted(world_);
       break;
   }
   if (!happening.settle) return {};
@@ -480,7 +425,6 @@ Status Play::happen(const Happening& happening) {
 
 Status Play::form() {
   chapter(fmt::format("{} nodes start", scenario_.nodes));
-  lives_.resize(scenario_.nodes);
   writes_of_.resize(scenario_.nodes);
   erased_.resize(scenario_.nodes);
   for (std::size_t i = 0; i < scenario_.nodes; ++i) {
@@ -584,21 +528,19 @@ void Play::look_at_held() {
   tell("writes_revived", static_cast<double>(revived));
 }
 
-// Without a break.
-bool Play::ran(std::size_t i, Instant from, Instant to) const {
-  return std::ranges::any_of(lives_[i], [&](const Life& life) { return life.from <= from && life.to >= to; });
-}
-
 void Play::look_at_messages() {
-  std::uint64_t expected = 0, delivered = 0;
+  struct {
+    std::uint64_t expected = 0, delivered = 0;
+  } reliable, telemetry;
   for (std::size_t m = 0; m < messages_.size(); ++m) {
-    if (!messages_[m].promised) continue;
+    if (!messages_[m].taken) continue;
+    auto& count = messages_[m].reliable ? reliable : telemetry;
     const Instant from = messages_[m].at, to = std::min(from + kDeliveryTime, world_.now());
-    if (!ran(messages_[m].by, from, to)) continue;  // what dies with its publisher was not on its way yet
+    if (!verdicts_.ran(messages_[m].by, from, to)) continue;  // what dies with its publisher was not on its way yet
     for (std::size_t i = 0; i < scenario_.nodes; ++i) {
-      const bool counts = ran(i, from, to);
-      expected += counts ? 1 : 0;
-      delivered += counts && messages_[m].got[i] ? 1 : 0;
+      const bool counts = verdicts_.ran(i, from, to);
+      count.expected += counts ? 1 : 0;
+      count.delivered += counts && messages_[m].got[i] ? 1 : 0;
     }
   }
   std::uint64_t duplicates = 0, firsts = 0;
@@ -607,56 +549,32 @@ void Play::look_at_messages() {
     duplicates += world_.node(i).broadcast().stats().duplicates;
     firsts += world_.node(i).broadcast().stats().reliable;
   }
-  const auto share = [](std::uint64_t part, double whole) -> std::optional<double> {
+  const auto share = [](std::uint64_t part, std::uint64_t whole) -> std::optional<double> {
     if (whole == 0) return std::nullopt;
-    return static_cast<double>(part) / whole;
+    return static_cast<double>(part) / static_cast<double>(whole);
   };
   tell("messages", static_cast<double>(reliable_));
-  tell("delivered_fraction", share(delivered, static_cast<double>(expected)));
+  tell("delivered_fraction", share(reliable.delivered, reliable.expected));
+  tell("telemetry_fraction", share(telemetry.delivered, telemetry.expected));
   tell("delivery_p50_ms", latency_.ms(0.5));
   tell("delivery_p99_ms", latency_.ms(0.99));
   tell("delivery_max_ms", latency_.ms(1));
-  tell("duplicates_per_node", share(duplicates, static_cast<double>(firsts)));
+  tell("duplicates_per_node", share(duplicates, firsts));
   tell("delivered_twice", static_cast<double>(delivered_twice_));
   if (delivered_twice_ > 0) broken("{} messages were delivered twice", delivered_twice_);
 }
 
 void Play::look_at_deaths() {
-  std::size_t mistaken = 0;
-  std::vector<std::vector<bool>> told(crashes_.size(), std::vector<bool>(scenario_.nodes));
-  for (const SeenEvent& seen : world_.deaths()) {
-    const std::size_t subject = world_.index_of(seen.event.id).value_or(scenario_.nodes);
-    for (std::size_t c = 0; c < crashes_.size(); ++c) {
-      const bool about_it = crashes_[c].node == subject && crashes_[c].at <= seen.at && crashes_[c].back >= seen.at;
-      if (!about_it || !ran(seen.node, crashes_[c].at, seen.at) || told[c][seen.node]) continue;
-      told[c][seen.node] = true;
-      detection_.add(seen.at - crashes_[c].at);
-    }
-    const bool excused = std::ranges::any_of(excuses_, [&](const Excuse& excuse) {
-      return seen.at >= excuse.from && seen.at <= excuse.to && (!excuse.whom || *excuse.whom == subject);
-    });
-    if (excused) continue;
-    if (++mistaken <= 3) {
-      broken("node-{} called {} dead at {:.2f} s, and it ran: {}", seen.node, seen.event.name,
-             to_seconds(seen.at - Instant{}), seen.event.detail);
-    }
-  }
-  tell("detection_p50_ms", detection_.ms(0.5));
-  tell("detection_p99_ms", detection_.ms(0.99));
-  tell("detection_max_ms", detection_.ms(1));
-  tell("false_deaths", static_cast<double>(mistaken));
-  for (const SeenEvent& seen : world_.returns()) {
-    // The latest time that it woke; who has not stalled since its death was cut off or had crashed.
-    const std::size_t subject = world_.index_of(seen.event.id).value_or(scenario_.nodes);
-    Instant woke{};
-    for (const Wake& wake : wakes_) {
-      if (wake.node == subject && wake.at <= seen.at) woke = std::max(woke, wake.at);
-    }
-    if (woke != Instant{} && seen.at - woke < kVerdictTime) revival_.add(seen.at - woke);
-  }
-  tell("revival_p50_ms", revival_.ms(0.5));
-  tell("revival_p99_ms", revival_.ms(0.99));
-  tell("revival_max_ms", revival_.ms(1));
+  Judgement judgement = verdicts_.judge(world_);
+  for (std::string& each : judgement.examples) report_.broken.push_back(std::move(each));
+  tell("detection_p50_ms", judgement.detection.ms(0.5));
+  tell("detection_p99_ms", judgement.detection.ms(0.99));
+  tell("detection_max_ms", judgement.detection.ms(1));
+  tell("detections_missed", static_cast<double>(judgement.unnoticed));
+  tell("false_deaths", static_cast<double>(judgement.mistaken));
+  tell("revival_p50_ms", judgement.revival.ms(0.5));
+  tell("revival_p99_ms", judgement.revival.ms(0.99));
+  tell("revival_max_ms", judgement.revival.ms(1));
 }
 
 // What the coordinates tell of those without a link, against the truth.
@@ -815,8 +733,7 @@ Result<Report> Play::run() {
   SEDGE_CHECK(form());
   chapter("everybody works");
   world_.roam();
-  if (scenario_.world.mobility.range_m > 0 || !scenario_.world.contacts.empty())
-    excuses_.push_back({world_.now(), kNever, {}});
+  if (scenario_.world.mobility.range_m > 0 || !scenario_.world.contacts.empty()) verdicts_.look_away(world_.now());
   for (const Happening& happening : timeline(scenario_)) {
     work_until(moment(happening.at));
     SEDGE_CHECK(happen(happening));

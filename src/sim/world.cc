@@ -392,6 +392,24 @@ std::size_t World::backlog(std::size_t i) {
   return static_cast<std::size_t>(most);
 }
 
+env::AnswersWaiting World::answers_waiting(std::size_t i, NodeId peer) {
+  Host& host = *hosts_[i];
+  if (host.endpoint) return host.endpoint->answers_waiting(peer);
+  const auto to = index_of(peer);
+  const auto found = to ? host.links.find(*to) : host.links.end();
+  if (found == host.links.end()) return {};
+  const Pipe& pipe = links_[found->second].from(i);
+  const auto waiting = [&](env::Priority priority) {
+    const Duration busy = std::max(pipe.free[static_cast<std::size_t>(priority)] - now_, Duration::zero());
+    return static_cast<std::size_t>(to_seconds(busy) * options_.link.bytes_per_s);
+  };
+  return {waiting(env::Priority::kControl), waiting(env::Priority::kState)};
+}
+
+void World::take_frame(std::size_t i, NodeId from, Bytes frame, Instant shown) {
+  hosts_[i]->node->on_frame(from, frame, answers_waiting(i, from), shown);
+}
+
 void World::arm(std::size_t i) {
   Host& host = *hosts_[i];
   if (!host.node) return;

@@ -141,6 +141,11 @@ class World {
   void cut(std::size_t from, std::size_t to);
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
   void heal();                                        // undoes all cuts
+  bool any_cut() const { return !cuts_.empty(); }
+  bool reaches(std::size_t from, std::size_t to) const {
+    return !cuts_.contains({from, to}) && (!mobility_ || mobility_->in_range(from, to)) &&
+           (!contacts_ || contacts_->hears(from, to));
+  }
   // Both ends hear nothing for too long: what is under way on their link is lost, and both live. Requires: no quic.
   void break_link(std::size_t i, std::size_t j);
   // A member that lies: what it sends beside what its node sends, over a link that it has; and what becomes of what its
@@ -177,6 +182,8 @@ class World {
   std::uint64_t bytes_sent(std::size_t i) const;
   // Bytes that wait on the fullest link of a running node.
   std::size_t backlog(std::size_t i);
+  env::AnswersWaiting answers_waiting(std::size_t i, NodeId peer);
+  void take_frame(std::size_t i, NodeId from, Bytes frame, Instant shown);
   // Of a running node, in a bucket of its disk. Errors: those of the store.
   Result<std::size_t> records(std::size_t i, std::string_view bucket);
   // What it took a node to find its first neighbour: its beacons, and a QUIC Initial for each dial from it or to it.
@@ -230,10 +237,6 @@ class World {
   void link_down(std::uint64_t link, std::size_t end, env::LinkDown reason);
   void sweep();
   void beacon(std::size_t from, const Buffer& bytes);
-  bool reaches(std::size_t from, std::size_t to) const {
-    return !cuts_.contains({from, to}) && (!mobility_ || mobility_->in_range(from, to)) &&
-           (!contacts_ || contacts_->hears(from, to));
-  }
   void draw_clocks();
   void release();
   void move();

@@ -85,7 +85,7 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
   trace_.add(now_);
   trace_.add(from << 32 | to);
   trace_.add(Bytes(frame));
-  host.node->on_frame(hosts_[from]->id, frame, local(host));
+  take_frame(to, hosts_[from]->id, frame, local(host));
   pump(to);
 }
 

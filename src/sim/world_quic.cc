@@ -56,11 +56,11 @@ bool World::hear(std::size_t i) {
                           },
                           [&](const quic::FrameIn& in) {
                             note(in.from, in.frame.size());
-                            host.node->on_frame(in.from, in.frame, now);
+                            take_frame(i, in.from, in.frame, now);
                           },
                           [&](const quic::DatagramIn& in) {
                             note(in.from, in.payload.size());
-                            host.node->on_frame(in.from, in.payload, now);
+                            take_frame(i, in.from, in.payload, now);
                           },
                           [&](const quic::DialFailed& failed) { host.node->on_dial_failed(failed.failure, now); },
                           [&](const quic::Clone& clone) {

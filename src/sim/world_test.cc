@@ -386,8 +386,8 @@ TEST(World, what_a_peer_covered_falsely_is_found_by_comparing_what_lives) {
   lie.covers.push_back({last.dot.origin, last.dot.epoch, {{1}, {last.dot.sequence.value - 1}}});
   world.act(0, [&](node::Node& node, Instant now) {
     const wire::StateVector brief{{1, 1}, 0, false, false, {}};
-    node.on_frame(world.id(2), wire::frame(wire::MessageType::kStateVector, brief), now);
-    node.on_frame(world.id(2), wire::frame(wire::MessageType::kStateOps, lie), now);
+    node.on_frame(world.id(2), wire::frame(wire::MessageType::kStateVector, brief), {}, now);
+    node.on_frame(world.id(2), wire::frame(wire::MessageType::kStateOps, lie), {}, now);
   });
   ASSERT_TRUE(world.node(0).state().vector().contains({last.dot.origin, last.dot.epoch, {1}}));
   world.heal();
