@@ -128,6 +128,12 @@ Status write(const SimArguments& arguments, sim::Scenario scenario) {
   return {};
 }
 
+// One that an earlier hour did not end with: numbers are cheap, and each is told.
+std::uint64_t fresh_number() {
+  const auto since = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(since).count());
+}
+
 // Random scenarios, one number after the other, until the time is over or one breaks an invariant.
 Status explore(const SimArguments& arguments) {
   const auto begun = std::chrono::steady_clock::now();
@@ -139,12 +145,18 @@ Status explore(const SimArguments& arguments) {
     sim::Scenario scenario = sim::random_scenario(number);
     SEDGE_CHECK(overrule(arguments, scenario));
     SEDGE_TRY(const sim::Report report, sim::play(scenario));
-    fmt::print("{:>6}  {:>2} nodes  {:>4.0f} s  {:016x}  {}\n", number, scenario.nodes, *report.metric("sim_seconds"),
-               report.trace, report.good() ? "good" : "BROKEN");
+    if (arguments.json) {
+      json::Object object = sim::to_json(scenario, report).as_object();
+      object["number"] = number;
+      fmt::print("{}\n", json::write(object));
+    } else {
+      fmt::print("{:>6}  {:>2} nodes  {:>4.0f} s  {:016x}  {}\n", number, scenario.nodes, *report.metric("sim_seconds"),
+                 report.trace, report.good() ? "good" : "BROKEN");
+    }
     std::fflush(stdout);
     SEDGE_CHECK(judge(arguments, number, scenario, report));
   }
-  fmt::print("{} scenarios, none broke an invariant\n", number - *arguments.random);
+  if (!arguments.json) fmt::print("{} scenarios, none broke an invariant\n", number - *arguments.random);
   return {};
 }
 
@@ -212,15 +224,21 @@ void add_sim(Commands& commands) {
   command->add_option("--random", arguments->random, "Play the random scenario of this number");
   CLI::Option* write =
       command->add_option("--write", arguments->write, "Write the scenario to this new TOML file, and play nothing");
-  command->add_option("--minutes", arguments->minutes, "With --random: that one and those after it, for so long")
+  CLI::Option* report =
+      command->add_option("--report", arguments->picture, "Write pictures of the run to this HTML file");
+  CLI::Option* trace =
+      command->add_flag("--trace", arguments->trace, "Print what every node sees of members and links, as it happens");
+  command
+      ->add_option("--minutes", arguments->minutes,
+                   "Random scenarios for so long, from --random on; without it from a number that nobody has tried yet")
       ->check(CLI::Range(0.0, 1e5))
-      ->excludes(write);
-  command->add_option("--report", arguments->picture, "Write pictures of the run to this HTML file");
-  command->add_flag("--json", arguments->json, "One JSON object instead of text");
-  command->add_flag("--trace", arguments->trace, "Print what every node sees of members and links, as it happens");
+      ->excludes(write)
+      ->excludes(report)
+      ->excludes(trace);
+  command->add_flag("--json", arguments->json, "One JSON object a scenario instead of text");
   commands.on(command, [arguments] {
     if (arguments->minutes <= 0) return simulate(*arguments);
-    if (!arguments->random) arguments->random = 1;
+    if (!arguments->random) arguments->random = fresh_number();
     return explore(*arguments);
   });
 }

@@ -1,17 +1,18 @@
 // The group as clients see it: every history of reads and writes, from any node and under any faults, is linearizable.
 #include "consensus/group.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include <gtest/gtest.h>
 
-#include "consensus/testing/linearizability.h"
+#include "consensus/linearizability.h"
 #include "consensus/testing/network.h"
 
 namespace sedge::consensus {
 namespace {
 
 using testing::node_id;
-using testing::not_linearizable;
-using testing::Operation;
 using testing::Weather;
 using Net = testing::Network<Group>;
 
@@ -339,6 +340,58 @@ TEST(Linearizability, tells_good_histories_from_bad_ones) {
   EXPECT_FALSE(not_linearizable({one, lost, read("1", 20, 30), read("2", 40, 50)})) << "it may happen late";
   EXPECT_FALSE(not_linearizable({one, lost, read("1", 20, 30)})) << "or never";
   EXPECT_TRUE(not_linearizable({one, lost, read("2", 20, 30), read("1", 40, 50)}));
+}
+
+// Every order of the operations, with what never returned or without it.
+bool some_order_explains(const std::vector<Operation>& history) {
+  std::vector<std::size_t> order(history.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto explains = [&](std::uint64_t left_out) {
+    std::string value;
+    Instant latest_call = Instant::min();
+    for (const std::size_t i : order) {
+      const Operation& each = history[i];
+      if ((left_out >> i & 1) != 0) continue;
+      if (each.returned < latest_call || (!each.write && each.value != value)) return false;
+      latest_call = std::max(latest_call, each.called);
+      if (each.write) value = each.value;
+    }
+    return true;
+  };
+  std::uint64_t may_be_left_out = 0;
+  for (std::size_t i = 0; i < history.size(); ++i) {
+    if (history[i].returned == kNever) may_be_left_out |= std::uint64_t{1} << i;
+  }
+  do {
+    for (std::uint64_t left_out = may_be_left_out;; left_out = (left_out - 1) & may_be_left_out) {
+      if (explains(left_out)) return true;
+      if (left_out == 0) break;
+    }
+  } while (std::ranges::next_permutation(order).found);
+  return false;
+}
+
+TEST(Linearizability, says_what_trying_every_order_says) {
+  Prng chance(1);
+  int good = 0, bad = 0;
+  for (int round = 0; round < 4000; ++round) {
+    std::vector<Operation> history;
+    const std::size_t count = 1 + chance.below(6);
+    const std::size_t writes = 1 + chance.below(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t from = chance.below(12), value = i < writes ? i + 1 : chance.below(writes + 1);
+      Operation each{.path = "x", .write = i < writes, .value = value == 0 ? "" : std::to_string(value)};
+      each.called = Instant{} + static_cast<std::int64_t>(from) * 1ms;
+      each.returned = each.called + static_cast<std::int64_t>(chance.below(8)) * 1ms;
+      if (chance.chance(0.2)) each.returned = kNever;
+      history.push_back(each);
+    }
+    const bool explained = some_order_explains(history);
+    ASSERT_EQ(!not_linearizable(history).has_value(), explained) << "round " << round;
+    (explained ? good : bad) += 1;
+  }
+  EXPECT_GT(good, 400);
+  EXPECT_GT(bad, 400);
 }
 
 }  // namespace

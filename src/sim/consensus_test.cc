@@ -1,14 +1,12 @@
 // Consensus on whole nodes: agreed values stay linearizable while leaders crash and the fleet is split.
 #include <gtest/gtest.h>
 
-#include "consensus/testing/linearizability.h"
+#include "sim/agreeing.h"
 #include "sim/test_agree.h"
 #include "sim/world.h"
 
 namespace sedge::sim {
 namespace {
-
-using consensus::testing::Operation;
 
 WorldOptions fleet_of(std::size_t nodes, std::uint64_t seed, double loss = 0.01) {
   WorldOptions options;
@@ -125,29 +123,7 @@ void torment(std::uint64_t seed) {
   World world(options);
   ASSERT_TRUE(formed(world, 5)) << "seed " << seed;
   Prng chance(seed);
-  std::vector<Operation> history;
-  history.reserve(1000);
-  const auto begin = [&](std::size_t i) {
-    const std::size_t at = history.size();
-    const bool write = chance.chance(0.5);
-    history.push_back({.path = chance.chance(0.5) ? "a" : "b",
-                       .write = write,
-                       .value = write ? std::to_string(at) : "",
-                       .called = world.now()});
-    wire::AgreedRequest request{.id = {}, .op = write ? wire::AgreedOp::kSet : wire::AgreedOp::kGet};
-    request.path = history[at].path;
-    request.value = to_buffer(as_bytes(history[at].value));
-    world.act(i, [&](node::Node& node, Instant now) {
-      node.agree(
-          std::move(request), 4s,
-          [&, at, write](const Result<consensus::Agreed>& answer) {
-            if (!answer) return;
-            history[at].returned = world.now();
-            if (!write) history[at].value = std::string(as_text(answer->value));
-          },
-          now);
-    });
-  };
+  Agreeing clients(seed);
   std::vector<Instant> asleep_until(6);
   const auto awake = [&](std::size_t i) { return world.up(i) && world.now() >= asleep_until[i]; };
   for (int step = 0; step < 80; ++step) {
@@ -168,13 +144,13 @@ void torment(std::uint64_t seed) {
       }
     }
     for (std::size_t i = 0; i < 6; ++i) {
-      if (awake(i) && chance.chance(0.4)) begin(i);
+      if (awake(i) && chance.chance(0.4)) clients.ask(world, i);
     }
     world.run(Duration(static_cast<std::int64_t>(chance.below(800'000'000))));
   }
-  const auto bad = consensus::testing::not_linearizable(history);
-  EXPECT_FALSE(bad.has_value()) << "seed " << seed << " path " << *bad;
-  EXPECT_GT(std::ranges::count_if(history, [](const Operation& each) { return each.returned != kNever; }), 50);
+  const Agreeing::Outcome outcome = clients.judge();
+  EXPECT_FALSE(outcome.unexplained.has_value()) << "seed " << seed << " path " << *outcome.unexplained;
+  EXPECT_GT(outcome.answered, 50U);
 }
 
 TEST(Consensus, histories_are_linearizable_across_crashes_stalls_and_splits) {

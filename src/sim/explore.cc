@@ -103,6 +103,11 @@ Scenario random_scenario(std::uint64_t number) {
         {.work = Work::kEphemeral, .every = other.ms(500, 3000), .each = true, .bytes = other.count(16, 200)});
     scenario.world.collect_every = other.ms(1000, 10'000);
   }
+  // Agreed values, by clients everywhere.
+  if (Draw other(number + 3'000'000'000); other.chance(0.4)) {
+    scenario.loads.push_back({.work = Work::kAgree, .every = other.ms(500, 3000), .each = true});
+    scenario.world.consensus = true;
+  }
   // In the end everybody may come together: that is what is looked at.
   scenario.happenings.push_back({.at = scenario.length * 7 / 10, .deed = Deed::kHeal});
   scenario.happenings.push_back({.at = scenario.length * 8 / 10, .deed = Deed::kBoot, .settle = true});

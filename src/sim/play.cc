@@ -8,6 +8,7 @@
 #include <set>
 #include <tuple>
 
+#include "sim/agreeing.h"
 #include "sim/samples.h"
 #include "sim/verdicts.h"
 #include "sim/watch.h"
@@ -33,7 +34,8 @@ class Play {
         prng_(scenario.seed ^ 0x57025EED),
         world_(world_options(scenario), options.trace),
         watch_(scenario.nodes),
-        verdicts_(scenario.nodes) {}
+        verdicts_(scenario.nodes),
+        agreeing_(scenario.seed ^ 0xA62EEDULL) {}
 
   Result<Report> run();
 
@@ -80,6 +82,7 @@ class Play {
   void look_at_held();
   void look_at_messages();
   void look_at_deaths();
+  void look_at_agreed();
   void look_at_round_trips();
   void look_at_discovery();
   void look_at_queues();
@@ -98,6 +101,7 @@ class Play {
   World world_;
   Watch watch_;
   Verdicts verdicts_;
+  Agreeing agreeing_;
   Report report_;
   Instant formed_{};
   struct Turn {  // when a load is next done, and by whom; nobody: drawn then
@@ -297,6 +301,7 @@ void Play::publish(std::size_t i, const Load& load) {
 void Play::work(const Load& load, std::size_t i) {
   if (!world_.up(i)) return;
   if (load.work == Work::kWrite) return write(i, load.bytes);
+  if (load.work == Work::kAgree) return agreeing_.ask(world_, i);
   load.work == Work::kEphemeral ? write_briefly(i, load.bytes) : publish(i, load);
 }
 
@@ -577,6 +582,15 @@ void Play::look_at_deaths() {
   tell("revival_max_ms", judgement.revival.ms(1));
 }
 
+void Play::look_at_agreed() {
+  Agreeing::Outcome outcome = agreeing_.judge();
+  if (outcome.unexplained) broken("no order of requests explains what was answered about {}", *outcome.unexplained);
+  tell("agreed_asked", static_cast<double>(outcome.asked));
+  tell("agreed_answered", static_cast<double>(outcome.answered));
+  tell("agreed_p50_ms", outcome.took.ms(0.5));
+  tell("agreed_p99_ms", outcome.took.ms(0.99));
+}
+
 // What the coordinates tell of those without a link, against the truth.
 void Play::look_at_round_trips() {
   std::vector<double> errors;
@@ -701,6 +715,7 @@ void Play::look_over() {
   look_at_queues();
   look_at_messages();
   look_at_deaths();
+  look_at_agreed();
   tell("disk_stops", static_cast<double>(stops_));
   tell("clock_off_p99_ms", clock_.ms(0.99));
   tell("clock_off_max_ms", clock_.ms(1));

@@ -285,6 +285,10 @@ Status check_scenario(const Scenario& scenario) {
   if (scenario.nodes < 2 || scenario.nodes > kNodesMax) {
     return fail(Code::kInvalidArgument, "nodes {}: a simulated fleet has 2 to {}", scenario.nodes, kNodesMax);
   }
+  const bool agrees = std::ranges::any_of(scenario.loads, [](const Load& load) { return load.work == Work::kAgree; });
+  if (agrees && !scenario.world.consensus) {
+    return fail(Code::kInvalidArgument, "a load of \"agree\" needs \"consensus = true\" in [fleet]: nobody votes");
+  }
   if (scenario.world.quic && scenario.nodes > kQuicNodesMax) {
     return fail(Code::kInvalidArgument, "quic with {} nodes: at most {} hold real connections in one process",
                 scenario.nodes, kQuicNodesMax);

@@ -22,9 +22,10 @@ inline constexpr std::uint64_t kSeedMax = INT64_MAX;  // of TOML's numbers
 inline constexpr std::int64_t kHappeningsMax = 1'000'000;
 
 // Something done again and again, by one node drawn each time, or by each node at its own moments.
-enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite, kEphemeral };
+enum class Work : std::uint8_t { kBroadcast, kTelemetry, kWrite, kEphemeral, kAgree };
 struct Load {
-  Work work = Work::kBroadcast;  // reliable message, best-effort message, replicated write, entry soon erased
+  Work work = Work::kBroadcast;  // reliable message, best-effort message, replicated write, entry soon erased,
+                                 // an agreed value written or read
   Duration every = 1s;
   bool each = false;
   std::size_t bytes = 64;

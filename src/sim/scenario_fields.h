@@ -15,7 +15,8 @@ namespace sedge::sim {
 inline constexpr std::pair<std::string_view, Work> kWorks[] = {{"broadcast", Work::kBroadcast},
                                                                {"telemetry", Work::kTelemetry},
                                                                {"write", Work::kWrite},
-                                                               {"ephemeral", Work::kEphemeral}};
+                                                               {"ephemeral", Work::kEphemeral},
+                                                               {"agree", Work::kAgree}};
 inline constexpr std::pair<std::string_view, Deed> kDeeds[] = {
     {"kill", Deed::kKill}, {"power", Deed::kPower},         {"boot", Deed::kBoot}, {"stall", Deed::kStall},
     {"disk", Deed::kDisk}, {"partition", Deed::kPartition}, {"cut", Deed::kCut},   {"heal", Deed::kHeal}};
@@ -35,6 +36,7 @@ void fleet_fields(At& at, Scenario& scenario) {
   at.flag("multicast", world.multicast);
   at.flag("quic", world.quic);
   at.flag("pack", world.pack);
+  at.flag("consensus", world.consensus);
   at.overlay("overlay", world.overlay);
   at.number("zones", world.zones, 0, 1000);
   at.time("disk_sync_ms", 1ms, world.disk_sync, 10s);
