@@ -86,7 +86,9 @@ add_test(NAME whole.adapters COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/adapters.sh
 set_tests_properties(whole.adapters PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.tensors COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/tensors.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.tensors PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
-# Every scenario of up to a hundred nodes; thousand.toml and day.toml take minutes and are played by hand, the former
+add_test(NAME whole.memory COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/memory.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.memory PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT} SKIP_RETURN_CODE 77)
+# Every scenario of up to a hundred nodes; thousand.toml, day.toml and large/ take minutes and are played by hand, the first
 # here with fewer.
 file(GLOB scenarios CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/scenarios/*.toml)
 list(FILTER scenarios EXCLUDE REGEX "/(thousand|day)\\.toml$")

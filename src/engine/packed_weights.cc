@@ -64,6 +64,12 @@ std::uint64_t PackedWeights::resident_bytes(model::LlamaModel llama, std::uint64
   return bytes;
 }
 
+std::uint64_t PackedWeights::packed_bytes(model::LlamaModel llama) {
+  std::uint64_t bytes = 0;
+  for (const model::TensorView* tensor : quantized_matrices(llama)) bytes += size_of(*tensor);
+  return bytes;
+}
+
 Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::LlamaModel& llama) {
   const std::vector<model::TensorView*> matrices = quantized_matrices(llama);
   PackedWeights packed;

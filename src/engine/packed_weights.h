@@ -28,6 +28,8 @@ class PackedWeights {
 
   // What a model of `in_file` bytes of tensors takes once it runs: its matrices are packed, the rest is read in place.
   static std::uint64_t resident_bytes(model::LlamaModel llama, std::uint64_t in_file);
+  // Of these what is packed: memory that the system cannot take back, as it can the pages of a file.
+  static std::uint64_t packed_bytes(model::LlamaModel llama);
 
  private:
   // A huge page: where the system grants some, a decode step's walk through all weights misses few translations.

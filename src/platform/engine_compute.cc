@@ -10,6 +10,7 @@
 #include "model/mapped_file.h"
 #include "platform/conversation.h"
 #include "platform/grammar.h"
+#include "platform/memory.h"
 #include "platform/model_figures.h"
 #include "platform/system.h"
 #include "trust/keys.h"
@@ -85,8 +86,12 @@ EngineCompute::~EngineCompute() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+Result<std::shared_ptr<const engine::Model>> EngineCompute::load(const std::filesystem::path& path) const {
+  return load_model(path, options_.model, weights_memory_bytes(options_.machine_bytes, loaded_bytes()));
+}
+
 Status EngineCompute::add_model(const std::filesystem::path& path) {
-  SEDGE_TRY(auto model, engine::Model::load(path, options_.model));
+  SEDGE_TRY(auto model, load(path));
   Offered offered;
   env::ModelOffer& offer = offered.offer;
   offer.name = path.stem().string();
@@ -148,7 +153,7 @@ Status EngineCompute::add_adapter(const AdapterOptions& options) {
 }
 
 Status EngineCompute::add_draft(const std::filesystem::path& path) {
-  SEDGE_TRY(const auto draft, engine::Model::load(path, options_.model));
+  SEDGE_TRY(const auto draft, load(path));
   Status fits = fail(Code::kInvalidArgument, "there is no model to guess for: give one too");
   bool used = false;
   for (auto& [name, offered] : models_) {

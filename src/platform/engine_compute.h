@@ -53,6 +53,7 @@ struct EngineComputeOptions {
   std::size_t prefix_cache_bytes = 0;              // of beginnings of prompts, all models together; 0: none
   engine::BlockStore* prefix_store = nullptr;      // where they outlive the process; it outlives the engines
   std::shared_ptr<engine::MemoryBudget> memory{};  // of texts and beginnings together; none: nobody counts
+  std::size_t machine_bytes = 0;                   // of memory: more than most of it is not loaded; 0: nobody counts
   // Of beginnings in one step, one block at least: milliseconds from memory, no more than a pass from a disk.
   std::size_t recall_bytes_max = std::size_t{16} << 20;
 };
@@ -69,7 +70,7 @@ class EngineCompute final : public env::Compute {
   EngineCompute& operator=(const EngineCompute&) = delete;
 
   // Loads and measures a model; offered under its file's stem. Before the first start().
-  // Errors: those of engine::Model::load; AlreadyExists for a name that is taken.
+  // Errors: those of load_model (model_figures.h); AlreadyExists for a name that is taken.
   Status add_model(const std::filesystem::path& path);
 
   // Offers a loaded model with adapters under another name. Texts of both share steps; its hash is the model's, and
@@ -153,6 +154,7 @@ class EngineCompute final : public env::Compute {
     bool stepped = false;  // it took part: one step of its slice is used up
   };
 
+  Result<std::shared_ptr<const engine::Model>> load(const std::filesystem::path& path) const;
   Result<const Offered*> base_of(const AdapterOptions& options) const;
   void work();
   void work_urgent();

@@ -62,6 +62,12 @@ std::size_t memory_bytes() {
   return limit != 0 && all != 0 ? std::min(all, limit) : all;
 }
 
+std::size_t weights_memory_bytes(std::size_t all, std::size_t taken) {
+  if (all == 0) return 0;
+  const std::size_t most = all / 8 * 7;
+  return most > taken ? most - taken : 1;
+}
+
 std::size_t text_memory_bytes(std::size_t all, std::size_t models) {
   if (all == 0) return std::numeric_limits<std::size_t>::max();
   const std::size_t reserve = std::max(all / 8, std::size_t{256} << 20);

@@ -19,6 +19,10 @@ std::size_t memory_bytes();
 // not be there: then those above it count, up to the mount.
 std::size_t group_limit_bytes(std::string_view membership, const std::filesystem::path& mounted);
 
+// What packed weights may take of `all` beside `taken` that are loaded: seven eighths of all, and a byte at least. 0:
+// the system does not say what there is.
+std::size_t weights_memory_bytes(std::size_t all, std::size_t taken);
+
 // What running texts and remembered beginnings may take of `all` beside `models`: what models leave, less an eighth of
 // all (256 MiB at least) for everything else that runs here, this node's own tables, scratch and queues among it. A
 // sixteenth in any case: weights are mapped, and a machine that they fill still serves, slowly. Where the system does

@@ -69,5 +69,12 @@ TEST(Memory, texts_take_what_models_leave_and_a_little_in_any_case) {
   EXPECT_EQ(text_memory_bytes(0, 512 * kMiB), std::numeric_limits<std::size_t>::max());
 }
 
+TEST(Memory, weights_may_have_most_of_it_beside_those_that_are_loaded) {
+  EXPECT_EQ(weights_memory_bytes(8192 * kMiB, 0), 7168 * kMiB);
+  EXPECT_EQ(weights_memory_bytes(8192 * kMiB, 5120 * kMiB), 2048 * kMiB);
+  EXPECT_EQ(weights_memory_bytes(8192 * kMiB, 8000 * kMiB), 1u) << "0 would say that nobody counts";
+  EXPECT_EQ(weights_memory_bytes(0, 512 * kMiB), 0u);
+}
+
 }  // namespace
 }  // namespace sedge::platform

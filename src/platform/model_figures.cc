@@ -33,8 +33,27 @@ Result<ModelSpeed> measure_encoder(const engine::Model& model, unsigned threads,
 ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llama, kernels::DType cache) {
   std::uint64_t in_file = 0;
   for (const model::TensorView& tensor : file.tensors()) in_file += tensor.data.size();
-  return {engine::PackedWeights::resident_bytes(llama, in_file),
+  return {engine::PackedWeights::resident_bytes(llama, in_file), engine::PackedWeights::packed_bytes(llama),
           engine::Sequence::bytes_of(llama.config, cache, kPositions) / kPositions};
+}
+
+Result<std::shared_ptr<const engine::Model>> load_model(const std::filesystem::path& path, engine::ModelOptions options,
+                                                        std::size_t bytes_max) {
+  if (bytes_max == 0) return engine::Model::load(path, options);
+  auto file = model::GgufFile::open(path);
+  if (!file) return in_context(path.string(), std::move(file).error());
+  const auto llama = model::load_llama(*file);
+  if (!llama) return in_context(path.string(), llama.error());
+  if (const std::uint64_t packed = memory_of(*file, *llama, options.cache).packed; packed > bytes_max) {
+    return fail(
+        Code::kResourceExhausted,
+        "{}: its weights take {} MiB and {} MiB of this machine's memory may be had for them: use a smaller type "
+        "or model (sedge model info says what a file takes)",
+        path.string(), packed >> 20, bytes_max >> 20);
+  }
+  auto loaded = engine::Model::from(*std::move(file), options);
+  if (!loaded) return in_context(path.string(), std::move(loaded).error());
+  return loaded;
 }
 
 Result<ModelSpeed> measure_speed(const std::shared_ptr<const engine::Model>& model, unsigned threads,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 
 #include "base/result.h"
@@ -13,9 +14,16 @@ namespace sedge::platform {
 
 struct ModelMemory {
   std::uint64_t weights = 0;   // bytes: packed ones (engine/packed_weights.h), and what is read where it lies
+  std::uint64_t packed = 0;    // of these: memory that the system cannot take back
   std::uint64_t position = 0;  // of keys and values, a token of context
 };
 ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llama, kernels::DType cache);
+
+// The weights of a model file, for as long as this process may have the memory: where packing them would take more than
+// `bytes_max`, the system would end the process in the middle of it, or later. 0: nobody counts.
+// Errors: those of engine::Model::load; ResourceExhausted, with what is needed and what there is.
+Result<std::shared_ptr<const engine::Model>> load_model(const std::filesystem::path& path, engine::ModelOptions options,
+                                                        std::size_t bytes_max);
 
 struct ModelSpeed {
   double prompt_tok_s = 0;

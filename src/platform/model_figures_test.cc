@@ -1,6 +1,10 @@
 #include "platform/model_figures.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "engine/random_model.h"
 #include "engine/sequence.h"
@@ -42,6 +46,31 @@ TEST(ModelFigures, a_position_takes_what_a_sequence_takes_for_it) {
   ASSERT_TRUE(sequence);
   EXPECT_EQ(memory_of(random, DType::kF32).position, sequence->bytes_per_position());
   EXPECT_EQ(memory_of(random, DType::kF16).position * 2, memory_of(random, DType::kF32).position);
+}
+
+class ModelFile : public testing::Test {
+ protected:
+  ModelFile() { std::ofstream(path_, std::ios::binary) << as_text(random_.file()); }
+  ~ModelFile() override { std::filesystem::remove(path_); }
+
+  const RandomModel random_{{.type = DType::kQ8_0}};
+  const std::filesystem::path path_ =
+      std::filesystem::temp_directory_path() / fmt::format("sedge_model_{}.gguf", ::getpid());
+};
+
+TEST_F(ModelFile, is_refused_where_its_packed_weights_would_end_the_process) {
+  const std::uint64_t packed = memory_of(random_, DType::kF32).packed;
+  ASSERT_GT(packed, 0u);
+  EXPECT_TRUE(load_model(path_, {}, packed));
+  EXPECT_TRUE(load_model(path_, {}, 0)) << "nobody counts";
+  const auto refused = load_model(path_, {}, packed - 1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kResourceExhausted);
+  EXPECT_NE(refused.error().message.find(path_.string()), std::string::npos) << refused.error().message;
+}
+
+TEST(ModelFigures, floats_are_read_where_they_lie_and_take_no_memory_that_cannot_be_had_back) {
+  EXPECT_EQ(memory_of(RandomModel({.type = DType::kF16}), DType::kF32).packed, 0u);
 }
 
 TEST(ModelFigures, what_is_asked_for_beyond_the_context_is_cut_to_it) {

@@ -199,8 +199,8 @@ TEST(Hostile, announcements_of_nothing_leave_room_for_true_ones) {
   EXPECT_TRUE(world.run_until([&] { return ears.all_heard(said); }, 5s));
 }
 
-// While it lasts, reliable messages of others are told to wait (back-pressure knows no origins); entries go on. Then
-// the flooder is out, and everything does.
+// While it lasts, who publishes much is told to wait, whoever it is; entries go on. Then the flooder is out, and
+// everything does.
 TEST(Hostile, who_floods_and_does_not_slow_down_is_hung_up_on_and_no_honest_link_is_cut) {
   WorldOptions options = fleet_of(12, 5);
   options.link.bytes_per_s = 2e6;
