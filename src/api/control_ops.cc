@@ -425,6 +425,7 @@ void run_task(platform::Runtime& runtime, node::TaskRequest task, const SessionR
     session->answer({{"result", std::move(object)}});
     session->end();
   };
+  task.spec.asked_local_s = platform::local_seconds();
   *id = node.run(std::move(task), std::move(options), platform::now());
   if (*ended) return;  // refused at once: a task of that id may be another client's
   session->on_close.emplace_back([&runtime, id] { runtime.node().cancel(*id, platform::now()); });

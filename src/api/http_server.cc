@@ -464,6 +464,7 @@ void Connection::start_task(node::TaskRequest task, bool stream) {
     self->call_->result = result;
     self->wake_.cancel();
   };
+  task.spec.asked_local_s = platform::local_seconds();
   // A refusal may come before run() returns.
   call_->task = node().run(std::move(task), std::move(options), platform::now());
   listener_->runtime.turn();

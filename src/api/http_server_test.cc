@@ -388,7 +388,9 @@ class ToolServer {
           "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}<tool_call>{% for m in messages %}{{ m.role }}: "
           "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c | tojson }}{% endfor %}\n{% endfor %}");
     write("plain", "{% for m in messages %}{{ m.content }}\n{% endfor %}");
-    server_.emplace(std::vector<std::filesystem::path>{folder_ / "tools.gguf", folder_ / "plain.gguf"});
+    write("dated", "{{ strftime_now('%d %b %Y') }}: {% for m in messages %}{{ m.content }}\n{% endfor %}");
+    server_.emplace(
+        std::vector<std::filesystem::path>{folder_ / "tools.gguf", folder_ / "plain.gguf", folder_ / "dated.gguf"});
     server_->wait_for_model();
   }
 
@@ -429,6 +431,21 @@ void expect_call(const json::Value& call) {
   EXPECT_TRUE(arguments->at("place") == "dock" || arguments->at("place") == "field");
   const auto n = arguments->at("n").to_number<int>();
   EXPECT_TRUE(n >= 1 && n <= 99) << n;
+}
+
+TEST(HttpServer, a_template_that_names_the_date_is_told_it) {
+  const ToolServer server;
+  Client client(server.port());
+  json::Object request = {{"model", "plain"}, {"max_tokens", 1}};
+  request["messages"] = json::Array{json::Object{{"role", "user"}, {"content", "Where is the dock?"}}};
+  const auto prompt_tokens = [&] {
+    const Response answer = client.post("/v1/chat/completions", json::write(request));
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return answer.json().at_pointer("/usage/prompt_tokens").to_number<int>();
+  };
+  const int plain = prompt_tokens();
+  request["model"] = "dated";
+  EXPECT_EQ(prompt_tokens(), plain + static_cast<int>(std::string_view("05 Mar 2026: ").size()));
 }
 
 TEST(HttpServer, a_call_that_is_required_comes_with_arguments_of_its_schema_whole_and_in_a_stream) {

@@ -731,6 +731,7 @@ Result<TaskId> Fleet::start(Question question, OnText on_text, OnAnswer on_answe
     owed->tell(std::unexpected(request.error()));
     return std::unexpected(request.error());
   }
+  request->spec.asked_local_s = platform::local_seconds();
   return impl_->on_loop([request = *std::move(request), model, on_text = std::move(on_text), owed](
                             node::Node& node, Instant now) -> Result<TaskId> {
     node::RunOptions options;

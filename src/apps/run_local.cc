@@ -34,7 +34,7 @@ double rate(std::size_t count, Duration time) {
 Result<std::vector<std::int32_t>> prompt_ids(const engine::Model& model, const RunOptions& options) {
   if (!options.chat) return engine::encode_prompt(model, options.prompt);
   const model::ChatMessage turn{.role = "user", .content = options.prompt};
-  return engine::encode_chat(model, {&turn, 1});
+  return engine::encode_chat(model, {&turn, 1}, {}, platform::local_seconds());
 }
 
 // What the text took: all of it, and each token after the first.

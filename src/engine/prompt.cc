@@ -14,8 +14,8 @@ Result<std::vector<std::int32_t>> encode_prompt(const Model& model, std::string_
 }
 
 Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<const model::ChatMessage> messages,
-                                              const json::Array& tools) {
-  return model::encode_chat(model.tokenizer(), messages, tools);
+                                              const json::Array& tools, std::optional<std::int64_t> asked_local_s) {
+  return model::encode_chat(model.tokenizer(), messages, tools, asked_local_s);
 }
 
 }  // namespace sedge::engine

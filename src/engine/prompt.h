@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -17,8 +18,10 @@ namespace sedge::engine {
 Result<std::vector<std::int32_t>> encode_prompt(const Model& model, std::string_view prompt);
 
 // A conversation, through the chat template of the model's file, ending where the assistant's answer begins.
+// `asked_local_s`: the date, as model::ChatOptions has it.
 // Errors: FailedPrecondition (the file has no template), and those of model::render_chat.
 Result<std::vector<std::int32_t>> encode_chat(const Model& model, std::span<const model::ChatMessage> messages,
-                                              const json::Array& tools = {});
+                                              const json::Array& tools = {},
+                                              std::optional<std::int64_t> asked_local_s = {});
 
 }  // namespace sedge::engine

@@ -6,6 +6,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -97,6 +98,9 @@ struct JobSpec {
   // Not empty: no text is generated, the embeddings of these are wanted. Token i of the answer is text i's, its bytes
   // the vector's numbers as little-endian binary32.
   std::vector<std::string> texts;
+  // When the owner was asked, in seconds since 1970 on its local clock, for chat templates that name the date: the same
+  // at every node that the task goes to.
+  std::optional<std::int64_t> asked_local_s;
 };
 
 // How likely the model itself held a token to be, before anything that a request asks for.

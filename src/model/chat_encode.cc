@@ -71,7 +71,7 @@ Unmarked unmark(std::string_view text) {
 }  // namespace
 
 Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                                              const json::Array& tools) {
+                                              const json::Array& tools, std::optional<std::int64_t> asked_local_s) {
   const Vocab& vocab = tokenizer.vocab();
   if (vocab.chat_template.empty()) {
     return fail(Code::kFailedPrecondition, "the model's file has no chat template: give it a plain prompt");
@@ -86,6 +86,7 @@ Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::s
   };
   ChatOptions options = {.bos_token = spelled(vocab.bos), .eos_token = spelled(vocab.eos)};
   options.tools = marked(tokenizer, json::Value(tools)).get_array();
+  options.asked_local_s = asked_local_s;
   SEDGE_TRY(const std::string rendered, render_chat(vocab.chat_template, guarded, options));
   const Unmarked prompt = unmark(rendered);
   std::vector<std::int32_t> ids =

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,9 +21,10 @@
 
 namespace sedge::model {
 
-// Ending where the assistant's answer begins. What tools and calls say is kept text as messages are.
-// Errors: FailedPrecondition (the vocabulary has no template), and those of render_chat.
+// Ending where the assistant's answer begins. What tools and calls say is kept text as messages are. `asked_local_s`:
+// as ChatOptions has it. Errors: FailedPrecondition (the vocabulary has no template), and those of render_chat.
 Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                                              const json::Array& tools = {});
+                                              const json::Array& tools = {},
+                                              std::optional<std::int64_t> asked_local_s = {});
 
 }  // namespace sedge::model

@@ -9,6 +9,7 @@
 
 #include "model/chat_template_ast.h"
 #include "model/chat_template_builtins.h"
+#include "model/chat_template_time.h"
 
 namespace sedge::model {
 
@@ -510,6 +511,14 @@ Result<Value> value_of(const json::Value& given, std::string_view what) {
   return value;
 }
 
+// Under the two names that templates have for it: a function, and FireFunction's text.
+Status add_date(std::int64_t local_s, Scope& globals) {
+  globals["strftime_now"] = {Method{std::make_shared<Value>(Value{Moment{local_s}}), "strftime"}};
+  SEDGE_TRY(std::string text, format_time("%Y-%m-%d %H:%M:%S", local_s));
+  globals["datetime"] = make_string(std::move(text));
+  return {};
+}
+
 }  // namespace
 }  // namespace jinja
 
@@ -541,6 +550,9 @@ Result<std::string> render_chat(std::string_view jinja, std::span<const ChatMess
                    {"documents", Value{None{}}},
                    {"add_generation_prompt", make_bool(options.add_generation_prompt)}};
   if (!options.tools.empty()) globals["xml_tools"] = globals["tools"];  // SmolLM3's name
+  if (options.asked_local_s) SEDGE_CHECK(add_date(*options.asked_local_s, globals));
+  // FireFunction v2 appends it unasked. With tools there is none: templates disagree on whether it is a text or a list.
+  if (options.tools.empty()) globals["functions"] = make_string("");
   return Evaluator(std::move(globals)).run(block);
 }
 

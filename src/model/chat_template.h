@@ -6,6 +6,8 @@
 // Source: docs/formats/tokenizer.md §6; the Jinja template designer documentation.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +27,9 @@ struct ChatOptions {
   std::string bos_token, eos_token;   // spelled, as the vocabulary has them
   bool add_generation_prompt = true;  // end with the opening of the assistant's turn
   json::Array tools = {};             // as OpenAI has them; empty: the template sees none
+  // The date that a template may ask for, in seconds since 1970 on the local clock of who asks; none: strftime_now is
+  // undefined. Given, not taken: what is rendered again for a task that goes on elsewhere must be the same.
+  std::optional<std::int64_t> asked_local_s = {};
 };
 
 // Errors: InvalidArgument (the template raised: its message; JSON nested too deep), Unimplemented (a construct outside

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "model/chat_template_time.h"
 #include "model/unicode.h"
 
 namespace sedge::model::jinja {
@@ -200,6 +201,13 @@ Result<Value> indent(const Arguments& arguments, Budget& budget) {
     from = end + 1;
   }
   return make_string(std::move(result));
+}
+
+Result<Value> strftime(const Arguments& arguments, Budget&) {
+  const Value at = arguments.get(0, "");
+  SEDGE_TRY(const std::string format, text_of(arguments.get(1, "format"), "strftime"));
+  SEDGE_TRY(std::string text, format_time(format, std::get<Moment>(at.data).local_s));
+  return make_string(std::move(text));
 }
 
 // ---- any value
@@ -565,6 +573,10 @@ constexpr auto kDictMethods = std::to_array<Row>({
     {"get", get_member},
 });
 
+constexpr auto kMomentMethods = std::to_array<Row>({
+    {"strftime", strftime},
+});
+
 const Row* find_row(std::span<const Row> rows, std::string_view name) {
   const auto found = std::ranges::find(rows, name, &Row::name);
   return found == rows.end() ? nullptr : &*found;
@@ -572,6 +584,7 @@ const Row* find_row(std::span<const Row> rows, std::string_view name) {
 
 const Row* find_method(const Value& subject, std::string_view name) {
   if (subject.string() != nullptr) return find_row(kStringMethods, name);
+  if (std::holds_alternative<Moment>(subject.data)) return find_row(kMomentMethods, name);
   return subject.dict() != nullptr ? find_row(kDictMethods, name) : nullptr;
 }
 

@@ -11,6 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       {"assistant", "Here.", {{"tool_calls", json::Array{json::Object{{"id", "a"}, {"function", function}}}}}},
       {"tool", "done", {{"tool_call_id", "a"}}}};
   sedge::model::ChatOptions options = {.bos_token = "<s>", .eos_token = "</s>"};
+  options.asked_local_s = 1'772'701'622;
   options.tools = {json::Object{{"type", "function"}, {"function", function}}};
   (void)sedge::model::render_chat(sedge::as_text({data, size}), messages, options);
   return 0;

@@ -1,5 +1,6 @@
 #include "model/chat_template.h"
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -160,6 +161,18 @@ struct Published {
   std::uint64_t hash;  // FNV-1a of what jinja2 3.1.6 renders
 };
 
+// `talk` opens with a system message.
+void check_published(const std::filesystem::path& folder, const Published& row, const std::vector<ChatMessage>& talk,
+                     const ChatOptions& options) {
+  std::ifstream file(folder / row.file, std::ios::binary);
+  ASSERT_TRUE(file) << "without " << row.file;
+  const std::string jinja{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const auto text = render_chat(jinja, std::span(talk).subspan(row.system ? 0 : 1), options);
+  ASSERT_TRUE(text) << row.file << ": " << text.error().message;
+  EXPECT_EQ(text->size(), row.bytes) << row.file << "\n" << *text;
+  EXPECT_EQ(fnv1a(*text), row.hash) << row.file << "\n" << *text;
+}
+
 TEST(ChatTemplate, published_templates_render_as_the_reference_does) {
   const Published rows[] = {
       {"CohereForAI-c4ai-command-r7b-12-2024-tool_use.jinja", true, 2979, 0xc643cceda54967dfu},
@@ -189,13 +202,7 @@ TEST(ChatTemplate, published_templates_render_as_the_reference_does) {
       {"mistralai-Mistral-Nemo-Instruct-2407.jinja", false, 76, 0x37663e770342edecu},
   };
   SEDGE_NEED_DATA(path, "tokenizers/llama.cpp/templates");
-  for (const Published& row : rows) {
-    std::ifstream file(path / row.file, std::ios::binary);
-    const std::string jinja{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    const std::string text = render(jinja, {kTalk.begin() + (row.system ? 0 : 1), kTalk.end()});
-    EXPECT_EQ(text.size(), row.bytes) << row.file << "\n" << text;
-    EXPECT_EQ(fnv1a(text), row.hash) << row.file << "\n" << text;
-  }
+  for (const Published& row : rows) check_published(path, row, kTalk, kOptions);
 }
 
 json::Array tools_on_offer() {
@@ -273,14 +280,38 @@ TEST(ChatTemplate, published_templates_render_tools_and_calls_as_the_reference_d
   ChatOptions options = kOptions;
   options.tools = tools_on_offer();
   const std::vector<ChatMessage> talk = talk_with_calls();
-  for (const Published& row : rows) {
-    std::ifstream file(path / row.file, std::ios::binary);
-    const std::string jinja{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    const auto text = render_chat(jinja, std::span(talk).subspan(row.system ? 0 : 1), options);
-    ASSERT_TRUE(text) << row.file << ": " << text.error().message;
-    EXPECT_EQ(text->size(), row.bytes) << row.file << "\n" << *text;
-    EXPECT_EQ(fnv1a(*text), row.hash) << row.file << "\n" << *text;
+  for (const Published& row : rows) check_published(path, row, talk, options);
+}
+
+TEST(ChatTemplate, published_templates_that_name_the_date_render_as_the_reference_does) {
+  const Published rows[] = {
+      {"fireworks-ai-llama-3-firefunction-v2.jinja", true, 1404, 0xffe37319f226d5d6u},
+      {"fireworks-ai-llama-3-firefunction-v2.jinja", false, 1448, 0xcb616cfbbfb795f3u},
+      {"meta-llama-Llama-3.1-8B-Instruct.jinja", true, 380, 0x73b21fec849de433u},  // asks for none
+      {"meta-llama-Llama-3.2-3B-Instruct.jinja", true, 380, 0xd794b5e1c1ad9249u},
+      {"meta-llama-Llama-3.2-3B-Instruct.jinja", false, 371, 0xa07c71e8460f0c9eu},
+  };
+  SEDGE_NEED_DATA(path, "tokenizers/llama.cpp/templates");
+  ChatOptions options = kOptions;
+  options.asked_local_s = 1'772'701'622;  // 5 March 2026, 09:07:02
+  for (const Published& row : rows) check_published(path, row, kTalk, options);
+}
+
+// It takes no tool and no parameter without a description.
+TEST(ChatTemplate, command_r_plus_renders_tools_and_calls_as_the_reference_does) {
+  SEDGE_NEED_DATA(path, "tokenizers/llama.cpp/templates");
+  ChatOptions options = kOptions;
+  options.tools = tools_on_offer();
+  for (json::Value& tool : options.tools) {
+    for (auto& parameter : tool.at("function").at("parameters").at("properties").get_object()) {
+      parameter.value().get_object()["description"] = fmt::format("The {}.", std::string_view(parameter.key()));
+    }
   }
+  const char* const file = "CohereForAI-c4ai-command-r-plus-tool_use.jinja";
+  check_published(path, {file, true, 2684, 0xd56584cbd65fc848u}, talk_with_calls(), options);
+  check_published(path, {file, false, 3195, 0x56fb13d15e8bc7b5u}, talk_with_calls(), options);
+  check_published(path, {file, true, 2331, 0xb686d5905d5db19eu}, kTalk, options);
+  check_published(path, {file, false, 2842, 0xbbe6f6a22406b0c5u}, kTalk, options);
 }
 
 TEST(ChatTemplate, a_refusal_of_the_template_is_the_callers_error) {

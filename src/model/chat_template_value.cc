@@ -216,8 +216,8 @@ bool truth(const Value& value) {
 const char* type_name(const Value& value) {
   if (value.list() != nullptr) return "list";
   if (value.dict() != nullptr) return "dict";
-  constexpr const char* kNames[] = {"undefined", "none",      "bool",      "integer", "float",
-                                    "string",    "container", "namespace", "macro",   "method"};
+  constexpr const char* kNames[] = {"undefined", "none",      "bool",  "integer", "float", "string",
+                                    "container", "namespace", "macro", "method",  "moment"};
   return kNames[value.data.index()];
 }
 

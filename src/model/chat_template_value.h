@@ -51,9 +51,13 @@ struct Method {  // `subject.name`, waiting for its call
   std::string name;
 };
 
+struct Moment {  // of the clock of who asks; Python's datetime, of which templates see strftime alone
+  std::int64_t local_s = 0;
+};
+
 struct Value {
   std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
-               std::shared_ptr<const Container>, std::shared_ptr<Namespace>, const Macro*, Method>
+               std::shared_ptr<const Container>, std::shared_ptr<Namespace>, const Macro*, Method, Moment>
       data;
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data); }

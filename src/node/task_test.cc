@@ -86,6 +86,7 @@ class FakeCompute final : public env::Compute {
     EXPECT_FALSE(jobs.contains(task)) << "started twice without a release";
     for (const std::int32_t token : spec.resume) EXPECT_GE(token, 0) << "resumed with what is no token";
     auto job = std::make_shared<Job>();
+    asked.push_back(spec.asked_local_s);
     job->tokens = spec.resume;
     job->spec = std::move(spec);
     jobs[task] = std::move(job);
@@ -106,6 +107,7 @@ class FakeCompute final : public env::Compute {
   };
   std::map<TaskId, std::shared_ptr<Job>> jobs;
   std::size_t made = 0;
+  std::vector<std::optional<std::int64_t>> asked;  // of each start
   std::function<void(const env::SliceReport&)> report;
 
  private:
@@ -339,6 +341,19 @@ TEST(Task, is_served_by_another_node) {
   EXPECT_EQ(nodes.result->first_token, 10ms + 2 * kLatency);
   EXPECT_TRUE(nodes.server(1).compute.jobs.empty());
   EXPECT_EQ(nodes.owner.open(), 0u);
+}
+
+TEST(Task, says_the_same_date_to_every_node_that_it_goes_to) {
+  Model broken;
+  broken.error = Error{Code::kInternal, "out of luck"};
+  Nodes nodes({broken, Model{}});
+  TaskRequest request = question();
+  request.spec.asked_local_s = 1'772'701'622;
+  nodes.ask(std::move(request));
+  ASSERT_TRUE(nodes.ends());
+  EXPECT_EQ(nodes.result->attempts, 2u);
+  EXPECT_EQ(nodes.server(1).compute.asked, std::vector<std::optional<std::int64_t>>{1'772'701'622});
+  EXPECT_EQ(nodes.server(2).compute.asked, nodes.server(1).compute.asked);
 }
 
 TEST(Task, ends_by_length_at_the_most_tokens_it_asked_for) {

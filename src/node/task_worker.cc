@@ -76,7 +76,8 @@ void TaskWorker::on_assign(NodeId owner, const wire::TaskAssign& assign, Instant
                                .logit_bias = assign.spec.logit_bias,
                                .grammar = assign.spec.grammar,
                                .logprobs = assign.spec.logprobs,
-                               .texts = assign.spec.texts});
+                               .texts = assign.spec.texts,
+                               .asked_local_s = assign.spec.asked_local_s});
   run_slices(now);
 }
 

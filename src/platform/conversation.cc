@@ -164,20 +164,22 @@ Status add_grammar(const model::Tokenizer& tokenizer, const CallSyntax& syntax, 
 
 }  // namespace
 
-Result<ChatPrompt> begin_chat(const engine::Model& model, std::span<const env::ChatTurn> turns) {
+Result<ChatPrompt> begin_chat(const engine::Model& model, std::span<const env::ChatTurn> turns,
+                              std::optional<std::int64_t> asked_local_s) {
   auto read = read_turns(turns);
   if (!read) return fail(Code::kInvalidArgument, "a conversation's turns: {}", read.error().message);
   const model::Vocab& vocab = model.tokenizer().vocab();
   ChatPrompt prompt;
   if (read->plain) {
-    SEDGE_TRY(prompt.ids, engine::encode_chat(model, read->messages));
+    SEDGE_TRY(prompt.ids, engine::encode_chat(model, read->messages, {}, asked_local_s));
     return prompt;
   }
   SEDGE_TRY(const CallSyntax* syntax, find_syntax(vocab.chat_template));
   if (!vocab.chat_template.contains("tool_calls")) {
     for (model::ChatMessage& message : read->messages) SEDGE_CHECK(spell_calls(*syntax, message));
   }
-  SEDGE_TRY(prompt.ids, engine::encode_chat(model, read->messages, read->tools ? read->tools->tools : json::Array()));
+  const json::Array tools = read->tools ? read->tools->tools : json::Array();
+  SEDGE_TRY(prompt.ids, engine::encode_chat(model, read->messages, tools, asked_local_s));
   if (read->tools) SEDGE_CHECK(add_grammar(model.tokenizer(), *syntax, *read->tools, prompt));
   return prompt;
 }

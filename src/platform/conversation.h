@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,8 +21,10 @@ struct ChatPrompt {
   std::shared_ptr<const engine::Grammar> grammar;  // of calls; none: any text
 };
 
+// `asked_local_s`: the date, for templates that ask for it (env::JobSpec).
 // Errors: InvalidArgument (turns that are none; functions or calls that the model's template has no place for; a
 //         schema that cannot be held to), and those of engine::encode_chat.
-Result<ChatPrompt> begin_chat(const engine::Model& model, std::span<const env::ChatTurn> turns);
+Result<ChatPrompt> begin_chat(const engine::Model& model, std::span<const env::ChatTurn> turns,
+                              std::optional<std::int64_t> asked_local_s = {});
 
 }  // namespace sedge::platform

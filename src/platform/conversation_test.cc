@@ -51,6 +51,15 @@ class ConversationTest : public testing::Test {
 
 const std::string kWait = R"({"name": "wait", "arguments": {"s": 5}})", kLand = R"({"name": "land", "arguments": {}})";
 
+TEST_F(ConversationTest, the_date_reaches_the_template_of_a_plain_talk_and_of_one_with_tools) {
+  open("{{ strftime_now('%d %b %Y') }}{{ tools or '' }}<tool_call>{{ messages[0].content }}");
+  for (const std::vector<env::ChatTurn>& turns : {std::vector{kGo}, std::vector{tools_turn(""), kGo}}) {
+    const auto prompt = begin_chat(*random_->model(), turns, 1'772'701'622);
+    ASSERT_TRUE(prompt) << prompt.error().message;
+    EXPECT_TRUE(text(*prompt).contains("05 Mar 2026")) << text(*prompt);
+  }
+}
+
 TEST_F(ConversationTest, tools_calls_and_results_reach_the_template) {
   open(kHermes);
   const env::ChatTurn called = {"",

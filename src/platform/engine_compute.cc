@@ -372,7 +372,7 @@ Status EngineCompute::begin(Job& job) const {
   if (job.spec.turns.empty()) {
     SEDGE_TRY(prompt.ids, engine::encode_prompt(*job.model, job.spec.prompt));
   } else {
-    SEDGE_TRY(prompt, begin_chat(*job.model, job.spec.turns));
+    SEDGE_TRY(prompt, begin_chat(*job.model, job.spec.turns, job.spec.asked_local_s));
   }
   engine::GenerationOptions options;
   options.grammar = std::move(prompt.grammar);

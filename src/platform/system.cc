@@ -18,6 +18,12 @@ Instant now() {
 
 std::int64_t wall_seconds() { return static_cast<std::int64_t>(std::time(nullptr)); }
 
+std::int64_t local_seconds() {
+  const std::time_t now = wall_seconds();
+  std::tm local{};
+  return now + (localtime_r(&now, &local) != nullptr ? local.tm_gmtoff : 0);
+}
+
 std::string host_name() {
   char name[65] = {};
   return ::gethostname(name, sizeof name - 1) == 0 && name[0] != 0 ? name : "node";

@@ -13,6 +13,8 @@ namespace sedge::platform {
 Instant now();
 // Seconds since 1970 as the machine believes; for certificates that expire and beacon tags, nothing else.
 std::int64_t wall_seconds();
+// The same on a clock of this machine's time zone; for the date that a chat template names.
+std::int64_t local_seconds();
 
 // What a node is called when nobody says otherwise.
 std::string host_name();

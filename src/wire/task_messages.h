@@ -36,6 +36,7 @@ struct TaskSpec {
   std::vector<env::LogitBias> logit_bias;
   std::uint32_t logprobs = 0;      // 0: none; else that many are told of each token, its own first and then the best
   std::vector<std::string> texts;  // not empty: their embeddings are wanted, a token each (env::JobSpec)
+  std::optional<std::int64_t> asked_local_s;  // the date, for chat templates that name it (env::JobSpec)
   friend bool operator==(const TaskSpec&, const TaskSpec&) = default;
 
   template <class V>
@@ -53,6 +54,7 @@ struct TaskSpec {
     visit("logit_bias", logit_bias);
     visit("logprobs", logprobs);
     visit("texts", texts);
+    visit("asked_local_s", asked_local_s);
   }
 };
 

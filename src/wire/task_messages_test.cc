@@ -55,6 +55,7 @@ TaskSpec any_spec() {
   spec.logit_bias = some([] { return env::LogitBias{any_id(), any_number()}; });
   spec.logprobs = any_count();
   spec.texts = some(any_text);
+  if (any_bool()) spec.asked_local_s = any<std::int64_t>();
   return spec;
 }
 
