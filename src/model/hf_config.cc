@@ -197,28 +197,18 @@ Status read_attention(const Fields& fields, const HfType& type, LlamaConfig& con
               config.arch, config.layers, divides);
 }
 
-// Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between blended.
-Result<std::vector<float>> llama3_factors(const Fields& scaling, const LlamaConfig& config) {
-  float factor = 8, low = 1, high = 4;
-  std::size_t old_context = 8192;
-  SEDGE_CHECK(scaling.real_or(factor, "factor", factor));
-  SEDGE_CHECK(scaling.real_or(low, "low_freq_factor", low));
-  SEDGE_CHECK(scaling.real_or(high, "high_freq_factor", high));
-  SEDGE_CHECK(scaling.size_or(old_context, "original_max_position_embeddings", old_context));
-  if (!(factor >= 1 && low > 0 && high > low && old_context > 0)) {
+Result<std::vector<float>> read_llama3(const Fields& scaling, const LlamaConfig& config) {
+  Llama3Scaling read;
+  SEDGE_CHECK(scaling.real_or(read.factor, "factor", read.factor));
+  SEDGE_CHECK(scaling.real_or(read.low, "low_freq_factor", read.low));
+  SEDGE_CHECK(scaling.real_or(read.high, "high_freq_factor", read.high));
+  SEDGE_CHECK(scaling.size_or(read.original_context, "original_max_position_embeddings", read.original_context));
+  if (!(read.factor >= 1 && read.low > 0 && read.high > read.low && read.original_context > 0)) {
     return fail(Code::kInvalidArgument,
                 "field 'rope_scaling': needs factor >= 1 and 0 < low_freq_factor < "
                 "high_freq_factor and a context above 0");
   }
-  const auto context = static_cast<double>(old_context);
-  std::vector<float> factors;
-  for (std::size_t i = 0; i < config.rope_dim / 2; ++i) {
-    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(config.rope_dim);
-    const double wavelength = 2 * std::numbers::pi * std::pow(static_cast<double>(config.rope_base), exponent);
-    const double blend = std::clamp((context / wavelength - low) / (high - low), 0.0, 1.0);
-    factors.push_back(static_cast<float>(1 / ((1 - blend) / factor + blend)));
-  }
-  return factors;
+  return llama3_factors(read, config.rope_dim, config.rope_base);
 }
 
 // Scores stay as sharp as they were when the context grows from `from` to `to`: by the square root of the logarithms'
@@ -311,7 +301,7 @@ Status read_rope(const Fields& fields, HfConfig& out) {
     return fail(Code::kUnimplemented, "field 'rope_scaling': type '{}' (linear, yarn, longrope and llama3 are known)",
                 type);
   }
-  SEDGE_TRY(out.rope_freqs, llama3_factors(scaling, out.config));
+  SEDGE_TRY(out.rope_freqs, read_llama3(scaling, out.config));
   return {};
 }
 

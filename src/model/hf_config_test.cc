@@ -65,10 +65,10 @@ TEST(HfConfig, given_fields_win_and_null_is_absent) {
 }
 
 TEST(HfConfig, what_the_engine_does_not_have_is_refused_by_field) {
-  EXPECT_EQ(
-      error_of("", "mamba"),
-      "config.json: field 'model_type' 'mamba': llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, smollm3, gemma2, "
-      "gemma3_text, phi3, gpt2, bert, nomic_bert are imported");
+  EXPECT_EQ(error_of("", "mamba"),
+            "config.json: field 'model_type' 'mamba': llama, mistral, mixtral, exaone, qwen2, qwen3, qwen3_moe, "
+            "smollm3, gemma2, "
+            "gemma3_text, phi3, gpt2, bert, nomic_bert are imported");
   EXPECT_EQ(error_of(R"("hidden_act":"gelu")"), "config.json: field 'hidden_act' 'gelu': only silu is run");
   EXPECT_EQ(error_of(R"("attention_bias":true)"), "config.json: field 'attention_bias' is true: that is not run");
   EXPECT_EQ(error_of(R"("sliding_window":128)"),

@@ -12,6 +12,23 @@ constexpr HfName kMixtralNames[] = {
     {"ffn_down_exps", "block_sparse_moe.experts.{}.w2"},
     {"ffn_up_exps", "block_sparse_moe.experts.{}.w3"},
 };
+constexpr HfName kExaoneNames[] = {
+    {"token_embd", "transformer.wte"},
+    {"output_norm", "transformer.ln_f"},
+    {"attn_norm", "ln_1"},
+    {"attn_q", "attn.attention.q_proj"},
+    {"attn_k", "attn.attention.k_proj"},
+    {"attn_v", "attn.attention.v_proj"},
+    {"attn_output", "attn.attention.out_proj"},
+    {"ffn_norm", "ln_2"},
+    {"ffn_gate", "mlp.c_fc_0"},
+    {"ffn_up", "mlp.c_fc_1"},
+    {"ffn_down", "mlp.c_proj"},
+};
+constexpr HfFields kExaoneFields = {.layers = "num_layers",
+                                    .epsilon = "layer_norm_epsilon",
+                                    .activation = "activation_function",
+                                    .epsilon_default = 1e-5f};
 constexpr HfName kGemmaNames[] = {{"ffn_norm", "pre_feedforward_layernorm"}};
 constexpr HfName kGpt2Names[] = {
     {"token_embd", "wte"}, {"position_embd", "wpe"},    {"output_norm", "ln_f"},
@@ -75,6 +92,11 @@ constexpr HfType kTypes[] = {
      .fields = {.experts = "num_local_experts"},
      .names = kMixtralNames,
      .windows = true},
+    {.model_type = "exaone",  // 3 and 3.5
+     .arch = "exaone",
+     .fields = kExaoneFields,
+     .layers = "transformer.h",
+     .names = kExaoneNames},
     {.model_type = "qwen2", .arch = "qwen2"},
     {.model_type = "qwen3", .arch = "qwen3"},
     {.model_type = "qwen3_moe", .arch = "qwen3moe"},

@@ -54,6 +54,7 @@ Status write_random(const std::filesystem::path& out, const RandomOptions& optio
   write_vocab(writing.writer(), random_vocab(shape.config));
   SEDGE_CHECK(for_each_tensor(shape.config,
                               [&](const auto& row, std::size_t layer) -> Status { return writing.add(row, layer); }));
+  writing.add_factors(kRopeFreqsName, shape.rope_freqs);
   writing.add_factors(kRopeShortName, shape.rope_short);
   writing.add_factors(kRopeLongName, shape.rope_long);
   return writing.writer().write(out);

@@ -22,9 +22,9 @@ struct RandomOptions {
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes of tensor data; may be empty
 };
 
-// "tiny", "tiny-wide" (rows that blocks of 256 fit) and one tiny shape for each architecture, then "SmolLM2-135M",
-// "Qwen2.5-0.5B", "TinyLlama-1.1B". The last three are of arch "llama": the second Qwen's biases are left out, its
-// sizes are kept.
+// "tiny", "tiny-wide" (rows that blocks of 256 fit) and one or more tiny shapes of each architecture, then
+// "SmolLM2-135M", "Qwen2.5-0.5B", "TinyLlama-1.1B". The last three are of arch "llama": the second Qwen's biases are
+// left out, its sizes are kept.
 std::span<const std::string_view> random_shapes();
 
 // Rows that are no whole number of the type's blocks get another (chosen_type).

@@ -21,6 +21,14 @@ json::Value numbers(const std::vector<float>& values) {
   return out;
 }
 
+json::Object scaling_json(const Llama3Scaling& scaling) {
+  return {{"rope_type", "llama3"},
+          {"factor", scaling.factor},
+          {"low_freq_factor", scaling.low},
+          {"high_freq_factor", scaling.high},
+          {"original_max_position_embeddings", scaling.original_context}};
+}
+
 json::Object scaling_json(const RandomShape& shape) {
   using Kind = RopeScaling::Kind;
   const RopeScaling& scaling = shape.config.rope_scaling;
@@ -64,6 +72,7 @@ json::Object config_json(const RandomShape& shape) {
     out["moe_intermediate_size"] = c.expert_ffn_dim;
   }
   if (c.rope_scaling.kind != RopeScaling::Kind::kNone) out["rope_scaling"] = scaling_json(shape);
+  if (shape.llama3) out["rope_scaling"] = scaling_json(*shape.llama3);
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "model/random.h"
 
@@ -18,11 +19,15 @@ struct Shape {
   std::size_t window = 0;
   std::size_t experts = 0, experts_used = 0, expert_ffn_dim = 0;
   RopeScaling scaling = {};
+  std::optional<Llama3Scaling> llama3 = {};
 };
 
 constexpr RopeScaling kYarn = {.kind = RopeScaling::Kind::kYarn, .factor = 4, .original_context = 64};
 constexpr RopeScaling kLinear = {.kind = RopeScaling::Kind::kLinear, .factor = 2};
 constexpr RopeScaling kLong = {.kind = RopeScaling::Kind::kLongRope, .original_context = 256, .magnitude = 1.125f};
+
+// Within 64 positions the eight pairs of a head turn 10, 3.2, 1.02, 0.3 times and less: kept, blended twice, divided.
+constexpr Llama3Scaling kLlama3 = {.original_context = 64};
 
 // Windows are shorter than a test's text where stock llama.cpp knows them, and longer where it does not. Phi's shape
 // lacks its number: llama.cpp expects certain tokens of whatever is called "phi3".
@@ -30,6 +35,8 @@ constexpr Shape kShapes[] = {
     {"tiny", "llama", 2, 64, 4, 2, 96, 512, 256},
     {"tiny-wide", "llama", 2, 256, 4, 2, 512, 512, 256},  // rows that blocks of 256 fit
     {"tiny-mistral", "mistral", 2, 64, 4, 2, 96, 512, 256, 1e6f, false, 0, 0, 224},
+    {"tiny-llama3", "llama", 2, 64, 4, 2, 96, 512, 256, 10000.0f, true, 0, 0, 0, 0, 0, 0, {}, kLlama3},
+    {"tiny-exaone", "exaone", 2, 64, 4, 2, 96, 512, 256, 1e6f},
     {"tiny-qwen2", "qwen2", 2, 64, 4, 2, 96, 512, 256, 1e6f},
     {"tiny-qwen2-yarn", "qwen2", 2, 64, 4, 2, 96, 512, 256, 1e6f, true, 0, 0, 0, 0, 0, 0, kYarn},
     {"tiny-qwen3", "qwen3", 2, 64, 4, 2, 96, 512, 256, 1e6f, false, 32},
@@ -84,6 +91,8 @@ Result<RandomShape> find_random_shape(std::string_view name) {
   RandomShape out;
   out.type = find_hf_type(shape->model_type);
   out.config = config_of(*shape, out.type->arch);
+  out.llama3 = shape->llama3;
+  if (out.llama3) out.rope_freqs = llama3_factors(*out.llama3, out.config.rope_dim, out.config.rope_base);
   if (shape->scaling.kind != RopeScaling::Kind::kLongRope) return out;
   for (std::size_t i = 0; i < out.config.rope_dim / 2; ++i) {
     out.rope_short.push_back(1.0f + 0.25f * static_cast<float>(i));

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "model/hf_type.h"
 #include "model/random_tensor.h"
+#include "model/rope_scaling.h"
 #include "model/vocab.h"
 
 namespace sedge::model {
@@ -16,6 +18,8 @@ struct RandomShape {
   const HfType* type = nullptr;  // what it would be called at Hugging Face
   LlamaConfig config;
   std::vector<float> rope_short, rope_long;  // of LongRoPE: [rope_dim / 2]
+  std::optional<Llama3Scaling> llama3;       // what rope_freqs are made from
+  std::vector<float> rope_freqs;             // [rope_dim / 2], or empty
 };
 
 // Errors: InvalidArgument with the names there are.

@@ -33,6 +33,18 @@ std::vector<float> scaling_factors(const RopeScaling& scaling, std::size_t rope_
   return factors;
 }
 
+std::vector<float> llama3_factors(const Llama3Scaling& scaling, std::size_t rope_dim, float base) {
+  const auto context = static_cast<double>(scaling.original_context), low = static_cast<double>(scaling.low);
+  std::vector<float> factors;
+  for (std::size_t i = 0; i < rope_dim / 2; ++i) {
+    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(rope_dim);
+    const double wavelength = 2 * std::numbers::pi * std::pow(static_cast<double>(base), exponent);
+    const double blend = std::clamp((context / wavelength - low) / (static_cast<double>(scaling.high) - low), 0.0, 1.0);
+    factors.push_back(static_cast<float>(1 / ((1 - blend) / static_cast<double>(scaling.factor) + blend)));
+  }
+  return factors;
+}
+
 double scaling_magnitude(const RopeScaling& scaling) {
   const auto own = static_cast<double>(scaling.magnitude);
   const bool sharpened = scaling.kind == RopeScaling::Kind::kYarn && scaling.factor > 1;

@@ -1,5 +1,6 @@
 // How a model's positions are stretched past the context it first learned: factors by which each pair of dimensions
 // turns more slowly, and a magnitude that keeps scores as sharp as they were.
+// Llama 3.1's factors alone are no kind of it: they come with the file, as a tensor.
 // Sources: Chen et al. 2023 (linear); Peng et al. 2023, YaRN §3; Ding et al. 2024, LongRoPE.
 #pragma once
 
@@ -23,6 +24,16 @@ struct RopeScaling {
 // Factors of kLinear and kYarn: [rope_dim / 2]; empty for others. Pair i turns by position · base^(-2i/rope_dim) /
 // factors[i].
 std::vector<float> scaling_factors(const RopeScaling& scaling, std::size_t rope_dim, float base);
+
+// Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between blended.
+struct Llama3Scaling {
+  float factor = 8;
+  float low = 1, high = 4;  // turns within the original context: at the first all is divided, at the second nothing
+  std::size_t original_context = 8192;
+};
+
+// [rope_dim / 2], as above. Requires: factor >= 1, 0 < low < high, a context above 0.
+std::vector<float> llama3_factors(const Llama3Scaling& scaling, std::size_t rope_dim, float base);
 
 // By which rotated queries and keys are multiplied.
 double scaling_magnitude(const RopeScaling& scaling);
