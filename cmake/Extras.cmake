@@ -72,7 +72,7 @@ set_target_properties(tokenizer-peer PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE
 target_link_libraries(tokenizer-peer PRIVATE sedge_model)
 add_test(NAME interop.tokenizers COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/tokenizers.sh $<TARGET_FILE:tokenizer-peer>)
 set_tests_properties(interop.tokenizers PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
-foreach(peer llama_cpp architectures adapters embeddings openai)  # stock programs from npm; skipped where it is out of reach
+foreach(peer llama_cpp architectures quantized adapters embeddings openai)  # stock programs from npm; skipped where it is out of reach
   add_test(NAME interop.${peer} COMMAND ${CMAKE_SOURCE_DIR}/tests/interop/${peer}.sh $<TARGET_FILE:sedge>)
   set_tests_properties(interop.${peer} PROPERTIES LABELS interop SKIP_RETURN_CODE 77 TIMEOUT ${SEDGE_TEST_TIMEOUT})
 endforeach()
