@@ -84,6 +84,8 @@ add_test(NAME whole.quorum COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/quorum.sh $<T
 set_tests_properties(whole.quorum PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.adapters COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/adapters.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.adapters PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
+add_test(NAME whole.model_info COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/model_info.sh $<TARGET_FILE:sedge>)
+set_tests_properties(whole.model_info PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.tensors COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/tensors.sh $<TARGET_FILE:sedge>)
 set_tests_properties(whole.tensors PROPERTIES LABELS whole TIMEOUT ${SEDGE_TEST_TIMEOUT})
 add_test(NAME whole.memory COMMAND ${CMAKE_SOURCE_DIR}/tests/whole/memory.sh $<TARGET_FILE:sedge>)

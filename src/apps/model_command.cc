@@ -11,6 +11,7 @@
 #include "apps/command.h"
 #include "engine/model.h"
 #include "engine/thread_pool.h"
+#include "kernels/kernels.h"
 #include "model/gguf.h"
 #include "model/import.h"
 #include "model/llama.h"
@@ -173,6 +174,7 @@ std::vector<std::pair<std::string, std::string>> rows(const Description& model) 
     out.emplace_back("tokenizer", "unusable: " + model.vocab.error().message);
   }
   out.emplace_back("runs here", model.runnable ? "yes" : "no: " + model.runnable.error().message);
+  if (model.runnable) out.emplace_back("instructions", kernels::active_kernels().isa);
   if (model.runnable && model.config) out.emplace_back("memory", memory_text(model));
   return out;
 }
@@ -206,7 +208,11 @@ json::Object to_json(const Description& model) {
                       {"tensors", model.tensors},
                       {"types", types},
                       {"runs_here", model.runnable.has_value()}};
-  if (!model.runnable) out["reason"] = valid_utf8(model.runnable.error().message);
+  if (model.runnable) {
+    out["isa"] = kernels::active_kernels().isa;
+  } else {
+    out["reason"] = valid_utf8(model.runnable.error().message);
+  }
   if (model.runnable && model.config) {
     out["memory"] = json::Object{{"weights_bytes", model.memory.weights},
                                  {"kv_bytes_per_token", model.memory.position},
