@@ -119,7 +119,7 @@ def measure(file, threads, isa, peers, options):
     environment = {"SEDGE_ISA": isa} if isa else {}
     for _ in range(options.runs):
         ours.append(run((options.build / "sedge-bench-engine", file, "--threads", threads, "--prompt", options.prompt,
-                         "--generate", options.generate), options, environment))
+                         "--generate", options.generate, "--kv", options.kv), options, environment))
         for peer in peers:
             out = peer(file, threads, options)
             theirs.setdefault(out["version"], []).append(out)
@@ -141,7 +141,7 @@ def measure_batch(file, threads, isa, batch, native, options):
                                "jsonl"), options)["speed_tg"])
         for count in rates:
             out = run((options.build / "sedge-bench-engine", file, "--threads", threads, "--prompt", options.batch_prompt,
-                       "--generate", options.generate // 2, "--batch", count), options, environment)
+                       "--generate", options.generate // 2, "--batch", count, "--kv", options.kv), options, environment)
             rates[count].append(out["generate_tok_s"])
     together, alone = (statistics.median(rates[count]) for count in (batch, 1))
     return out["isa"], together, together / alone, statistics.median(theirs) if theirs else None
@@ -192,6 +192,8 @@ def main():
     parser.add_argument("--generate", type=int, default=128)
     parser.add_argument("--batches", default="2,4,8", help="how many texts write together, in rows of their own; empty: none")
     parser.add_argument("--batch-prompt", type=int, default=64, help="tokens that each of them has read")
+    parser.add_argument("--kv", default="f16", help="how Sedge keeps keys and values: f16 (the default, as llama.cpp does), "
+                        "or another of sedge-bench-engine's")
     parser.add_argument("--realtime", action="store_true", help="run both sides under chrt -f 10")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path(os.environ.get("SEDGE_TEST_DATA", "")) / "llm")
     options = parser.parse_args()
