@@ -12,34 +12,6 @@ using model::TensorView;
 
 namespace {
 
-// Each token of the slices with its position. Refuses what the cores below may rely on.
-Result<std::vector<PassRow>> rows_of(std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end,
-                                     bool causal) {
-  std::vector<PassRow> rows;
-  for (const Slice& slice : slices) {
-    if (slice.sequence == nullptr || !slice.sequence->holds(layer_begin, layer_end)) {
-      return fail(Code::kInvalidArgument, "a sequence has no memory for layers {} to {}", layer_begin, layer_end);
-    }
-    const std::size_t length = slice.sequence->length(layer_begin);
-    for (std::size_t layer = layer_begin; layer < layer_end; ++layer) {
-      if (slice.sequence->length(layer) == length) continue;
-      return fail(Code::kFailedPrecondition, "layer {} stands at position {}, layer {} at {}", layer_begin, length,
-                  layer, slice.sequence->length(layer));
-    }
-    if (slice.tokens > slice.sequence->capacity() - length) {
-      return fail(Code::kOutOfRange, "{} tokens do not fit at position {} of a context of {}", slice.tokens, length,
-                  slice.sequence->capacity());
-    }
-    if (!causal && length > 0) {
-      return fail(Code::kFailedPrecondition, "an encoder computes a text at once, this one has {} positions", length);
-    }
-    for (std::size_t i = 0; i < slice.tokens; ++i) {
-      rows.push_back({slice.sequence, length + i, causal ? length + i + 1 : slice.tokens, slice.adapters});
-    }
-  }
-  return rows;
-}
-
 // How many rows pass a layer together: so many tokens, or of an encoder whole texts, one at least.
 std::size_t chunk_of(std::span<const PassRow> rows, std::size_t tokens, bool causal) {
   if (causal) return std::min(tokens, rows.size());
@@ -80,6 +52,32 @@ Status Engine::embed(const Model& model, std::span<const std::int32_t> ids, std:
   return {};
 }
 
+Status Engine::find_rows(std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end, bool causal) {
+  rows_.clear();
+  for (const Slice& slice : slices) {
+    if (slice.sequence == nullptr || !slice.sequence->holds(layer_begin, layer_end)) {
+      return fail(Code::kInvalidArgument, "a sequence has no memory for layers {} to {}", layer_begin, layer_end);
+    }
+    const std::size_t length = slice.sequence->length(layer_begin);
+    for (std::size_t layer = layer_begin; layer < layer_end; ++layer) {
+      if (slice.sequence->length(layer) == length) continue;
+      return fail(Code::kFailedPrecondition, "layer {} stands at position {}, layer {} at {}", layer_begin, length,
+                  layer, slice.sequence->length(layer));
+    }
+    if (slice.tokens > slice.sequence->capacity() - length) {
+      return fail(Code::kOutOfRange, "{} tokens do not fit at position {} of a context of {}", slice.tokens, length,
+                  slice.sequence->capacity());
+    }
+    if (!causal && length > 0) {
+      return fail(Code::kFailedPrecondition, "an encoder computes a text at once, this one has {} positions", length);
+    }
+    for (std::size_t i = 0; i < slice.tokens; ++i) {
+      rows_.push_back({slice.sequence, length + i, causal ? length + i + 1 : slice.tokens, slice.adapters});
+    }
+  }
+  return {};
+}
+
 Status Engine::forward(const Model& model, std::span<const Slice> slices, std::size_t layer_begin,
                        std::size_t layer_end, std::span<float> hidden, const Control* control) {
   if (layer_begin >= layer_end || layer_end > model.config().layers) {
@@ -88,18 +86,18 @@ Status Engine::forward(const Model& model, std::span<const Slice> slices, std::s
   }
   const bool causal = model.config().features.causal;
   for (const Slice& slice : slices) SEDGE_CHECK(check_adapters(model, slice.adapters));
-  SEDGE_TRY(const std::vector<PassRow> rows, rows_of(slices, layer_begin, layer_end, causal));
+  SEDGE_CHECK(find_rows(slices, layer_begin, layer_end, causal));
   const std::size_t dim = model.config().dim;
-  SEDGE_CHECK(check_size("the hidden state", hidden.size(), rows.size(), dim));
-  for (auto left = std::span(rows); !left.empty();) {
+  SEDGE_CHECK(check_size("the hidden state", hidden.size(), rows_.size(), dim));
+  for (auto left = std::span<const PassRow>(rows_); !left.empty();) {
     const auto chunk = left.first(chunk_of(left, options_.chunk_tokens, causal));
     Pass pass(*this, model, chunk.size(), control);
-    if (!pass.layers(chunk, layer_begin, layer_end, hidden.data() + (rows.size() - left.size()) * dim)) {
+    if (!pass.layers(chunk, layer_begin, layer_end, hidden.data() + (rows_.size() - left.size()) * dim)) {
       return cancelled();
     }
     left = left.subspan(chunk.size());
   }
-  for (const PassRow& row : rows) {  // only now, so that a cancelled call has added nothing
+  for (const PassRow& row : rows_) {  // only now, so that a cancelled call has added nothing
     for (std::size_t layer = layer_begin; layer < layer_end; ++layer) row.sequence->set_length(layer, row.position + 1);
   }
   return {};

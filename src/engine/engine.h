@@ -5,7 +5,8 @@
 // prompt is cut into chunks, or on what else is in the batch: prefill of k tokens equals k decode steps bit for bit.
 //
 // An engine owns its threads and its scratch memory and runs one call at a time; models and sequences are not its
-// own. A cancelled call leaves sequences as they were; a paused one goes on where it was (control.h).
+// own. Scratch grows with the first calls of a kind; a later step of a text allocates nothing (allocations_test.cc). A
+// cancelled call leaves sequences as they were; a paused one goes on where it was (control.h).
 #pragma once
 
 #include <cstddef>
@@ -33,6 +34,14 @@ struct Slice {
   Sequence* sequence = nullptr;
   std::size_t tokens = 0;
   std::span<const AdapterUse> adapters{};  // of this model, in the order in which they add
+};
+
+// Where one row of a call stands.
+struct PassRow {
+  Sequence* sequence;
+  std::size_t position;
+  std::size_t seen;  // positions of its text that it attends to, from the first on
+  std::span<const AdapterUse> adapters;
 };
 
 // Neighbours of one text that attention takes together: rows [first, first + tokens) of a chunk.
@@ -92,6 +101,9 @@ class Engine {
 
  private:
   friend class Pass;
+  // rows_: each token of the slices with its position. Refuses what the passes may rely on.
+  Status find_rows(std::span<const Slice> slices, std::size_t layer_begin, std::size_t layer_end, bool causal);
+
   EngineOptions options_;
   ThreadPool pool_;
   // Scratch, grown to the largest model and chunk seen. Shapes with n = tokens of a chunk.
@@ -109,6 +121,7 @@ class Engine {
   Lines<float> gathered_, expert_out_;        // [n, dim]: of the tokens that one expert serves
   Lines<float> expert_sums_;                  // [n, experts used, dim]
   Lines<float> scores_;                       // [threads, the largest item of attention]
+  std::vector<PassRow> rows_;                 // of the call
   std::vector<TokenRun> runs_;
   std::vector<AdapterRun> adapter_runs_;
   std::vector<AdapterPart> adapter_parts_;

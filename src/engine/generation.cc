@@ -85,6 +85,7 @@ Result<Generation> Generation::start(std::shared_ptr<const Model> model, std::sp
   const std::size_t given = prompt.size() + std::min(resume.size(), room);
   SEDGE_TRY(Sequence sequence, make_sequence(*model, given, prompt.size() + room, options));
   Generation generation(std::move(model), std::move(sequence), std::move(options));
+  generation.ids_.reserve(generation.sequence_.capacity() + 1);  // so that no step asks for memory
   generation.ids_.assign(prompt.begin(), prompt.end());
   generation.prompt_tokens_ = prompt.size();
   generation.resumed_ = resume.size();

@@ -267,14 +267,16 @@ bool Pass::attend(std::span<const PassRow> rows, std::size_t layer, const float*
   const std::size_t shared = config_.heads / config_.kv_heads, head_dim = config_.head_dim;
   const std::size_t group = std::min(shared, kernels::kAttendQueriesMax);  // of the heads that share one
   const std::size_t pieces = (shared + group - 1) / group, per_run = config_.kv_heads * pieces;
-  std::size_t largest = 0;  // scores of an item
+  std::size_t largest = 0, room = 0;  // scores of an item, now and when a text is full
   e_.runs_.clear();
   for (std::size_t first = 0; first < rows.size(); first += e_.runs_.back().tokens) {
     const std::size_t tokens = run_length(rows, first, group);
     const std::size_t stride = (rows[first + tokens - 1].seen + 15) / 16 * 16;
     e_.runs_.push_back({first, tokens, stride});
     largest = std::max(largest, tokens * group * stride);
+    room = std::max(room, group * ((rows[first].sequence->capacity() + 15) / 16 * 16));
   }
+  e_.scores_.reserve(e_.threads() * std::max(largest, room));  // a text's later steps then find it large enough
   float* scores = at_least(e_.scores_, e_.threads() * largest);
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.scale_dim != 0 ? config_.scale_dim : head_dim));
   const std::size_t window = config_.is_local(layer) ? config_.window : 0;

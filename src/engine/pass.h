@@ -12,14 +12,6 @@
 
 namespace sedge::engine {
 
-// Where one row of a chunk stands.
-struct PassRow {
-  Sequence* sequence;
-  std::size_t position;
-  std::size_t seen;  // positions of its text that it attends to, from the first on
-  std::span<const AdapterUse> adapters;
-};
-
 class Pass {
  public:
   Pass(Engine& engine, const Model& model, std::size_t tokens, const Control* control)

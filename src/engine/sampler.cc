@@ -34,12 +34,10 @@ void penalise_generated(std::span<float> logits, std::span<const std::int32_t> g
 void penalise(std::span<float> logits, std::span<const std::int32_t> history, const SamplingOptions& options) {
   if (options.repeat_penalty == 1.0f) return;
   const auto recent = history.last(std::min<std::size_t>(history.size(), options.repeat_last));
-  std::vector<std::int32_t> ids(recent.begin(), recent.end());  // each once, however often it came
-  std::ranges::sort(ids);
-  const auto repeated = std::ranges::unique(ids);
-  ids.erase(repeated.begin(), repeated.end());
-  for (const std::int32_t id : ids) {
+  for (auto at = recent.begin(); at != recent.end(); ++at) {
+    const std::int32_t id = *at;
     if (id < 0 || static_cast<std::size_t>(id) >= logits.size()) continue;
+    if (std::find(recent.begin(), at, id) != at) continue;  // each once, however often it came
     float& logit = logits[static_cast<std::size_t>(id)];
     logit = logit > 0 ? logit / options.repeat_penalty : logit * options.repeat_penalty;
   }
