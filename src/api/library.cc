@@ -447,7 +447,7 @@ Result<SubscriptionId> Fleet::subscribe(std::string_view filter, std::function<v
     if (!id) return std::unexpected(told(id.error()));
     return id->value;
   });
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): on_liveliness is a std::function, which frees what it holds
 
 Result<SubscriptionId> Fleet::promise(std::string_view topic, std::chrono::milliseconds deadline,
                                       std::function<void(std::string_view topic)> on_late) {

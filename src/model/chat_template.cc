@@ -405,7 +405,7 @@ class Evaluator {
   }
 
   Result<Value> unary(const Expr& expr) {
-    SEDGE_TRY(const Value value, eval(*expr.args[0]));
+    SEDGE_TRY(Value value, eval(*expr.args[0]));
     if (expr.name == "not") return make_bool(!truth(value));
     if (!value.is_number()) return wrong(expr.offset, "'{}' of {}", expr.name, type_name(value));
     if (expr.name == "+") return value;

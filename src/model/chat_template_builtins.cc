@@ -222,7 +222,7 @@ Result<Value> length(const Arguments& arguments, Budget& budget) {
 }
 
 Result<Value> default_value(const Arguments& arguments, Budget&) {
-  const Value value = arguments.get(0, "");
+  Value value = arguments.get(0, "");
   const bool falsy_too = truth(arguments.get(2, "boolean"));
   if (!value.is_undefined() && (!falsy_too || truth(value))) return value;
   return arguments.get(1, "default_value", make_string(""));

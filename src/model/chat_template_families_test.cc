@@ -40,7 +40,7 @@ TEST(ChatTemplateTime, every_specifier_is_pythons) {
       {"%j %p %I %% %e", "064 AM 09 %  5"},
       {"%-d %-m %-H %-I %-M %-S %-j %-y", "5 3 9 9 7 2 64 26"},
       {"%d %b %Y %j %I %p %-H %A", "31 Dec 2024 366 12 AM 0 Tuesday", kNewYearsEve},
-      {"%I:%M %p", "12:00 PM", kNewYearsEve + 12 * 3600},
+      {"%I:%M %p", "12:00 PM", kNewYearsEve + 43'200},
       {"%A %d %B %Y %H:%M:%S", "Wednesday 31 December 1969 23:59:59", -1},
       {"%d %b %Y", "29 Feb 2000", 951'782'400},
       {"h\xc3\xa9", "h\xc3\xa9"},

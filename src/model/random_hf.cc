@@ -83,7 +83,11 @@ json::Object wordpiece_json(const Vocab& vocab) {
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
     std::string token = vocab.tokens[id];
     if (vocab.type(id) == TokenType::kNormal) {
-      token = token.starts_with(kMark) ? token.substr(kMark.size()) : "##" + token;
+      if (token.starts_with(kMark)) {
+        token.erase(0, kMark.size());
+      } else {
+        token.insert(0, "##");
+      }
     } else {
       added.push_back(json::Object{{"id", id}, {"content", token}, {"special", true}});
     }
