@@ -1,8 +1,9 @@
 // Who is in the fleet, and who has just died.
 //
 // Problem: a node killed with SIGKILL must be known to every survivor within 3 s, while a node that stalls for 1.5 s,
-// or a radio that loses every twentieth packet, must kill nobody. And nobody is dialled merely to see whether a neighbour
-// lives; who has no links to all dials one more member a minute, for a death that no neighbour of it survived to tell.
+// or a radio that loses every twentieth packet, must kill nobody. And nobody is dialled merely to see whether a
+// neighbour lives; who has no links to all dials one more member a minute, for a death that no neighbour of it survived
+// to tell.
 //
 // Idea: SWIM (Das, Gupta, Motivala 2002) over the links that are open anyway. Each node probes every neighbour it has
 // not heard for 400 ms; silence is tried again over the reliable stream and through three others; then the subject
