@@ -142,7 +142,7 @@ class Connection : private PeerCheck {
 
   // --- sending ---
   std::size_t queued_bytes() const { return queued_bytes_; }
-  std::size_t queued_bytes(env::Priority priority) const { return out_[static_cast<std::size_t>(priority)].held(); }
+  std::size_t unsent_bytes(env::Priority priority) const { return out_[static_cast<std::size_t>(priority)].unsent(); }
   void push(env::Priority priority, Buffer frame);
   void push_raw(env::Priority priority, Buffer bytes);  // tests: bytes that need not be a frame
   std::uint64_t push_datagram(Buffer payload);          // returns how many older ones fell out

@@ -505,7 +505,7 @@ std::size_t Endpoint::queued_bytes_max() const {
 env::AnswersWaiting Endpoint::answers_waiting(NodeId peer) const {
   const Connection* const c = core_->link(peer);
   if (c == nullptr) return {};
-  return {c->queued_bytes(env::Priority::kControl), c->queued_bytes(env::Priority::kState)};
+  return {c->unsent_bytes(env::Priority::kControl), c->unsent_bytes(env::Priority::kState)};
 }
 const Counters& Endpoint::counters() const { return core_->counters; }
 std::size_t Endpoint::connections() const { return core_->connections(); }
