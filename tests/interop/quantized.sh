@@ -23,6 +23,7 @@ wren=${2:-${SEDGE_TEST_DATA:-$here/../../../shared/data}/llm}/wren-15m-hf
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 packages=$(node_llama_cpp "$work") || exit $?
+packages=$(plain_llama_cpp "$work" "$packages")
 of_32="q4_0 q4_1 q5_0 q5_1 mxfp4"
 of_256="q2_k q3_k q4_k q5_k q6_k iq4_xs tq1_0 tq2_0"
 node -e 'let x = 9; const ids = [1];
