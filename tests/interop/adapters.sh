@@ -15,9 +15,7 @@ trap 'rm -rf "$work"' EXIT INT TERM
 packages=$(node_llama_cpp "$work") || exit $?
 packages=$(plain_llama_cpp "$work" "$packages")
 
-node -e 'let x = 9; const ids = [1];
-  while (ids.length < 200) { x = (x * 1103515245 + 12345) % 2147483648; ids.push(3 + Math.floor(x / 65536) % 509); }
-  console.log(JSON.stringify(ids));' >"$work/ids.json"
+drawn_ids >"$work/ids.json"
 
 # hold LABEL ADAPTERS [OPTION ...]: ours with the options, theirs with the adapters.
 hold() {

@@ -25,9 +25,7 @@ packages=$(node_llama_cpp "$work") || exit $?
 
 shapes="tiny tiny-mistral tiny-llama3 tiny-exaone tiny-qwen2 tiny-qwen2-yarn tiny-qwen3 tiny-smollm3 tiny-gemma2 tiny-gemma3 tiny-phi tiny-gpt2
 tiny-mixtral tiny-qwen3moe"
-node -e 'let x = 9; const ids = [1];
-  while (ids.length < 200) { x = (x * 1103515245 + 12345) % 2147483648; ids.push(3 + Math.floor(x / 65536) % 509); }
-  console.log(JSON.stringify(ids));' >"$work/ids.json"
+drawn_ids >"$work/ids.json"
 
 status=0
 # compare LABEL SHARE TOP: of $work/m.gguf and $work/ids.json

@@ -37,3 +37,10 @@ plain_llama_cpp() {
   find "$1/plain/$bins" -name 'libggml-cpu-*' ! -name libggml-cpu-x64.so -delete
   echo "$1/plain"
 }
+
+# drawn_ids: prints 200 tokens of the random models' vocabularies, the same each time, as a list.
+drawn_ids() {
+  node -e 'let x = 9; const ids = [1];
+    while (ids.length < 200) { x = (x * 1103515245 + 12345) % 2147483648; ids.push(3 + Math.floor(x / 65536) % 509); }
+    console.log(JSON.stringify(ids));'
+}

@@ -26,9 +26,7 @@ packages=$(node_llama_cpp "$work") || exit $?
 packages=$(plain_llama_cpp "$work" "$packages")
 of_32="q4_0 q4_1 q5_0 q5_1 mxfp4"
 of_256="q2_k q3_k q4_k q5_k q6_k iq4_xs tq1_0 tq2_0"
-node -e 'let x = 9; const ids = [1];
-  while (ids.length < 200) { x = (x * 1103515245 + 12345) % 2147483648; ids.push(3 + Math.floor(x / 65536) % 509); }
-  console.log(JSON.stringify(ids));' >"$work/ids.json"
+drawn_ids >"$work/ids.json"
 
 status=0
 # compare LABEL SHARE TOP: of $work/m.gguf and $work/ids.json
