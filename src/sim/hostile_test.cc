@@ -234,7 +234,7 @@ TEST(Hostile, asking_a_thousand_times_is_answered_a_few_times) {
   World world(fleet_of(4, 6));
   ASSERT_TRUE(settle(world));
   for (int i = 0; i < 20; ++i) write(world, 0, "big/" + std::to_string(i), std::string(20'000, 'x'));
-  ASSERT_TRUE(world.run_until([&] { return world.one_state() && read(world, 3, "big/19") != ""; }, 5s));
+  ASSERT_TRUE(world.run_until([&] { return world.one_state() && !read(world, 3, "big/19").empty(); }, 5s));
   const std::uint64_t sent = world.bytes_sent(1);
   const std::uint64_t dropped = world.node(1).meter().dropped();
   const Buffer pull = wire::frame(MessageType::kStateVector, wire::StateVector{{1, 2}, 0, false, true, {}});
@@ -357,7 +357,7 @@ TEST(Hostile, what_a_revoked_member_wrote_in_a_partition_is_withdrawn_and_what_i
   world.heal();
   const auto agreed = [&] {
     for (const std::size_t i : {0u, 1u, 2u, 3u, 5u}) {
-      if (read(world, i, "late") != "" || read(world, i, "shared") != "honest") return false;
+      if (!read(world, i, "late").empty() || read(world, i, "shared") != "honest") return false;
     }
     return true;
   };
