@@ -12,7 +12,6 @@
 #include "apps/run_fleet.h"
 #include "engine/embedding.h"
 #include "engine/thread_pool.h"
-#include "platform/memory.h"
 #include "platform/model_figures.h"
 
 namespace sedge::apps {
@@ -112,8 +111,7 @@ Status embed_by_fleet(const EmbedOptions& options, std::span<const std::string> 
 }
 
 Status embed_here(const EmbedOptions& options, std::span<const std::string> texts) {
-  const std::size_t memory = platform::weights_memory_bytes(platform::memory_bytes(), 0);
-  SEDGE_TRY(const auto model, platform::load_model(options.model, {}, memory));
+  SEDGE_TRY(const auto model, platform::load_here(options.model));
   engine::EmbeddingOptions how{.normalize = !options.raw, .dimensions = options.dimensions};
   const auto* named = std::ranges::find(kPoolings, options.pooling, &PoolingName::name);
   how.pooling = named != std::end(kPoolings) ? named->pooling : engine::pooling_of(model->config());

@@ -14,7 +14,6 @@
 #include "engine/model.h"
 #include "engine/perplexity.h"
 #include "engine/thread_pool.h"
-#include "platform/memory.h"
 #include "platform/model_figures.h"
 #include "platform/system.h"
 
@@ -132,8 +131,7 @@ Status run_eval(const EvalOptions& options) {
   const Instant begun = platform::now();
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
-  const std::size_t memory = platform::weights_memory_bytes(platform::memory_bytes(), 0);
-  SEDGE_TRY(const auto model, platform::load_model(options.model, how_kept, memory));
+  SEDGE_TRY(const auto model, platform::load_here(options.model, how_kept));
   SEDGE_TRY(const auto adapters, load_adapters(model, options.adapters));
   const double load_ms = to_ms(platform::now() - begun);
   SEDGE_TRY(const auto ids, load_ids(options, *model));

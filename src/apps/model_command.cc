@@ -247,7 +247,7 @@ Result<platform::ModelSpeed> speed_of(const Description& model, unsigned threads
   if (!model.runnable) return std::unexpected(model.runnable.error());
   const std::uint64_t machine = platform::memory_bytes();
   const std::uint64_t needed = model.memory.weights + kSample.prompt * model.memory.position;
-  if (machine != 0 && needed > machine / 8 * 7) {
+  if (machine != 0 && needed > platform::weights_memory_bytes(machine, 0)) {
     return fail(Code::kResourceExhausted, "{} needed, {} in this machine: use a smaller type or model",
                 size_text(needed), size_text(machine));
   }

@@ -11,7 +11,6 @@
 #include "engine/prompt.h"
 #include "platform/energy.h"
 #include "platform/grammar.h"
-#include "platform/memory.h"
 #include "platform/model_figures.h"
 #include "platform/speculation.h"
 #include "platform/system.h"
@@ -108,17 +107,14 @@ Status run_local(const RunOptions& options) {
   Times times{.begun = platform::now(), .loaded = {}, .first_token = {}, .ended = {}};
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
-  const std::size_t machine = platform::memory_bytes();
-  SEDGE_TRY(const auto model,
-            platform::load_model(options.model, how_kept, platform::weights_memory_bytes(machine, 0)));
+  SEDGE_TRY(const auto model, platform::load_here(options.model, how_kept));
   SEDGE_TRY(auto adapters, load_adapters(model, options.adapters));
   SEDGE_TRY(const auto prompt, prompt_ids(*model, options));
   engine::GenerationOptions how{.sampling = options.sampling, .tokens_max = options.tokens_max, .stops = options.stops};
   how.adapters = std::move(adapters);
   how.draft_max = platform::kGuessesMax;
   if (!options.draft.empty()) {
-    const std::size_t left = platform::weights_memory_bytes(machine, model->file().file_bytes());
-    SEDGE_TRY(how.draft_model, platform::load_model(options.draft, how_kept, left));
+    SEDGE_TRY(how.draft_model, platform::load_here(options.draft, how_kept, model->packed_bytes()));
     if (const Status fits = engine::check_draft(*model, *how.draft_model); !fits) {
       return in_context(options.draft, fits.error());
     }

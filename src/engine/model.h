@@ -45,6 +45,7 @@ class Model {
   // The vocabulary's texts, for grammars; made when it is first asked for.
   std::shared_ptr<const TokenTrie> token_trie() const;
   const model::GgufFile& file() const { return file_; }
+  std::size_t packed_bytes() const { return packed_.bytes(); }
   std::uint64_t parameters() const { return llama_.parameters; }
 
   // Radians a position for each pair of dimensions: [rope_dim / 2].

@@ -73,14 +73,14 @@ std::uint64_t PackedWeights::packed_bytes(model::LlamaModel llama) {
 Result<PackedWeights> PackedWeights::make(const model::GgufFile& file, model::LlamaModel& llama) {
   const std::vector<model::TensorView*> matrices = quantized_matrices(llama);
   PackedWeights packed;
-  std::size_t bytes = 0;
-  for (const model::TensorView* tensor : matrices) bytes += size_of(*tensor);
+  std::size_t bytes = packed_bytes(llama);
   if (bytes == 0) return packed;
   for (const model::TensorView* vector : vectors(llama)) bytes += lines(vector->data.size());
   packed.memory_ = try_aligned<kAlignment>(bytes);
   if (packed.memory_ == nullptr) {
     return fail(Code::kResourceExhausted, "no memory for {} MiB of packed weights: use a smaller model", bytes >> 20);
   }
+  packed.bytes_ = bytes;
   ::madvise(packed.memory_.get(), bytes, MADV_HUGEPAGE);  // advice: nothing depends on it
   ThreadPool pool(hardware_threads());                    // only for this: a model is loaded once
   std::uint8_t* at = packed.memory_.get();

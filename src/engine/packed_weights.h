@@ -30,11 +30,13 @@ class PackedWeights {
   static std::uint64_t resident_bytes(model::LlamaModel llama, std::uint64_t in_file);
   // Of these what is packed: memory that the system cannot take back, as it can the pages of a file.
   static std::uint64_t packed_bytes(model::LlamaModel llama);
+  std::size_t bytes() const { return bytes_; }
 
  private:
   // A huge page: where the system grants some, a decode step's walk through all weights misses few translations.
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;
   AlignedBytes<kAlignment> memory_;
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace sedge::engine

@@ -10,7 +10,6 @@
 #include "model/mapped_file.h"
 #include "platform/conversation.h"
 #include "platform/grammar.h"
-#include "platform/memory.h"
 #include "platform/model_figures.h"
 #include "platform/system.h"
 #include "trust/keys.h"
@@ -87,7 +86,9 @@ EngineCompute::~EngineCompute() {
 }
 
 Result<std::shared_ptr<const engine::Model>> EngineCompute::load(const std::filesystem::path& path) const {
-  return load_model(path, options_.model, weights_memory_bytes(options_.machine_bytes, loaded_bytes()));
+  std::size_t packed = draft_packed_;
+  for (const auto& [name, offered] : models_) packed += offered.adapters.empty() ? offered.model->packed_bytes() : 0;
+  return load_here(path, options_.model, packed);
 }
 
 Status EngineCompute::add_model(const std::filesystem::path& path) {
@@ -164,6 +165,7 @@ Status EngineCompute::add_draft(const std::filesystem::path& path) {
   }
   if (!used) return in_context(path.string(), fits.error());
   draft_bytes_ += draft->file().file_bytes();
+  draft_packed_ += draft->packed_bytes();
   return {};
 }
 

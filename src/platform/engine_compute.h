@@ -53,7 +53,6 @@ struct EngineComputeOptions {
   std::size_t prefix_cache_bytes = 0;              // of beginnings of prompts, all models together; 0: none
   engine::BlockStore* prefix_store = nullptr;      // where they outlive the process; it outlives the engines
   std::shared_ptr<engine::MemoryBudget> memory{};  // of texts and beginnings together; none: nobody counts
-  std::size_t machine_bytes = 0;                   // of memory: more than most of it is not loaded; 0: nobody counts
   // Of beginnings in one step, one block at least: milliseconds from memory, no more than a pass from a disk.
   std::size_t recall_bytes_max = std::size_t{16} << 20;
 };
@@ -70,7 +69,7 @@ class EngineCompute final : public env::Compute {
   EngineCompute& operator=(const EngineCompute&) = delete;
 
   // Loads and measures a model; offered under its file's stem. Before the first start().
-  // Errors: those of load_model (model_figures.h); AlreadyExists for a name that is taken.
+  // Errors: those of load_here (model_figures.h); AlreadyExists for a name that is taken.
   Status add_model(const std::filesystem::path& path);
 
   // Offers a loaded model with adapters under another name. Texts of both share steps; its hash is the model's, and
@@ -182,8 +181,8 @@ class EngineCompute final : public env::Compute {
   Report report_;
   std::shared_ptr<engine::PrefixCache> cache_;  // none where it would be empty
   std::map<std::string, Offered> models_;
-  std::size_t draft_bytes_ = 0;
-  std::map<TaskId, std::shared_ptr<Job>> jobs_;  // event loop only
+  std::size_t draft_bytes_ = 0, draft_packed_ = 0;  // of their files, and of their packed weights
+  std::map<TaskId, std::shared_ptr<Job>> jobs_;     // event loop only
   Pacers pacers_;
   std::mutex mutex_;
   std::condition_variable wake_;

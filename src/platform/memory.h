@@ -19,8 +19,8 @@ std::size_t memory_bytes();
 // not be there: then those above it count, up to the mount.
 std::size_t group_limit_bytes(std::string_view membership, const std::filesystem::path& mounted);
 
-// What packed weights may take of `all` beside `taken` that are loaded: seven eighths of all, and a byte at least. 0:
-// the system does not say what there is.
+// What packed weights may take of `all` beside `taken` by those that are loaded: seven eighths of all, and a byte at
+// least. 0: the system does not say what there is.
 std::size_t weights_memory_bytes(std::size_t all, std::size_t taken);
 
 // What running texts and remembered beginnings may take of `all` beside `models`: what models leave, less an eighth of

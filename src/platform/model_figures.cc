@@ -8,6 +8,7 @@
 #include "engine/generation.h"
 #include "engine/packed_weights.h"
 #include "engine/sequence.h"
+#include "platform/memory.h"
 #include "platform/system.h"
 
 namespace sedge::platform {
@@ -54,6 +55,11 @@ Result<std::shared_ptr<const engine::Model>> load_model(const std::filesystem::p
   auto loaded = engine::Model::from(*std::move(file), options);
   if (!loaded) return in_context(path.string(), std::move(loaded).error());
   return loaded;
+}
+
+Result<std::shared_ptr<const engine::Model>> load_here(const std::filesystem::path& path, engine::ModelOptions options,
+                                                       std::size_t packed) {
+  return load_model(path, options, weights_memory_bytes(memory_bytes(), packed));
 }
 
 Result<ModelSpeed> measure_speed(const std::shared_ptr<const engine::Model>& model, unsigned threads,

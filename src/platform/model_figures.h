@@ -24,6 +24,9 @@ ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llam
 // Errors: those of engine::Model::load; ResourceExhausted, with what is needed and what there is.
 Result<std::shared_ptr<const engine::Model>> load_model(const std::filesystem::path& path, engine::ModelOptions options,
                                                         std::size_t bytes_max);
+// The same on this machine, beside `packed` bytes of weights that are loaded.
+Result<std::shared_ptr<const engine::Model>> load_here(const std::filesystem::path& path,
+                                                       engine::ModelOptions options = {}, std::size_t packed = 0);
 
 struct ModelSpeed {
   double prompt_tok_s = 0;

@@ -70,7 +70,10 @@ TEST_F(ModelFile, is_refused_where_its_packed_weights_would_end_the_process) {
 }
 
 TEST(ModelFigures, floats_are_read_where_they_lie_and_take_no_memory_that_cannot_be_had_back) {
-  EXPECT_EQ(memory_of(RandomModel({.type = DType::kF16}), DType::kF32).packed, 0u);
+  const RandomModel floats({.type = DType::kF16}), blocks({.type = DType::kQ8_0});
+  EXPECT_EQ(memory_of(floats, DType::kF32).packed, 0u);
+  EXPECT_EQ(floats.model()->packed_bytes(), 0u) << "a model beside it has all the room";
+  EXPECT_GE(blocks.model()->packed_bytes(), memory_of(blocks, DType::kF32).packed);
 }
 
 TEST(ModelFigures, what_is_asked_for_beyond_the_context_is_cut_to_it) {

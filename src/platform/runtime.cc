@@ -206,7 +206,6 @@ class Runtime::Loop {
       engines.prefix_store = prefix_store_.get();
     }
     engines.memory = std::make_shared<engine::MemoryBudget>(0);  // until models are known
-    engines.machine_bytes = memory_bytes();
     compute_ = std::make_unique<EngineCompute>(
         engines, [this](std::function<void()> work) { asio::post(io_, std::move(work)); },
         [this](const env::SliceReport& report) {

@@ -142,6 +142,7 @@ class World {
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
   void heal();                                        // undoes all cuts
   bool any_cut() const { return !cuts_.empty(); }
+  // Whether `to` hears `from`: nothing is cut, and its radio reaches so far.
   bool reaches(std::size_t from, std::size_t to) const {
     return !cuts_.contains({from, to}) && (!mobility_ || mobility_->in_range(from, to)) &&
            (!contacts_ || contacts_->hears(from, to));
@@ -182,8 +183,6 @@ class World {
   std::uint64_t bytes_sent(std::size_t i) const;
   // Bytes that wait on the fullest link of a running node.
   std::size_t backlog(std::size_t i);
-  env::AnswersWaiting answers_waiting(std::size_t i, NodeId peer);
-  void take_frame(std::size_t i, NodeId from, Bytes frame, Instant shown);
   // Of a running node, in a bucket of its disk. Errors: those of the store.
   Result<std::size_t> records(std::size_t i, std::string_view bucket);
   // What it took a node to find its first neighbour: its beacons, and a QUIC Initial for each dial from it or to it.
@@ -209,6 +208,8 @@ class World {
   void note_verdict(std::size_t i, const mesh::MemberEvent& event);
   void pump(std::size_t i);
   bool carry_out(std::size_t i);
+  env::AnswersWaiting answers_waiting(std::size_t i, NodeId peer);
+  void take_frame(std::size_t i, NodeId from, Bytes frame, Instant shown);
   void arm(std::size_t i);
   void tick(std::size_t i, std::uint64_t life, Instant due);
   void commit(std::size_t i, std::uint64_t life);
