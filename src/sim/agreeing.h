@@ -1,8 +1,7 @@
 // Clients of agreed values on all nodes, and whether one order of their requests explains what they were told.
 //
-// Two values at a time are written and read by everybody. After some hundred requests others take their place: the judge
-// compares each value that was written with each other.
-// Bounded: kAskedMax requests; then nothing more is asked.
+// Two values at a time are written and read by everybody. After some hundred requests others take their place: the
+// judge compares each value that was written with each other. Bounded: kAskedMax requests; then nothing more is asked.
 #pragma once
 
 #include <cstddef>
