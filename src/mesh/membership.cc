@@ -274,7 +274,7 @@ void Membership::on_timer(Instant now) {
   if (now >= next_dial_) dial_round(now);
   if (now >= next_refresh_) {
     refresh_overlay(now);
-    next_refresh_ = now + jittered(options_.refresh_interval);
+    next_refresh_ = now + until_refresh(now);
   }
   if (now >= next_shrink_) shrink_round(now);
   if (now >= next_tell_) tell_coordinate(now);

@@ -2,8 +2,8 @@
 //
 // Problem: a node killed with SIGKILL must be known to every survivor within 3 s, while a node that stalls for 1.5 s,
 // or a radio that loses every twentieth packet, must kill nobody. And nobody is dialled merely to see whether a
-// neighbour lives; who has no links to all dials one more member a minute, for a death that no neighbour of it survived
-// to tell.
+// neighbour lives; who has no links to all dials one more member a minute, and after many deaths at once every 3 s, for
+// a death that no neighbour of it survived to tell.
 //
 // Idea: SWIM (Das, Gupta, Motivala 2002) over the links that are open anyway. Each node probes every neighbour it has
 // not heard for 400 ms; silence is tried again over the reliable stream and through three others; then the subject
@@ -329,6 +329,8 @@ class Membership {
   void dial_round(Instant now);
   void dial_lost(Instant now);
   void refresh_overlay(Instant now);
+  void mix_after_many_deaths(Instant now);
+  Duration until_refresh(Instant now);
   void prune_overlay(Instant now);
   bool dial(const env::Endpoint& address, NodeId expected, Instant now);
   bool dial_member(Entry& entry, Instant now);
@@ -359,6 +361,9 @@ class Membership {
   // Of an earlier life and not heard of in this one, or shrunk: where somebody may be.
   std::map<NodeId, std::vector<env::Endpoint>> remembered_;
   std::map<env::Endpoint, Dialling> dialling_;
+  Instant deaths_since_{};  // the first of those that came close together,
+  std::size_t deaths_ = 0;  // and how many they are
+  Instant mixing_until_{};
   NodeId called_;              // a member drawn to be called until it answers or is suspected; zero: none
   std::set<NodeId> chosen_;    // by a rule that names its links
   std::set<NodeId> gateways_;  // by a rule that has some

@@ -18,6 +18,10 @@ constexpr std::size_t kHintsPerSecond = 5;
 constexpr Duration kLonelyHintPause = 500ms;  // who has no link dials one hint after the other
 constexpr std::size_t kCallersMax = 40;       // nodes that call whom they draw until it answers
 constexpr std::uint64_t kAnswering = 2;       // members, on average, that dial whoever they hear a beacon of
+constexpr Duration kTogether = 5s;            // deaths within so long are of one cause,
+constexpr std::size_t kMany = 8;              // and many when they are an eighth of the fleet:
+constexpr Duration kMixing = 60s;             // for so long after it
+constexpr Duration kMixingInterval = 3s;      // links at random are made so often
 
 }  // namespace
 
@@ -182,6 +186,23 @@ void Membership::refresh_overlay(Instant now) {
   const NodeId one = others[prng_.below(others.size())];
   if (prng_.below(std::max(alive_, kCallersMax)) < kCallersMax) called_ = one;
   dial_member(entries_[one], now);
+}
+
+// Where many die at once, one of them may have had no other neighbours: of five links all five are among a third of the
+// fleet once in 250. It cannot wait for the link a minute.
+void Membership::mix_after_many_deaths(Instant now) {
+  if (now - deaths_since_ > kTogether) {
+    deaths_since_ = now;
+    deaths_ = 0;
+  }
+  ++deaths_;
+  if (deaths_ * kMany < alive_ + deaths_) return;
+  mixing_until_ = now + kMixing;
+  next_refresh_ = std::min(next_refresh_, now + jittered(kMixingInterval));
+}
+
+Duration Membership::until_refresh(Instant now) {
+  return jittered(now < mixing_until_ ? kMixingInterval : options_.refresh_interval);
 }
 
 void Membership::dial_called(Instant now) {

@@ -320,6 +320,7 @@ void Membership::declare_dead(NodeId id, NodeId source, std::string why, Instant
   retry_pause_ = options_.retry_min;
   next_retry_ = std::min(next_retry_, now + jittered(retry_pause_));
   next_dial_ = std::min(next_dial_, next_retry_);
+  mix_after_many_deaths(now);
 }
 
 void Membership::on_revoked(NodeId id, Instant now) {
