@@ -82,11 +82,14 @@ class GgufFile {
   // Borrows `file`, which must outlive the object and should be 32-byte aligned if tensor data is to be read as
   // numbers in place. For tests, fuzzing and files that came over the network.
   static Result<GgufFile> parse(Bytes file);
+  // The same of a model in several parts, all of them and in order.
+  static Result<GgufFile> parse(std::span<const Bytes> parts);
 
   std::span<const GgufEntry> metadata() const { return entries_; }
   std::span<const TensorView> tensors() const { return tensors_; }
   std::uint64_t file_bytes() const { return file_bytes_; }  // of all parts
   std::vector<Bytes> parts() const;                         // each file's bytes; none when they are borrowed
+  std::vector<FileStamp> stamps() const;                    // the same files, when they were opened
   // Takes the pages of `part` of some file out of memory: they come again when touched. Nothing when they are borrowed.
   void forget(Bytes part) const;
   std::uint64_t alignment() const { return alignment_; }
@@ -110,6 +113,9 @@ class GgufFile {
   friend class GgufReader;
 
   Status add_shards(const std::filesystem::path& path);
+  Result<std::uint64_t> shards() const;
+  Status add_shard(Bytes part, std::uint64_t index, std::uint64_t count);
+  Status join_shards();
   Status index_tensors();
 
   std::vector<std::shared_ptr<const MappedFile>> mappings_;  // one a file; none when the bytes are borrowed

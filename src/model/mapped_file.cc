@@ -21,6 +21,10 @@ std::unexpected<Error> system_error(const std::filesystem::path& path) {
   return fail(code, "{}: {}", path.string(), std::strerror(reason));
 }
 
+std::int64_t nanoseconds(const struct timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 struct Descriptor {
   int fd;
   ~Descriptor() {
@@ -44,7 +48,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem
     if (start == MAP_FAILED) return system_error(path);
     view = Bytes(static_cast<const std::uint8_t*>(start), size);
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(view));
+  const FileStamp stamp{info.st_ino, static_cast<std::uint64_t>(info.st_size), nanoseconds(info.st_mtim),
+                        nanoseconds(info.st_ctim)};
+  return std::shared_ptr<const MappedFile>(new MappedFile(view, stamp));
 }
 
 void MappedFile::forget(Bytes part) const {
@@ -54,6 +60,10 @@ void MappedFile::forget(Bytes part) const {
   const auto end = static_cast<std::size_t>(part.data() - bytes_.data()) + part.size();
   if (end == begin) return;
   ::madvise(const_cast<std::uint8_t*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);  // advice
+}
+
+void MappedFile::expect() const {
+  if (!bytes_.empty()) ::madvise(const_cast<std::uint8_t*>(bytes_.data()), bytes_.size(), MADV_WILLNEED);  // advice
 }
 
 MappedFile::~MappedFile() {
