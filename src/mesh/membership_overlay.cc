@@ -189,8 +189,9 @@ void Membership::refresh_overlay(Instant now) {
 }
 
 // Where many die at once, one of them may have had no other neighbours: of five links all five are among a third of the
-// fleet once in 250. It cannot wait for the link a minute.
+// fleet once in 250. It cannot wait for the link a minute. A rule that names its links notices when it dials them.
 void Membership::mix_after_many_deaths(Instant now) {
+  if (names_links()) return;
   if (now - deaths_since_ > kTogether) {
     deaths_since_ = now;
     deaths_ = 0;
