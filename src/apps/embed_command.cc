@@ -111,7 +111,8 @@ Status embed_by_fleet(const EmbedOptions& options, std::span<const std::string> 
 }
 
 Status embed_here(const EmbedOptions& options, std::span<const std::string> texts) {
-  SEDGE_TRY(const auto model, platform::load_here(options.model));
+  platform::PackedStore kept({.folder = platform::packed_folder(options.home)});  // by a node, if there was one
+  SEDGE_TRY(const auto model, platform::load_here(options.model, {}, 0, &kept));
   engine::EmbeddingOptions how{.normalize = !options.raw, .dimensions = options.dimensions};
   const auto* named = std::ranges::find(kPoolings, options.pooling, &PoolingName::name);
   how.pooling = named != std::end(kPoolings) ? named->pooling : engine::pooling_of(model->config());

@@ -107,14 +107,15 @@ Status run_local(const RunOptions& options) {
   Times times{.begun = platform::now(), .loaded = {}, .first_token = {}, .ended = {}};
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
-  SEDGE_TRY(const auto model, platform::load_here(options.model, how_kept));
+  platform::PackedStore kept({.folder = platform::packed_folder(options.home)});  // by a node, if there was one
+  SEDGE_TRY(const auto model, platform::load_here(options.model, how_kept, 0, &kept));
   SEDGE_TRY(auto adapters, load_adapters(model, options.adapters));
   SEDGE_TRY(const auto prompt, prompt_ids(*model, options));
   engine::GenerationOptions how{.sampling = options.sampling, .tokens_max = options.tokens_max, .stops = options.stops};
   how.adapters = std::move(adapters);
   how.draft_max = platform::kGuessesMax;
   if (!options.draft.empty()) {
-    SEDGE_TRY(how.draft_model, platform::load_here(options.draft, how_kept, model->packed_bytes()));
+    SEDGE_TRY(how.draft_model, platform::load_here(options.draft, how_kept, model->packed_bytes(), &kept));
     if (const Status fits = engine::check_draft(*model, *how.draft_model); !fits) {
       return in_context(options.draft, fits.error());
     }

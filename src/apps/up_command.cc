@@ -36,6 +36,7 @@ struct UpOptions {
   std::string kv = platform::RuntimeOptions().kv;
   std::size_t prefix_mib = 0;
   std::size_t prefix_disk_mib = platform::RuntimeOptions().prefix_disk_bytes >> 20;
+  std::size_t packed_disk_mib = platform::RuntimeOptions().packed_disk_bytes >> 20;
   double privacy_budget = 10;
   std::size_t tensor_mib = node::NodeOptions().tensor_bytes_max >> 20;
   std::string overlay = "partial";
@@ -58,6 +59,7 @@ Status up(const UpOptions& options) {
   runtime_options.kv = options.kv;
   runtime_options.prefix_memory_bytes = options.prefix_mib << 20;
   runtime_options.prefix_disk_bytes = std::uint64_t{options.prefix_disk_mib} << 20;
+  runtime_options.packed_disk_bytes = std::uint64_t{options.packed_disk_mib} << 20;
   runtime_options.tensor_bytes_max = options.tensor_mib << 20;
   runtime_options.beacons = !options.no_beacon;
   runtime_options.privacy_budget = options.privacy_budget;
@@ -132,6 +134,11 @@ void add_up(Commands& commands) {
       ->capture_default_str();
   command->add_option("--prefix-disk-mib", options->prefix_disk_mib, "disk for the same, over a restart; 0: none")
       ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--packed-disk-mib", options->packed_disk_mib,
+                   "disk for models' packed weights, so that the next start does not pack them; 0: none")
+      ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
   command
       ->add_option("--privacy-budget", options->privacy_budget,

@@ -44,7 +44,7 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
   local_rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, local, {});
 }
 
-Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOptions options) {
+Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOptions options, KeptWeights weights) {
   SEDGE_TRY(model::LlamaModel llama, model::load_llama(file));
   if (!kernels::is_cache_format(options.cache)) {
     return fail(Code::kInvalidArgument, "keys and values are kept as {}, not as {}", kCacheFormats,
@@ -57,7 +57,8 @@ Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOpti
   }
   SEDGE_TRY(model::Vocab vocab, model::vocab_from_gguf(file));
   SEDGE_TRY(model::Tokenizer tokenizer, model::Tokenizer::make(std::move(vocab)));
-  SEDGE_TRY(PackedWeights packed, PackedWeights::make(file, llama));
+  SEDGE_TRY(PackedWeights packed, weights.file == nullptr ? PackedWeights::make(file, llama)
+                                                          : PackedWeights::kept(file, std::move(weights), llama));
   return std::shared_ptr<const Model>(
       new Model(std::move(file), std::move(llama), std::move(packed), std::move(tokenizer), options));
 }

@@ -35,8 +35,10 @@ class Model {
   // Errors: those of model::GgufFile::open, model::load_llama and model::Tokenizer::make, with the path in front;
   //         InvalidArgument (a cache in blocks that the model's heads are no multiple of).
   static Result<std::shared_ptr<const Model>> load(const std::filesystem::path& path, ModelOptions options = {});
-  // From a file that is open already (or bytes that outlive the model).
-  static Result<std::shared_ptr<const Model>> from(model::GgufFile file, ModelOptions options = {});
+  // From a file that is open already (or bytes that outlive the model), packed now or before.
+  // Errors: those of load() without the path; of kept weights those of PackedWeights::kept.
+  static Result<std::shared_ptr<const Model>> from(model::GgufFile file, ModelOptions options = {},
+                                                   KeptWeights weights = {});
 
   const model::LlamaConfig& config() const { return llama_.config; }
   // Quantized matrices of the layers and the head are packed (packed_weights.h); all else is as in the file.
@@ -46,6 +48,7 @@ class Model {
   std::shared_ptr<const TokenTrie> token_trie() const;
   const model::GgufFile& file() const { return file_; }
   std::size_t packed_bytes() const { return packed_.bytes(); }
+  const PackedWeights& packed() const { return packed_; }
   std::uint64_t parameters() const { return llama_.parameters; }
 
   // Radians a position for each pair of dimensions: [rope_dim / 2].

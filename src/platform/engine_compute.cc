@@ -88,7 +88,26 @@ EngineCompute::~EngineCompute() {
 Result<std::shared_ptr<const engine::Model>> EngineCompute::load(const std::filesystem::path& path) const {
   std::size_t packed = draft_packed_;
   for (const auto& [name, offered] : models_) packed += offered.adapters.empty() ? offered.model->packed_bytes() : 0;
-  return load_here(path, options_.model, packed);
+  return load_here(path, options_.model, packed, options_.packed_store);
+}
+
+// Of the model's file. Where its packed weights are kept its hash is kept with them, and the file need not be read.
+std::string EngineCompute::hash_of(const engine::Model& model) const {
+  const model::GgufFile& file = model.file();
+  if (options_.packed_store != nullptr && model.packed_bytes() == 0) {
+    if (const auto kept = options_.packed_store->load(file); kept && !kept->content_hash.empty()) {
+      return kept->content_hash;
+    }
+  }
+  return content_hash(file.parts(), [&](Bytes piece) { file.forget(piece); });
+}
+
+void EngineCompute::keep_packed() {
+  if (options_.packed_store == nullptr) return;
+  for (const auto& [name, offered] : models_) {
+    if (offered.adapters.empty()) options_.packed_store->save(offered.model, offered.offer.hash);
+    if (offered.draft != nullptr) options_.packed_store->save(offered.draft, "");
+  }
 }
 
 Status EngineCompute::add_model(const std::filesystem::path& path) {
@@ -99,7 +118,7 @@ Status EngineCompute::add_model(const std::filesystem::path& path) {
   if (models_.contains(offer.name)) {
     return fail(Code::kAlreadyExists, "{}: a model named '{}' is loaded already", path.string(), offer.name);
   }
-  offer.hash = content_hash(model->file().parts(), [&](Bytes piece) { model->file().forget(piece); });
+  offer.hash = hash_of(*model);
   offer.numeric_class = std::string(model->numeric_class());
   offer.bytes = model->file().file_bytes();
   offer.context = static_cast<std::uint32_t>(model->config().context);

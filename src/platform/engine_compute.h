@@ -39,6 +39,7 @@
 #include "env/compute.h"
 #include "platform/adapter_options.h"
 #include "platform/pacers.h"
+#include "platform/packed_store.h"
 #include "platform/speculation.h"
 
 namespace sedge::platform {
@@ -52,6 +53,7 @@ struct EngineComputeOptions {
   std::size_t draft_max = kGuessesMax;             // tokens guessed ahead, where it pays
   std::size_t prefix_cache_bytes = 0;              // of beginnings of prompts, all models together; 0: none
   engine::BlockStore* prefix_store = nullptr;      // where they outlive the process; it outlives the engines
+  PackedStore* packed_store = nullptr;             // where packed weights do; likewise
   std::shared_ptr<engine::MemoryBudget> memory{};  // of texts and beginnings together; none: nobody counts
   // Of beginnings in one step, one block at least: milliseconds from memory, no more than a pass from a disk.
   std::size_t recall_bytes_max = std::size_t{16} << 20;
@@ -82,6 +84,9 @@ class EngineCompute final : public env::Compute {
   // (engine/draft_model.h); not offered itself. After those, before the first start().
   // Errors: those of engine::Model::load; InvalidArgument (no model has its vocabulary: why the last has not).
   Status add_draft(const std::filesystem::path& path);
+
+  // Writes the packed weights of what is loaded to the store, behind the work.
+  void keep_packed();
 
   // Of all files that are loaded.
   std::size_t loaded_bytes() const;
@@ -154,6 +159,7 @@ class EngineCompute final : public env::Compute {
   };
 
   Result<std::shared_ptr<const engine::Model>> load(const std::filesystem::path& path) const;
+  std::string hash_of(const engine::Model& model) const;
   Result<const Offered*> base_of(const AdapterOptions& options) const;
   void work();
   void work_urgent();

@@ -12,6 +12,7 @@
 
 #include "engine/random_model.h"
 #include "model/lora.h"
+#include "platform/packed_store.h"
 #include "platform/prefix_store.h"
 #include "support/temp_folder.h"
 
@@ -97,14 +98,21 @@ env::Urgency urgency(std::uint8_t number) { return {.order = number}; }
 class EngineComputeTest : public testing::Test {
  protected:
   void open(const EngineComputeOptions& options) {
-    const auto path = folder_ / "random.gguf";
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(random_.file().data()),
-               static_cast<std::streamsize>(random_.file().size()));
+    write(random_);
+    start(options);
+  }
+
+  void write(const engine::RandomModel& model) {
+    std::ofstream(folder_ / "random.gguf", std::ios::binary)
+        .write(reinterpret_cast<const char*>(model.file().data()), static_cast<std::streamsize>(model.file().size()));
+  }
+
+  // With the model that is there.
+  void start(const EngineComputeOptions& options) {
     compute_.emplace(
         options, [this](std::function<void()> work) { loop_.post(std::move(work)); },
         [this](const env::SliceReport& report) { on_report(report); });
-    ASSERT_TRUE(compute_->add_model(path));
+    ASSERT_TRUE(compute_->add_model(folder_ / "random.gguf"));
   }
 
   // A random adapter's file.
@@ -307,6 +315,23 @@ TEST_F(EngineComputeTest, a_prompt_that_was_read_is_remembered_even_by_another_p
   const auto later = run({6});
   EXPECT_EQ(later.at(task_number(6)).cached, 32u);
   EXPECT_EQ(later.at(task_number(6)).text, first.at(task_number(6)).text);
+}
+
+TEST_F(EngineComputeTest, a_model_that_was_packed_before_writes_the_same_and_has_the_same_hash) {
+  write(engine::RandomModel({.type = kernels::DType::kQ8_0, .context = 256}));
+  const auto life = [&] {
+    const auto in_an_hour = [] { return std::chrono::system_clock::now().time_since_epoch() + std::chrono::hours(1); };
+    PackedStore store({.folder = folder_ / "packed", .wall_clock = in_an_hour});
+    start({.packed_store = &store});
+    const std::string text = run({6}).at(task_number(6)).text + compute_->offers().at(0).hash;
+    compute_->keep_packed();
+    store.flush();
+    compute_.reset();
+    return text;
+  };
+  const std::string first = life();
+  ASSERT_TRUE(std::filesystem::exists(folder_ / "packed"));
+  EXPECT_EQ(life(), first);
 }
 
 TEST_F(EngineComputeTest, what_texts_and_beginnings_take_is_counted_and_a_prompt_that_never_fits_fails_alone) {

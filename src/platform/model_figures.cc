@@ -29,6 +29,27 @@ Result<ModelSpeed> measure_encoder(const engine::Model& model, unsigned threads,
   return ModelSpeed{speed, speed};
 }
 
+Status fits(const model::GgufFile& file, engine::ModelOptions options, std::size_t bytes_max) {
+  SEDGE_TRY(const model::LlamaModel llama, model::load_llama(file));
+  const std::uint64_t packed = memory_of(file, llama, options.cache).packed;
+  if (bytes_max == 0 || packed <= bytes_max) return {};
+  return fail(Code::kResourceExhausted,
+              "its weights take {} MiB and {} MiB of this machine's memory may be had for them: use a smaller type or "
+              "model (sedge model info says what a file takes)",
+              packed >> 20, bytes_max >> 20);
+}
+
+Result<std::shared_ptr<const engine::Model>> from_file(model::GgufFile file, engine::ModelOptions options,
+                                                       std::size_t bytes_max, PackedStore* store) {
+  if (auto kept = store != nullptr ? store->load(file) : std::nullopt) {
+    auto loaded = engine::Model::from(file, options, std::move(kept->weights));
+    if (loaded || loaded.error().code != Code::kDataLoss) return loaded;
+    store->forget(file);
+  }
+  SEDGE_CHECK(fits(file, options, bytes_max));
+  return engine::Model::from(std::move(file), options);
+}
+
 }  // namespace
 
 ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llama, kernels::DType cache) {
@@ -39,27 +60,17 @@ ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llam
 }
 
 Result<std::shared_ptr<const engine::Model>> load_model(const std::filesystem::path& path, engine::ModelOptions options,
-                                                        std::size_t bytes_max) {
-  if (bytes_max == 0) return engine::Model::load(path, options);
+                                                        std::size_t bytes_max, PackedStore* store) {
   auto file = model::GgufFile::open(path);
   if (!file) return in_context(path.string(), std::move(file).error());
-  const auto llama = model::load_llama(*file);
-  if (!llama) return in_context(path.string(), llama.error());
-  if (const std::uint64_t packed = memory_of(*file, *llama, options.cache).packed; packed > bytes_max) {
-    return fail(
-        Code::kResourceExhausted,
-        "{}: its weights take {} MiB and {} MiB of this machine's memory may be had for them: use a smaller type "
-        "or model (sedge model info says what a file takes)",
-        path.string(), packed >> 20, bytes_max >> 20);
-  }
-  auto loaded = engine::Model::from(*std::move(file), options);
+  auto loaded = from_file(*std::move(file), options, bytes_max, store);
   if (!loaded) return in_context(path.string(), std::move(loaded).error());
   return loaded;
 }
 
 Result<std::shared_ptr<const engine::Model>> load_here(const std::filesystem::path& path, engine::ModelOptions options,
-                                                       std::size_t packed) {
-  return load_model(path, options, weights_memory_bytes(memory_bytes(), packed));
+                                                       std::size_t packed, PackedStore* store) {
+  return load_model(path, options, weights_memory_bytes(memory_bytes(), packed), store);
 }
 
 Result<ModelSpeed> measure_speed(const std::shared_ptr<const engine::Model>& model, unsigned threads,

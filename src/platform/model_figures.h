@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "engine/model.h"
+#include "platform/packed_store.h"
 
 namespace sedge::platform {
 
@@ -21,12 +22,14 @@ ModelMemory memory_of(const model::GgufFile& file, const model::LlamaModel& llam
 
 // The weights of a model file, for as long as this process may have the memory: where packing them would take more than
 // `bytes_max`, the system would end the process in the middle of it, or later. 0: nobody counts.
+// Those that `store` keeps are not packed, and the system may take their memory back: they are not counted.
 // Errors: those of engine::Model::load; ResourceExhausted, with what is needed and what there is.
 Result<std::shared_ptr<const engine::Model>> load_model(const std::filesystem::path& path, engine::ModelOptions options,
-                                                        std::size_t bytes_max);
+                                                        std::size_t bytes_max, PackedStore* store = nullptr);
 // The same on this machine, beside `packed` bytes of weights that are loaded.
 Result<std::shared_ptr<const engine::Model>> load_here(const std::filesystem::path& path,
-                                                       engine::ModelOptions options = {}, std::size_t packed = 0);
+                                                       engine::ModelOptions options = {}, std::size_t packed = 0,
+                                                       PackedStore* store = nullptr);
 
 struct ModelSpeed {
   double prompt_tok_s = 0;

@@ -13,15 +13,13 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
-#include <list>
-#include <map>
 #include <mutex>
 #include <span>
 #include <string>
 #include <thread>
 
 #include "engine/prefix_cache.h"
-#include "platform/file_storage.h"
+#include "platform/kept_files.h"
 #include "trust/keys.h"
 
 namespace sedge::platform {
@@ -61,28 +59,15 @@ class PrefixStore final : public engine::BlockStore {
     trust::Digest key;  // of everything the values depend on
     engine::BlockValues values;
   };
-  struct Kept {
-    std::uint64_t bytes = 0;
-    std::list<std::string>::iterator use;
-  };
-
-  void scan();
   void run();
-  void make_folder() const;
   Status write(const Waiting& block);
-  void add(const std::string& name, std::uint64_t bytes);
-  void forget(const std::string& name);
-  void evict(std::uint64_t bytes);
 
   PrefixStoreOptions options_;
-  FileStorage files_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;  // the queue is another
   std::deque<Waiting> queue_;
   std::size_t queued_bytes_ = 0;
-  std::map<std::string, Kept> kept_;
-  std::list<std::string> uses_;  // names, newest first
-  std::uint64_t bytes_ = 0;
+  KeptFiles kept_;
   PrefixStoreStats stats_;
   bool stopping_ = false;
   std::thread thread_;

@@ -205,6 +205,11 @@ class Runtime::Loop {
           PrefixStoreOptions{.folder = options_.home / "prefixes", .bytes_max = options_.prefix_disk_bytes});
       engines.prefix_store = prefix_store_.get();
     }
+    if (options_.packed_disk_bytes > 0 && !options_.models.empty()) {
+      packed_store_ = std::make_unique<PackedStore>(
+          PackedStoreOptions{.folder = packed_folder(options_.home), .bytes_max = options_.packed_disk_bytes});
+      engines.packed_store = packed_store_.get();
+    }
     engines.memory = std::make_shared<engine::MemoryBudget>(0);  // until models are known
     compute_ = std::make_unique<EngineCompute>(
         engines, [this](std::function<void()> work) { asio::post(io_, std::move(work)); },
@@ -215,6 +220,7 @@ class Runtime::Loop {
     for (const auto& model : options_.models) SEDGE_CHECK(compute_->add_model(model));
     for (const AdapterOptions& adapter : options_.adapters) SEDGE_CHECK(compute_->add_adapter(adapter));
     for (const auto& draft : options_.drafts) SEDGE_CHECK(compute_->add_draft(draft));
+    compute_->keep_packed();
     engines.memory->set_bytes_max(text_memory_bytes(memory_bytes(), compute_->loaded_bytes()));
     return {};
   }
@@ -521,6 +527,7 @@ class Runtime::Loop {
   BeaconSocket beacons_;
   std::optional<trust::Directory> directory_;
   std::unique_ptr<PrefixStore> prefix_store_;
+  std::unique_ptr<PackedStore> packed_store_;
   std::unique_ptr<EngineCompute> compute_;
   std::unique_ptr<quic::Endpoint> endpoint_;
   std::unique_ptr<node::Node> node_;

@@ -6,7 +6,7 @@
 // dot product of four (vpdpbusd, sdot, maddubs) adds to sixteen, eight or four rows at once, and nothing is ever summed
 // across. Codes of any width are planes of bits in that one order. One layout serves every instruction set and takes
 // the bytes it took before, give or take what six-bit scales gain as bytes.
-// Rejected: a layout for each set (a file of repacked weights could not travel).
+// Rejected: a layout for each set (packed weights that are kept on a disk would fit one of them).
 //
 // A group of sixteen rows (missing ones are zeros) is, for each block of the format (32 or 256 columns) in turn:
 //   scale[16] as in the file; min[16] where the format has one; then for each 32 columns:
@@ -25,6 +25,7 @@
 //     the lowest eight bits of each word's index
 //     what is above them, b bits a word (IQ1: three bits and the flag): word w at bit w·b mod 8 of byte w·b / 8
 //   and the signs, a plane for 32 columns: as the highest of 5 bits.
+// Who changes any of this counts engine::PackedWeights::kLayout up: packed weights are kept on disks.
 // Source: docs/formats/numeric_class.md §3 for the arithmetic; the weave is that of vpdpbusd's operands.
 #pragma once
 
