@@ -10,8 +10,10 @@ What the fraction of the limit means: of the prompt, products a second over what
 in registers; of the generated tokens, bytes of weights read a second over what plain reads of as much memory reach.
 Rows "batch of N" are N texts that write together, past short prompts: tokens a second of all, and how many times one's.
 llama.cpp comes from npm (node-llama-cpp with its prebuilt binary) and, where llama-bench is on PATH, is also measured by
-its own programs; the better of the two stands as the peer. Its own programs
-choose their instructions by themselves, so with --isa they are left out. Without any of them Sedge is measured alone.
+its own programs; the better of the two stands as the peer. Its own programs choose their instructions by themselves, so
+with --isa they are left out unless --held says that they cannot choose: llama.cpp takes the best libggml-cpu-*.so in its
+folder of backends, so a copy in which only haswell (avx2) or icelake (avx512vnni) is left is held to it. Without any of
+them Sedge is measured alone.
 """
 import argparse
 import functools
@@ -106,10 +108,10 @@ def through_npm(packages, file, threads, options):
 
 
 def by_its_bench(file, threads, options):
-    """The median of three repetitions in one process, after one that it does not count."""
-    rows = run(("llama-bench", "-m", file, "-t", threads, "-p", options.prompt, "-n", options.generate, "-r", 3, "-o",
+    """One measurement, after a pass that it does not count."""
+    rows = run(("llama-bench", "-m", file, "-t", threads, "-p", options.prompt, "-n", options.generate, "-r", 1, "-o",
                 "json"), options, whole=True)
-    rate = {"prompt_tok_s" if row["n_prompt"] else "generate_tok_s": statistics.median(row["samples_ts"]) for row in rows}
+    rate = {"prompt_tok_s" if row["n_prompt"] else "generate_tok_s": row["avg_ts"] for row in rows}
     return {**rate, "version": f"llama-bench {rows[0]['build_number']}"}
 
 
@@ -188,6 +190,7 @@ def main():
     parser.add_argument("--types", default="q8_0,q4_0,f16")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--isa", default="", help="comma separated: avx2, avxvnni, avx512vnni, amx; without it the best")
+    parser.add_argument("--held", action="store_true", help="llama-bench on PATH has the instructions of --isa alone")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=128)
     parser.add_argument("--batches", default="2,4,8", help="how many texts write together, in rows of their own; empty: none")
@@ -210,7 +213,7 @@ def main():
               "|---|---|---|---|---|---|---|---|---|---|")
         for shape, kind, file in models(options, folder):
             for isa in options.isa.split(","):
-                native = not isa and shutil.which("llama-bench")
+                native = (options.held or not isa) and shutil.which("llama-bench")
                 peers = [by_its_bench] if native else []
                 if packages:
                     peers.append(functools.partial(through_npm, restrict_peer(packages, isa, folder)))
