@@ -124,7 +124,7 @@ TEST_F(PackedStoreTest, what_is_damaged_goes_and_is_packed_again) {
   packs();
   const auto size = static_cast<std::streamoff>(fs::file_size(files().at(0)));
   // The magic, the key, the number of bytes, the hash, the zeros behind it, the checksum, and the last matrix.
-  const std::streamoff last_matrix = size - 272 * 68;
+  const std::streamoff last_matrix = size - 272L * 68;
   for (const std::streamoff at : {std::streamoff{0}, std::streamoff{20}, std::streamoff{40}, std::streamoff{57},
                                   std::streamoff{2000}, std::streamoff{4095}, last_matrix}) {
     damage(at);
