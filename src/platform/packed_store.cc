@@ -20,7 +20,7 @@ constexpr std::string_view kUnfinished = ".new";
 constexpr std::size_t kHashBytesMax = 128;                                // of a content hash, as text
 constexpr std::size_t kHeaderBytes = 4096;                                // the weights begin at a page
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;                 // written before it is looked whether to stop
-constexpr std::size_t kSyncBytes = std::size_t{64} << 20;                 // no more waits in memory for a slow disk
+constexpr std::size_t kSyncBytes = std::size_t{8} << 20;                  // no more waits for a slow disk, nor others
 constexpr std::chrono::nanoseconds kTimesTick = std::chrono::seconds(2);  // of the coarsest file system's times
 
 Bytes bytes_of(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
