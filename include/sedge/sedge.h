@@ -98,7 +98,11 @@ struct Private {
 };
 
 struct Publish {
-  bool reliable = true;     // false: may be lost, never waits behind others
+  bool reliable = true;  // false: may be lost, never waits behind others
+  // A reliable message that must reach the slowest too: where a link does not keep up, ResourceExhausted until it does,
+  // whoever else could take more. Without it a node whose links carry less than a quarter of others' is left behind: it
+  // gets the last 10 s (8 MiB) as it can, and loses what is older.
+  bool wait_for_all = false;
   bool retain = false;      // the topic's last value: durable, and given at once to who subscribes later
   std::uint32_t depth = 1;  // of a retained topic: how many of its last values, the oldest first
   Urgency urgency = Urgency::kNormal;

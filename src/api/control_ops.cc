@@ -266,6 +266,7 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   SEDGE_TRY(const bool retain, optional_field(request, "retain", false, json::get_bool));
   SEDGE_TRY(const std::int64_t depth, optional_field(request, "depth", std::int64_t{1}, json::get_int));
   SEDGE_TRY(const bool reliable, optional_field(request, "reliable", true, json::get_bool));
+  SEDGE_TRY(const bool for_all, optional_field(request, "wait_for_all", false, json::get_bool));
   SEDGE_TRY(const bool causal, optional_field(request, "causal", false, json::get_bool));
   SEDGE_TRY(const auto once, optional_id(request, "once"));
   SEDGE_TRY(const auto lifespan, optional_ms(request, "lifespan_ms"));
@@ -274,6 +275,8 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
   if (retain && lifespan)
     return fail(Code::kInvalidArgument, "a retained value is there for who comes later: no 'lifespan_ms'");
   if (retain && once) return fail(Code::kInvalidArgument, "a retained value is the topic's last: it has no 'once'");
+  if (retain && for_all)
+    return fail(Code::kInvalidArgument, "a retained value reaches everybody in time: no 'wait_for_all'");
   if (depth < 1 || depth > static_cast<std::int64_t>(crdt::kKeepMax))
     return fail(Code::kInvalidArgument, "'depth' is 1 to {}: how many of a topic's messages are retained",
                 crdt::kKeepMax);
@@ -281,7 +284,8 @@ Status op_pub(platform::Runtime& runtime, const json::Object& request, const Ses
                                      .priority = static_cast<env::Priority>(priority),
                                      .once = once,
                                      .lifespan = lifespan,
-                                     .causal = causal};
+                                     .causal = causal,
+                                     .for_all = for_all};
   const std::uint32_t kept = retain ? static_cast<std::uint32_t>(depth) : 0;
   if (!request.contains("epsilon")) {
     runtime.node().publish(topic, as_bytes(payload), options, kept, acknowledge(session), platform::now());

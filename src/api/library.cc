@@ -403,11 +403,15 @@ Status Fleet::publish(std::string_view topic, std::string_view payload, Publish 
   if (options.causal && (options.retain || !options.reliable)) {
     return std::unexpected(Error{Code::kInvalidArgument, "a causal message is reliable, and not retained"});
   }
+  if (options.wait_for_all && (options.retain || !options.reliable)) {
+    return std::unexpected(Error{Code::kInvalidArgument, "who waits for all sends what is reliable, and not retained"});
+  }
   const mesh::PublishOptions as_node{.reliable = options.reliable,
                                      .priority = priority_of(options.urgency),
                                      .once = std::nullopt,
                                      .lifespan = options.lifespan,
-                                     .causal = options.causal};
+                                     .causal = options.causal,
+                                     .for_all = options.wait_for_all};
   if (!options.retain && !options.privacy && !impl_->in_callback())
     return impl_->publish(topic, as_bytes(payload), as_node);
   return impl_->when_done([topic = std::string(topic), payload = std::string(payload),

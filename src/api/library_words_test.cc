@@ -51,6 +51,17 @@ TEST_F(LibraryOfTwo, causal_messages_are_heard_and_those_that_cannot_be_are_refu
   EXPECT_EQ(two.rover->publish("orders", "4", {.retain = true, .causal = true}).error().code, Code::kInvalidArgument);
 }
 
+TEST_F(LibraryOfTwo, a_message_may_wait_for_all_and_then_it_is_reliable_and_not_retained) {
+  std::atomic<int> heard = 0;
+  ASSERT_TRUE(two.base->subscribe("log", [&](const Message&) { ++heard; }));
+  ASSERT_TRUE(two.rover->publish("log", "1", {.wait_for_all = true}));
+  EXPECT_TRUE(api::testing::eventually([&] { return heard == 1; }));
+  EXPECT_EQ(two.rover->publish("log", "2", {.reliable = false, .wait_for_all = true}).error().code,
+            Code::kInvalidArgument);
+  EXPECT_EQ(two.rover->publish("log", "2", {.wait_for_all = true, .retain = true}).error().code,
+            Code::kInvalidArgument);
+}
+
 TEST_F(LibraryOfTwo, a_private_number_is_told_until_the_budget_of_its_topic_is_spent) {
   const Publish privately{.privacy = Private{.epsilon = 4, .low = 0, .high = 100}};
   EXPECT_TRUE(two.rover->publish("soil", "30", privately));

@@ -111,6 +111,7 @@ void add_mesh(Families& out, const node::Node& node) {
       .sample(pubsub.delivered, {{"event", "delivered"}});
   out.counter("sedge_messages_dropped_total", "Batches and messages that were not taken or not delivered, and why.")
       .sample(broadcast.shed, {{"why", "link_full"}})
+      .sample(broadcast.left_behind, {{"why", "neighbour_too_slow"}})
       .sample(broadcast.too_old, {{"why", "older_than_this_start"}})
       .sample(pubsub.expired, {{"why", "lifespan"}})
       .sample(pubsub.refused, {{"why", "no_grant"}})

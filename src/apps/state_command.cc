@@ -40,6 +40,7 @@ struct StateOptions {
   bool retain = false;
   bool linearizable = false;
   bool best_effort = false;
+  bool wait_for_all = false;
   bool liveliness = false;
   bool causal = false;
   bool json = false;
@@ -197,6 +198,8 @@ void add_pub(Commands& commands) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app->add_flag("--best-effort", options->best_effort, "may be lost; never waits");
+  app->add_flag("--wait-for-all", options->wait_for_all,
+                "for the slowest node too; else one that is slower than most may miss it");
   app->add_option("--urgency", options->urgency, "the more urgent goes first on every link")
       ->check(CLI::IsMember(kUrgencies))
       ->capture_default_str();
@@ -215,6 +218,7 @@ void add_pub(Commands& commands) {
                          {"retain", options->retain},
                          {"depth", options->depth},
                          {"reliable", !options->best_effort}};
+    if (options->wait_for_all) request["wait_for_all"] = true;
     if (options->causal) request["causal"] = true;
     request["priority"] = kUrgencies.at(options->urgency);
     if (!options->lifespan.empty()) request["lifespan_ms"] = parse_ms(options->lifespan);

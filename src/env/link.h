@@ -80,6 +80,21 @@ struct LinkStats {
   std::size_t queued_bytes = 0;
 };
 
+// A link on which reliable bytes wait: all that were not acknowledged, and those of them that have not left yet.
+struct LinkBacklog {
+  NodeId peer;
+  std::size_t queued = 0;
+  std::size_t unsent = 0;
+};
+
+// What a link has carried since it came up.
+struct LinkBytes {
+  NodeId peer;
+  std::uint64_t arrived = 0;  // of what we sent, as far as is known
+  std::uint64_t received = 0;
+  Instant heard{};  // when one of the two last grew
+};
+
 // Bytes of these two priorities that wait on a link: what a neighbour's questions made.
 struct AnswersWaiting {
   std::size_t control = 0, state = 0;

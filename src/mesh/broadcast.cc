@@ -53,9 +53,21 @@ struct Mark {
   }
 };
 
-std::string_view domain_of(wire::MessageType type) {
-  return type == wire::MessageType::kBroadcastPacked ? kPackedDomain : kDomain;
+bool is_packed(wire::MessageType type) {
+  return type == wire::MessageType::kBroadcastPacked || type == wire::MessageType::kBroadcastPackedForAll;
 }
+
+bool is_for_all(wire::MessageType type) {
+  return type == wire::MessageType::kBroadcastForAll || type == wire::MessageType::kBroadcastPackedForAll;
+}
+
+wire::MessageType type_of(Reliability reliability, bool packed) {
+  using enum wire::MessageType;
+  if (reliability == Reliability::kForAll) return packed ? kBroadcastPackedForAll : kBroadcastForAll;
+  return packed ? kBroadcastPacked : kBroadcast;
+}
+
+std::string_view domain_of(wire::MessageType type) { return is_packed(type) ? kPackedDomain : kDomain; }
 
 std::uint64_t age_ms(Instant born, Instant now) { return static_cast<std::uint64_t>((now - born) / 1ms); }
 
@@ -93,7 +105,7 @@ void Broadcast::send(NodeId to, wire::MessageType type, const T& message) {
   out_.sends.push_back({to, env::Priority::kControl, false, wire::frame(type, message)});
 }
 
-Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliable, env::Priority priority,
+Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, Reliability reliability, env::Priority priority,
                                       Instant now) {
   if (payload.size() > kBatchBytesMax) {
     return fail(Code::kInvalidArgument, "a batch has at most {} bytes, this has {}", kBatchBytesMax, payload.size());
@@ -102,15 +114,20 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
   const auto packed =
       options_.pack && payload.size() >= kPackBytesMin && some_link_is_slow() ? packer_.pack(payload) : std::nullopt;
   if (packed) payload = *packed;
-  const auto type = packed ? wire::MessageType::kBroadcastPacked : wire::MessageType::kBroadcast;
-  const wire::BatchView batch{
-      {options_.self, options_.epoch, sequence_},     kind,   reliable, static_cast<std::uint8_t>(priority), direct(),
-      options_.fleet_ms ? options_.fleet_ms(now) : 0, payload};
+  const auto type = type_of(reliability, packed.has_value());
+  const wire::BatchView batch{{options_.self, options_.epoch, sequence_},
+                              kind,
+                              reliability,
+                              static_cast<std::uint8_t>(priority),
+                              direct(),
+                              options_.fleet_ms ? options_.fleet_ms(now) : 0,
+                              payload};
   const Buffer encoded = wire::encode(batch);
   const wire::SignedBatchView message{.batch = encoded, .signature = trust::sign(key_, domain_of(type), encoded).bytes};
   ++stats_.sent;
-  if (reliable && kind == BatchKind::kPubSub) {
+  if (batch.reliable() && kind == BatchKind::kPubSub) {
     count(options_.self, priority, encoded.size(), now);
+    for (Allowance& allowance : allowances_) allowance.spend(encoded.size(), now);
     priority = place_of(options_.self, priority, now);
   }
   pass_on(type, batch, message, options_.self, {.frame = {}, .born = now, .priority = priority}, now);
@@ -120,6 +137,7 @@ Result<Sequence> Broadcast::broadcast(BatchKind kind, Bytes payload, bool reliab
 void Broadcast::on_link_up(NodeId peer, Instant now) {
   Link& link = links_[peer];
   link = {};
+  pace_.on_link_up(peer, now);
   tree_.on_link_up(peer, now);
   if (const auto owed = owed_.find(peer); owed != owed_.end()) owed->second.until = now + kAskTime;
   // What it may have missed while no link was there.
@@ -134,6 +152,7 @@ void Broadcast::on_link_down(NodeId peer, bool broke, Instant now) {
   const auto lost = links_.find(peer);
   if (lost == links_.end()) return;
   links_.erase(lost);
+  pace_.on_link_down(peer);
   tree_.on_link_down(peer, now);
   if (broke) owe(peer, now);
   for (auto& [id, missing] : missing_) {
@@ -178,7 +197,9 @@ bool Broadcast::seen(const wire::BatchId& id) const {
 Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   switch (type) {
     case wire::MessageType::kBroadcast:
-    case wire::MessageType::kBroadcastPacked: {
+    case wire::MessageType::kBroadcastPacked:
+    case wire::MessageType::kBroadcastForAll:
+    case wire::MessageType::kBroadcastPackedForAll: {
       Status status = on_batch(from, type, body, now);
       if (!status) ++stats_.refused;
       return status;
@@ -198,12 +219,12 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
       tree_.on_position(from, position, now);
       return {};
     }
-    case wire::MessageType::kBroadcastSlowdown: {
+    case wire::MessageType::kBroadcastSlowdown:
+    case wire::MessageType::kBroadcastSlowdownForAll: {
       SEDGE_TRY(const auto slowdown, wire::decode<wire::BroadcastSlowdown>(body));
       if (!links_.contains(from)) return {};
       ++stats_.slowdowns;
-      slowed_until_ =
-          std::max(slowed_until_, now + std::clamp(slowdown.retry_after, Duration::zero(), kSlowdownTimeMax));
+      on_slowdown(from, slowdown, type == wire::MessageType::kBroadcastSlowdownForAll, now);
       return {};
     }
     default:
@@ -211,44 +232,60 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
   }
 }
 
+void Broadcast::on_slowdown(NodeId from, const wire::BroadcastSlowdown& slowdown, bool for_all, Instant now) {
+  const Instant until = now + std::clamp(slowdown.retry_after, Duration::zero(), kSlowdownTimeMax);
+  for_all = for_all || pace_.slow(from);  // what a slow one asks concerns nobody else
+  pace_.on_slowdown(for_all, until);
+  allowances_[1].on_slowdown(until, now);
+  if (!for_all) allowances_[0].on_slowdown(until, now);
+}
+
 Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   SEDGE_TRY(auto message, wire::decode<wire::SignedBatchView>(body));
   SEDGE_TRY(const auto batch, wire::decode<wire::BatchView>(message.batch));
+  if (is_for_all(type) != (batch.reliability == Reliability::kForAll)) {
+    return fail(Code::kDataLoss, "a batch of another type than it says");
+  }
   if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
   if (batch.payload.size() > kBatchBytesMax) return fail(Code::kDataLoss, "a batch of {} bytes", batch.payload.size());
-  if (seen(batch.id)) return stats_.duplicates += batch.reliable ? 1 : 0, Status{};
+  pace_.on_has(from, batch.id);
+  if (seen(batch.id)) return stats_.duplicates += batch.reliable() ? 1 : 0, Status{};
   if (directory_.revoked(batch.id.origin)) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
   if (!within_budget(from, batch, now)) return {};
   const bool from_origin = from == batch.id.origin;
   const bool goes_on = links_.size() > 1 && !(from_origin && batch.direct);
-  const bool counts = goes_on && batch.reliable && batch.kind == BatchKind::kPubSub;
+  const bool counts = goes_on && batch.reliable() && batch.kind == BatchKind::kPubSub;
   if (!from_origin) SEDGE_CHECK(check_age(from, batch, now));
   const auto priority = static_cast<env::Priority>(batch.priority);
   if (from_origin && counts) count(batch.id.origin, priority, message.batch.size(), now);
   if (from_origin) SEDGE_CHECK(check_room(batch, now));
   if (!from_origin) {
     const Status good = check(type, batch, message);
-    if (!good && good.error().code == Code::kNotFound && batch.reliable) {
+    if (!good && good.error().code == Code::kNotFound && batch.reliable()) {
       note_missing(batch.id, from, now, now);  // its certificate is on the way with the membership's news: ask again
     }
     SEDGE_CHECK(good);
   }
   Buffer unpacked;
   Bytes payload = batch.payload;
-  if (type == wire::MessageType::kBroadcastPacked) {
+  if (is_packed(type)) {
     SEDGE_TRY(unpacked, unpack(batch.payload, kBatchBytesMax));
     payload = unpacked;
   }
   if (!from_origin && counts) count(batch.id.origin, priority, message.batch.size(), now);  // as far as is known by now
-  if (counts && strained(now) && shares_.above(batch.id.origin, now)) slow_down(from, now);
+  if (counts && shares_.above(batch.id.origin, now)) {
+    const bool by_any = strained(false, from, now);
+    const bool by_slow = !by_any && batch.reliability == Reliability::kForAll && strained(true, from, now);
+    if (by_any || by_slow) slow_down(from, by_slow, now);
+  }
   const auto announced = missing_.find(batch.id);
   // An age that somebody told ahead of the batch would silence it: only what we asked for can be a repair.
   const Instant born = announced == missing_.end() || !announced->second.asked ? now : announced->second.born;
   mark_seen(batch, now);
   ++stats_.delivered;
-  stats_.reliable += batch.reliable ? 1 : 0;
+  stats_.reliable += batch.reliable() ? 1 : 0;
   if (options_.deliver) options_.deliver(batch.kind, batch.id.origin, payload, now);
   if (from_origin && !batch.direct) SEDGE_CHECK(check(type, batch, message));  // it goes on now, under its signature
   message.hops = static_cast<std::uint8_t>(std::min(message.hops + 1, kHopsMax));
@@ -291,7 +328,7 @@ Status Broadcast::check_age(NodeId from, const wire::BatchView& batch, Instant n
   if (batch.kind != BatchKind::kPubSub || batch.sent_ms == 0 || !options_.fleet_ms) return {};
   const std::uint64_t fleet_ms = options_.fleet_ms(now);
   if (fleet_ms == 0) {
-    if (batch.reliable) note_missing(batch.id, from, now, now);
+    if (batch.reliable()) note_missing(batch.id, from, now, now);
     return fail(Code::kUnavailable, "the fleet's clock is not known yet: a batch's age cannot be told");
   }
   const std::uint64_t up_ms = age_ms(started_, now);
@@ -303,19 +340,22 @@ Status Broadcast::check_age(NodeId from, const wire::BatchView& batch, Instant n
 // Who was asked to slow down and goes on is not taken from: an honest publisher has stopped long before,
 // and what it had under way is asked for again. Errors: ResourceExhausted: count it against the publisher.
 Status Broadcast::check_room(const wire::BatchView& batch, Instant now) {
-  if (batch.kind != BatchKind::kPubSub || backlog_ <= kOverrunBacklog) return {};
-  if (batch.reliable && !shares_.above(batch.id.origin, now)) return {};
+  if (batch.kind != BatchKind::kPubSub) return {};
+  const bool by_any = pace_.waiting(false, batch.id.origin) > kOverrunBacklog;
+  const bool for_all = batch.reliability == Reliability::kForAll;
+  if (!by_any && !(for_all && pace_.waiting(true, batch.id.origin) > kOverrunBacklog)) return {};
+  if (batch.reliable() && !shares_.above(batch.id.origin, now)) return {};
   ++stats_.shed;
-  slow_down(batch.id.origin, now);
-  if (batch.reliable) note_missing(batch.id, batch.id.origin, now, now);
+  slow_down(batch.id.origin, !by_any, now);
+  if (batch.reliable()) note_missing(batch.id, batch.id.origin, now, now);
   return fail(Code::kResourceExhausted, "{} publishes though it was asked to wait", batch.id.origin.short_hex());
 }
 
 bool Broadcast::within_budget(NodeId from, const wire::BatchView& batch, Instant now) {
   if (!options_.budget) return true;
   const BatchBudget left = options_.budget(from, from == batch.id.origin && batch.direct, now);
-  if (left != BatchBudget::kEnough) slow_down(from, now);
-  if (left == BatchBudget::kSpent && batch.reliable) note_missing(batch.id, from, now, now);
+  if (left != BatchBudget::kEnough) slow_down(from, false, now);
+  if (left == BatchBudget::kSpent && batch.reliable()) note_missing(batch.id, from, now, now);
   return left != BatchBudget::kSpent;
 }
 
@@ -345,15 +385,15 @@ std::size_t Broadcast::members() const { return options_.members ? options_.memb
 void Broadcast::pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message,
                         NodeId from, Cached cached, Instant now) {
   cached.frame = wire::frame(type, message);
-  const bool datagram = !batch.reliable && cached.frame.size() <= env::kDatagramBytesMax;
+  const bool datagram = !batch.reliable() && cached.frame.size() <= env::kDatagramBytesMax;
   // What came late by a repair goes on by name, with its age: a neighbour that has started since must not take it.
   const bool own = batch.id.origin == options_.self;
-  const bool shed = !own && batch.kind == BatchKind::kPubSub && backlog_ > kOverrunBacklog &&
-                    (!batch.reliable || shares_.above(batch.id.origin, now));
-  stats_.shed += shed ? 1 : 0;
-  const bool fresh = (!batch.reliable || now - cached.born < kFresh) && !shed;
+  const bool much = batch.kind == BatchKind::kPubSub && shares_.above(batch.id.origin, now);
+  const bool sheds = !own && batch.kind == BatchKind::kPubSub && (!batch.reliable() || much);
+  const bool fresh = !batch.reliable() || now - cached.born < kFresh;
+  const bool may_wait = batch.reliability == Reliability::kReliable && cached.priority > env::Priority::kUrgent;
   const bool direct = batch.direct && own;
-  std::size_t beside = batch.reliable && !batch.direct ? shortcuts(members(), message.hops, mean_loss()) : 0;
+  std::size_t beside = batch.reliable() && !batch.direct ? shortcuts(members(), message.hops, mean_loss()) : 0;
   const Duration announce_delay =
       cached.priority <= env::Priority::kUrgent ? options_.urgent_announce_delay : options_.announce_delay;
   for (auto& [peer, link] : links_) {
@@ -363,14 +403,19 @@ void Broadcast::pass_on(wire::MessageType type, const wire::BatchView& batch, co
       carries = true;
       --beside;
     }
-    if (fresh && carries) {
+    const bool shed = sheds && pace_.waiting_on(peer) > kOverrunBacklog;
+    stats_.shed += shed ? 1 : 0;
+    if (fresh && carries && may_wait && (shed || pace_.behind(peer))) {
+      pace_.note(peer, cached.priority, batch.id, cached.frame.size(), now);
+    } else if (fresh && carries && !shed) {
+      if (!datagram) pace_.on_sent(peer, cached.frame.size());
       out_.sends.push_back({peer, cached.priority, datagram, cached.frame});
-    } else if (batch.reliable && link.announce.size() < kAnnounceMax) {
+    } else if (batch.reliable() && link.announce.size() < kAnnounceMax) {
       link.announce.push_back({batch.id, 0});
       next_announce_ = std::min(next_announce_, now + announce_delay);
     }
   }
-  if (batch.reliable) keep(batch.id, std::move(cached), now);
+  if (batch.reliable()) keep(batch.id, std::move(cached), now);
 }
 
 void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
@@ -389,6 +434,7 @@ void Broadcast::keep(const wire::BatchId& id, Cached cached, Instant now) {
 
 void Broadcast::on_have(NodeId from, const wire::BroadcastHave& have, Instant now) {
   for (const wire::HeldBatch& held : have.batches) {
+    pace_.on_has(from, held.id);
     // What was said before we came is not for us: an old order must not be carried out by a robot that restarts.
     const bool before_us = held.age_ms > age_ms(started_, now);
     if (!before_us && !seen(held.id))
@@ -417,7 +463,7 @@ void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant
   if (link == links_.end()) return;
   link->second.grafted_until = now + options_.graft_time;
   if (const auto owed = owed_.find(from); owed != owed_.end()) owed->second.until = now + kAskTime;
-  if (backlog_ > kOverrunBacklog) return;  // it asks again, or another
+  if (pace_.waiting_on(from) > kOverrunBacklog) return;  // it asks again, or another
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < std::min(graft.wanted.size(), kGraftMax); ++i) {
     const auto cached = cache_.find(graft.wanted[i]);
@@ -428,7 +474,24 @@ void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant
       ++stats_.refused;
       continue;
     }
+    if (cached->second.priority > env::Priority::kUrgent && pace_.behind(from)) {
+      pace_.note(from, cached->second.priority, cached->first, cached->second.frame.size(), now);
+      continue;
+    }
+    pace_.on_sent(from, cached->second.frame.size());
     out_.sends.push_back({from, cached->second.priority, false, cached->second.frame});
+  }
+}
+
+// Sends those left behind what waits for them, as far as there is room.
+void Broadcast::catch_up(Instant now) {
+  const auto kept = [&](const wire::BatchId& id) {
+    const auto cached = cache_.find(id);
+    return cached != cache_.end() && now - cached->second.born <= options_.cache_age_max;
+  };
+  for (const auto& [peer, id] : pace_.take(now, kept)) {
+    const Cached& cached = cache_.at(id);
+    out_.sends.push_back({peer, cached.priority, false, cached.frame});
   }
 }
 
@@ -436,6 +499,7 @@ void Broadcast::on_timer(Instant now) {
   if (now >= next_announce_) flush_announcements(now);
   if (now >= next_ask_) ask_for_missing(now);
   if (now >= next_mark_) persist_marks();
+  if (now >= pace_.next_deadline()) catch_up(now);
   tree_.on_timer(now);
 }
 
@@ -451,14 +515,18 @@ env::Priority Broadcast::place_of(NodeId origin, env::Priority priority, Instant
   return static_cast<env::Priority>(behind ? place + 1 : place);
 }
 
-bool Broadcast::strained(Instant now) { return backlog_ > kSlowdownBacklog || slowed_until_ > now || owes(now); }
+// Whether there is more to send on than a link carries; slow ones count where it is to be `for_all`.
+bool Broadcast::strained(bool for_all, NodeId from, Instant now) {
+  return pace_.waiting(for_all, from) > kSlowdownBacklog || pace_.slowed_until(for_all) > now || owes(now);
+}
 
-// Asks it to publish less for a while, now and then.
-void Broadcast::slow_down(NodeId neighbour, Instant now) {
+// Asks it to publish less for a while, now and then; `for_all`: of what is to wait for slow links.
+void Broadcast::slow_down(NodeId neighbour, bool for_all, Instant now) {
   const auto link = links_.find(neighbour);
   if (link == links_.end() || now - link->second.slowdown_said < kSlowdownInterval) return;
   link->second.slowdown_said = now;
-  send(neighbour, wire::MessageType::kBroadcastSlowdown, wire::BroadcastSlowdown{kSlowdownTime});
+  using enum wire::MessageType;
+  send(neighbour, for_all ? kBroadcastSlowdownForAll : kBroadcastSlowdown, wire::BroadcastSlowdown{kSlowdownTime});
 }
 
 void Broadcast::flush_announcements(Instant now) {
@@ -516,7 +584,7 @@ void Broadcast::persist_marks() {
 }
 
 Instant Broadcast::next_deadline() const {
-  return std::min({next_announce_, next_ask_, next_mark_, tree_.next_deadline()});
+  return std::min({next_announce_, next_ask_, next_mark_, pace_.next_deadline(), tree_.next_deadline()});
 }
 
 void Broadcast::drain(env::Outbox& out) {

@@ -28,6 +28,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -37,6 +38,8 @@
 #include "base/time.h"
 #include "env/link.h"
 #include "env/outbox.h"
+#include "mesh/allowance.h"
+#include "mesh/pace.h"
 #include "mesh/packing.h"
 #include "mesh/seen_window.h"
 #include "mesh/shares.h"
@@ -49,6 +52,7 @@
 namespace sedge::mesh {
 
 using wire::BatchKind;
+using wire::Reliability;
 
 inline constexpr std::size_t kBatchBytesMax = 64u << 10;
 inline constexpr std::size_t kMissingMax = 4096;  // batches announced and not yet here; more are left to chance
@@ -56,16 +60,17 @@ inline constexpr std::size_t kMissingMax = 4096;  // batches announced and not y
 inline constexpr std::size_t kBatchDatagramBytesMax = env::kDatagramBytesMax - 128;
 
 struct BroadcastStats {
-  std::uint64_t sent = 0;        // batches of our own
-  std::uint64_t delivered = 0;   // of others
-  std::uint64_t reliable = 0;    // of these
-  std::uint64_t duplicates = 0;  // of reliable ones
-  std::uint64_t grafts = 0;      // repairs asked for
-  std::uint64_t refused = 0;     // malformed, badly signed, revoked
-  std::uint64_t given_up = 0;    // announced but never got
-  std::uint64_t slowdowns = 0;   // asked of us
-  std::uint64_t too_old = 0;     // sent before this node started
-  std::uint64_t shed = 0;        // not taken or not sent on at once, because links are full and their publisher goes on
+  std::uint64_t sent = 0;         // batches of our own
+  std::uint64_t delivered = 0;    // of others
+  std::uint64_t reliable = 0;     // of these
+  std::uint64_t duplicates = 0;   // of reliable ones
+  std::uint64_t grafts = 0;       // repairs asked for
+  std::uint64_t refused = 0;      // malformed, badly signed, revoked
+  std::uint64_t given_up = 0;     // announced but never got
+  std::uint64_t slowdowns = 0;    // asked of us
+  std::uint64_t too_old = 0;      // sent before this node started
+  std::uint64_t left_behind = 0;  // that a neighbour will not get from us: it did not keep up
+  std::uint64_t shed = 0;  // not taken or not sent on at once, because links are full and their publisher goes on
 };
 
 // What is left of a neighbour's budget: kLow: it is asked to slow down; kSpent: the batch is not taken, a reliable one
@@ -113,16 +118,20 @@ class Broadcast {
   void start(Instant now);
 
   // Sends to everybody else. Errors: InvalidArgument: payload over kBatchBytesMax.
-  Result<Sequence> broadcast(BatchKind kind, Bytes payload, bool reliable, env::Priority priority, Instant now);
+  Result<Sequence> broadcast(BatchKind kind, Bytes payload, Reliability reliability, env::Priority priority,
+                             Instant now);
 
   void on_link_up(NodeId peer, Instant now);
   void on_link_down(NodeId peer, bool broke, Instant now);  // or it was closed on purpose, and other ways lead there
   void on_member_changed(NodeId id, Instant now);
-  // Bytes that wait on our fullest link. Above an eighth of what a link may hold, whoever goes on sending reliable
-  // messages, and has sent no less than others, is asked to wait; asked ourselves, we ask on, back to who publishes.
-  void on_backlog(std::size_t bytes) { backlog_ = bytes; }
-  // Until then somebody on the way of our messages has no room for more.
-  Instant slowed_until() const { return slowed_until_; }
+  // Where over an eighth of what a link may hold waits on one that is not slow beside others, whoever goes on sending
+  // reliable messages, and has sent no less than others, is asked to wait; asked ourselves, we ask on, back to who
+  // publishes.
+  void on_backlog(std::span<const env::LinkBacklog> waiting) { pace_.on_backlog(waiting); }
+  void on_link_bytes(std::span<const env::LinkBytes> bytes, Instant now) { pace_.on_link_bytes(bytes, now); }
+  const Pace& pace() const { return pace_; }
+  // How long a publisher of much waits, because somebody on the way asked for that; zero: not at all.
+  Duration wait(bool for_all, Instant now) { return allowances_[for_all ? 1 : 0].wait(now); }
   // Whether we have lately sent so much of what goes through here that it is for us to wait (shares.h).
   bool above_share(Instant now) { return shares_.above(options_.self, now); }
   // A link that falls takes along what was under way on it; its neighbour hears what is kept here when it is back, and
@@ -130,7 +139,7 @@ class Broadcast {
   // for. Who publishes waits then, until that is over, or the neighbour dead.
   bool owes(Instant now);
 
-  // Types kBroadcast to kBroadcastSlowdown. Errors: DataLoss, Unauthenticated: count it against `from`.
+  // Types kBroadcast to kBroadcastSlowdownForAll. Errors: DataLoss, Unauthenticated: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
 
   void on_timer(Instant now);
@@ -141,7 +150,11 @@ class Broadcast {
   bool slow(NodeId peer) const;
   // Every member has a link to us: nobody needs to pass our batches on.
   bool direct() const { return links_.size() + 1 == members(); }
-  const BroadcastStats& stats() const { return stats_; }
+  BroadcastStats stats() const {
+    BroadcastStats out = stats_;
+    out.left_behind = pace_.lost();
+    return out;
+  }
   const PackStats& pack_stats() const { return packer_.stats(); }
   const Tree& tree() const { return tree_; }
   std::size_t missing() const { return missing_.size(); }  // at most kMissingMax
@@ -187,6 +200,7 @@ class Broadcast {
   MissingAt forget(MissingAt missing);
   bool seen(const wire::BatchId& id) const;
   Status on_batch(NodeId from, wire::MessageType type, Bytes body, Instant now);
+  void on_slowdown(NodeId from, const wire::BroadcastSlowdown& slowdown, bool for_all, Instant now);
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
@@ -195,15 +209,16 @@ class Broadcast {
   void pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from,
                Cached cached, Instant now);
   bool within_budget(NodeId from, const wire::BatchView& batch, Instant now);
-  bool strained(Instant now);
+  bool strained(bool for_all, NodeId from, Instant now);
   void count(NodeId origin, env::Priority priority, std::size_t bytes, Instant now);
   env::Priority place_of(NodeId origin, env::Priority priority, Instant now);
-  void slow_down(NodeId neighbour, Instant now);
+  void slow_down(NodeId neighbour, bool for_all, Instant now);
   bool some_link_is_slow() const;
   void keep(const wire::BatchId& id, Cached cached, Instant now);
   void mark_seen(const wire::BatchView& batch, Instant now);
   void flush_announcements(Instant now);
   void ask_for_missing(Instant now);
+  void catch_up(Instant now);
   void persist_marks();
   template <class T>
   void send(NodeId to, wire::MessageType type, const T& message);
@@ -228,11 +243,11 @@ class Broadcast {
   };
   std::map<NodeId, Owed> owed_;
   std::map<wire::BatchId, Missing> missing_;
-  std::size_t backlog_ = 0;
+  Pace pace_;
+  std::array<Allowance, 2> allowances_;              // of messages that wait for slow links, too, the second
   Shares shares_;                                    // of all priorities together,
   std::array<Shares, env::kPriorities> each_share_;  // and of each by itself
-  Instant slowed_until_{};
-  std::vector<NodeId> unmarked_;  // windows that are not on disk as they are
+  std::vector<NodeId> unmarked_;                     // windows that are not on disk as they are
   Instant next_announce_ = kNever;
   Instant next_ask_ = kNever;
   Instant next_mark_ = kNever;

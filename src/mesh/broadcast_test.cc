@@ -161,7 +161,7 @@ struct Pair {
   Buffer next_frame(bool direct = false, const std::string& payload = "x",
                     env::Priority priority = env::Priority::kNormal) {
     members = direct ? 2 : 3;
-    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes(payload), true, priority, Instant{}));
+    EXPECT_TRUE(sender.broadcast(BatchKind::kPubSub, as_bytes(payload), Reliability::kReliable, priority, Instant{}));
     env::Outbox out;
     sender.drain(out);
     return out.sends.at(0).frame;
@@ -271,7 +271,8 @@ struct Origin {
   test::Fleet fleet{6};
   trust::Directory directory = fleet.directory();
   Broadcast broadcast;
-  explicit Origin(double loss) : broadcast(options(loss), fleet.nodes[0].keys.secret, directory) {
+  explicit Origin(double loss, std::size_t members = 40)
+      : broadcast(options(loss, members), fleet.nodes[0].keys.secret, directory) {
     broadcast.start(Instant{});
     for (std::size_t i = 1; i < 6; ++i) {
       broadcast.on_link_up(fleet.nodes[i].id, Instant{});
@@ -280,24 +281,72 @@ struct Origin {
                                        Instant{}));
     }
   }
-  Broadcast::Options options(double loss) const {
+  Broadcast::Options options(double loss, std::size_t members) const {
     Broadcast::Options made;
     made.self = fleet.nodes[0].id;
     made.epoch = BootEpoch{1};
-    made.members = [] { return std::size_t{40}; };
+    made.members = [members] { return members; };
     made.loss = [loss](NodeId) { return loss; };
     return made;
   }
   // How many links carry it at once.
-  std::size_t carried(env::Priority priority, Instant now = {}) {
-    EXPECT_TRUE(broadcast.broadcast(BatchKind::kPubSub, as_bytes("x"), true, priority, now));
+  std::size_t carried(env::Priority priority, Instant now = {}, Reliability reliability = Reliability::kReliable) {
+    EXPECT_TRUE(broadcast.broadcast(BatchKind::kPubSub, as_bytes("x"), reliability, priority, now));
+    return batches(now).size();
+  }
+  // To whom batches leave.
+  std::vector<NodeId> batches(Instant now) {
+    broadcast.on_timer(now);
     env::Outbox out;
     broadcast.drain(out);
-    return static_cast<std::size_t>(std::ranges::count_if(out.sends, [](const env::Send& send) {
-      return send.frame.front() == static_cast<std::uint8_t>(wire::MessageType::kBroadcast);
-    }));
+    std::vector<NodeId> to;
+    for (const env::Send& send : out.sends) {
+      const auto type = static_cast<wire::MessageType>(send.frame.front());
+      if (type == wire::MessageType::kBroadcast || type == wire::MessageType::kBroadcastForAll) to.push_back(send.to);
+    }
+    return to;
   }
 };
+
+TEST(Broadcast, a_slow_neighbour_is_left_behind_but_with_what_is_urgent_or_for_all) {
+  Origin origin(0, 6);  // linked to everybody
+  const NodeId slow = origin.fleet.nodes[1].id;
+  std::vector<env::LinkBytes> bytes;
+  for (std::size_t i = 1; i < 6; ++i) bytes.push_back({origin.fleet.nodes[i].id});
+  Instant now{};
+  for (int i = 0; i < 10; ++i) {
+    now += 100ms;
+    for (env::LinkBytes& each : bytes) each.arrived += each.peer == slow ? 1000 : 100'000;
+    origin.broadcast.on_backlog(std::array{env::LinkBacklog{slow, 1u << 20, 1u << 20}});
+    origin.broadcast.on_link_bytes(bytes, now);
+  }
+  EXPECT_EQ(origin.carried(env::Priority::kNormal, now), 4u);
+  EXPECT_EQ(origin.carried(env::Priority::kUrgent, now), 5u);
+  EXPECT_EQ(origin.carried(env::Priority::kNormal, now, Reliability::kForAll), 5u);
+  EXPECT_LT(origin.broadcast.pace().waiting(false), 1000u) << "nobody waits for the slow one";
+  EXPECT_TRUE(origin.batches(now + 1s).empty());
+  origin.broadcast.on_backlog({});
+  EXPECT_EQ(origin.batches(now + 2s), std::vector{slow});
+  EXPECT_EQ(origin.broadcast.stats().left_behind, 0u);
+}
+
+TEST(Broadcast, a_batch_for_all_comes_as_a_type_of_its_own_and_no_other) {
+  Pair pair;
+  EXPECT_TRUE(pair.sender.broadcast(BatchKind::kPubSub, as_bytes("x"), Reliability::kForAll, env::Priority::kNormal,
+                                    Instant{}));
+  env::Outbox out;
+  pair.sender.drain(out);
+  const Buffer real = out.sends.at(0).frame;
+  EXPECT_EQ(real[0], static_cast<std::uint8_t>(wire::MessageType::kBroadcastForAll));
+  Buffer as_other = real;
+  as_other[0] = static_cast<std::uint8_t>(wire::MessageType::kBroadcast);
+  EXPECT_EQ(pair.receive(as_other, pair.receiver).error().code, Code::kDataLoss);
+  as_other = pair.next_frame();
+  as_other[0] = static_cast<std::uint8_t>(wire::MessageType::kBroadcastForAll);
+  EXPECT_EQ(pair.receive(as_other, pair.receiver).error().code, Code::kDataLoss);
+  EXPECT_TRUE(pair.receive(real, pair.receiver));
+  EXPECT_EQ(pair.delivered, 1u);
+}
 
 TEST(Broadcast, where_links_lose_packets_more_of_them_carry_a_batch) {
   const std::size_t clean = Origin(0).carried(env::Priority::kNormal);
@@ -328,9 +377,13 @@ TEST(Broadcast, only_those_whose_batches_go_on_from_here_are_slowed) {
     });
   };
   pair.receiver.on_link_up(pair.fleet.nodes[0].id, Instant{});
-  pair.receiver.on_backlog(env::kLinkQueueBytesMax / 4);
+  const auto waits = [&](std::size_t to) {
+    return env::LinkBacklog{pair.fleet.nodes[to].id, env::kLinkQueueBytesMax / 4, 0};
+  };
+  pair.receiver.on_backlog(std::array{waits(0)});
   EXPECT_FALSE(slowed(false));  // there is nobody else
   pair.receiver.on_link_up(pair.fleet.nodes[2].id, Instant{});
+  pair.receiver.on_backlog(std::array{waits(0), waits(2)});
   EXPECT_FALSE(slowed(true));
   EXPECT_TRUE(slowed(false));
 }
@@ -348,7 +401,8 @@ TEST(Broadcast, who_sends_much_goes_behind_those_of_its_urgency_who_do_not_and_i
     return found;
   };
   const auto say = [&](env::Priority priority) {
-    EXPECT_TRUE(pair.receiver.broadcast(BatchKind::kPubSub, as_bytes("x"), true, priority, Instant{}));
+    EXPECT_TRUE(
+        pair.receiver.broadcast(BatchKind::kPubSub, as_bytes("x"), Reliability::kReliable, priority, Instant{}));
     return place();
   };
   const auto hear = [&](const std::string& payload, env::Priority priority) {
@@ -398,7 +452,9 @@ TEST(Broadcast, a_batch_far_behind_the_window_counts_as_seen) {
 TEST(Broadcast, too_much_at_once_is_refused) {
   Pair pair;
   const Buffer large(kBatchBytesMax + 1);
-  EXPECT_EQ(pair.sender.broadcast(BatchKind::kState, large, true, env::Priority::kState, Instant{}).error().code,
+  EXPECT_EQ(pair.sender.broadcast(BatchKind::kState, large, Reliability::kReliable, env::Priority::kState, Instant{})
+                .error()
+                .code,
             Code::kInvalidArgument);
 }
 

@@ -122,6 +122,13 @@ void Membership::on_heard(NodeId peer, Instant now) {
   probings_.erase(peer);
 }
 
+void Membership::on_carried(NodeId peer, Instant heard) {
+  const auto link = links_.find(peer);
+  if (link == links_.end() || heard <= link->second.heard) return;
+  link->second.heard = heard;
+  if (heard > link->second.probed) probings_.erase(peer);
+}
+
 Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
   if (superseded_) return {};
   on_heard(from, now);

@@ -161,6 +161,8 @@ class Membership {
   void on_hint(const env::Endpoint& address, Instant now);
   // Any frame or datagram from a neighbour came, for whichever core: it lives.
   void on_heard(NodeId peer, Instant now);
+  // When its link last carried anything: then it lived, whether or not a frame of it was whole.
+  void on_carried(NodeId peer, Instant heard);
   // Types kMemberSync to kMemberLink. Errors: DataLoss: malformed or badly signed: count it against `from`.
   Status on_message(NodeId from, wire::MessageType type, Bytes body, Instant now);
   // Somebody has work to do with a living member: it is dialled unless linked, and for `time` the link is not pruned.

@@ -144,6 +144,24 @@ TEST(Membership, who_leaves_is_not_called_dead) {
   }
 }
 
+// A large frame on a slow link takes seconds: what of it has come is a sign of life.
+TEST(Membership, who_is_sending_is_alive_though_no_frame_of_it_is_whole_yet) {
+  const auto suspected = [](bool sends) {
+    World world(2, 31);
+    world.boot(0, {});
+    world.boot(1, {0});
+    world.run(5s);
+    world.partition({1});
+    for (int i = 0; i < 25; ++i) {
+      world.run(100ms);
+      if (sends) world.nodes[0].membership->on_carried(world.fleet.nodes[1].id, world.now());
+    }
+    return world.count(0, Kind::kSuspect) > 0;
+  };
+  EXPECT_TRUE(suspected(false));
+  EXPECT_FALSE(suspected(true));
+}
+
 TEST(Membership, a_split_fleet_is_one_again_soon_after_the_split_ends) {
   World world(12, 8);
   settle(world);

@@ -11,8 +11,8 @@ constexpr std::size_t kCountBytesMax = 10;  // of a batch's messages, as a varin
 constexpr std::size_t kRoutesMax = 1024;
 constexpr std::size_t kPublishersMax = 1024;  // of a topic; either full, all are worked out again
 
-std::size_t batch_bytes_max(bool reliable) {
-  return (reliable ? kBatchBytesMax : kBatchDatagramBytesMax) - kCountBytesMax;
+std::size_t batch_bytes_max(wire::Reliability of) {
+  return (of == wire::Reliability::kBestEffort ? kBatchDatagramBytesMax : kBatchBytesMax) - kCountBytesMax;
 }
 
 struct Count {
@@ -59,7 +59,8 @@ bool PubSub::may_publish(Route& route, NodeId origin, std::string_view topic) co
 }
 
 Status check_options(const PublishOptions& options) {
-  if (!options.causal || options.reliable) return {};
+  if (options.reliable || (!options.causal && !options.for_all)) return {};
+  if (options.for_all) return fail(Code::kInvalidArgument, "a message that may be lost waits for nobody");
   return fail(Code::kInvalidArgument, "who waits for a message must be able to count on it: causal ones are reliable");
 }
 
@@ -73,7 +74,8 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
   SEDGE_CHECK(check_options(options));
   if (heard_before(topic, options.once)) return {};
   ++stats_.published;
-  const Class of{options.reliable, options.priority};
+  using enum wire::Reliability;
+  const Class of{options.for_all ? kForAll : options.reliable ? kReliable : kBestEffort, options.priority};
   Waiting& waiting = waiting_[of];
   wire::PublicationView message{topic, payload, options.once};
   if (options.causal) {
@@ -86,7 +88,7 @@ Status PubSub::publish(std::string_view topic, Bytes payload, PublishOptions opt
   const std::size_t before = waiting.messages.size();
   waiting.messages = wire::encode(message, std::move(waiting.messages));
   waiting_bytes_ += waiting.messages.size() - before;
-  if (before > 0 && waiting.messages.size() > batch_bytes_max(of.reliable)) {  // the next batch begins with it
+  if (before > 0 && waiting.messages.size() > batch_bytes_max(of.reliability)) {  // the next batch begins with it
     Buffer next(waiting.messages.begin() + static_cast<std::ptrdiff_t>(before), waiting.messages.end());
     waiting.messages.resize(before);
     close(of, waiting, now);
@@ -274,7 +276,7 @@ void PubSub::deliver(const Route& route, const Message& message, Instant now) {
 void PubSub::close(const Class& of, Waiting& waiting, Instant now) {
   Buffer payload = wire::encode(Count{waiting.count});
   payload.insert(payload.end(), waiting.messages.begin(), waiting.messages.end());
-  outgoing_.push_back({std::move(payload), of.reliable, of.priority});
+  outgoing_.push_back({std::move(payload), of.reliability, of.priority});
   waiting.messages.clear();  // its room is used again
   waiting.count = 0;
   waiting.sent = now;

@@ -68,6 +68,7 @@ struct PublishOptions {
   std::optional<TaskId> once = std::nullopt;
   std::optional<Duration> lifespan = std::nullopt;  // nobody delivers it later than this
   bool causal = false;                              // after what this node had heard; reliable ones only
+  bool for_all = false;  // at the pace of the slowest link on the way, not of most; reliable ones only
 };
 
 // Errors: InvalidArgument: they contradict each other.
@@ -86,7 +87,7 @@ struct SubscribeOptions {
 // What to hand to Broadcast::broadcast(BatchKind::kPubSub, ...).
 struct OutgoingBatch {
   Buffer payload;
-  bool reliable = true;
+  wire::Reliability reliability = wire::Reliability::kReliable;
   env::Priority priority = env::Priority::kNormal;
 };
 
@@ -151,7 +152,7 @@ class PubSub {
     std::set<NodeId> publishers;  // heard alive, where somebody wants to know
   };
   struct Class {  // one batch is one of these
-    bool reliable = true;
+    wire::Reliability reliability = wire::Reliability::kReliable;
     env::Priority priority = env::Priority::kNormal;
     friend auto operator<=>(const Class&, const Class&) = default;
   };

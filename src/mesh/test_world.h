@@ -159,7 +159,7 @@ class World {
     Node& node = nodes[i];
     if (!node.up) return;
     for (OutgoingBatch& batch : node.pubsub->take_outgoing()) {
-      (void)node.broadcast->broadcast(BatchKind::kPubSub, batch.payload, batch.reliable, batch.priority, now_);
+      (void)node.broadcast->broadcast(BatchKind::kPubSub, batch.payload, batch.reliability, batch.priority, now_);
     }
     env::Outbox out;
     node.membership->drain(out);

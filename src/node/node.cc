@@ -296,6 +296,11 @@ void Node::on_dial_failed(const env::DialFailure& failure, Instant now) {
   settle(now);
 }
 
+void Node::on_link_bytes(std::span<const env::LinkBytes> bytes, Instant now) {
+  broadcast_->on_link_bytes(bytes, now);
+  for (const env::LinkBytes& each : bytes) membership_->on_carried(each.peer, each.heard);
+}
+
 void Node::on_frame(NodeId from, Bytes frame, const env::AnswersWaiting& waiting, Instant now) {
   now_ = now;
   if (meter_.shunned(from, now)) return;  // what was on its way when we hung up
@@ -476,11 +481,11 @@ void Node::send_task(env::Send send, Instant now) {
 
 void Node::broadcast_gathered(Instant now) {
   for (const Buffer& ops : state_->take_outgoing()) {
-    (void)broadcast_->broadcast(mesh::BatchKind::kState, ops, true, env::Priority::kState, now);
+    (void)broadcast_->broadcast(mesh::BatchKind::kState, ops, mesh::Reliability::kReliable, env::Priority::kState, now);
   }
   pubsub_->set_batch_interval(broadcast_->direct() ? Duration::zero() : mesh::kBatchInterval);
   for (const mesh::OutgoingBatch& batch : pubsub_->take_outgoing()) {
-    (void)broadcast_->broadcast(mesh::BatchKind::kPubSub, batch.payload, batch.reliable, batch.priority, now);
+    (void)broadcast_->broadcast(mesh::BatchKind::kPubSub, batch.payload, batch.reliability, batch.priority, now);
   }
 }
 
@@ -729,7 +734,8 @@ void Node::report_load(Instant now) {
   owner_.on_load(id_, load);
   const bool changed = !same_load(load, told_load_);
   if (changed || now - load_told_ >= kIdleLoadInterval) {
-    (void)broadcast_->broadcast(mesh::BatchKind::kLoad, wire::encode(load), false, env::Priority::kNormal, now);
+    (void)broadcast_->broadcast(mesh::BatchKind::kLoad, wire::encode(load), mesh::Reliability::kBestEffort,
+                                env::Priority::kNormal, now);
     told_load_ = load;
     load_told_ = now;
   }
@@ -870,17 +876,20 @@ Status Node::check_publish(std::string_view topic, const mesh::PublishOptions& o
   }
   // Who publishes little beside others is not who fills the links, and does not wait for them to empty.
   const auto much = [&] { return broadcast_->above_share(now); };
-  const std::size_t waiting = backlog_ + pubsub_->waiting_bytes();
-  const auto over = [&](bool relayed) { return waiting > env::publish_backlog_max(options.priority, relayed); };
-  if (options.reliable && over(!broadcast_->direct()) && (over(false) || much())) {
+  const mesh::Pace& pace = broadcast_->pace();
+  const std::size_t own = pubsub_->waiting_bytes(), waiting = pace.waiting(options.for_all) + own;
+  const std::size_t bound = env::publish_backlog_max(options.priority, !broadcast_->direct());
+  const bool over_all = waiting > env::publish_backlog_max(options.priority, false);
+  if (options.reliable && waiting > bound && (over_all || own > bound || much())) {
     return fail(Code::kResourceExhausted, "{} KiB wait for a neighbour that does not keep up: try again soon",
                 waiting >> 10);
   }
   if (options.reliable && broadcast_->owes(now) && much()) {
     return fail(Code::kResourceExhausted, "a neighbour whose link broke is still missing messages: try again soon");
   }
-  const Duration slowed = broadcast_->slowed_until() - now;
-  if (options.reliable && options.priority > env::Priority::kUrgent && slowed > Duration::zero() && much()) {
+  const bool may_wait = options.reliable && options.priority > env::Priority::kUrgent;
+  const Duration slowed = may_wait ? broadcast_->wait(options.for_all, now) : Duration::zero();
+  if (slowed > Duration::zero() && much()) {
     return fail(Code::kResourceExhausted, "a node on the way of this node's messages has no room: retry in {} ms",
                 slowed / 1ms + 1);
   }

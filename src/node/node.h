@@ -115,11 +115,9 @@ class Node {
   void on_slice(const env::SliceReport& report, Instant now);
   void set_endpoints(std::vector<env::Endpoint> endpoints, Instant now);  // interfaces came or went
   void on_timer(Instant now);
-  // Bytes that wait on the fullest link, said after every drain and whenever some have left.
-  void on_backlog(std::size_t bytes) {
-    backlog_ = bytes;
-    broadcast_->on_backlog(bytes);
-  }
+  // All links on which anything waits, said after every drain and whenever some has left.
+  void on_backlog(std::span<const env::LinkBacklog> waiting) { broadcast_->on_backlog(waiting); }
+  void on_link_bytes(std::span<const env::LinkBytes> bytes, Instant now);  // of all links, every 100 ms or so
   Instant next_deadline() const;
   void drain(env::Outbox& out, Instant now);
 
@@ -318,7 +316,6 @@ class Node {
   std::map<NodeId, wire::LoadReport> loads_;
   wire::LoadReport told_load_;
   env::Lsn lsn_;
-  std::size_t backlog_ = 0;
   Instant now_{};  // of the latest call
   Instant load_told_{};
   Instant next_load_ = kNever;

@@ -16,7 +16,7 @@ struct Header {  // then the topic, then the payload
 };
 
 std::size_t lane_of(const QueuedMessage& message) {
-  return 2 * static_cast<std::size_t>(message.priority) + (message.reliable ? 0 : 1);
+  return 3 * static_cast<std::size_t>(message.priority) + (message.for_all ? 0 : message.reliable ? 1 : 2);
 }
 
 }  // namespace
@@ -72,8 +72,11 @@ bool PublishQueue::Lane::collect() {
 
 void PublishQueue::hand_over(std::size_t index, const std::function<bool(const QueuedMessage&)>& take) {
   Lane& lane = lanes_[index];
-  QueuedMessage message{
-      .topic = {}, .payload = {}, .reliable = index % 2 == 0, .priority = static_cast<env::Priority>(index / 2)};
+  QueuedMessage message{.topic = {},
+                        .payload = {},
+                        .reliable = index % 3 < 2,
+                        .priority = static_cast<env::Priority>(index / 3),
+                        .for_all = index % 3 == 0};
   while (lane.at < lane.taken.size()) {
     Header header;
     std::memcpy(&header, lane.taken.data() + lane.at, sizeof header);

@@ -2,9 +2,9 @@
 //
 // A call to the loop that waits for its answer costs two thread switches, 20 to 50 us a message. A message needs no
 // answer that its publisher could not have had before: so it is checked where it is published, put behind the others,
-// and the loop takes all there are at its next turn. One lane a class (reliable or not, priority), so that what a full
-// link holds up holds up nothing else; a lane is bounded, and full it refuses.
-// Threads: push() from any; drain() from one.
+// and the loop takes all there are at its next turn. One lane a class (reliable or not or for all, priority), so that
+// what a full link holds up holds up nothing else; a lane is bounded, and full it refuses. Threads: push() from any;
+// drain() from one.
 #pragma once
 
 #include <array>
@@ -27,6 +27,7 @@ struct QueuedMessage {
   bool reliable = true;
   env::Priority priority = env::Priority::kNormal;
   Instant until = kNever;  // then it is worth nothing any more
+  bool for_all = false;    // a reliable one that waits for slow links
 };
 
 class PublishQueue {
@@ -53,7 +54,7 @@ class PublishQueue {
     std::size_t held = 0;  // bytes in `taken` behind `at`, as push() knows them
     bool collect();
   };
-  static constexpr std::size_t kLanes = 2 * env::kPriorities;
+  static constexpr std::size_t kLanes = 3 * env::kPriorities;
   void hand_over(std::size_t index, const std::function<bool(const QueuedMessage&)>& take);
 
   std::mutex mutex_;

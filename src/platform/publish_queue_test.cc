@@ -33,6 +33,24 @@ TEST(PublishQueue, hands_over_in_order_and_the_urgent_first) {
   EXPECT_TRUE(queue.push({"a", as_bytes("3")}).value());
 }
 
+TEST(PublishQueue, what_waits_for_slow_links_has_a_lane_of_its_own) {
+  PublishQueue queue;
+  ASSERT_TRUE(queue.push({"log", as_bytes("1"), true, Priority::kNormal, kNever, true}));
+  ASSERT_TRUE(queue.push({"log", as_bytes("2"), true, Priority::kNormal}));
+  std::vector<std::string> got;
+  queue.drain([&](const QueuedMessage& m) {
+    if (m.for_all) return false;
+    got.emplace_back(as_text(m.payload));
+    return true;
+  });
+  EXPECT_EQ(got, std::vector<std::string>{"2"});
+  queue.drain([&](const QueuedMessage& m) {
+    got.emplace_back(as_text(m.payload));
+    return m.for_all && m.reliable;
+  });
+  EXPECT_EQ(got, (std::vector<std::string>{"2", "1"}));
+}
+
 TEST(PublishQueue, what_is_not_taken_stays_first_and_holds_up_its_own_lane_only) {
   PublishQueue queue;
   for (const char* text : {"1", "2", "3"}) ASSERT_TRUE(queue.push({"bulk", as_bytes(text), true, Priority::kBulk}));

@@ -42,7 +42,8 @@ constexpr std::size_t kPublishBytes = 16u << 10;
 constexpr int kLooks = 8;                     // at the socket, before timers and other handlers are looked at
 constexpr Duration kHeldBackInterval = 2ms;   // after which the node is offered again what it had no room for
 constexpr Duration kInterfacesInterval = 2s;  // how often interfaces that came or went are looked for
-constexpr Duration kLeaveTime = 2s;           // for a graceful end; a peer that does not answer does not hold us longer
+constexpr Duration kLinkBytesInterval = 100ms;
+constexpr Duration kLeaveTime = 2s;  // for a graceful end; a peer that does not answer does not hold us longer
 
 // Where others can dial us: the address we listen on, or those of the interfaces when that is "any".
 std::vector<env::Endpoint> advertised(const env::Endpoint& local) {
@@ -166,7 +167,8 @@ class Runtime::Loop {
 
   void turn() {
     const Instant at = now();
-    node_->on_backlog(endpoint_->queued_bytes_max());
+    say_backlog();
+    say_link_bytes(at);
     take_published(at);
     if (node_->next_deadline() <= at) node_->on_timer(at);
     if (endpoint_->next_deadline() <= at) endpoint_->on_timer(at);
@@ -177,7 +179,7 @@ class Runtime::Loop {
       if (!heard && !moved) break;
     }
     send_packets(at);
-    node_->on_backlog(endpoint_->queued_bytes_max());
+    say_backlog();
     arm_timer();
     if (leaving_since_ && (endpoint_->closed() || at - *leaving_since_ > kLeaveTime)) io_.stop();
   }
@@ -295,6 +297,18 @@ class Runtime::Loop {
     return true;
   }
 
+  void say_backlog() {
+    endpoint_->backlog(backlog_);
+    node_->on_backlog(backlog_);
+  }
+
+  void say_link_bytes(Instant at) {
+    if (at - link_bytes_said_ < kLinkBytesInterval) return;
+    link_bytes_said_ = at;
+    endpoint_->link_bytes(link_bytes_);
+    node_->on_link_bytes(link_bytes_, at);
+  }
+
   // What the program's threads published, up to a bound. What the node refuses for now waits, and fills the queue
   // behind it.
   void take_published(Instant at) {
@@ -304,7 +318,8 @@ class Runtime::Loop {
       if (bytes > kPublishBytes) return false;
       bytes += message.payload.size();
       if (message.until <= at) return true;  // it waited for too long
-      mesh::PublishOptions options{.reliable = message.reliable, .priority = message.priority};
+      mesh::PublishOptions options{
+          .reliable = message.reliable, .priority = message.priority, .for_all = message.for_all};
       if (message.until != kNever) options.lifespan = message.until - at;
       bool later = false;
       node_->publish(
@@ -542,6 +557,9 @@ class Runtime::Loop {
   bool beacons_refused_ = false;  // and said so
   bool waiting_writable_ = false;
   bool turn_posted_ = false;
+  std::vector<env::LinkBacklog> backlog_;   // of say_backlog(), whose room is used again
+  std::vector<env::LinkBytes> link_bytes_;  // the same of say_link_bytes()
+  Instant link_bytes_said_{};
   bool held_back_ = false;  // published, and refused for now
   bool armed_ = false;
   Instant armed_for_ = kNever;
@@ -559,8 +577,8 @@ Result<std::unique_ptr<Runtime>> Runtime::open(RuntimeOptions options) {
 Status Runtime::run() { return loop_->run(); }
 void Runtime::post(Call call) { loop_->call(std::move(call)); }
 Status Runtime::publish(std::string_view topic, Bytes payload, const mesh::PublishOptions& options) {
-  return loop_->publish(
-      {topic, payload, options.reliable, options.priority, options.lifespan ? now() + *options.lifespan : kNever});
+  return loop_->publish({topic, payload, options.reliable, options.priority,
+                         options.lifespan ? now() + *options.lifespan : kNever, options.for_all});
 }
 void Runtime::stop() { loop_->stop(); }
 void Runtime::turn() { loop_->turn(); }

@@ -104,6 +104,7 @@ struct Connection::Callbacks {
     Connection& connection = self(user);
     connection.out_[static_cast<std::size_t>(stream >> 2)].acked(size);
     connection.queued_bytes_ -= size;
+    connection.bytes_acked_ += size;
     return 0;
   }
   static int datagram(ngtcp2_conn*, std::uint32_t, const std::uint8_t* data, std::size_t size, void* user) {
@@ -312,9 +313,11 @@ void Connection::read(const env::IncomingDatagram& datagram, Instant now) {
   const ngtcp2_path view = path.view();
   ngtcp2_pkt_info info{};
   info.ecn = datagram.ecn;
+  const std::uint64_t carried = bytes_acked_ + bytes_received_;
   const int code =
       ngtcp2_conn_read_pkt(conn_, &view, &info, datagram.payload.data(), datagram.payload.size(), timestamp(now));
   if (code != 0) return fail_with(code, now);
+  if (bytes_acked_ + bytes_received_ > carried) heard_ = now;
   after_read(now);
 }
 
@@ -454,6 +457,12 @@ void Connection::end(const ngtcp2_ccerr* to_peer, Instant now) {
 }
 
 // --- sending ---
+
+std::size_t Connection::unsent_bytes() const {
+  std::size_t sum = 0;
+  for (const SendQueue& queue : out_) sum += queue.unsent();
+  return sum;
+}
 
 void Connection::push(env::Priority priority, Buffer frame) {
   SendQueue& queue = out_[static_cast<std::size_t>(priority)];

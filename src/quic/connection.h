@@ -143,6 +143,10 @@ class Connection : private PeerCheck {
   // --- sending ---
   std::size_t queued_bytes() const { return queued_bytes_; }
   std::size_t unsent_bytes(env::Priority priority) const { return out_[static_cast<std::size_t>(priority)].unsent(); }
+  std::uint64_t bytes_acked() const { return bytes_acked_; }  // of streams
+  Instant heard() const { return heard_; }                    // when these or those received last grew
+  std::uint64_t bytes_received() const { return bytes_received_; }
+  std::size_t unsent_bytes() const;  // of all priorities
   void push(env::Priority priority, Buffer frame);
   void push_raw(env::Priority priority, Buffer bytes);  // tests: bytes that need not be a frame
   std::uint64_t push_datagram(Buffer payload);          // returns how many older ones fell out
@@ -242,6 +246,8 @@ class Connection : private PeerCheck {
   bool reset_ = false;  // the peer's process does not know this connection any more
   std::vector<Arrival> arrivals_;
   std::uint64_t bytes_sent_ = 0;
+  std::uint64_t bytes_acked_ = 0;
+  Instant heard_{};
   std::uint64_t bytes_received_ = 0;
   Buffer close_packet_;
   std::uint64_t heard_after_end_ = 0;

@@ -497,10 +497,17 @@ env::LinkStats Endpoint::stats(NodeId peer) const {
   const Connection* const c = core_->link(peer);
   return c == nullptr ? env::LinkStats{} : c->stats();
 }
-std::size_t Endpoint::queued_bytes_max() const {
-  std::size_t most = 0;
-  for (const auto& [peer, connection] : core_->links()) most = std::max(most, connection->queued_bytes());
-  return most;
+void Endpoint::backlog(std::vector<env::LinkBacklog>& out) const {
+  out.clear();
+  for (const auto& [peer, connection] : core_->links()) {
+    if (connection->queued_bytes() > 0) out.push_back({peer, connection->queued_bytes(), connection->unsent_bytes()});
+  }
+}
+void Endpoint::link_bytes(std::vector<env::LinkBytes>& out) const {
+  out.clear();
+  for (const auto& [peer, connection] : core_->links()) {
+    out.push_back({peer, connection->bytes_acked(), connection->bytes_received(), connection->heard()});
+  }
 }
 env::AnswersWaiting Endpoint::answers_waiting(NodeId peer) const {
   const Connection* const c = core_->link(peer);

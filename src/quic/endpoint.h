@@ -162,7 +162,8 @@ class Endpoint {
 
   bool linked(NodeId peer) const;
   env::LinkStats stats(NodeId peer) const;                 // zeros where there is no link
-  std::size_t queued_bytes_max() const;                    // of the link where most waits
+  void backlog(std::vector<env::LinkBacklog>& out) const;  // of all links on which anything waits
+  void link_bytes(std::vector<env::LinkBytes>& out) const;
   env::AnswersWaiting answers_waiting(NodeId peer) const;  // unsent; what is under way does not wait
   const Counters& counters() const;
   // Connections of any state, and half-open ones: what a flood can raise, for tests and metrics.

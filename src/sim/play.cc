@@ -114,7 +114,7 @@ class Play {
   };
   std::set<Turn> turns_;
   std::vector<Message> messages_;
-  std::uint64_t reliable_ = 0;
+  std::uint64_t reliable_ = 0, refused_ = 0;
   std::vector<std::uint64_t> writes_of_;
   std::uint64_t writes_acknowledged_ = 0, delivered_twice_ = 0;
   std::int64_t counted_ = 0, counted_at_most_ = 0;  // acknowledged, and begun
@@ -125,7 +125,9 @@ class Play {
   };
   std::vector<Held> held_;
   Instant next_weighing_{};
-  Samples latency_, clock_;
+  std::set<std::size_t> slow_;      // whose links an event has slowed
+  Samples latency_, fast_latency_;  // of all; of the others, once there is such an event
+  Samples clock_;
   std::optional<Duration> forming_, rejoin_, heal_, converged_;
   std::size_t stops_ = 0;  // of nodes whose disk failed, so far
   Instant next_sample_{};
@@ -226,7 +228,9 @@ void Play::hear(std::size_t i, const mesh::Message& message) {
     return;
   }
   sent.got[i] = true;
-  if (sent.reliable) latency_.add(world_.now() - sent.at);
+  if (!sent.reliable) return;
+  latency_.add(world_.now() - sent.at);
+  if (!slow_.empty() && !slow_.contains(i)) fast_latency_.add(world_.now() - sent.at);
 }
 
 constexpr std::uint64_t kLogKeeps = 16;
@@ -296,6 +300,7 @@ void Play::publish(std::size_t i, const Load& load) {
   });
   messages_.back().taken = taken;
   reliable_ += reliable && taken ? 1 : 0;
+  refused_ += reliable && !taken ? 1 : 0;
 }
 
 void Play::work(const Load& load, std::size_t i) {
@@ -313,7 +318,10 @@ void Play::work_until(Instant end) {
     pass(std::max(turn.at, world_.now()) - world_.now());
     if (world_.now() >= next_weighing_) weigh();
     const Load& load = scenario_.loads[turn.load];
-    work(load, turn.node ? *turn.node : prng_.below(scenario_.nodes));
+    const auto draw = [&] {
+      return load.by.empty() ? prng_.below(scenario_.nodes) : load.by[prng_.below(load.by.size())];
+    };
+    work(load, turn.node ? *turn.node : draw());
     turn.at = std::max(turn.at, world_.now()) + load.every;
     if (load.to == Duration::max() || turn.at < moment(load.to)) turns_.insert(turn);
   }
@@ -399,6 +407,11 @@ Status Play::happen(const Happening& happening) {
         verdicts_.stalled(i, now, time);
       }
       break;
+    case Deed::kSlow:
+      chapter(fmt::format("links of {} carry {:.0f} bytes/s", whom, happening.bytes_per_s));
+      for (const std::size_t i : who) world_.slow(i, happening.bytes_per_s);
+      slow_.insert(who.begin(), who.end());
+      break;
     case Deed::kDisk:
       chapter(fmt::format("the disk of {} begins to fail", whom));
       for (const std::size_t i : who) world_.break_disk(i, prng_.below(happening.changes));
@@ -446,7 +459,9 @@ Status Play::form() {
              Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(load.every.count()))));
     };
     if (!load.each) turns_.insert({draw(), l, std::nullopt});
-    for (std::size_t i = 0; load.each && i < scenario_.nodes; ++i) turns_.insert({draw(), l, i});
+    for (std::size_t i = 0; load.each && i < scenario_.nodes; ++i) {
+      if (load.by.empty() || std::ranges::find(load.by, i) != load.by.end()) turns_.insert({draw(), l, i});
+    }
   }
   return {};
 }
@@ -536,7 +551,7 @@ void Play::look_at_held() {
 void Play::look_at_messages() {
   struct {
     std::uint64_t expected = 0, delivered = 0;
-  } reliable, telemetry;
+  } reliable, telemetry, fast;
   for (std::size_t m = 0; m < messages_.size(); ++m) {
     if (!messages_[m].taken) continue;
     auto& count = messages_[m].reliable ? reliable : telemetry;
@@ -546,6 +561,9 @@ void Play::look_at_messages() {
       const bool counts = verdicts_.ran(i, from, to);
       count.expected += counts ? 1 : 0;
       count.delivered += counts && messages_[m].got[i] ? 1 : 0;
+      if (!messages_[m].reliable || slow_.empty() || slow_.contains(i)) continue;
+      fast.expected += counts ? 1 : 0;
+      fast.delivered += counts && messages_[m].got[i] ? 1 : 0;
     }
   }
   std::uint64_t duplicates = 0, firsts = 0;
@@ -559,11 +577,14 @@ void Play::look_at_messages() {
     return static_cast<double>(part) / static_cast<double>(whole);
   };
   tell("messages", static_cast<double>(reliable_));
+  tell("messages_refused", static_cast<double>(refused_));
   tell("delivered_fraction", share(reliable.delivered, reliable.expected));
   tell("telemetry_fraction", share(telemetry.delivered, telemetry.expected));
   tell("delivery_p50_ms", latency_.ms(0.5));
   tell("delivery_p99_ms", latency_.ms(0.99));
   tell("delivery_max_ms", latency_.ms(1));
+  tell("fast_fraction", share(fast.delivered, fast.expected));
+  tell("fast_p99_ms", fast_latency_.ms(0.99));
   tell("duplicates_per_node", share(duplicates, firsts));
   tell("delivered_twice", static_cast<double>(delivered_twice_));
   if (delivered_twice_ > 0) broken("{} messages were delivered twice", delivered_twice_);

@@ -300,6 +300,11 @@ Status check_scenario(const Scenario& scenario) {
   if (scenario.length < 1s) {
     return fail(Code::kInvalidArgument, "length {} s: a scenario has at least 1", to_seconds(scenario.length));
   }
+  for (const Load& load : scenario.loads) {
+    if (load.by.empty() || std::ranges::max(load.by) < scenario.nodes) continue;
+    return fail(Code::kInvalidArgument, "load: there is no node {}, nodes are numbers from 0 to {}",
+                std::ranges::max(load.by), scenario.nodes - 1);
+  }
   for (const Contact& contact : scenario.world.contacts) {
     if (std::max(contact.speaker, contact.hearer) < scenario.nodes) continue;
     return fail(Code::kInvalidArgument, "contacts: there is no node {}, nodes are numbers from 0 to {}",

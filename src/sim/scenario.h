@@ -31,6 +31,7 @@ struct Load {
   std::size_t bytes = 64;
   Duration from{};  // of the scenario's time, from when the fleet has formed
   Duration to = Duration::max();
+  std::vector<std::size_t> by;  // who does it; nobody named: all
   friend bool operator==(const Load&, const Load&) = default;
 };
 
@@ -42,7 +43,7 @@ struct Who {
   friend bool operator==(const Who&, const Who&) = default;
 };
 
-enum class Deed : std::uint8_t { kKill, kPower, kBoot, kStall, kDisk, kPartition, kCut, kHeal };
+enum class Deed : std::uint8_t { kKill, kPower, kBoot, kStall, kDisk, kPartition, kCut, kHeal, kSlow };
 struct Happening {
   Duration at{};
   Deed deed = Deed::kKill;
@@ -53,6 +54,7 @@ struct Happening {
   std::vector<std::size_t> to;  // of a cut: who does not hear them; nobody named: all
   std::size_t pairs = 0;        // of a cut: so many drawn pairs instead, of which the second does not hear the first
   std::uint64_t changes = 50;   // of a failing disk: at one of the next so many writes and syncs, drawn
+  double bytes_per_s = 20e3;    // of slow links
   bool settle = false;          // nobody works until all is one again; how long that takes is measured
   friend bool operator==(const Happening&, const Happening&) = default;
 };

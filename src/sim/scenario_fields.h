@@ -18,8 +18,9 @@ inline constexpr std::pair<std::string_view, Work> kWorks[] = {{"broadcast", Wor
                                                                {"ephemeral", Work::kEphemeral},
                                                                {"agree", Work::kAgree}};
 inline constexpr std::pair<std::string_view, Deed> kDeeds[] = {
-    {"kill", Deed::kKill}, {"power", Deed::kPower},         {"boot", Deed::kBoot}, {"stall", Deed::kStall},
-    {"disk", Deed::kDisk}, {"partition", Deed::kPartition}, {"cut", Deed::kCut},   {"heal", Deed::kHeal}};
+    {"kill", Deed::kKill},   {"power", Deed::kPower}, {"boot", Deed::kBoot},
+    {"stall", Deed::kStall}, {"disk", Deed::kDisk},   {"partition", Deed::kPartition},
+    {"cut", Deed::kCut},     {"heal", Deed::kHeal},   {"slow", Deed::kSlow}};
 
 inline constexpr Duration kTimeMax = 1'000'000s;  // of any moment or length of time: whole nanoseconds fit a double
 
@@ -77,6 +78,7 @@ void load_fields(At& at, Load& load) {
   at.number("bytes", load.bytes, 16, 60'000);
   at.time("from_s", 1s, load.from);
   at.time("to_s", 1s, load.to);
+  at.nodes("by", load.by);
 }
 
 template <class At>
@@ -91,6 +93,7 @@ void happening_fields(At& at, Happening& happening) {
   at.nodes("to", happening.to);
   at.number("pairs", happening.pairs, 0, 1'000'000);
   at.number("changes", happening.changes, 1, 1'000'000);
+  at.number("bytes_per_s", happening.bytes_per_s, 100, 1e12);
   at.flag("settle", happening.settle);
 }
 

@@ -95,6 +95,7 @@ TEST(Scenario, a_mistake_is_named_with_its_place_and_the_way_out) {
   EXPECT_NE(refusal("[[event]]\nat_s = 5\n").find("do is one of \"kill\""), std::string::npos);
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nnodes = [50]\n").find("numbers from 0 to 49"), std::string::npos);
   EXPECT_NE(refusal("[[event]]\ndo = \"cut\"\nto = [50]\n").find("there is no node 50"), std::string::npos);
+  EXPECT_NE(refusal("[[load]]\ndo = \"write\"\nby = [50]\n").find("load: there is no node 50"), std::string::npos);
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nevery_s = 0.00001\n").find("more than 1000000"), std::string::npos);
   EXPECT_EQ(refusal("[fleet]\nnodes = 7.5\n"), "[fleet]: nodes is a number from 2 to 4096");
   EXPECT_NE(refusal("[[event]]\ndo = \"kill\"\nat_s = 61\n").find("ends at 60 s"), std::string::npos);

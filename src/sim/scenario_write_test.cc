@@ -108,7 +108,8 @@ RC_GTEST_PROP(ScenarioWrite, times_and_numbers_are_exact, ()) {
                             .every = time(1ns, 1'000'000s),
                             .each = flag(),
                             .from = time(0s, 1'000'000s),
-                            .to = time(0s, 1'000'000s)});
+                            .to = time(0s, 1'000'000s),
+                            .by = {*rc::gen::inRange<std::size_t>(0, 50)}});
   scenario.happenings.push_back({.at = time(0s, scenario.length),
                                  .deed = Deed::kStall,
                                  .who = {.share = part()},
@@ -116,6 +117,7 @@ RC_GTEST_PROP(ScenarioWrite, times_and_numbers_are_exact, ()) {
                                  .time_max = time(0s, 1'000'000s),
                                  .every = time(2s, 1'000'000s),
                                  .to = {*rc::gen::inRange<std::size_t>(0, 50)},
+                                 .bytes_per_s = 100 + 1e11 * part(),
                                  .settle = flag()});
   scenario.expectations.push_back(
       {"metric", std::ldexp(part(), *rc::gen::inRange(-1000, 1000)) * (flag() ? 1 : -1), flag()});

@@ -315,11 +315,16 @@ void World::stop(std::size_t i, bool power) {
 }
 
 void World::stall(std::size_t i, Duration time) { hosts_[i]->stalled_until = now_ + time; }
+void World::slow(std::size_t i, double bytes_per_s) { hosts_[i]->bytes_per_s = bytes_per_s; }
+
+double World::rate(std::size_t from, std::size_t to) const {
+  return std::min({options_.link.bytes_per_s, hosts_[from]->bytes_per_s, hosts_[to]->bytes_per_s});
+}
 
 void World::act(std::size_t i, const std::function<void(node::Node&, Instant)>& call) {
   Host& host = *hosts_[i];
   SEDGE_ASSERT(host.node != nullptr);
-  host.node->on_backlog(backlog(i));
+  host.node->on_backlog(backlogs(i));
   call(*host.node, local(host));
   pump(i);
 }
@@ -337,7 +342,10 @@ void World::pump(std::size_t i) {
     }
     send_packets(i);
   }
-  if (host.node) host.node->on_backlog(backlog(i));
+  if (host.node) {
+    host.node->on_backlog(backlogs(i));
+    say_link_bytes(i);
+  }
   arm(i);
 }
 
@@ -380,16 +388,43 @@ bool World::carry_out(std::size_t i) {
   return any;
 }
 
-std::size_t World::backlog(std::size_t i) {
-  double most = 0;
+const std::vector<env::LinkBacklog>& World::backlogs(std::size_t i) {
   Host& host = *hosts_[i];
-  if (host.endpoint) return host.endpoint->queued_bytes_max();
-  if (host.busy_until <= now_) return 0;
-  for (const auto& [peer, number] : host.links) {
-    const Pipe& pipe = links_[number].from(i);
-    most = std::max(most, to_seconds(std::ranges::max(pipe.free) - now_) * options_.link.bytes_per_s);
+  backlogs_.clear();
+  if (host.endpoint) {
+    host.endpoint->backlog(backlogs_);
+    return backlogs_;
   }
-  return static_cast<std::size_t>(most);
+  if (host.busy_until <= now_) return backlogs_;
+  for (const auto& [peer, number] : host.links) {
+    const Duration busy = std::ranges::max(links_[number].from(i).free) - now_;
+    if (busy <= Duration::zero()) continue;
+    const auto bytes = static_cast<std::size_t>(to_seconds(busy) * rate(i, peer));
+    backlogs_.push_back({hosts_[peer]->id, bytes, bytes});
+  }
+  return backlogs_;
+}
+
+void World::say_link_bytes(std::size_t i) {
+  constexpr Duration kInterval = 100ms;  // as platform/ has it
+  Host& host = *hosts_[i];
+  if (now_ - host.link_bytes_said < kInterval) return;
+  host.link_bytes_said = now_;
+  link_bytes_.clear();
+  for (const auto& [peer, number] : host.links) {
+    const Pipe& out = links_[number].from(i);
+    const Pipe& in = links_[number].from(peer);
+    const Instant heard = local(host) - (now_ - std::max(out.carried_at, in.carried_at));
+    link_bytes_.push_back({hosts_[peer]->id, out.carried, in.carried, heard});
+  }
+  if (host.endpoint) host.endpoint->link_bytes(link_bytes_);
+  host.node->on_link_bytes(link_bytes_, local(host));
+}
+
+std::size_t World::backlog(std::size_t i) {
+  std::size_t most = 0;
+  for (const env::LinkBacklog& each : backlogs(i)) most = std::max(most, each.queued);
+  return most;
 }
 
 env::AnswersWaiting World::answers_waiting(std::size_t i, NodeId peer) {
@@ -401,7 +436,7 @@ env::AnswersWaiting World::answers_waiting(std::size_t i, NodeId peer) {
   const Pipe& pipe = links_[found->second].from(i);
   const auto waiting = [&](env::Priority priority) {
     const Duration busy = std::max(pipe.free[static_cast<std::size_t>(priority)] - now_, Duration::zero());
-    return static_cast<std::size_t>(to_seconds(busy) * options_.link.bytes_per_s);
+    return static_cast<std::size_t>(to_seconds(busy) * rate(i, *to));
   };
   return {waiting(env::Priority::kControl), waiting(env::Priority::kState)};
 }
@@ -428,7 +463,7 @@ void World::tick(std::size_t i, std::uint64_t life, Instant due) {
   if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { tick(i, life, due); });
   host.timer.reset();
   const Instant shown = local(host);
-  host.node->on_backlog(backlog(i));
+  host.node->on_backlog(backlogs(i));
   if (host.endpoint && host.endpoint->next_deadline() <= shown) host.endpoint->on_timer(shown);
   if (!host.endpoint || host.node->next_deadline() <= shown) host.node->on_timer(shown);
   pump(i);

@@ -137,6 +137,8 @@ class World {
   const std::vector<Stop>& stops() const { return stops_; }
   // The process does not run for a while (a stopped machine, a busy CPU); what comes in waits.
   void stall(std::size_t i, Duration time);
+  // Its links carry no more than this, each way, from now on.
+  void slow(std::size_t i, double bytes_per_s);
   // What `from` sends does not reach `to`. One direction.
   void cut(std::size_t from, std::size_t to);
   void partition(const std::set<std::size_t>& side);  // both directions between the side and the rest
@@ -207,6 +209,8 @@ class World {
   Instant world_time(const Host& host, Instant local) const;  // the first at which its clock shows `local`
   void note_verdict(std::size_t i, const mesh::MemberEvent& event);
   void pump(std::size_t i);
+  const std::vector<env::LinkBacklog>& backlogs(std::size_t i);
+  void say_link_bytes(std::size_t i);
   bool carry_out(std::size_t i);
   env::AnswersWaiting answers_waiting(std::size_t i, NodeId peer);
   void take_frame(std::size_t i, NodeId from, Bytes frame, Instant shown);
@@ -217,6 +221,7 @@ class World {
   void stop(std::size_t i, bool power);
   Duration way(std::size_t from, std::size_t to) const;  // the shortest flight
   Duration flight(std::size_t from, std::size_t to);
+  double rate(std::size_t from, std::size_t to) const;  // bytes a second
   bool lost(Pipe& pipe);
 
   // Over QUIC.
@@ -272,8 +277,10 @@ class World {
   std::vector<SeenEvent> deaths_, returns_;
   std::set<std::pair<std::size_t, NodeId>> called_dead_;
   std::vector<Stop> stops_;
-  std::optional<Mobility> mobility_;  // while they drive about
-  std::optional<Contacts> contacts_;  // the same
+  std::vector<env::LinkBacklog> backlogs_;  // of the host that is looked at,
+  std::vector<env::LinkBytes> link_bytes_;  // and what its links have carried
+  std::optional<Mobility> mobility_;        // while they drive about
+  std::optional<Contacts> contacts_;        // the same
 };
 
 }  // namespace sedge::sim

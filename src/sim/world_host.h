@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,6 +51,8 @@ inline std::optional<std::size_t> host_at(const env::Endpoint& address, std::siz
 struct World::Pipe {
   bool up = true;                                // the end that sends
   env::LinkDown told = env::LinkDown::kClosed;   // by this end, once it is down: what QUIC answers whoever still sends
+  std::uint64_t carried = 0;                     // bytes that have arrived,
+  Instant carried_at{};                          // the last of them then
   Instant heard{};                               // by the end that sends, of the other
   std::array<Instant, env::kPriorities> free{};  // when the wire is free for a priority
   std::array<Instant, env::kPriorities> arrived{};  // frames of a priority arrive in order
@@ -78,11 +81,13 @@ struct World::Host {
   bool committing = false;
   std::uint64_t bytes_sent = 0;
   std::uint64_t discovery_bytes = 0;
-  bool found = false;                                         // somebody, in this life
-  std::function<bool(std::size_t, const env::Send&)> passes;  // of a member that lies
-  double x = 0, y = 0;                                        // its place, in a square that is 1 from corner to corner
-  std::map<std::size_t, std::uint64_t> links;                 // by peer: the link that this end uses
-  Instant busy_until{};              // of its links, the longest; or longer, where one has gone since
+  bool found = false;                                            // somebody, in this life
+  std::function<bool(std::size_t, const env::Send&)> passes;     // of a member that lies
+  double bytes_per_s = std::numeric_limits<double>::infinity();  // of each of its links, at most
+  double x = 0, y = 0;                         // its place, in a square that is 1 from corner to corner
+  std::map<std::size_t, std::uint64_t> links;  // by peer: the link that this end uses
+  Instant busy_until{};                        // of its links, the longest; or longer, where one has gone since
+  Instant link_bytes_said{};
   std::map<std::size_t, Pipe> ways;  // over QUIC: to each other host
 
   std::unique_ptr<store::Store> store;

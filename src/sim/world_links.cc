@@ -49,15 +49,19 @@ void World::carry(std::uint64_t link, std::size_t from, std::size_t to, env::Sen
   const auto priority = static_cast<std::size_t>(send.priority);
   Instant start = now_;
   for (std::size_t p = 0; p <= priority; ++p) start = std::max(start, pipe.free[p]);
-  const double seconds = static_cast<double>(send.frame.size() + kPacketOverhead) / options_.link.bytes_per_s;
+  const double speed = rate(from, to);
+  const double seconds = static_cast<double>(send.frame.size() + kPacketOverhead) / speed;
   const Duration time(static_cast<std::int64_t>(seconds * 1e9));
-  if (to_seconds(start - now_) * options_.link.bytes_per_s > static_cast<double>(env::kLinkQueueBytesMax)) {
+  if (to_seconds(start - now_) * speed > static_cast<double>(env::kLinkQueueBytesMax)) {
     ++counts_.too_slow;
     at(now_ + flight(from, to), [this, link, to] { link_down(link, to, env::LinkDown::kClosed); });
     at(now_, [this, link, from] { link_down(link, from, env::LinkDown::kTooSlow); });
     return;
   }
   pipe.free[priority] = start + time;
+  for (std::size_t p = priority + 1; p < env::kPriorities; ++p) {
+    if (pipe.free[p] > start) pipe.free[p] += time;  // what is sent after this waits for what has overtaken it
+  }
   hosts_[from]->busy_until = std::max(hosts_[from]->busy_until, start + time);
   Instant arrival = start + time + flight(from, to) + extra;
   if (!send.datagram) {
@@ -82,6 +86,9 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
   if (now_ < host.stalled_until) {
     return at(host.stalled_until, [this, link, from, to, frame] { arrive(link, from, to, frame); });
   }
+  Pipe& pipe = links_[link].from(from);
+  pipe.carried += frame.size() + kPacketOverhead;
+  pipe.carried_at = now_;
   trace_.add(now_);
   trace_.add(from << 32 | to);
   trace_.add(Bytes(frame));

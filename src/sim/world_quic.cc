@@ -116,7 +116,7 @@ void World::fly(std::size_t from, const env::Endpoint& remote, Bytes packet) {
   Pipe& way = host.ways[*to];
   const Instant start = std::max(now_, way.free[0]);
   if (lost(way) || start - now_ > kQueueTime) return;
-  way.free[0] = start + Duration(static_cast<std::int64_t>(static_cast<double>(bytes) / model.bytes_per_s * 1e9));
+  way.free[0] = start + Duration(static_cast<std::int64_t>(static_cast<double>(bytes) / rate(from, *to) * 1e9));
   Instant arrival = std::max(way.free[0] + flight(from, *to), way.arrived[0]);
   if (model.reorder > 0 && prng_.chance(model.reorder)) {
     arrival += Duration(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(model.reorder_by.count()))));

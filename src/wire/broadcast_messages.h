@@ -22,6 +22,11 @@ namespace sedge::wire {
 enum class BatchKind : std::uint8_t { kPubSub, kState, kLoad };
 constexpr BatchKind wire_last(BatchKind) { return BatchKind::kLoad; }
 
+// kBestEffort: passed on once, as a datagram where it fits, and never repaired. kForAll: as kReliable, and its origin
+// waits for the slowest link on the way instead of leaving it behind; such batches travel as types of their own.
+enum class Reliability : std::uint8_t { kBestEffort, kReliable, kForAll };
+constexpr Reliability wire_last(Reliability) { return Reliability::kForAll; }
+
 struct BatchId {
   NodeId origin;
   BootEpoch epoch;
@@ -41,11 +46,12 @@ template <class Blob>
 struct BasicBatch {
   BatchId id;
   BatchKind kind = BatchKind::kPubSub;
-  bool reliable = true;       // false: passed on once, as a datagram where it fits, and never repaired
+  Reliability reliability = Reliability::kReliable;
   std::uint8_t priority = 4;  // env::Priority of the frames that carry it
   bool direct = false;        // its origin is linked to every member: nobody passes it on unasked
   std::uint64_t sent_ms = 0;  // its origin's fleet clock as it was sent; 0: that clock was not settled
   Blob payload;
+  bool reliable() const { return reliability != Reliability::kBestEffort; }
   friend bool operator==(const BasicBatch&, const BasicBatch&)
     requires std::equality_comparable<Blob>
   = default;
@@ -54,7 +60,7 @@ struct BasicBatch {
   void fields(V& visit) {
     visit("id", id);
     visit("kind", kind);
-    visit("reliable", reliable);
+    visit("reliability", reliability);
     visit("priority", priority);
     visit("direct", direct);
     visit("sent_ms", sent_ms);
@@ -68,7 +74,7 @@ using BatchView = BasicBatch<Bytes>;
 template <class Blob>
 struct BasicSignedBatch {
   Blob batch;                // an encoded Batch
-  RawSignature signature{};  // by its origin, domain "sedge.batch.1", or "sedge.packed.1" of a kBroadcastPacked
+  RawSignature signature{};  // by its origin, domain "sedge.batch.1", or "sedge.packed.1" where its payload is packed
   std::uint8_t hops = 0;     // of who sends this: 0 its origin. Not signed; it only says how widely to pass it on
   friend bool operator==(const BasicSignedBatch&, const BasicSignedBatch&)
     requires std::equality_comparable<Blob>

@@ -10,6 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!frame) return 0;
   switch (frame->type) {
     case MessageType::kBroadcast:
+    case MessageType::kBroadcastPacked:
+    case MessageType::kBroadcastForAll:
+    case MessageType::kBroadcastPackedForAll:
       if (const auto signed_batch = comes_back<SignedBatch>(frame->body)) {
         const auto batch = comes_back<Batch>(signed_batch->batch);
         if (batch && batch->kind == BatchKind::kPubSub) comes_back<Publications>(batch->payload);
@@ -23,6 +26,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case MessageType::kBroadcastPosition:
       comes_back<TreePosition>(frame->body);
+      break;
+    case MessageType::kBroadcastSlowdown:
+    case MessageType::kBroadcastSlowdownForAll:
+      comes_back<BroadcastSlowdown>(frame->body);
       break;
     default:
       break;

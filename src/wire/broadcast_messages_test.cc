@@ -16,9 +16,12 @@ auto some(Make make) {
 }
 BatchId any_id() { return {{*rc::gen::arbitrary<std::array<std::uint8_t, 16>>()}, {any()}, {any()}}; }
 Batch any_batch() {
-  return {any_id(),       static_cast<BatchKind>(any() % 3),
-          any() % 2 == 0, static_cast<std::uint8_t>(any()),
-          any() % 2 == 0, any(),
+  return {any_id(),
+          static_cast<BatchKind>(any() % 3),
+          static_cast<Reliability>(any() % 3),
+          static_cast<std::uint8_t>(any()),
+          any() % 2 == 0,
+          any(),
           any_bytes()};
 }
 

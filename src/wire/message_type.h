@@ -27,6 +27,9 @@ enum class MessageType : std::uint8_t {
   kBroadcastPosition = 20,  // where in the tree the sender is; 19 was a prune
   kBroadcastSlowdown = 21,  // the sender's links are full: publish no more for a while
   kBroadcastPacked = 22,    // a signed batch whose payload is packed
+  kBroadcastForAll = 23,    // the same two of batches that wait for the slowest link,
+  kBroadcastPackedForAll = 24,
+  kBroadcastSlowdownForAll = 25,  // and the wish that concerns them alone
   // state (wire/state_messages.h)
   kStateVector = 32,  // what I have
   kStateOps = 33,     // signed operations
