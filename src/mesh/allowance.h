@@ -54,6 +54,7 @@ class Allowance {
     spent_ = true;
   }
 
+  Instant until() const { return until_; }  // it was asked to wait
   double rate() const { return rate_; }
 
  private:

@@ -234,10 +234,8 @@ Status Broadcast::on_message(NodeId from, wire::MessageType type, Bytes body, In
 
 void Broadcast::on_slowdown(NodeId from, const wire::BroadcastSlowdown& slowdown, bool for_all, Instant now) {
   const Instant until = now + std::clamp(slowdown.retry_after, Duration::zero(), kSlowdownTimeMax);
-  for_all = for_all || pace_.slow(from);  // what a slow one asks concerns nobody else
-  pace_.on_slowdown(for_all, until);
   allowances_[1].on_slowdown(until, now);
-  if (!for_all) allowances_[0].on_slowdown(until, now);
+  if (!for_all && !pace_.slow(from)) allowances_[0].on_slowdown(until, now);  // what a slow one asks slows nobody else
 }
 
 Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Instant now) {
@@ -517,7 +515,7 @@ env::Priority Broadcast::place_of(NodeId origin, env::Priority priority, Instant
 
 // Whether there is more to send on than a link carries; slow ones count where it is to be `for_all`.
 bool Broadcast::strained(bool for_all, NodeId from, Instant now) {
-  return pace_.waiting(for_all, from) > kSlowdownBacklog || pace_.slowed_until(for_all) > now || owes(now);
+  return pace_.waiting(for_all, from) > kSlowdownBacklog || allowances_[for_all ? 1 : 0].until() > now || owes(now);
 }
 
 // Asks it to publish less for a while, now and then; `for_all`: of what is to wait for slow links.

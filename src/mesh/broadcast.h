@@ -16,10 +16,11 @@
 // never here has none: against who sends an old order again, a batch says when it was sent, and what was sent before a
 // node started is not for it. Nothing is promised about order. A member may lie: what it announces is bounded for each
 // announcer, an age that it tells counts only for what is then asked for, who sends much goes behind those of its
-// urgency who do not, and where a link is full, the origins that send most are announced instead of sent. A large
-// payload is packed by its origin where a link of it is no cable (mesh/packing.h); it is signed and passed on as it is
-// packed. Rejected: a tree a source (state grows with the fleet squared); gossip to random nodes (log N copies of
-// everything).
+// urgency who do not, and where a link is full, what those send who send most is noted and sent when there is room. A
+// link far slower than others is left behind in the same way (mesh/pace.h), and who is asked to wait goes on at half
+// the pace (mesh/allowance.h). A large payload is packed by its origin where a link of it is no cable (mesh/packing.h);
+// it is signed and passed on as it is packed. Rejected: a tree a source (state grows with the fleet squared); gossip to
+// random nodes (log N copies of everything).
 #pragma once
 
 #include <array>

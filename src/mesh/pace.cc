@@ -104,11 +104,6 @@ void Pace::on_sent(NodeId peer, std::size_t bytes) {
   quiet_ = false;
 }
 
-void Pace::on_slowdown(bool for_all, Instant until) {
-  Instant& slowed = for_all ? slowed_for_all_ : slowed_;
-  slowed = std::max(slowed, until);
-}
-
 bool Pace::slow(NodeId peer) const {
   const auto link = links_.find(peer);
   return link != links_.end() && link->second.slow;
@@ -140,7 +135,7 @@ void Pace::note(NodeId peer, env::Priority priority, const wire::BatchId& id, st
   Link& link = found->second;
   if (link.noted.size() == kNotedMax) {
     ++lost_;
-    strike(link, link.noted.begin());
+    strike(link, link.noted.lower_bound({link.noted.rbegin()->first.first, 0}));  // the oldest of the least urgent
   }
   const Place place{priority, ++count_};
   link.noted.emplace(place, Noted{id, bytes});

@@ -15,7 +15,6 @@
 // publishers could have been slowed).
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -41,13 +40,10 @@ class Pace {
   // All links, every 100 ms or so.
   void on_link_bytes(std::span<const env::LinkBytes> bytes, Instant now);
   void on_sent(NodeId peer, std::size_t bytes);  // since on_backlog()
-  // A neighbour has no room for more until then, or for more that waits for all.
-  void on_slowdown(bool for_all, Instant until);
 
   // Bytes on, and noted for, the fullest link but `except`; of slow ones only if it is to wait `for_all`.
   std::size_t waiting(bool for_all, NodeId except = {}) const;
   std::size_t waiting_on(NodeId peer) const;
-  Instant slowed_until(bool for_all) const { return for_all ? std::max(slowed_, slowed_for_all_) : slowed_; }
   bool slow(NodeId peer) const;
   // Whether a batch for this neighbour is to be noted.
   bool behind(NodeId peer) const;
@@ -88,7 +84,6 @@ class Pace {
 
   std::map<NodeId, Link> links_;
   bool quiet_ = true;  // nothing waits anywhere
-  Instant slowed_{}, slowed_for_all_{};
   std::size_t noted_ = 0;
   std::uint64_t count_ = 0;
   std::uint64_t lost_ = 0;

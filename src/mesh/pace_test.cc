@@ -174,23 +174,18 @@ TEST(Pace, a_fallen_link_has_nothing_to_wait_for) {
   EXPECT_FALSE(slow.behind(0));
 }
 
-TEST(Pace, no_more_is_noted_than_has_room_and_the_oldest_goes) {
+TEST(Pace, no_more_is_noted_than_has_room_and_the_oldest_of_the_least_urgent_goes) {
   Slow slow;
-  constexpr std::size_t kMost = 8192;
-  for (std::uint64_t n = 1; n <= kMost + 3; ++n) slow.note(n);
+  constexpr std::uint64_t kMost = 8192;
+  slow.note(1);
+  for (std::uint64_t n = 2; n <= kMost + 3; ++n) slow.note(n, env::Priority::kLow);
   EXPECT_EQ(slow.pace.noted(), kMost);
   EXPECT_EQ(slow.pace.lost(), 3u);
-}
-
-TEST(Pace, who_waits_for_all_is_slowed_by_those_who_ask_it_alone_too) {
-  Pace pace;
-  const Instant early = Instant{} + 50ms, late = Instant{} + 70ms;
-  pace.on_slowdown(true, early);
-  EXPECT_EQ(pace.slowed_until(true), early);
-  EXPECT_EQ(pace.slowed_until(false), Instant{});
-  pace.on_slowdown(false, late);
-  EXPECT_EQ(pace.slowed_until(true), late);
-  EXPECT_EQ(pace.slowed_until(false), late);
+  slow.wait({});
+  const auto taken = slow.take();
+  ASSERT_GE(taken.size(), 2u);
+  EXPECT_EQ(taken[0].second, batch(1));
+  EXPECT_EQ(taken[1].second, batch(5));
 }
 
 // Whatever happens, what is noted is taken, struck off, lost or still noted: once.
