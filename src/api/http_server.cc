@@ -32,6 +32,7 @@
 #include "api/metrics.h"
 #include "api/openai.h"
 #include "base/json.h"
+#include "env/model_name.h"
 #include "platform/runtime.h"
 #include "platform/system.h"
 #include "platform/udp_socket.h"
@@ -86,20 +87,31 @@ const Route* route_of(std::string_view path) {
   return found == std::end(kRoutes) ? nullptr : &*found;
 }
 
-// Every model that a node of the fleet offers which is not known to be dead.
-std::map<std::string, OfferedModel> offered_models(const node::Node& node) {
+// visit(const std::vector<env::ModelOffer>&): what each node of the fleet offers that is not known to be dead.
+template <class Visit>
+void for_each_offers(const node::Node& node, Visit&& visit) {
   std::set<NodeId> alive{node.id()};
   for (const mesh::Member& member : node.membership().members()) {
     using enum mesh::MemberState;
     if (member.state == kAlive || member.state == kSuspect) alive.insert(member.id);
   }
-  std::map<std::string, OfferedModel> models;
-  std::map<std::string, std::string, std::less<>> by_hash;  // names
   node.state().replica().for_each("sys/node/", [&](const std::string& path, const crdt::Value& value) {
     if (!path.ends_with("/offers") || !alive.contains(value.writer) || value.values.empty()) return;
-    const auto offers = wire::decode<wire::Offers>(value.values.front());
-    if (!offers) return;
-    for (const env::ModelOffer& offer : offers->models) {
+    if (const auto offers = wire::decode<wire::Offers>(value.values.front())) visit(offers->models);
+  });
+}
+
+bool is_offered(const node::Node& node, std::string_view model) {
+  bool found = false;
+  for_each_offers(node, [&](const auto& offers) { found = found || env::find_offer(offers, model); });
+  return found;
+}
+
+std::map<std::string, OfferedModel> offered_models(const node::Node& node) {
+  std::map<std::string, OfferedModel> models;
+  std::map<std::string, std::string, std::less<>> by_hash;  // names
+  for_each_offers(node, [&](const std::vector<env::ModelOffer>& offers) {
+    for (const env::ModelOffer& offer : offers) {
       OfferedModel fresh{offer.name, offer.hash, offer.bytes, offer.context};
       by_hash.try_emplace(offer.hash, offer.name);
       ++models.try_emplace(offer.name, std::move(fresh)).first->second.nodes;
@@ -409,7 +421,7 @@ Awaitable<bool> Connection::embed() {
   if (!request) co_return co_await refuse(request.error());
   if (node().leaving()) co_return co_await refuse(kLeaving);
   const std::string& model = request->task.spec.model;
-  if (!offered_models(node()).contains(model)) co_return co_await refuse(model_not_found(model));
+  if (!is_offered(node(), model)) co_return co_await refuse(model_not_found(model));
   start_task(request->task, false);
   BodyOf body_of = [&](const node::TaskResult& result) { return embedding_body(*request, result); };
   const bool open = co_await answer_whole(std::move(body_of));
@@ -424,7 +436,7 @@ Awaitable<bool> Connection::complete(Kind kind) {
   if (!request) co_return co_await refuse(std::move(request.error()));
   if (node().leaving()) co_return co_await refuse(kLeaving);
   const std::string model = request->task.spec.model;
-  if (!offered_models(node()).contains(model)) co_return co_await refuse(model_not_found(model));
+  if (!is_offered(node(), model)) co_return co_await refuse(model_not_found(model));
 
   const bool stream = request->stream;
   AnswerHead head{

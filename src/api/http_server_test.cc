@@ -575,6 +575,12 @@ TEST(HttpServer, an_adapter_is_asked_for_by_its_name_and_says_what_its_base_is) 
     EXPECT_EQ(vector.json().at_pointer("/data/0/embedding/0").to_number<float>(), numbers[0][0]) << name;
   }
   EXPECT_EQ(texts.size(), 2u);
+  const auto status = [&](std::string_view stack) {
+    return client.post("/v1/completions", json::write(json::Object{{"model", stack}, {"prompt", "a"}})).status;
+  };
+  EXPECT_EQ(status("tuned=2+tuned"), 200u);
+  EXPECT_EQ(status("tuned=2+base"), 404u);
+  EXPECT_EQ(status("tuned+tuned+tuned+tuned+tuned+tuned+tuned+tuned+tuned"), 404u) << "more than a stack has";
 }
 
 // Random weights: what they say is no sense, but it is this very model's.

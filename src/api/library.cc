@@ -17,6 +17,7 @@
 #include "base/id.h"
 #include "base/result.h"
 #include "crdt/replica.h"
+#include "env/model_name.h"
 #include "mesh/membership.h"
 #include "mesh/overlay.h"
 #include "mesh/pubsub.h"
@@ -70,7 +71,7 @@ static_assert(static_cast<int>(Entry::Kind::k2PSet) == static_cast<int>(crdt::Fa
 static_assert(static_cast<int>(Entry::Kind::kMulti) == static_cast<int>(crdt::Family::kMulti));
 
 bool offers(const place::NodeView& view, std::string_view model) {
-  return std::ranges::any_of(view.offers, [&](const env::ModelOffer& offer) { return offer.name == model; });
+  return env::find_offer(view.offers, model).has_value();
 }
 
 bool offered(const node::Node& node, std::string_view model) {

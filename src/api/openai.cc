@@ -265,12 +265,15 @@ ApiError invalid(std::string message, std::string param, std::string code) {
 }
 
 ApiError model_not_found(std::string_view model) {
-  return {404,
-          std::string(kInvalidRequest),
-          fmt::format("no node of the fleet offers the model '{}'; GET /v1/models lists what they offer", model),
-          "model",
-          "model_not_found",
-          {}};
+  return {
+      404,
+      std::string(kInvalidRequest),
+      fmt::format("no node of the fleet offers the model '{}'; GET /v1/models lists what they offer, of which a '+' "
+                  "stacks adapters of one base",
+                  model),
+      "model",
+      "model_not_found",
+      {}};
 }
 
 std::string error_body(const ApiError& error) {

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "env/model_name.h"
 #include "mesh/topic.h"
 #include "trust/beacon.h"
 #include "trust/quorum.h"
@@ -349,7 +350,7 @@ Status Node::take_task_frame(NodeId from, wire::MessageType type, Bytes body, In
   switch (type) {
     case wire::MessageType::kTaskAssign: {
       SEDGE_TRY(const auto assign, wire::decode<wire::TaskAssign>(body));
-      if (!directory_.allows(from, trust::Verb::kTask, assign.spec.model)) {
+      if (!may_run(from, assign.spec.model)) {
         return fail(Code::kPermissionDenied, "node {} has no grant task:{}", from.short_hex(), assign.spec.model);
       }
       if (!leaving_) worker_.on_assign(from, assign, now);
@@ -971,8 +972,18 @@ void Node::unsubscribe(mesh::SubscriptionId id) {
   if (const auto found = retained_watches_.extract(id)) unwatch(found.mapped());
 }
 
+// Who may run each part of a stack may run the stack. What is offered under that very name needs a grant for the name.
+bool Node::may_run(NodeId id, std::string_view model) const {
+  if (directory_.allows(id, trust::Verb::kTask, model)) return true;
+  const auto parts = env::stack_of(model);
+  const auto granted = [&](const env::StackPart& part) { return directory_.allows(id, trust::Verb::kTask, part.name); };
+  const auto offers = compute_.offers();
+  return !parts.empty() && std::ranges::all_of(parts, granted) &&
+         std::ranges::find(offers, model, &env::ModelOffer::name) == offers.end();
+}
+
 Status Node::check_task(const TaskRequest& request) const {
-  if (!directory_.allows(id_, trust::Verb::kTask, request.spec.model)) {
+  if (!may_run(id_, request.spec.model)) {
     return fail(Code::kPermissionDenied, "this node has no grant task:{}", request.spec.model);
   }
   if (request.publish.size() > kPublishTopicsMax) {

@@ -229,6 +229,7 @@ class Node {
     std::shared_ptr<const OnChange> callback;  // shared: it may unwatch itself while it runs
   };
 
+  bool may_run(NodeId id, std::string_view model) const;
   Status check_task(const TaskRequest& request) const;
   Status check_publish(std::string_view topic, const mesh::PublishOptions& options, std::uint32_t retain,
                        Instant now) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "env/model_name.h"
 #include "wire/message_type.h"
 
 namespace sedge::node {
@@ -114,8 +115,8 @@ void TaskOwner::assign(Task& task, const place::Candidate& where, Instant now) {
   ++task.result.attempts;
   task.attempt = ++last_attempt_;
   if (task.log.empty()) {
-    task.hash = where.offer->hash;
-    task.numeric_class = where.offer->numeric_class;
+    task.hash = where.offer.hash;
+    task.numeric_class = where.offer.numeric_class;
   }
   wire::TaskAssign message;
   message.task = task.request.id;
@@ -242,10 +243,8 @@ void TaskOwner::on_tokens(NodeId from, const wire::TaskTokens& tokens, Instant n
 // What a model cannot run here it cannot run elsewhere; another one of that name may.
 void TaskOwner::rule_out_the_same_model(Task& task) {
   for (const auto& [id, view] : nodes_) {
-    const bool other = std::ranges::any_of(view.offers, [&](const env::ModelOffer& offer) {
-      return offer.name == task.request.spec.model && offer.hash != task.hash;
-    });
-    if (!other) task.failed.insert(id);
+    const auto offer = env::find_offer(view.offers, task.request.spec.model);
+    if (!offer || offer->hash == task.hash) task.failed.insert(id);
   }
 }
 

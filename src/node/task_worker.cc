@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "env/model_name.h"
 #include "node/auditor.h"
 #include "wire/message_type.h"
 
@@ -246,14 +247,13 @@ void TaskWorker::end_stalled(Instant now) {
 
 void TaskWorker::told(TaskId task, const Job& job, std::string_view outcome) const {
   if (!served_) return;
-  const auto offers = compute_.offers();
-  const auto offer = std::ranges::find(offers, job.model, &env::ModelOffer::name);
+  const auto offer = env::find_offer(compute_.offers(), job.model);
   served_({.task = task,
            .owner = job.owner,
            .attempt = job.attempt,
            .prompt = job.prompt,
            .model = job.model,
-           .model_hash = offer == offers.end() ? "" : offer->hash,
+           .model_hash = offer ? offer->hash : "",
            .outcome = outcome,
            .tokens = job.made});
 }

@@ -31,7 +31,7 @@ struct NodeView {
 };
 
 struct Request {
-  std::string model;
+  std::string model;                // env/model_name.h
   std::uint32_t prompt_tokens = 0;  // estimate
   std::uint32_t tokens_max = 0;
   // When resuming: only the same model bytes in the same numeric class give the same text.
@@ -41,9 +41,9 @@ struct Request {
 
 struct Candidate {
   NodeId node;
-  Duration cost{};                         // expected latency, and what else weighs
-  Duration work{};                         // engine time of the task there
-  const env::ModelOffer* offer = nullptr;  // valid while the view it came from is
+  Duration cost{};  // expected latency, and what else weighs
+  Duration work{};  // engine time of the task there
+  env::ModelOffer offer;
 };
 
 // Cheapest first; equal costs by node id, so that a decision repeats.

@@ -66,5 +66,27 @@ TEST(Placement, a_resumed_task_stays_in_its_numeric_class) {
   EXPECT_EQ(ranked[0].node, node_number(2));
 }
 
+TEST(Placement, a_stack_goes_to_a_node_that_has_all_its_parts_and_goes_on_only_where_they_are_the_same) {
+  std::map<NodeId, NodeView> nodes = {
+      {node_number(1), view(100)}, {node_number(2), view(50)}, {node_number(3), view(20)}};
+  for (auto& [id, each] : nodes) {
+    for (const char* name : {"polite", "terse"}) {
+      env::ModelOffer adapter = each.offers.front();
+      adapter.name = name, adapter.hash += name == std::string_view("polite") ? "+70" : "+71";
+      each.offers.push_back(adapter);
+    }
+  }
+  nodes.at(node_number(1)).offers.pop_back();
+  Request request{.model = "polite=0.5+terse", .prompt_tokens = 1, .tokens_max = 10};
+  const auto ranked = rank(nodes, request);
+  ASSERT_EQ(ranked.size(), 2u);
+  EXPECT_EQ(ranked[0].node, node_number(2));
+  nodes.at(node_number(2)).offers.back().hash = "h1+79";  // another adapter of that name
+  request.hash = ranked[0].offer.hash;
+  const auto again = rank(nodes, request);
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].node, node_number(3));
+}
+
 }  // namespace
 }  // namespace sedge::place

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/prompt.h"
+#include "env/model_name.h"
 #include "model/lora.h"
 #include "model/mapped_file.h"
 #include "platform/conversation.h"
@@ -200,15 +201,30 @@ std::vector<env::ModelOffer> EngineCompute::offers() const {
   return all;
 }
 
+// A stack is made of what its parts are, each part's scale times those of its files.
+std::optional<EngineCompute::Offered> EngineCompute::find(std::string_view name) const {
+  auto offer = env::find_offer(offers(), name);
+  if (!offer) return {};
+  if (const auto found = models_.find(offer->name); found != models_.end()) return found->second;
+  Offered stack{*std::move(offer), {}};
+  for (const env::StackPart& part : env::stack_of(name)) {
+    const Offered& of = models_.at(part.name);
+    stack.model = of.model;
+    stack.draft = of.draft;
+    for (const engine::AdapterUse& use : of.adapters) stack.adapters.push_back({use.adapter, use.scale * part.scale});
+  }
+  return stack;
+}
+
 void EngineCompute::start(TaskId task, env::JobSpec spec) {
   auto job = std::make_shared<Job>();
   job->task = task;
   job->spec = std::move(spec);
-  if (const auto found = models_.find(job->spec.model); found != models_.end()) {
-    job->model = found->second.model;
-    job->draft = found->second.draft;
-    job->adapters = found->second.adapters;
-    job->cache_scope = fmt::format("{} {}", found->second.offer.hash, found->second.offer.numeric_class);
+  if (auto found = find(job->spec.model)) {
+    job->model = std::move(found->model);
+    job->draft = std::move(found->draft);
+    job->adapters = std::move(found->adapters);
+    job->cache_scope = fmt::format("{} {}", found->offer.hash, found->offer.numeric_class);
   }
   jobs_[task] = std::move(job);
 }

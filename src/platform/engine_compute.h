@@ -75,7 +75,7 @@ class EngineCompute final : public env::Compute {
   Status add_model(const std::filesystem::path& path);
 
   // Offers a loaded model with adapters under another name. Texts of both share steps; its hash is the model's, and
-  // behind a '+' the adapters' and their scales'. Before the first start().
+  // behind a '+' the adapters' and their scales'. Jobs may stack several (env/model_name.h). Before the first start().
   // Errors: those of engine::Adapter::load; AlreadyExists; NotFound (no such base); InvalidArgument (no base is named
   //         where there are several, those of engine::check_adapters).
   Status add_adapter(const AdapterOptions& options);
@@ -161,6 +161,7 @@ class EngineCompute final : public env::Compute {
   Result<std::shared_ptr<const engine::Model>> load(const std::filesystem::path& path) const;
   std::string hash_of(const engine::Model& model) const;
   Result<const Offered*> base_of(const AdapterOptions& options) const;
+  std::optional<Offered> find(std::string_view name) const;
   void work();
   void work_urgent();
   bool gather(Team& team, bool began);

@@ -235,6 +235,33 @@ TEST_F(EngineComputeTest, adapters_are_models_of_their_own_that_share_steps_with
   EXPECT_GT(in_company, 0u);
 }
 
+TEST_F(EngineComputeTest, a_job_may_stack_what_is_offered_by_its_models_name) {
+  open({.threads_per_worker = 1, .prefix_cache_bytes = 1 << 20});
+  const auto one = adapter("one.gguf", 5), two = adapter("two.gguf", 6);
+  ASSERT_TRUE(compute_->add_adapter({.name = "one", .base = {}, .files = {{one, 0.5f}}}));
+  ASSERT_TRUE(compute_->add_adapter({.name = "two", .base = {}, .files = {{two, 1}}}));
+  ASSERT_TRUE(compute_->add_adapter({.name = "stacked", .base = {}, .files = {{two, 0.25f}, {one, 1}}}));
+  std::uint8_t number = 0;
+  const auto answer = [&](const std::string& model) {
+    env::JobSpec spec = job(6);
+    spec.model = model;
+    begin(++number, spec);
+    run_until_ended({number});
+    compute_->release(task_number(number));
+    return answers_.at(task_number(number));
+  };
+  const Answer stacked = answer("stacked");
+  const Answer asked = answer("two=0.25+one=2");
+  EXPECT_EQ(asked.text, stacked.text);
+  EXPECT_EQ(asked.cached, 0u) << "another name of the same: remembered apart, and never of another stack";
+  EXPECT_EQ(answer("two=0.25+one=2").cached, 32u);
+  const Answer other = answer("two=0.25+one=4");
+  EXPECT_NE(other.text, stacked.text);
+  EXPECT_EQ(other.cached, 0u);
+  EXPECT_EQ(answer("one=1").cached, 0u);
+  EXPECT_EQ(answer("one").cached, 32u) << "all of it is itself";
+}
+
 TEST_F(EngineComputeTest, an_adapters_hash_names_its_base_its_files_their_order_and_how_much_of_each) {
   open({});
   const auto one = adapter("one.gguf", 5), two = adapter("two.gguf", 6), same = adapter("same.gguf", 5);

@@ -18,7 +18,7 @@ constexpr std::string_view kMagic = "SDGPCK1\n";
 constexpr std::string_view kSuffix = ".packed";
 constexpr std::string_view kUnfinished = ".new";
 constexpr std::size_t kHashBytesMax = 128;                                // of a content hash, as text
-constexpr std::size_t kHeaderBytes = 4096;                                // the weights begin at a page
+constexpr std::size_t kHeaderBytes = kPackedHeaderBytes;                  // the weights begin at a page
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;                 // written before it is looked whether to stop
 constexpr std::size_t kSyncBytes = std::size_t{8} << 20;                  // no more waits for a slow disk, nor others
 constexpr std::chrono::nanoseconds kTimesTick = std::chrono::seconds(2);  // of the coarsest file system's times
@@ -58,8 +58,10 @@ bool settled(const model::GgufFile& file, std::chrono::nanoseconds now) {
   });
 }
 
+}  // namespace
+
 // magic, key, bytes of weights, bytes of the hash, the hash, zeros, checksum of all that.
-Buffer header_of(const trust::Digest& key, std::uint64_t bytes, std::string_view content_hash) {
+Buffer packed_header(const trust::Digest& key, std::uint64_t bytes, std::string_view content_hash) {
   Buffer header = to_buffer(bytes_of(kMagic));
   header.insert(header.end(), key.begin(), key.end());
   append_u64(header, bytes);
@@ -72,20 +74,17 @@ Buffer header_of(const trust::Digest& key, std::uint64_t bytes, std::string_view
   return header;
 }
 
-// The content hash of a whole file of this key, or nothing.
-std::optional<std::string> read_header(const trust::Digest& key, Bytes file) {
+std::optional<std::string> read_packed_header(const trust::Digest& key, Bytes file) {
   constexpr std::size_t kFixed = kMagic.size() + sizeof(trust::Digest);
   if (file.size() < kHeaderBytes) return {};
   const std::uint64_t hash_bytes = read_u64(file.subspan(kFixed + 8));
   if (hash_bytes > kHashBytesMax) return {};
   const Bytes hash = file.subspan(kFixed + 16, static_cast<std::size_t>(hash_bytes));
   std::string text(hash.begin(), hash.end());
-  const Buffer expected = header_of(key, file.size() - kHeaderBytes, text);
+  const Buffer expected = packed_header(key, file.size() - kHeaderBytes, text);
   if (!std::ranges::equal(expected, file.first(kHeaderBytes))) return {};
   return text;
 }
-
-}  // namespace
 
 PackedStore::PackedStore(PackedStoreOptions options)
     : options_(std::move(options)), kept_(options_.folder, std::string(kSuffix)) {
@@ -116,7 +115,7 @@ std::optional<PackedStore::Kept> PackedStore::load(const model::GgufFile& file) 
   old_enough_.insert(key);
   if (!kept_.contains(name)) return {};
   const auto mapping = model::MappedFile::open(kept_.path_of(name));
-  auto hash = mapping ? read_header(key, (*mapping)->bytes()) : std::nullopt;
+  auto hash = mapping ? read_packed_header(key, (*mapping)->bytes()) : std::nullopt;
   if (!hash) {
     kept_.remove(name);
     return {};
@@ -187,7 +186,7 @@ Status PackedStore::write(const Waiting& next, const std::string& name) {
   const Bytes weights = next.model->packed().memory();
   SEDGE_TRY(const auto file, kept_.storage().open(name, true));
   SEDGE_CHECK(file->truncate(0));
-  SEDGE_CHECK(file->write(0, header_of(next.key, weights.size(), next.content_hash)));
+  SEDGE_CHECK(file->write(0, packed_header(next.key, weights.size(), next.content_hash)));
   for (std::size_t at = 0; at < weights.size(); at += kPieceBytes) {
     if (stopping()) return fail(Code::kCancelled, "the node stops");
     SEDGE_CHECK(file->write(kHeaderBytes + at, weights.subspan(at, std::min(kPieceBytes, weights.size() - at))));

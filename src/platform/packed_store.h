@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "engine/model.h"
@@ -38,6 +39,12 @@ struct PackedStoreOptions {
 
 // Where a node with this home keeps them.
 inline std::filesystem::path packed_folder(const std::filesystem::path& home) { return home / "packed"; }
+
+// A file's first kPackedHeaderBytes: for weights of `bytes` bytes, packed from the file of this key and content hash.
+inline constexpr std::size_t kPackedHeaderBytes = 4096;
+Buffer packed_header(const trust::Digest& key, std::uint64_t bytes, std::string_view content_hash);
+// The content hash, where any bytes are a whole file of this key.
+std::optional<std::string> read_packed_header(const trust::Digest& key, Bytes file);
 
 class PackedStore {
  public:

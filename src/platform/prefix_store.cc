@@ -33,9 +33,23 @@ trust::Digest key_of(const std::string& scope, std::span<const std::int32_t> tok
   return trust::digest(all);
 }
 
-trust::Digest checksum(Bytes key, Bytes values) { return trust::digest(values, key); }
-
 }  // namespace
+
+Buffer prefix_block_header(const trust::Digest& key, Bytes values) {
+  const trust::Digest sum = trust::digest(values, Bytes(key));
+  Buffer header;
+  for (const Bytes part : {bytes_of(kMagic), Bytes(key), Bytes(sum)}) {
+    header.insert(header.end(), part.begin(), part.end());
+  }
+  return header;
+}
+
+std::optional<Bytes> read_prefix_block(const trust::Digest& key, Bytes file) {
+  if (file.size() < kHeaderBytes) return {};
+  const Bytes values = file.subspan(kHeaderBytes);
+  if (!std::ranges::equal(prefix_block_header(key, values), file.first(kHeaderBytes))) return {};
+  return values;
+}
 
 PrefixStore::PrefixStore(PrefixStoreOptions options)
     : options_(std::move(options)), kept_(options_.folder, std::string(kSuffix)) {
@@ -67,13 +81,9 @@ engine::BlockValues PrefixStore::load(const std::string& scope, std::span<const 
     if (!kept_.contains(name)) return nullptr;
   }
   const Result<Buffer> content = read_file(kept_.path_of(name), kHeaderBytes + bytes);
-  const auto part = [&](std::size_t begin, std::size_t size) { return Bytes(*content).subspan(begin, size); };
-  const bool whole = content && content->size() == kHeaderBytes + bytes &&
-                     std::ranges::equal(part(0, kMagic.size()), bytes_of(kMagic)) &&
-                     std::ranges::equal(part(kMagic.size(), key.size()), key) &&
-                     std::ranges::equal(part(kMagic.size() + key.size(), sizeof(trust::Digest)),
-                                        checksum(Bytes(key), part(kHeaderBytes, bytes)));
-  auto values = whole ? std::make_shared<const Buffer>(to_buffer(part(kHeaderBytes, bytes))) : nullptr;
+  const auto read = content ? read_prefix_block(key, *content) : std::nullopt;
+  const bool whole = read && read->size() == bytes;
+  auto values = whole ? std::make_shared<const Buffer>(to_buffer(*read)) : nullptr;
   const std::lock_guard lock(mutex_);
   if (whole) {
     kept_.use(name);
@@ -107,11 +117,7 @@ void PrefixStore::flush() {
 
 Status PrefixStore::write(const Waiting& block) {
   const Bytes values = *block.values;
-  const trust::Digest sum = checksum(Bytes(block.key), values);
-  Buffer header;
-  for (const Bytes part : {bytes_of(kMagic), Bytes(block.key), Bytes(sum)}) {
-    header.insert(header.end(), part.begin(), part.end());
-  }
+  const Buffer header = prefix_block_header(block.key, values);
   SEDGE_TRY(const auto file, kept_.storage().open(kept_.name_of(block.key), true));
   SEDGE_CHECK(file->truncate(0));
   SEDGE_CHECK(file->write(0, header));

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -38,6 +39,10 @@ struct PrefixStoreStats {
   std::uint64_t dropped = 0;  // the queue was full or the end came, the disk had no room or refused
   std::uint64_t damaged = 0;
 };
+
+// A block's file: a header, then its values. Of any bytes: those values, or nothing where it is not that block, whole.
+Buffer prefix_block_header(const trust::Digest& key, Bytes values);
+std::optional<Bytes> read_prefix_block(const trust::Digest& key, Bytes file);
 
 class PrefixStore final : public engine::BlockStore {
  public:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "env/model_name.h"
 
 namespace sedge::serve {
 namespace {
@@ -33,19 +34,16 @@ constexpr double kOverrun = 0.25;          // what is longer than usual goes on 
 
 }  // namespace
 
-Scheduler::Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers) : options_(options) {
+Scheduler::Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers)
+    : options_(options), offers_(std::move(offers)) {
   SEDGE_ASSERT(options_.workers > 0 && options_.slice_tokens > 0 && options_.batch_max > 0);
-  for (const env::ModelOffer& offer : offers) {
-    const std::string_view weights = env::weights_of(offer.hash);
-    const auto base = weights == offer.hash ? offers.end() : std::ranges::find(offers, weights, &env::ModelOffer::hash);
-    const env::ModelOffer& counts = base == offers.end() ? offer : *base;
-    const auto rates = rates_.try_emplace(counts.name, counts.prefill_tok_s, counts.decode_tok_s).first;
-    models_.insert_or_assign(offer.name, &rates->second);
+  for (const env::ModelOffer& offer : offers_) {
+    rates_.try_emplace(std::string(env::weights_of(offer.hash)), offer.prefill_tok_s, offer.decode_tok_s);
   }
 }
 
 Load Scheduler::load_of(const Entry& entry) const {
-  const Rates& rates = *models_.at(entry.model);
+  const Rates& rates = *entry.rates;
   double expected = entry.tokens_left;
   if (rates.generated > 0) {
     const double usual = rates.generated * kExpectedHeadroom - entry.generated;
@@ -66,7 +64,7 @@ Duration Scheduler::work_left(const Entry& entry) const {
 // A task with a deadline keeps its place: what was promised to others counts on it.
 void Scheduler::take_turn(Entry& entry) const {
   if (entry.urgency.deadline != kNever) return;
-  entry.urgency.turn = entry.arrived + seconds(models_.at(entry.model)->prefill_s(entry.prompt_left));
+  entry.urgency.turn = entry.arrived + seconds(entry.rates->prefill_s(entry.prompt_left));
 }
 
 std::vector<const Scheduler::Entry*> Scheduler::in_deadline_order() const {
@@ -91,7 +89,7 @@ bool Scheduler::fits_one_by_one(const Entry& added, Instant now, Admission& answ
       late = std::max(late, end - each->urgency.deadline);
     }
   }
-  answer.first_token = before + seconds(models_.at(added.model)->prefill_s(added.prompt_left));
+  answer.first_token = before + seconds(added.rates->prefill_s(added.prompt_left));
   if (late == Duration::zero()) return true;
   answer.reason = fmt::format("it would end {:.0f} ms too late: {:.0f} ms of earlier work, {:.0f} ms of its own",
                               to_ms(late), to_ms(before), to_ms(work_left(added)));
@@ -120,7 +118,8 @@ bool Scheduler::fits_together(TaskId added, Instant now, Admission& answer) cons
 Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline,
                             Instant now) {
   Admission answer;
-  if (!models_.contains(spec.model)) {
+  const auto offer = env::find_offer(offers_, spec.model);
+  if (!offer) {
     answer.reason = fmt::format("this node does not run model '{}'", spec.model);
     return answer;
   }
@@ -133,7 +132,7 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
     answer.retry_after = backlog() / static_cast<std::int64_t>(tasks_.size());
     return answer;
   }
-  Entry entry{.model = spec.model,
+  Entry entry{.rates = &rates_.find(env::weights_of(offer->hash))->second,
               .arrived = now,
               .urgency = {.deadline = deadline, .priority = spec.priority, .order = ++arrivals_},
               .prompt_left = prompt_tokens_of(spec) + static_cast<std::uint32_t>(resumed),
@@ -153,9 +152,8 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
   answer.retry_after = {};
   // In a batch its tokens come as far apart as those of all who may be in it, prompts beside them.
   const bool batches = options_.batch_max > 1;
-  answer.step =
-      seconds(models_.at(spec.model)->step_s(batches ? std::min<std::size_t>(options_.batch_max, tasks_.size()) : 1) *
-              (batches ? kStretch : 1));
+  answer.step = seconds(added.rates->step_s(batches ? std::min<std::size_t>(options_.batch_max, tasks_.size()) : 1) *
+                        (batches ? kStretch : 1));
   return answer;
 }
 
@@ -206,7 +204,7 @@ void Scheduler::on_report(const env::SliceReport& report, Instant /*now*/) {
   const auto found = tasks_.find(report.task);
   if (found == tasks_.end()) return;  // it was removed while its slice ran
   Entry& entry = found->second;
-  Rates& rates = *models_.at(entry.model);
+  Rates& rates = *entry.rates;
   entry.running = report.more;
   entry.ending = entry.ending && report.more;
   entry.granted = report.more && entry.granted > 0 ? entry.granted - 1 : 0;

@@ -59,9 +59,9 @@ struct Admission {
 
 class Scheduler {
  public:
-  // A base with adapters (env::weights_of) counts as the base: their tasks share steps.
+  // Offers of equal weights (env::weights_of) count as one model: their tasks share steps.
   Scheduler(SchedulerOptions options, std::vector<env::ModelOffer> offers);
-  Scheduler(Scheduler&&) = default;  // not copied: models_ points into rates_
+  Scheduler(Scheduler&&) = default;  // not copied: tasks_ points into rates_
 
   // `resumed`: tokens that are context already. `deadline`: kNever for none.
   Admission submit(TaskId task, const wire::TaskSpec& spec, std::size_t resumed, Instant deadline, Instant now);
@@ -86,7 +86,7 @@ class Scheduler {
 
  private:
   struct Entry {
-    std::string model;
+    Rates* rates = nullptr;
     Instant arrived{};
     env::Urgency urgency{};
     std::uint32_t prompt_left = 0;  // estimated until the worker says
@@ -109,8 +109,8 @@ class Scheduler {
   std::vector<const Entry*> in_deadline_order() const;
 
   SchedulerOptions options_;
-  std::map<std::string, Rates> rates_;  // of models with weights of their own; their addresses are what Load points to
-  std::map<std::string, Rates*> models_;  // of all
+  std::vector<env::ModelOffer> offers_;
+  std::map<std::string, Rates, std::less<>> rates_;  // of weights (env::weights_of); Entry and Load point into it
   std::map<TaskId, Entry> tasks_;
   std::uint64_t arrivals_ = 0;
 };

@@ -192,7 +192,7 @@ TEST(Scheduler, tasks_of_a_base_and_of_its_adapters_step_together_and_those_of_a
   };
   Scheduler s(four_together(), {named("a", "b1+77"), named("m", "b1"), named("other", "c2"), named("z", "b1+78")});
   std::uint8_t number = 0;
-  for (const char* model : {"a", "other", "m", "z"}) {
+  for (const char* model : {"a", "other", "m", "a=0.5+z"}) {
     wire::TaskSpec task = spec(40);
     task.model = model;
     ASSERT_TRUE(s.submit(task_number(++number), task, 0, kNever, kStart).accepted);
@@ -335,7 +335,7 @@ TEST(Scheduler, digits_and_what_is_not_ascii_count_a_token_a_byte) {
 
 TEST(Scheduler, nothing_is_promised_on_steps_that_two_models_share_two_workers_for) {
   env::ModelOffer other = offer();
-  other.name = "n";
+  other.name = "n", other.hash = "another";
   Scheduler s({.workers = 2, .batch_max = 4, .margin = 1.0}, {offer(), other});
   const auto accepted = [&](std::uint8_t number, const std::string& model) {
     wire::TaskSpec task = spec(50, "");

@@ -49,6 +49,25 @@ for node in beta alpha; do
   says both.v2 "$node" "$both" || failed "$node does not have both adapters"
   says base.gguf "$node" "$plain" || failed "$node does not have the model as it is"
 done
+echo "== a request stacks what is offered, as much of each as it wants, where it may run each"
+# By scales times those of the offer: half of half, and both again.
+quarter=$(text base.gguf --local --lora one.gguf=0.25 --lora one.gguf=1 --lora two.gguf=-2)
+for node in beta alpha; do
+  says half=2+both.v2=0 $node "$(text base.gguf --local --lora one.gguf)" || failed "not the whole of one"
+  says half=0.5+both.v2 $node "$quarter" || failed "not the stack that was asked for: $(text half=0.5+both.v2 --home $node)"
+done
+"$sedge" fleet join "$("$sedge" fleet invite --home alpha --grant task:half)" --home gamma --name gamma >/dev/null
+up gamma --seed "$(field alpha listening)"
+until_true 10 says half=0.5 gamma "$(text base.gguf --local --lora one.gguf=0.25)" || failed "a share of what it may run"
+for model in half+both.v2 both.v2=1 base; do
+  if "$sedge" run "$model" "$prompt" --home gamma >grant.log 2>&1; then failed "$model without a grant"; fi
+  grep -q "no grant task:$model" grant.log || failed "no word of the grant for $model"
+done
+for model in half+base half+nobody half=x; do
+  if "$sedge" run "$model" "$prompt" --home alpha --deadline 2s >stack.log 2>&1; then failed "$model is no stack"; fi
+  grep -q "no node of the fleet offers model '$model'" stack.log || failed "no word of $model"
+done
+
 echo "== vectors come from whoever has the model, and are those of a run of the file by itself"
 "$sedge" embed base.gguf "crane 5" "the dock" --local >here.txt
 "$sedge" embed base.gguf "crane 5" "the dock" --home alpha >fleet.txt
