@@ -141,7 +141,7 @@ Admission Scheduler::submit(TaskId task, const wire::TaskSpec& spec, std::size_t
               .embeds = !spec.texts.empty()};
   if (entry.embeds) entry.tokens_left = 0;
   take_turn(entry);
-  const Entry& added = tasks_.emplace(task, std::move(entry)).first->second;
+  const Entry& added = tasks_.emplace(task, entry).first->second;
   // Shared steps never do worse than one task after the other, so either may say that it fits.
   if (!fits_one_by_one(added, now, answer) && (options_.batch_max == 1 || !fits_together(task, now, answer))) {
     tasks_.erase(task);

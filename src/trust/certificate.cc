@@ -1,5 +1,7 @@
 #include "trust/certificate.h"
 
+#include <algorithm>
+
 #include "wire/codec.h"
 
 namespace sedge::trust {
@@ -19,6 +21,29 @@ Status refuse(const Certificate& certificate, std::string_view why) {
               node_id_of(certificate.subject).short_hex(), why);
 }
 
+// Its form and its time; not whether its issuer is to be believed.
+Status check_form(const Certificate& certificate, WallTime now) {
+  if (certificate.version != kCertificateVersion) {
+    return fail(Code::kUnimplemented, "a certificate of version {}; this build reads {}", certificate.version,
+                kCertificateVersion);
+  }
+  if (!valid_name(certificate.name)) return fail(Code::kUnauthenticated, "a certificate without a proper name");
+  SEDGE_CHECK(certificate.grants.validate());
+  if (now && certificate.not_after && *now > *certificate.not_after) return refuse(certificate, "expired");
+  return {};
+}
+
+Status check_signature(const Certificate& certificate) {
+  if (verify(certificate.issuer, kDomain, signed_bytes(certificate), certificate.signature)) return {};
+  return refuse(certificate, "its signature is not its issuer's");
+}
+
+Status check_issuer(const PublicKey& root, const Certificate& issuer, WallTime now) {
+  if (issuer.role != Role::kIssuer) return refuse(issuer, "not an issuer");
+  if (issuer.issuer != root || issuer.fleet != fingerprint(root)) return refuse(issuer, "of another fleet");
+  return check_form(issuer, now);
+}
+
 }  // namespace
 
 bool valid_name(std::string_view name) { return name.size() <= kNameBytesMax && valid_path(name); }
@@ -28,32 +53,20 @@ void sign_certificate(Certificate& certificate, const SecretKey& issuer) {
   certificate.signature = sign(issuer, kDomain, signed_bytes(certificate));
 }
 
-Status check_certificate(const Certificate& certificate, WallTime now) {
-  if (certificate.version != kCertificateVersion) {
-    return fail(Code::kUnimplemented, "a certificate of version {}; this build reads {}", certificate.version,
-                kCertificateVersion);
-  }
-  if (!valid_name(certificate.name)) return fail(Code::kUnauthenticated, "a certificate without a proper name");
-  SEDGE_CHECK(certificate.grants.validate());
-  if (now && certificate.not_after && *now > *certificate.not_after) return refuse(certificate, "expired");
-  if (!verify(certificate.issuer, kDomain, signed_bytes(certificate), certificate.signature)) {
-    return refuse(certificate, "its signature is not its issuer's");
-  }
-  return {};
-}
-
 Status verify_issuer(const PublicKey& root, const Certificate& issuer, WallTime now) {
-  if (issuer.role != Role::kIssuer) return refuse(issuer, "not an issuer");
-  if (issuer.issuer != root || issuer.fleet != fingerprint(root)) return refuse(issuer, "of another fleet");
-  return check_certificate(issuer, now);
+  SEDGE_CHECK(check_issuer(root, issuer, now));
+  return check_signature(issuer);
 }
 
-Status verify_chain(const PublicKey& root, const CertificateChain& chain, WallTime now) {
+Status verify_chain(const PublicKey& root, const CertificateChain& chain, WallTime now,
+                    std::span<const Certificate> known) {
   const auto& [issuer, node] = chain;
   if (node.role != Role::kNode) return refuse(node, "not a node");
   if (node.issuer != issuer.subject || node.fleet != issuer.fleet) return refuse(node, "from another issuer");
-  SEDGE_CHECK(verify_issuer(root, issuer, now));
-  SEDGE_CHECK(check_certificate(node, now));
+  SEDGE_CHECK(check_issuer(root, issuer, now));
+  if (std::ranges::find(known, issuer) == known.end()) SEDGE_CHECK(check_signature(issuer));
+  SEDGE_CHECK(check_form(node, now));
+  SEDGE_CHECK(check_signature(node));
   if (!issuer.grants.allows(Verb::kEnrol, node.name)) return refuse(node, "its issuer may not enrol that name");
   if (!issuer.grants.covers(node.grants)) return refuse(node, "it grants more than its issuer has");
   return {};

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
@@ -70,15 +71,14 @@ struct CertificateChain {
 
 bool valid_name(std::string_view name);
 
-// Fills `issuer` and `signature`. The rest is the caller's; check_certificate tells what is wrong with it.
+// Fills `issuer` and `signature`. The rest is the caller's; verify_chain tells what is wrong with it.
 void sign_certificate(Certificate& certificate, const SecretKey& issuer);
 
-// Its form and its signature by its own `issuer`; not whether that one is to be believed.
-Status check_certificate(const Certificate& certificate, WallTime now);
-
 // Root -> issuer -> node, of one fleet, signatures, expiry, and that the issuer may enrol that name with those grants.
-// Errors: Unauthenticated, saying which link of the chain is wrong: refuse the peer.
-Status verify_chain(const PublicKey& root, const CertificateChain& chain, WallTime now = {});
+// `known`: the signatures of these issuers were found good before; a fleet has one or two, and a node meets all
+// members. Errors: Unauthenticated, saying which link of the chain is wrong: refuse the peer.
+Status verify_chain(const PublicKey& root, const CertificateChain& chain, WallTime now = {},
+                    std::span<const Certificate> known = {});
 // The issuer's half of it, for whoever has only that certificate (revocations).
 Status verify_issuer(const PublicKey& root, const Certificate& issuer, WallTime now = {});
 

@@ -46,12 +46,21 @@ Result<std::shared_ptr<const Directory::Entry>> Directory::verified(Bytes bytes)
       if (std::ranges::equal(entry->chain, bytes)) return entry;
     }
   }
-  SEDGE_CHECK(verify_chain(root_, chain, wall_time_));
+  SEDGE_CHECK(check(chain));
   const bool timeless = !chain.node.not_after && !chain.issuer.not_after;
   auto entry = std::make_shared<const Entry>(
       Entry{id, std::move(chain.node), node_id_of(chain.issuer.subject), to_buffer(bytes)});
   if (shared_ && timeless) shared_->chains.emplace(name, entry);
   return entry;
+}
+
+// The members of a fleet have one issuer or a few: its signature is looked at once, not once a member.
+Status Directory::check(const CertificateChain& chain) const {
+  SEDGE_CHECK(verify_chain(root_, chain, wall_time_, issuers_));
+  if (std::ranges::find(issuers_, chain.issuer) != issuers_.end()) return {};
+  if (issuers_.size() == kIssuersMax) issuers_.erase(issuers_.begin());
+  issuers_.push_back(chain.issuer);
+  return {};
 }
 
 Result<NodeId> Directory::add(Bytes bytes) {
@@ -98,7 +107,7 @@ Result<CertificateChain> Directory::admit(Bytes bytes) const {
     return fail(Code::kPermissionDenied, "the certificate of '{}' ({}) was revoked", chain.node.name, id.short_hex());
   }
   if (known == nullptr || !std::ranges::equal(known->chain, bytes) || chain.node.not_after || chain.issuer.not_after) {
-    SEDGE_CHECK(verify_chain(root_, chain, wall_time_));
+    SEDGE_CHECK(check(chain));
   }
   return chain;
 }

@@ -107,6 +107,7 @@ class Directory {
   void choose(Entries& entries) const;
   // Decoded and verified. Errors: DataLoss, Unauthenticated.
   Result<std::shared_ptr<const Entry>> verified(Bytes chain) const;
+  Status check(const CertificateChain& chain) const;
 
   PublicKey root_;
   Fingerprint fleet_;
@@ -114,6 +115,7 @@ class Directory {
   std::unordered_map<NodeId, Entries> nodes_;
   std::map<NodeId, Withdrawn> revoked_;
   std::uint64_t generation_ = 0;
+  mutable std::vector<Certificate> issuers_;  // whose signatures were found good, the newest kIssuersMax
   std::shared_ptr<Shared> shared_;
 };
 

@@ -41,6 +41,32 @@ TEST(Directory, it_knows_whom_it_was_shown_and_what_they_may) {
   EXPECT_EQ(directory.size(), 1u);
 }
 
+// Its signature was looked at when its first member came, and never again: what else is wrong with it still counts.
+TEST(Directory, an_issuer_that_is_known_is_believed_as_it_was_shown_and_while_it_lasts) {
+  Fleet fleet(1);
+  fleet.issuer_certificate.not_after = 1000;
+  sign_certificate(fleet.issuer_certificate, fleet.root.secret);
+  Directory directory(fleet.root.public_key);
+  directory.set_wall_time(WallTime{900});
+  ASSERT_TRUE(directory.add(fleet.enrol("one").encoded));
+  ASSERT_TRUE(directory.admit(fleet.enrol("two").encoded));
+
+  Member greedy = fleet.enrol("three", Grants::of_an_issuer());
+  greedy.chain.issuer.grants = Grants{{Verb::kEnrol, "#"}, {Verb::kRevoke, "#"}};
+  for (const bool later : {false, true}) {
+    greedy.chain.issuer.not_after = later ? 9000 : 1000;
+    EXPECT_EQ(directory.add(encode_chain(greedy.chain)).error().code, Code::kUnauthenticated);
+    EXPECT_EQ(directory.admit(encode_chain(greedy.chain)).error().code, Code::kUnauthenticated);
+  }
+  Member forged = fleet.enrol("four");
+  forged.chain.node.name = "five";
+  EXPECT_EQ(directory.add(encode_chain(forged.chain)).error().code, Code::kUnauthenticated);
+
+  directory.set_wall_time(WallTime{1001});
+  EXPECT_EQ(directory.add(fleet.enrol("six").encoded).error().code, Code::kUnauthenticated);
+  EXPECT_EQ(directory.admit(fleet.enrol("two").encoded).error().code, Code::kUnauthenticated);
+}
+
 TEST(Directory, of_those_that_share_each_chain_is_kept_once_but_not_one_that_expires) {
   Fleet fleet(1);
   const auto shared = Directory::make_shared();
