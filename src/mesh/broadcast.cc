@@ -13,6 +13,7 @@ constexpr std::size_t kNotedMax = 1024;     // of them, first announced by one n
 constexpr std::size_t kAnnouncersMax = 8;   // of one batch
 constexpr Duration kFresh = 500ms;          // a batch so young is passed on unasked
 constexpr Duration kMissingTime = 5s;       // then it is given up
+constexpr std::size_t kInVainMax = 32;      // copies along a grafted link, which then carries no more unasked
 constexpr std::size_t kAnnounceMax = 1024;  // ids in one HAVE
 constexpr std::size_t kGraftMax = 256;      // batches sent for one GRAFT,
 constexpr std::size_t kGraftBytesMax = 1u << 20;  // and their bytes; the rest is asked for again
@@ -247,7 +248,10 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
   if (batch.priority >= env::kPriorities) return fail(Code::kDataLoss, "priority {} does not exist", batch.priority);
   if (batch.payload.size() > kBatchBytesMax) return fail(Code::kDataLoss, "a batch of {} bytes", batch.payload.size());
   pace_.on_has(from, batch.id);
-  if (seen(batch.id)) return stats_.duplicates += batch.reliable() ? 1 : 0, Status{};
+  if (seen(batch.id)) {
+    if (batch.reliable()) on_came_again(from);
+    return {};
+  }
   if (directory_.revoked(batch.id.origin)) {
     return fail(Code::kPermissionDenied, "a batch of {}, which is revoked", batch.id.origin.short_hex());
   }
@@ -294,6 +298,18 @@ Status Broadcast::on_batch(NodeId from, wire::MessageType type, Bytes body, Inst
            .checked = !from_origin || !batch.direct},
           now);
   return {};
+}
+
+void Broadcast::carry_all(Link& link, Instant now) const {
+  link.grafted_until = now + options_.graft_time;
+  link.in_vain = 0;
+}
+
+// A copy more. Who sends it had it from elsewhere, so that it needs our copies no more than we need its.
+void Broadcast::on_came_again(NodeId from) {
+  ++stats_.duplicates;
+  const auto link = links_.find(from);
+  if (link != links_.end() && ++link->second.in_vain >= kInVainMax) link->second.grafted_until = {};
 }
 
 Status Broadcast::check(wire::MessageType type, const wire::BatchView& batch,
@@ -435,8 +451,9 @@ void Broadcast::on_have(NodeId from, const wire::BroadcastHave& have, Instant no
     pace_.on_has(from, held.id);
     // What was said before we came is not for us: an old order must not be carried out by a robot that restarts.
     const bool before_us = held.age_ms > age_ms(started_, now);
-    if (!before_us && !seen(held.id))
+    if (!before_us && !seen(held.id)) {
       note_missing(held.id, from, now - static_cast<std::int64_t>(held.age_ms) * 1ms, now);
+    }
   }
 }
 
@@ -459,7 +476,7 @@ void Broadcast::note_missing(const wire::BatchId& id, NodeId announcer, Instant 
 void Broadcast::on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now) {
   const auto link = links_.find(from);
   if (link == links_.end()) return;
-  link->second.grafted_until = now + options_.graft_time;
+  carry_all(link->second, now);
   if (const auto owed = owed_.find(from); owed != owed_.end()) owed->second.until = now + kAskTime;
   if (pace_.waiting_on(from) > kOverrunBacklog) return;  // it asks again, or another
   std::size_t bytes = 0;
@@ -565,8 +582,7 @@ void Broadcast::ask_for_missing(Instant now) {
   }
   for (auto& [announcer, graft] : grafts) {
     stats_.grafts += graft.wanted.size();
-    if (const auto link = links_.find(announcer); link != links_.end())
-      link->second.grafted_until = now + options_.graft_time;
+    if (const auto link = links_.find(announcer); link != links_.end()) carry_all(link->second, now);
     send(announcer, wire::MessageType::kBroadcastGraft, graft);
   }
 }

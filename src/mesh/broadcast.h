@@ -177,7 +177,8 @@ class Broadcast {
     bool checked = true;  // its signature was; not yet where its origin itself brought it and nobody asked for it
   };
   struct Link {
-    Instant grafted_until{};  // it carries batches whatever the tree says
+    Instant grafted_until{};  // it carries batches whatever the tree says,
+    std::size_t in_vain = 0;  // but if so many came along it of what was here
     std::vector<wire::HeldBatch> announce;
     Instant slowdown_said{};
     std::size_t noted = 0;  // of missing_: it was the first to announce them
@@ -205,6 +206,8 @@ class Broadcast {
   void on_have(NodeId from, const wire::BroadcastHave& have, Instant now);
   void on_graft(NodeId from, const wire::BroadcastGraft& graft, Instant now);
   void note_missing(const wire::BatchId& id, NodeId announcer, Instant born, Instant now);
+  void on_came_again(NodeId from);
+  void carry_all(Link& link, Instant now) const;
   Status check(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message) const;
   bool check(Cached& cached);
   void pass_on(wire::MessageType type, const wire::BatchView& batch, const wire::SignedBatchView& message, NodeId from,

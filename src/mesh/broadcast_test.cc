@@ -266,6 +266,42 @@ TEST(Broadcast, a_direct_batch_is_checked_when_somebody_asks_for_it) {
   EXPECT_EQ(pair.receiver.stats().refused, 1u);
 }
 
+// Between the ends of a graft all batches go, until it shows that the other end has them from elsewhere.
+TEST(Broadcast, a_grafted_link_carries_no_more_when_copies_come_along_it_in_vain) {
+  Pair pair;
+  const NodeId origin = pair.fleet.nodes[0].id, other = pair.fleet.nodes[2].id;
+  for (const NodeId each : {origin, other}) pair.receiver.on_link_up(each, Instant{});
+  for (const NodeId each : {origin, other}) {  // both have us beside their way to the root: neither link is of the tree
+    const wire::TreePosition position{.root = NodeId{}, .distance_us = 1, .path = {7}};
+    EXPECT_TRUE(pair.receiver.on_message(each, wire::MessageType::kBroadcastPosition, wire::encode(position), Instant{}));
+  }
+  pair.members = 100;
+  const auto passed_to_other = [&] {
+    env::Outbox out;
+    pair.receiver.drain(out);
+    return std::ranges::count_if(out.sends, [&](const env::Send& send) {
+      return send.to == other && send.frame.front() == static_cast<std::uint8_t>(wire::MessageType::kBroadcast);
+    });
+  };
+  const auto graft = [&] {
+    EXPECT_TRUE(pair.receiver.on_message(other, wire::MessageType::kBroadcastGraft,
+                                         wire::encode(wire::BroadcastGraft{}), Instant{}));
+  };
+  (void)passed_to_other();
+  graft();
+  int carried = 0;
+  for (int i = 0; i < 40; ++i) {
+    const Buffer frame = pair.next_frame();
+    EXPECT_TRUE(pair.receive(frame, pair.receiver, 0));
+    carried += static_cast<int>(passed_to_other());
+    EXPECT_TRUE(pair.receive(frame, pair.receiver, 2));
+  }
+  EXPECT_EQ(carried, 32);
+  graft();
+  EXPECT_TRUE(pair.receive(pair.next_frame(), pair.receiver, 0));
+  EXPECT_EQ(passed_to_other(), 1) << "asked again, it carries again";
+}
+
 // An origin with five links in a fleet of forty; one of them is the way to the tree's root.
 struct Origin {
   test::Fleet fleet{6};

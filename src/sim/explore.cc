@@ -108,9 +108,31 @@ Scenario random_scenario(std::uint64_t number) {
     scenario.loads.push_back({.work = Work::kAgree, .every = other.ms(500, 3000), .each = true});
     scenario.world.consensus = true;
   }
-  // In the end everybody may come together: that is what is looked at.
+  // Boards whose clocks are far off, robots that drive about, links that carry little, and QUIC itself.
+  if (Draw other(number + 4'000'000'000); other.chance(0.3)) {
+    scenario.world.clock_skew = other.ms(1000, 7'200'000);
+    scenario.world.clock_skew_share = 0.05 + other.part(0.25);
+  }
+  if (Draw other(number + 5'000'000'000); other.chance(0.3)) {
+    scenario.world.mobility = {.range_m = 300 + other.part(400),
+                               .area_m = 1000,
+                               .speed_mps = 1 + other.part(20),
+                               .pause = other.ms(0, 10'000)};
+  }
+  if (Draw other(number + 6'000'000'000); other.chance(0.3)) {
+    Happening slow{.at = early(), .deed = Deed::kSlow, .who = {.drawn = other.count(1, 2)}};
+    slow.bytes_per_s = static_cast<double>(other.count(100'000, 400'000));
+    scenario.happenings.push_back(slow);
+  }
+  if (Draw other(number + 7'000'000'000); scenario.nodes <= 12 && other.chance(0.2)) {
+    scenario.world.quic = true;
+    // Which no longer goes one way only: who loses all of its few links at once has none on which to refute.
+    std::erase_if(scenario.happenings, [](const Happening& each) { return each.pairs > 0; });
+  }
+  // In the end everybody may come together: that is what is looked at. Who drives about does so until all work ends.
+  const bool together = scenario.world.mobility.range_m == 0;
   scenario.happenings.push_back({.at = scenario.length * 7 / 10, .deed = Deed::kHeal});
-  scenario.happenings.push_back({.at = scenario.length * 8 / 10, .deed = Deed::kBoot, .settle = true});
+  scenario.happenings.push_back({.at = scenario.length * 8 / 10, .deed = Deed::kBoot, .settle = together});
   std::ranges::stable_sort(scenario.happenings, {}, &Happening::at);
   return scenario;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <ranges>
 #include <set>
 #include <tuple>
 
@@ -60,6 +61,7 @@ class Play {
   bool one() const { return world_.one_view() && world_.one_state(); }
 
   Status boot(std::size_t i);
+  void may_come_again(std::size_t i);
   Status form();
   void work_until(Instant end);
   void pass(Duration time);
@@ -205,8 +207,18 @@ void Play::sample() {
                              .bytes_per_node_per_s = static_cast<double>(bytes) / all / std::max(passed, 1e-3)});
 }
 
+// What was published so shortly before a node's start may come to it again (docs/formats/broadcast.md, "Once").
+void Play::may_come_again(std::size_t i) {
+  constexpr Duration kSlack = 500ms;
+  for (Message& message : std::views::reverse(messages_)) {
+    if (world_.now() - message.at > kSlack) return;
+    message.got[i] = false;
+  }
+}
+
 Status Play::boot(std::size_t i) {
   SEDGE_CHECK(world_.boot(i));
+  may_come_again(i);
   verdicts_.booted(i, world_.now());
   verdicts_.parted(world_);
   Status subscribed;

@@ -206,8 +206,9 @@ Duration World::flight(std::size_t from, std::size_t to) {
   return way(from, to) + Duration(static_cast<std::int64_t>(prng_.below(jitter + 1)));
 }
 
-// Whether a packet that leaves now is lost. Good and bad times alternate, each within half of its mean.
-bool World::lost(Pipe& pipe) {
+// Whether a packet is lost that leaves so much later than now. Good and bad times alternate, each within half of its
+// mean; the next bad one is not drawn ahead.
+bool World::lost(Pipe& pipe, Duration later) {
   const LinkModel& link = options_.link;
   if (link.burst_loss <= 0) return prng_.chance(link.loss);
   while (pipe.bad_changes <= now_) {
@@ -217,7 +218,7 @@ bool World::lost(Pipe& pipe) {
     const auto time = Duration(static_cast<std::int64_t>(mean / 2 + prng_.below(mean + 1)));
     pipe.bad_changes = (first ? now_ : pipe.bad_changes) + std::max(time, Duration(1));
   }
-  return prng_.chance(pipe.bad ? link.burst_loss : link.loss);
+  return prng_.chance(pipe.bad && now_ + later < pipe.bad_changes ? link.burst_loss : link.loss);
 }
 
 // --- lives of nodes ----------------------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ class World {
   Duration way(std::size_t from, std::size_t to) const;  // the shortest flight
   Duration flight(std::size_t from, std::size_t to);
   double rate(std::size_t from, std::size_t to) const;  // bytes a second
-  bool lost(Pipe& pipe);
+  bool lost(Pipe& pipe, Duration later = {});
 
   // Over QUIC.
   Status open_endpoint(std::size_t i, BootEpoch epoch);

@@ -38,7 +38,7 @@ void World::transmit(std::size_t from, env::Send send) {
     return;
   }
   Duration again{};
-  while (again < kIdleTimeout && lost(pipe)) again += 2 * way(from, *to) + kRetransmit;
+  while (again < kIdleTimeout && lost(pipe, again)) again += 2 * way(from, *to) + kRetransmit;
   carry(link, from, *to, std::move(send), again);
 }
 
