@@ -13,7 +13,8 @@ namespace sedge::sim {
 namespace {
 
 constexpr Duration kQueueTime = 100ms;
-constexpr std::uint64_t kUdpOverhead = 28;  // of IPv4 and UDP
+constexpr std::uint64_t kUdpOverhead = 28;       // of IPv4 and UDP
+constexpr std::uint64_t kInterfaceBytes = 1500;  // of a radio or Ethernet: what is larger does not leave the host
 
 }  // namespace
 
@@ -106,9 +107,10 @@ void World::send_packets(std::size_t i) {
 }
 
 void World::fly(std::size_t from, const env::Endpoint& remote, Bytes packet) {
+  const std::uint64_t bytes = packet.size() + kUdpOverhead;
+  if (bytes > kInterfaceBytes) return;
   const LinkModel& model = options_.link;
   Host& host = *hosts_[from];
-  const std::uint64_t bytes = packet.size() + kUdpOverhead;
   counts_.bytes += bytes;
   host.bytes_sent += bytes;
   const auto to = host_at(remote, hosts_.size());
