@@ -106,9 +106,11 @@ void add_up(Commands& commands) {
   command->add_option("--seed", options->seeds, "address of a running node; only needed where multicast is dead");
   command->add_option("--model", options->models, "GGUF file to load and offer; may be given several times");
   command
-      ->add_option("--lora", options->adapters,
-                   "NAME=FILE, such as polite=polite.gguf: offer the model with this LoRA adapter as NAME; FILE=0.5: "
-                   "half of it; NAME@BASE: of that model, where there are several; several of one NAME are stacked")
+      ->add_option(
+          "--lora", options->adapters,
+          "NAME=FILE, such as polite=polite.gguf: offer the model with this LoRA adapter as NAME; FILE=0.5: "
+          "half of it; NAME@BASE: of that model, where there are several; several of one NAME are stacked, and a "
+          "request may stack names: polite=0.5+terse")
       ->allow_extra_args(false);
   command
       ->add_option("--draft", options->drafts,
