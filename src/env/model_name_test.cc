@@ -7,30 +7,13 @@
 namespace sedge::env {
 namespace {
 
+ModelOffer offer(const char* name, const char* hash, std::uint64_t bytes) {
+  return {.name = name, .hash = hash, .numeric_class = "c", .bytes = bytes, .context = 512, .decode_tok_s = 3};
+}
+
 std::vector<ModelOffer> offers() {
-  return {{.name = "base",
-           .hash = "b1",
-           .numeric_class = "c",
-           .bytes = 1000,
-           .context = 512,
-           .prefill_tok_s = 9,
-           .decode_tok_s = 3},
-          {.name = "polite",
-           .hash = "b1+70",
-           .numeric_class = "c",
-           .bytes = 10,
-           .context = 512,
-           .prefill_tok_s = 9,
-           .decode_tok_s = 3},
-          {.name = "terse",
-           .hash = "b1+71",
-           .numeric_class = "c",
-           .bytes = 20,
-           .context = 512,
-           .prefill_tok_s = 9,
-           .decode_tok_s = 3},
-          {.name = "other", .hash = "b2+72", .numeric_class = "c"},
-          {.name = "c++=2", .hash = "b3"}};
+  return {offer("base", "b1", 1000), offer("polite", "b1+70", 10), offer("terse", "b1+71", 20),
+          offer("other", "b2+72", 1), offer("c++=2", "b3", 1)};
 }
 
 std::string hash_of(std::string_view name) {
