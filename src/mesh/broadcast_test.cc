@@ -273,7 +273,8 @@ TEST(Broadcast, a_grafted_link_carries_no_more_when_copies_come_along_it_in_vain
   for (const NodeId each : {origin, other}) pair.receiver.on_link_up(each, Instant{});
   for (const NodeId each : {origin, other}) {  // both have us beside their way to the root: neither link is of the tree
     const wire::TreePosition position{.root = NodeId{}, .distance_us = 1, .path = {7}};
-    EXPECT_TRUE(pair.receiver.on_message(each, wire::MessageType::kBroadcastPosition, wire::encode(position), Instant{}));
+    EXPECT_TRUE(
+        pair.receiver.on_message(each, wire::MessageType::kBroadcastPosition, wire::encode(position), Instant{}));
   }
   pair.members = 100;
   const auto passed_to_other = [&] {
