@@ -977,9 +977,9 @@ bool Node::may_run(NodeId id, std::string_view model) const {
   if (directory_.allows(id, trust::Verb::kTask, model)) return true;
   const auto parts = env::stack_of(model);
   const auto granted = [&](const env::StackPart& part) { return directory_.allows(id, trust::Verb::kTask, part.name); };
+  if (parts.empty() || !std::ranges::all_of(parts, granted)) return false;
   const auto offers = compute_.offers();
-  return !parts.empty() && std::ranges::all_of(parts, granted) &&
-         std::ranges::find(offers, model, &env::ModelOffer::name) == offers.end();
+  return std::ranges::find(offers, model, &env::ModelOffer::name) == offers.end();
 }
 
 Status Node::check_task(const TaskRequest& request) const {

@@ -18,7 +18,6 @@ constexpr std::string_view kMagic = "SDGPCK1\n";
 constexpr std::string_view kSuffix = ".packed";
 constexpr std::string_view kUnfinished = ".new";
 constexpr std::size_t kHashBytesMax = 128;                                // of a content hash, as text
-constexpr std::size_t kHeaderBytes = kPackedHeaderBytes;                  // the weights begin at a page
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;                 // written before it is looked whether to stop
 constexpr std::size_t kSyncBytes = std::size_t{8} << 20;                  // no more waits for a slow disk, nor others
 constexpr std::chrono::nanoseconds kTimesTick = std::chrono::seconds(2);  // of the coarsest file system's times
@@ -68,7 +67,7 @@ Buffer packed_header(const trust::Digest& key, std::uint64_t bytes, std::string_
   append_u64(header, content_hash.size());
   const Bytes hash = bytes_of(content_hash);
   header.insert(header.end(), hash.begin(), hash.end());
-  header.resize(kHeaderBytes - sizeof(trust::Digest));
+  header.resize(kPackedHeaderBytes - sizeof(trust::Digest));
   const trust::Digest sum = trust::digest(header);
   header.insert(header.end(), sum.begin(), sum.end());
   return header;
@@ -76,13 +75,13 @@ Buffer packed_header(const trust::Digest& key, std::uint64_t bytes, std::string_
 
 std::optional<std::string> read_packed_header(const trust::Digest& key, Bytes file) {
   constexpr std::size_t kFixed = kMagic.size() + sizeof(trust::Digest);
-  if (file.size() < kHeaderBytes) return {};
+  if (file.size() < kPackedHeaderBytes) return {};
   const std::uint64_t hash_bytes = read_u64(file.subspan(kFixed + 8));
   if (hash_bytes > kHashBytesMax) return {};
   const Bytes hash = file.subspan(kFixed + 16, static_cast<std::size_t>(hash_bytes));
   std::string text(hash.begin(), hash.end());
-  const Buffer expected = packed_header(key, file.size() - kHeaderBytes, text);
-  if (!std::ranges::equal(expected, file.first(kHeaderBytes))) return {};
+  const Buffer expected = packed_header(key, file.size() - kPackedHeaderBytes, text);
+  if (!std::ranges::equal(expected, file.first(kPackedHeaderBytes))) return {};
   return text;
 }
 
@@ -122,7 +121,7 @@ std::optional<PackedStore::Kept> PackedStore::load(const model::GgufFile& file) 
   }
   kept_.use(name);
   (*mapping)->expect();
-  return Kept{{*mapping, (*mapping)->bytes().subspan(kHeaderBytes)}, *std::move(hash)};
+  return Kept{{*mapping, (*mapping)->bytes().subspan(kPackedHeaderBytes)}, *std::move(hash)};
 }
 
 void PackedStore::forget(const model::GgufFile& file) {
@@ -132,7 +131,7 @@ void PackedStore::forget(const model::GgufFile& file) {
 
 void PackedStore::save(std::shared_ptr<const engine::Model> model, std::string content_hash) {
   const trust::Digest key = key_of(model->file());
-  const std::uint64_t bytes = kHeaderBytes + model->packed_bytes();
+  const std::uint64_t bytes = kPackedHeaderBytes + model->packed_bytes();
   const std::lock_guard lock(mutex_);
   if (model->packed_bytes() == 0 || bytes > options_.bytes_max || content_hash.size() > kHashBytesMax) return;
   if (old_enough_.erase(key) == 0 || kept_.contains(kept_.name_of(key))) return;
@@ -154,7 +153,7 @@ void PackedStore::run() {
     if (stopping_) return;
     const Waiting next = queue_.front();  // stays there until it can be read from the disk
     const std::string name = kept_.name_of(next.key), unfinished = name + std::string(kUnfinished);
-    const std::uint64_t bytes = kHeaderBytes + next.model->packed_bytes();
+    const std::uint64_t bytes = kPackedHeaderBytes + next.model->packed_bytes();
     kept_.evict(options_.bytes_max - bytes);
     lock.unlock();
     kept_.make_folder();
@@ -189,7 +188,7 @@ Status PackedStore::write(const Waiting& next, const std::string& name) {
   SEDGE_CHECK(file->write(0, packed_header(next.key, weights.size(), next.content_hash)));
   for (std::size_t at = 0; at < weights.size(); at += kPieceBytes) {
     if (stopping()) return fail(Code::kCancelled, "the node stops");
-    SEDGE_CHECK(file->write(kHeaderBytes + at, weights.subspan(at, std::min(kPieceBytes, weights.size() - at))));
+    SEDGE_CHECK(file->write(kPackedHeaderBytes + at, weights.subspan(at, std::min(kPieceBytes, weights.size() - at))));
     if (at / kSyncBytes != (at + kPieceBytes) / kSyncBytes) SEDGE_CHECK(file->sync());
   }
   return file->sync();

@@ -41,7 +41,7 @@ struct PackedStoreOptions {
 inline std::filesystem::path packed_folder(const std::filesystem::path& home) { return home / "packed"; }
 
 // A file's first kPackedHeaderBytes: for weights of `bytes` bytes, packed from the file of this key and content hash.
-inline constexpr std::size_t kPackedHeaderBytes = 4096;
+inline constexpr std::size_t kPackedHeaderBytes = 4096;  // the weights begin at a page
 Buffer packed_header(const trust::Digest& key, std::uint64_t bytes, std::string_view content_hash);
 // The content hash, where any bytes are a whole file of this key.
 std::optional<std::string> read_packed_header(const trust::Digest& key, Bytes file);
