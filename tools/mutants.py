@@ -71,7 +71,7 @@ def hunt():
     """Who noticed, or None."""
     for name, command in HUNTERS:
         try:
-            if run(command, timeout=SECONDS_MAX).returncode != 0:
+            if run(command, timeout=SECONDS_MAX, cwd=BUILD).returncode != 0:  # where a test finds its files, if __FILE__ is short
                 return name
         except subprocess.TimeoutExpired:
             return f"{name}, which hung"

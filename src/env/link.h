@@ -1,7 +1,8 @@
 // The upper network seam: authenticated links between nodes. Protocol cores speak to this; QUIC gives it on a robot
 // (quic/), a table of latencies and losses gives it in a large simulation (sim/). A link carries
 //   frames     reliable, in order within one priority, urgent ones first; at most kFrameBytesMax each
-//   datagrams  best effort, at most kDatagramBytesMax each
+//   datagrams  best effort, at most kDatagramBytesMax each. An empty one is a sign of life, and asks for one: the other
+//              end's link acknowledges it, and that it did arrives as an empty datagram too
 // There is at most one link between two nodes: where both dialled at once, the one dialled by the smaller id stays.
 #pragma once
 
@@ -92,7 +93,7 @@ struct LinkBytes {
   NodeId peer;
   std::uint64_t arrived = 0;  // of what we sent, as far as is known
   std::uint64_t received = 0;
-  Instant heard{};  // when one of the two last grew
+  Instant heard{};  // when anything last arrived, either way
 };
 
 // Bytes of these two priorities that wait on a link: what a neighbour's questions made.

@@ -19,7 +19,7 @@ constexpr Duration kSyncPauseMax = 3s;    // and while news never ends
 constexpr std::size_t kHelpers = 3;       // asked for an indirect probe
 constexpr std::size_t kFavoursMax = 256;  // probes for others under way; more are not helped
 constexpr Duration kFavourTime = 1s;
-constexpr std::uint32_t kLossProbes = 16;  // an idle link's of 7 s, a busy one's of 32 s
+constexpr std::uint32_t kLossProbes = 16;  // those of 32 s
 constexpr Duration kLookAgain = 250ms;     // at whether a link is one too many
 constexpr Duration kPartedPause = 10s;     // until a chosen link that the other end closed is dialled again
 
@@ -122,11 +122,19 @@ void Membership::on_heard(NodeId peer, Instant now) {
   probings_.erase(peer);
 }
 
+void Membership::on_life(NodeId peer, Instant now) {
+  const auto link = links_.find(peer);
+  if (link == links_.end()) return;
+  if (!probings_.contains(peer)) link->second.their_turn = false;  // it asks
+  on_heard(peer, now);
+}
+
 void Membership::on_carried(NodeId peer, Instant heard) {
   const auto link = links_.find(peer);
   if (link == links_.end() || heard <= link->second.heard) return;
   link->second.heard = heard;
-  if (heard > link->second.probed) probings_.erase(peer);
+  const auto probing = probings_.find(peer);
+  if (probing != probings_.end() && heard > probing->second.sent) probings_.erase(probing);
 }
 
 Status Membership::on_message(NodeId from, wire::MessageType type, Bytes body, Instant now) {
@@ -188,8 +196,18 @@ Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) 
   const auto links = static_cast<std::uint16_t>(links_.size());
   const wire::ProbeAck ack{probe.number, digest_, fleet_us, steady_us, links, coordinates_.place()};
   send(from, wire::MessageType::kProbeAck, ack, !probe.again);
+  const auto link = links_.find(from);
+  if (link == links_.end()) return {};
   // Who probes compares the digests: once for both.
-  if (const auto link = links_.find(from); link != links_.end()) link->second.links = probe.links;
+  link->second.links = probe.links;
+  link->second.their_turn = true;
+  // Ours waits, once each time, if it would spare no sign of life beside this one; each neighbour's for another time,
+  // so that somebody's is always near.
+  const bool near = probe_due(link->second) < now + options_.silence_max && !is_to_be_learnt(link->second);
+  if (near && !std::exchange(link->second.put_off, true)) {
+    const auto rest = static_cast<std::uint64_t>((options_.probe_interval_max - 2 * options_.silence_max).count());
+    link->second.probed = now - options_.silence_max - Duration(static_cast<std::int64_t>(prng_.below(rest)));
+  }
   return {};
 }
 
@@ -295,32 +313,53 @@ bool Membership::is_to_be_learnt(const Link& link) const {
   return link.measured < kFirstProbes && link.up - started_at_ < kYoung;
 }
 
-// When a neighbour is to be probed, if it is not heard before. A talkative one is probed too, now and then.
+// When a neighbour is to be probed for what it says, its digest and its clock.
 Instant Membership::probe_due(const Link& link) const {
-  if (is_to_be_learnt(link)) return link.probed + options_.probe_interval_first;
-  return std::min(link.heard + options_.silence_max, link.probed + options_.probe_interval_max);
+  return link.probed + (is_to_be_learnt(link) ? options_.probe_interval_first : options_.probe_interval_max);
+}
+
+// When it is asked for a sign of life at the latest, if it is not heard before.
+Instant Membership::beat_due(const Link& link) const {
+  const Duration turn = link.their_turn ? options_.their_turn : Duration{};
+  return std::min(link.heard + options_.silence_max + turn, probe_due(link));
+}
+
+// Lately enough: nobody has been asked in vain.
+bool Membership::hears(const Link& link, Instant now) const {
+  return now - link.heard < options_.silence_max + options_.their_turn;
 }
 
 void Membership::probe_round(Instant now) {
+  const Instant soon = now + options_.probe_together;
   for (auto& [id, link] : links_) {
-    if (probings_.contains(id) || probe_due(link) > now + options_.probe_together) continue;
+    const bool due = probe_due(link) <= soon || beat_due(link) <= (link.their_turn ? now : soon);
+    if (!due || probings_.contains(id)) continue;
+    const bool probed = probe_due(link) <= now + options_.silence_max / 2;  // it stands in for a sign of life
     Probing& probing = probings_[id];
     probing.number = ++probe_number_;
+    probing.sent = now;
     probing.second_at = now + patience(link);
     probing.suspect_at = probing.second_at + options_.second_chance;
+    link.their_turn = !probed;
+    if (!probed) {
+      out_.sends.push_back({id, env::Priority::kControl, true, {}});
+      continue;
+    }
     if (!link.answered && link.probe_number != 0) measure_loss(link, true);
     link.asked_twice = false;
     link.probed = now;
+    link.put_off = false;
     link.probe_number = probing.number;
     link.answered = false;
     send(id, wire::MessageType::kProbe, probe(probing.number, false), true);
   }
   next_probe_ = kNever;
   for (const auto& [id, link] : links_) {
-    // Who is being probed is due again after the answer; other answers only move a due time on.
+    // Who is being asked is due again after the answer; other answers only move a due time on.
     const Duration answer = is_to_be_learnt(link) ? options_.probe_interval_first : options_.silence_max;
-    const Instant due = probings_.contains(id) ? now + answer : probe_due(link);
-    next_probe_ = std::min(next_probe_, due);
+    const bool asked = probings_.contains(id);
+    const Instant after = asked ? std::max(probe_due(link), now + options_.probe_timeout_max) : beat_due(link);
+    next_probe_ = std::min(next_probe_, asked ? std::min(after, now + answer) : after);
   }
 }
 
@@ -334,7 +373,9 @@ void Membership::follow_probes(Instant now) {
     }
     if (now < probing.second_at || probing.second_sent) continue;
     probing.second_sent = true;
-    if (const auto link = links_.find(id); link != links_.end()) link->second.asked_twice = true;
+    if (const auto link = links_.find(id); link != links_.end() && link->second.probe_number == probing.number) {
+      link->second.asked_twice = true;
+    }
     send(id, wire::MessageType::kProbe, probe(probing.number, true));
     std::vector<NodeId> helpers;
     for (const auto& [other, link] : links_) {
@@ -360,7 +401,7 @@ void Membership::judge_suspects(Instant now) {
   for (const NodeId id : over) {
     const auto link = links_.find(id);
     // Whom we hear ourselves is not dead, whatever was rumoured: its refutation is on the way.
-    if (link != links_.end() && now - link->second.heard < options_.silence_max) {
+    if (link != links_.end() && hears(link->second, now)) {
       suspects_[id] = now + options_.silence_max;
       continue;
     }

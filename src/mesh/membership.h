@@ -5,12 +5,13 @@
 // neighbour lives; who has no links to all dials one more member a minute, and after many deaths at once every 3 s, for
 // a death that no neighbour of it survived to tell.
 //
-// Idea: SWIM (Das, Gupta, Motivala 2002) over the links that are open anyway. Each node probes every neighbour it has
-// not heard for 400 ms; silence is tried again over the reliable stream and through three others; then the subject
-// is *suspected*, in public, and has until kDead to refute with a higher incarnation. News floods over the links in
-// batches of 10 ms, so it is everywhere in a few round trips. A member's own statements are signed; suspicions are
-// not, since the subject answers them. Our own lateness is discounted: a node that was stalled itself gives the
-// others the time back before it judges (Lifeguard: Dadgar, Phillips, Currey 2018).
+// Idea: SWIM (Das, Gupta, Motivala 2002) over the links that are open anyway. Each node asks every neighbour that it
+// has not heard for 450 ms for a sign of life, an empty datagram that the other end's link acknowledges, and probes it
+// every 2 s for its clock and its digest. Silence is tried again over the reliable stream and through three others;
+// then the subject is *suspected*, in public, and has until kDead to refute with a higher incarnation. News floods over
+// the links in batches of 10 ms, so it is everywhere in a few round trips. A member's own statements are signed;
+// suspicions are not, since the subject answers them. Our own lateness is discounted: a node that was stalled itself
+// gives the others the time back before it judges (Lifeguard: Dadgar, Phillips, Currey 2018).
 //
 // The same core keeps the overlay by one of the rules of mesh/overlay.h. Without another it is a partial view as in
 // HyParView (Leitao, Pereira, Rodrigues 2007), whose passive view is the whole table here: min(N-1, 5) links are
@@ -111,10 +112,11 @@ class Membership {
     std::string zone;                 // ours, where it is configured; at most kZoneBytesMax
     std::uint16_t gateway_rank = 0;   // what this machine can carry, up to kGatewayRankMax
     std::size_t members_max = 4096;   // above: the longest dead are forgotten, then newcomers refused
-    Duration silence_max = 450ms;     // a neighbour not heard for so long is probed
+    Duration silence_max = 450ms;     // a neighbour not heard for so long is asked for a sign of life
+    Duration their_turn = 50ms;       // later, by the end whose turn it is not
     Duration probe_together = 100ms;  // those who would be due so soon are probed with it: one wake-up for all
     Duration probe_interval_first = 200ms;  // the first neighbours of a node that starts
-    Duration probe_interval_max = 2s;       // a talkative one too: for clocks and digests
+    Duration probe_interval_max = 2s;       // all neighbours, for clocks and digests
     Duration probe_timeout_min = 50ms;      // the first probe waits 4 round trips within these
     Duration probe_timeout_max = 250ms;
     Duration second_chance = 250ms;      // for the reliable and the indirect probes
@@ -161,6 +163,8 @@ class Membership {
   void on_hint(const env::Endpoint& address, Instant now);
   // Any frame or datagram from a neighbour came, for whichever core: it lives.
   void on_heard(NodeId peer, Instant now);
+  // An empty datagram came: it asks for a sign of life, or tells that ours was acknowledged.
+  void on_life(NodeId peer, Instant now);
   // When its link last carried anything: then it lived, whether or not a frame of it was whole.
   void on_carried(NodeId peer, Instant heard);
   // Types kMemberSync to kMemberLink. Errors: DataLoss: malformed or badly signed: count it against `from`.
@@ -221,12 +225,14 @@ class Membership {
     env::Endpoint address;
     Instant heard{};
     Instant probed{};
+    bool put_off = false;  // what `probed` says since then, once
     Instant synced{};
     Duration rtt{};  // smoothed; zero: not measured
     Duration least_rtt{};
     std::size_t links = 0;           // that the peer has, as it says
     std::uint64_t probe_number = 0;  // of the latest probe, sent at `probed`
     bool answered = false;
+    bool their_turn = false;     // to ask for the next sign of life
     bool asked_twice = false;    // the latest probe had a second chance: the first one was lost
     double lost = 0;             // of probes and their answers, smoothed
     std::uint32_t measured = 0;  // probes that this rests on, up to kLossProbes
@@ -304,6 +310,8 @@ class Membership {
   void discount_lateness(Instant now);
   bool is_to_be_learnt(const Link& link) const;
   Instant probe_due(const Link& link) const;
+  Instant beat_due(const Link& link) const;
+  bool hears(const Link& link, Instant now) const;
   wire::Probe probe(std::uint64_t number, bool again) const;
   void probe_round(Instant now);
   void follow_probes(Instant now);

@@ -193,7 +193,8 @@ TEST(OverlayPolicies, a_node_with_a_full_table_of_links_answers_newcomers_and_st
     env::Outbox out;
     node.drain(out);
     for (const env::Send& send : out.sends) {
-      answered += send.frame[0] == static_cast<std::uint8_t>(wire::MessageType::kMemberGossip) ? 1 : 0;
+      const auto opened = wire::open_frame(send.frame);
+      answered += opened && opened->type == wire::MessageType::kMemberGossip ? 1 : 0;
     }
     for (const env::Hangup& hangup : out.hangups) {
       links.erase(hangup.peer);

@@ -271,7 +271,7 @@ void Membership::apply_rumour(NodeId from, const wire::Rumour& rumour, Instant n
   if (rumour.incarnation > m.incarnation || rumour.state <= m.state) return;  // the record comes with a table
   // Whom we hear ourselves has to refute, but is not dead: after a split the other side believes all of ours are.
   const auto link = links_.find(rumour.subject);
-  const bool heard = link != links_.end() && now - link->second.heard < options_.silence_max;
+  const bool heard = link != links_.end() && hears(link->second, now);
   if (rumour.state == MemberState::kSuspect || heard) {
     suspect(rumour.subject, from, options_.suspicion, "others suspect it", now);
   } else {

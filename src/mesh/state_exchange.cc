@@ -149,10 +149,18 @@ void StateSync::on_round() {
   reconciler_.on_round(now_);
   advance();
   reset_step();
-  if (!peers_.empty()) send_brief(peers_[prng_.below(peers_.size())]);
+  if (brief_is_due() && !peers_.empty()) send_brief(peers_[prng_.below(peers_.size())]);
   if (++rounds_ % kSpotCheckRounds != 0 || peers_.empty()) return;
   ++stats_.spot_checks;
   open_session(peers_[rounds_ / kSpotCheckRounds % peers_.size()], 1);
+}
+
+// Who has what it had, and has told its neighbours, is heard rarer: who lacks something tells us of itself.
+bool StateSync::brief_is_due() {
+  const crdt::Digest digest = digest_at(frontier_ms_);
+  const bool alike = std::exchange(told_digest_, digest) == digest;
+  rounds_alike_ = alike ? rounds_alike_ + 1 : 0;
+  return rounds_alike_ < kLivelyRounds * peers_.size() || rounds_alike_ % kQuietRounds == 0;
 }
 
 void StateSync::send_brief(NodeId peer) {
@@ -174,6 +182,7 @@ Status StateSync::on_vector(NodeId from, const wire::StateVector& message) {
     answer_pull(from, theirs);
   }
   if (!same(message.digest)) {
+    rounds_alike_ = 0;
     want(from);
   } else {
     exchanged_ = true;

@@ -69,7 +69,9 @@ inline constexpr std::string_view kStateVectorBucket = "state.vector";      // o
 inline constexpr std::string_view kStateFrontierBucket = "state.frontier";  // one record: what was collected
 inline constexpr std::string_view kStateChainBucket = "state.chain";        // origin of living writes -> its chain
 inline constexpr std::uint64_t kSpotCheckRounds = 64;                       // about a minute
-inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;               // fits a broadcast batch with its header
+inline constexpr std::uint64_t kLivelyRounds = 4;  // a neighbour, in which each hears what changed, nearly surely
+inline constexpr std::uint64_t kQuietRounds = 4;   // one in so many tells of itself where nothing does
+inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;  // fits a broadcast batch with its header
 
 // What became of a write that came from elsewhere. One counter each in StateStats.
 enum class StateVerdict : std::uint8_t {
@@ -276,6 +278,7 @@ class StateSync {
   void ask_with_vector();
   void open_session(NodeId peer, std::size_t symbols);
   void note_dry(NodeId peer, bool session);
+  bool brief_is_due();
   void send_brief(NodeId peer);
   void answer_pull(NodeId peer, const crdt::VersionVector& theirs);
   void answer(NodeId peer, wire::StateOps message, const std::set<NodeId>& new_origins);
@@ -354,6 +357,8 @@ class StateSync {
   std::optional<Pull> pull_;
   Reconciler reconciler_;
   std::uint64_t rounds_;
+  crdt::Digest told_digest_{};      // in the last round,
+  std::uint64_t rounds_alike_ = 0;  // and how many in a row it has been ours
   Instant round_due_ = kNever;
   std::vector<env::Send> sends_;
 

@@ -46,6 +46,7 @@ class World {
     std::map<std::size_t, Instant> links;  // peer index -> not delivered before (frames stay in order)
     std::vector<std::pair<Instant, MemberEvent>> events;
     std::size_t readings = 0;      // of others' clocks
+    std::uint64_t asked = 0;       // for signs of life
     std::vector<std::string> got;  // "topic=payload"
     std::vector<env::Record> records;
     std::uint64_t epoch = 0;
@@ -277,7 +278,7 @@ class World {
     const std::size_t to = index_of(send.to);
     const auto link = nodes[from].links.find(to);
     if (link == nodes[from].links.end() || cut(from, to)) return;
-    (send.datagram ? datagrams : frames) += 1;
+    (send.frame.empty() ? nodes[from].asked : send.datagram ? datagrams : frames) += 1;
     Instant when = now_ + delay();
     if (send.datagram) {
       if (prng_.chance(loss_)) return;
@@ -289,11 +290,25 @@ class World {
     at(when, [this, from, to, frame = std::move(send.frame)] { deliver(from, to, frame); });
   }
 
+  // `to` sees that `from` lives: by an empty datagram, or by its acknowledgement.
+  void show_life(std::size_t from, std::size_t to) {
+    Node& node = nodes[to];
+    if (!node.up || !node.links.contains(from)) return;
+    if (now_ < node.stalled_until) return at(node.stalled_until, [this, from, to] { show_life(from, to); });
+    node.membership->on_life(nodes[from].identity->id, now_);
+    pump(to);
+  }
+
   void deliver(std::size_t from, std::size_t to, const Buffer& bytes) {
     Node& node = nodes[to];
     if (!node.up || !node.links.contains(from)) return;
     if (now_ < node.stalled_until) return at(node.stalled_until, [this, from, to, bytes] { deliver(from, to, bytes); });
     const NodeId id = nodes[from].identity->id;
+    if (bytes.empty()) {
+      show_life(from, to);
+      if (!cut(from, to) && !prng_.chance(loss_)) at(now_ + delay(), [this, from, to] { show_life(to, from); });
+      return;
+    }
     const wire::Frame frame = wire::open_frame(bytes).value();
     const bool membership = frame.type < wire::MessageType::kBroadcast;
     const Status status = membership ? node.membership->on_message(id, frame.type, frame.body, now_)

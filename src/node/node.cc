@@ -305,6 +305,10 @@ void Node::on_link_bytes(std::span<const env::LinkBytes> bytes, Instant now) {
 void Node::on_frame(NodeId from, Bytes frame, const env::AnswersWaiting& waiting, Instant now) {
   now_ = now;
   if (meter_.shunned(from, now)) return;  // what was on its way when we hung up
+  if (frame.empty()) {
+    membership_->on_life(from, now);
+    return settle(now);
+  }
   membership_->on_heard(from, now);
   const auto opened = wire::open_frame(frame);
   if (opened && !meter_.takes(from, opened->type, waiting, now)) return settle(now);

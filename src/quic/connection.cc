@@ -110,11 +110,14 @@ struct Connection::Callbacks {
   static int datagram(ngtcp2_conn*, std::uint32_t, const std::uint8_t* data, std::size_t size, void* user) {
     Connection& connection = self(user);
     connection.bytes_received_ += size;
-    if (size > 0) connection.arrivals_.push_back({true, {}, Buffer(data, data + size), 0});  // empty: a sign of life
+    if (size == 0) connection.life_shown_ = true;
+    if (size > 0) connection.arrivals_.push_back({true, {}, Buffer(data, data + size), 0});
     return 0;
   }
   static int datagram_acked(ngtcp2_conn*, std::uint64_t id, void* user) {
-    if (id == kLifeDatagram) self(user).life_deadline_.reset();
+    if (id != kLifeDatagram) return 0;
+    self(user).life_deadline_.reset();
+    self(user).life_shown_ = true;
     return 0;
   }
   static int stateless_reset(ngtcp2_conn*, const ngtcp2_pkt_stateless_reset*, void* user) {
@@ -171,6 +174,7 @@ ngtcp2_settings Connection::settings(Instant now) const {
   s.initial_rtt = static_cast<ngtcp2_duration>(kInitialRtt.count());
   s.handshake_timeout = static_cast<ngtcp2_duration>(shared_.limits.handshake_timeout.count());
   s.max_tx_udp_payload_size = kPacketBytesMax;
+  s.ack_thresh = 1;  // at once: with the answer, where there is one, and else once for all that were read together
   s.pmtud_probes = kProbedBytes.data();
   s.pmtud_probeslen = kProbedBytes.size();
   s.max_window = kWindow;
@@ -317,7 +321,9 @@ void Connection::read(const env::IncomingDatagram& datagram, Instant now) {
   const int code =
       ngtcp2_conn_read_pkt(conn_, &view, &info, datagram.payload.data(), datagram.payload.size(), timestamp(now));
   if (code != 0) return fail_with(code, now);
-  if (bytes_acked_ + bytes_received_ > carried) heard_ = now;
+  const bool life = std::exchange(life_shown_, false);
+  if (life) arrivals_.push_back({true, {}, {}, 0});
+  if (life || bytes_acked_ + bytes_received_ > carried) heard_ = now;
   after_read(now);
 }
 
@@ -360,9 +366,9 @@ Instant Connection::deadline() const {
   return out;
 }
 
-void Connection::ask_for_life(Instant now) {
+void Connection::demand_life(Instant now) {
   if (ended_ || life_deadline_) return;
-  life_wanted_ = true;
+  ask_for_life();
   life_deadline_ = now + std::clamp<Duration>(3 * stats().rtt + 50ms, 50ms, 300ms);
 }
 

@@ -144,13 +144,15 @@ class Connection : private PeerCheck {
   std::size_t queued_bytes() const { return queued_bytes_; }
   std::size_t unsent_bytes(env::Priority priority) const { return out_[static_cast<std::size_t>(priority)].unsent(); }
   std::uint64_t bytes_acked() const { return bytes_acked_; }  // of streams
-  Instant heard() const { return heard_; }                    // when these or those received last grew
+  Instant heard() const { return heard_; }                    // when any of what arrives last did
   std::uint64_t bytes_received() const { return bytes_received_; }
   std::size_t unsent_bytes() const;  // of all priorities
   void push(env::Priority priority, Buffer frame);
   void push_raw(env::Priority priority, Buffer bytes);  // tests: bytes that need not be a frame
   std::uint64_t push_datagram(Buffer payload);          // returns how many older ones fell out
-  void ask_for_life(Instant now);                       // a packet that an honest living peer acknowledges
+  // A packet that a living peer acknowledges: at both ends it arrives as an empty datagram. One at a time.
+  void ask_for_life() { life_wanted_ = true; }
+  void demand_life(Instant now);  // and it had better come: else the link falls as one where nobody listens
 
   // --- facts ---
   std::uint64_t number() const { return number_; }
@@ -243,7 +245,8 @@ class Connection : private PeerCheck {
   std::deque<Buffer> datagrams_;
   std::size_t datagram_bytes_ = 0;
   bool life_wanted_ = false;
-  bool reset_ = false;  // the peer's process does not know this connection any more
+  bool life_shown_ = false;  // by the packet that is being read
+  bool reset_ = false;       // the peer's process does not know this connection any more
   std::vector<Arrival> arrivals_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_acked_ = 0;

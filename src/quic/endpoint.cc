@@ -244,7 +244,7 @@ void Endpoint::Core::on_unreachable(const env::Endpoint& remote, Instant now) {
   for_each([&](Connection& c) {
     if (c.ended() || c.remote() != remote) return;
     if (c.confirmed()) {
-      c.ask_for_life(now);
+      c.demand_life(now);
     } else {
       c.blame("nobody listens there");
       c.close(static_cast<std::uint64_t>(env::LinkDown::kRefused), {}, now);
@@ -401,11 +401,15 @@ Status Endpoint::Core::send(NodeId to, env::Priority priority, Buffer frame, Ins
 Status Endpoint::Core::send_datagram(NodeId to, Buffer payload, Instant) {
   Connection* const c = link(to);
   if (c == nullptr) return fail(Code::kUnavailable, "no link to {}", to.short_hex());
-  if (payload.empty() || payload.size() > env::kDatagramBytesMax) {
-    return fail(Code::kInvalidArgument, "a datagram of {} bytes; 1 to {} are possible", payload.size(),
+  if (payload.size() > env::kDatagramBytesMax) {
+    return fail(Code::kInvalidArgument, "a datagram of {} bytes; {} are possible", payload.size(),
                 env::kDatagramBytesMax);
   }
-  counters.queued_datagrams_dropped += c->push_datagram(std::move(payload));
+  if (payload.empty()) {
+    c->ask_for_life();
+  } else {
+    counters.queued_datagrams_dropped += c->push_datagram(std::move(payload));
+  }
   want_write(*c);
   return {};
 }

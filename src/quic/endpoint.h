@@ -80,7 +80,7 @@ struct FrameIn {
 };
 struct DatagramIn {
   NodeId from;
-  Buffer payload;
+  Buffer payload;  // empty: a sign of life, asked for by the peer or by us
 };
 struct DialFailed {
   env::DialFailure failure;
@@ -148,7 +148,7 @@ class Endpoint {
   bool next_datagrams(env::OutgoingDatagrams& out, Instant now);
 
   // Errors: Unavailable: no link. ResourceExhausted: the queue is at its bound (hang up with kTooSlow).
-  // InvalidArgument: larger than env::kFrameBytesMax (kDatagramBytesMax), or an empty datagram.
+  // InvalidArgument: larger than env::kFrameBytesMax (kDatagramBytesMax). An empty datagram asks for a sign of life.
   Status send(NodeId to, env::Priority priority, Buffer frame, Instant now);
   Status send_datagram(NodeId to, Buffer payload, Instant now);
 

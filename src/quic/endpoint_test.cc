@@ -146,6 +146,25 @@ TEST(Endpoint, datagrams_arrive_and_the_oldest_fall_out_of_a_full_queue) {
             Code::kInvalidArgument);
 }
 
+// Two packets, and neither end is asked for more: who is alive costs a fleet this much at all times.
+TEST(Endpoint, a_sign_of_life_is_an_empty_datagram_and_its_acknowledgement) {
+  World w;
+  ASSERT_TRUE(w.link());
+  w.net.run(500ms);
+  const auto sent = [&] { return w.a->endpoint->counters().datagrams_out + w.b->endpoint->counters().datagrams_out; };
+  for (Process* const asks : {w.a, w.b, w.a}) {
+    const std::uint64_t before = sent();
+    const std::size_t seen = w.a->all<DatagramIn>().size();
+    const auto& other = asks == w.a ? w.second : w.first;
+    ASSERT_TRUE(asks->endpoint->send_datagram(other.id, {}, w.net.now));
+    w.net.run(200ms);
+    EXPECT_EQ(sent() - before, 2u);
+    EXPECT_EQ(w.a->all<DatagramIn>().size() - seen, 1u);
+    ASSERT_FALSE(w.b->all<DatagramIn>().empty());
+    EXPECT_TRUE(w.b->last<DatagramIn>()->payload.empty());
+  }
+}
+
 TEST(Endpoint, a_full_queue_says_so_and_holds_no_more) {
   World w;
   ASSERT_TRUE(w.link());

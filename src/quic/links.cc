@@ -75,6 +75,8 @@ void Endpoint::Core::hold_spare(Connection& c, Instant now) {
 
 void Endpoint::Core::deliver(Connection& c, Instant now) {
   if (link(c.peer()) != &c) {
+    std::erase_if(c.arrivals(), [](const auto& arrival) { return arrival.bytes.empty(); });  // not used by its peer yet
+    if (c.arrivals().empty()) return;
     const auto spare = spares_.find(c.peer());
     if (spare == spares_.end() || spare->second != &c) return;
     take_over(c, now);

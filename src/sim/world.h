@@ -237,6 +237,8 @@ class World {
   void transmit(std::size_t from, env::Send send);
   void carry(std::uint64_t link, std::size_t from, std::size_t to, env::Send send, Duration extra);
   void arrive(std::uint64_t link, std::size_t from, std::size_t to, const Buffer& frame);
+  void acknowledge(std::uint64_t link, std::size_t from, std::size_t to);
+  void see_life(std::uint64_t link, std::size_t from, std::size_t to);
   void connect(std::size_t from, const env::Dial& dial);
   void meet(std::size_t from, std::uint64_t life, std::size_t to, const env::Endpoint& address);
   void fail_dial(std::size_t from, const env::Endpoint& address, Duration after, const std::string& reason);

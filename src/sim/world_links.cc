@@ -92,8 +92,26 @@ void World::arrive(std::uint64_t link, std::size_t from, std::size_t to, const B
   trace_.add(now_);
   trace_.add(from << 32 | to);
   trace_.add(Bytes(frame));
+  if (frame.empty()) acknowledge(link, from, to);
   take_frame(to, hosts_[from]->id, frame, local(host));
   pump(to);
+}
+
+// As QUIC does without asking anybody: whoever asked for a sign of life sees that it came.
+void World::acknowledge(std::uint64_t link, std::size_t from, std::size_t to) {
+  counts_.bytes += kPacketOverhead;
+  hosts_[to]->bytes_sent += kPacketOverhead;
+  if (!reaches(to, from) || lost(links_[link].from(to))) return;
+  at(now_ + flight(to, from), [this, link, from, to] { see_life(link, from, to); });
+}
+
+void World::see_life(std::uint64_t link, std::size_t from, std::size_t to) {
+  Host& host = *hosts_[from];
+  const auto mine = host.links.find(to);
+  if (mine == host.links.end() || mine->second != link) return;
+  if (now_ < host.stalled_until) return at(host.stalled_until, [=, this] { see_life(link, from, to); });
+  take_frame(from, hosts_[to]->id, {}, local(host));
+  pump(from);
 }
 
 void World::connect(std::size_t from, const env::Dial& dial) {
