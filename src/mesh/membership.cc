@@ -99,6 +99,7 @@ void Membership::on_link_down(NodeId peer, env::LinkDown reason, Instant now) {
   links_.erase(link);
   probings_.erase(peer);
   next_dial_ = std::min(next_dial_, now + jittered(100ms));
+  if (links_.empty()) next_retry_ = std::min(next_retry_, now + jittered(options_.retry_min / 4));
   if (parting || leaving_) return;
   switch (reason) {
     case env::LinkDown::kTimeout:

@@ -22,6 +22,7 @@ constexpr std::uint64_t kJoinWindow = 2 * trust::kJoinBytesMax;
 constexpr Duration kInitialRtt = 50ms;  // robots are near each other; 333 ms makes the first loss cost a second
 constexpr Duration kLingerMax = 1s;
 constexpr std::size_t kPiecesMax = 16;
+constexpr Duration kLifeInterval = 10ms;    // signs of life that come closer are one: a flood of them costs no more
 constexpr std::uint64_t kLifeDatagram = 1;  // the id of a sign of life among datagrams; all others are 0
 constexpr std::size_t kPhraseMax = 200;
 constexpr Duration kHurryTime = 1s;  // after an urgent frame
@@ -322,7 +323,10 @@ void Connection::read(const env::IncomingDatagram& datagram, Instant now) {
       ngtcp2_conn_read_pkt(conn_, &view, &info, datagram.payload.data(), datagram.payload.size(), timestamp(now));
   if (code != 0) return fail_with(code, now);
   const bool life = std::exchange(life_shown_, false);
-  if (life) arrivals_.push_back({true, {}, {}, 0});
+  if (life && now - life_told_ >= kLifeInterval) {
+    life_told_ = now;
+    arrivals_.push_back({true, {}, {}, 0});
+  }
   if (life || bytes_acked_ + bytes_received_ > carried) heard_ = now;
   after_read(now);
 }

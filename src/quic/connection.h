@@ -246,6 +246,7 @@ class Connection : private PeerCheck {
   std::size_t datagram_bytes_ = 0;
   bool life_wanted_ = false;
   bool life_shown_ = false;  // by the packet that is being read
+  Instant life_told_{};      // to the node
   bool reset_ = false;       // the peer's process does not know this connection any more
   std::vector<Arrival> arrivals_;
   std::uint64_t bytes_sent_ = 0;

@@ -165,6 +165,18 @@ TEST(Endpoint, a_sign_of_life_is_an_empty_datagram_and_its_acknowledgement) {
   }
 }
 
+TEST(Endpoint, a_flood_of_signs_of_life_is_a_few_of_them) {
+  World w;
+  ASSERT_TRUE(w.link());
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(w.a->endpoint->send_datagram(w.second.id, {}, w.net.now));
+    w.net.run(100us);
+  }
+  w.net.run(50ms);
+  EXPECT_GE(w.b->all<DatagramIn>().size(), 5u);
+  EXPECT_LE(w.b->all<DatagramIn>().size(), 12u);
+}
+
 TEST(Endpoint, a_full_queue_says_so_and_holds_no_more) {
   World w;
   ASSERT_TRUE(w.link());
