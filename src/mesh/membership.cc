@@ -19,7 +19,7 @@ constexpr Duration kSyncPauseMax = 3s;    // and while news never ends
 constexpr std::size_t kHelpers = 3;       // asked for an indirect probe
 constexpr std::size_t kFavoursMax = 256;  // probes for others under way; more are not helped
 constexpr Duration kFavourTime = 1s;
-constexpr std::uint32_t kLossProbes = 16;  // those of 32 s
+constexpr std::uint32_t kLossProbes = 16;  // of a link, those of half a minute
 constexpr Duration kLookAgain = 250ms;     // at whether a link is one too many
 constexpr Duration kPartedPause = 10s;     // until a chosen link that the other end closed is dialled again
 
@@ -320,29 +320,29 @@ Instant Membership::probe_due(const Link& link) const {
 }
 
 // When it is asked for a sign of life at the latest, if it is not heard before.
-Instant Membership::beat_due(const Link& link) const {
-  const Duration turn = link.their_turn ? options_.their_turn : Duration{};
+Instant Membership::life_due(const Link& link) const {
+  const Duration turn = link.their_turn ? options_.turn_wait : Duration{};
   return std::min(link.heard + options_.silence_max + turn, probe_due(link));
 }
 
 // Lately enough: nobody has been asked in vain.
 bool Membership::hears(const Link& link, Instant now) const {
-  return now - link.heard < options_.silence_max + options_.their_turn;
+  return now - link.heard < options_.silence_max + options_.turn_wait;
 }
 
 void Membership::probe_round(Instant now) {
   const Instant soon = now + options_.probe_together;
   for (auto& [id, link] : links_) {
-    const bool due = probe_due(link) <= soon || beat_due(link) <= (link.their_turn ? now : soon);
+    const bool due = probe_due(link) <= soon || life_due(link) <= (link.their_turn ? now : soon);
     if (!due || probings_.contains(id)) continue;
-    const bool probed = probe_due(link) <= now + options_.silence_max / 2;  // it stands in for a sign of life
+    const bool by_probe = probe_due(link) <= now + options_.silence_max / 2;  // it stands in for a sign of life
     Probing& probing = probings_[id];
     probing.number = ++probe_number_;
     probing.sent = now;
     probing.second_at = now + patience(link);
     probing.suspect_at = probing.second_at + options_.second_chance;
-    link.their_turn = !probed;
-    if (!probed) {
+    link.their_turn = !by_probe;
+    if (!by_probe) {
       out_.sends.push_back({id, env::Priority::kControl, true, {}});
       continue;
     }
@@ -359,7 +359,7 @@ void Membership::probe_round(Instant now) {
     // Who is being asked is due again after the answer; other answers only move a due time on.
     const Duration answer = is_to_be_learnt(link) ? options_.probe_interval_first : options_.silence_max;
     const bool asked = probings_.contains(id);
-    const Instant after = asked ? std::max(probe_due(link), now + options_.probe_timeout_max) : beat_due(link);
+    const Instant after = asked ? std::max(probe_due(link), now + options_.probe_timeout_max) : life_due(link);
     next_probe_ = std::min(next_probe_, asked ? std::min(after, now + answer) : after);
   }
 }

@@ -113,7 +113,7 @@ class Membership {
     std::uint16_t gateway_rank = 0;   // what this machine can carry, up to kGatewayRankMax
     std::size_t members_max = 4096;   // above: the longest dead are forgotten, then newcomers refused
     Duration silence_max = 450ms;     // a neighbour not heard for so long is asked for a sign of life
-    Duration their_turn = 50ms;       // later, by the end whose turn it is not
+    Duration turn_wait = 50ms;        // later, by the end whose turn it is not
     Duration probe_together = 100ms;  // those who would be due so soon are probed with it: one wake-up for all
     Duration probe_interval_first = 200ms;  // the first neighbours of a node that starts
     Duration probe_interval_max = 2s;       // all neighbours, for clocks and digests
@@ -310,7 +310,7 @@ class Membership {
   void discount_lateness(Instant now);
   bool is_to_be_learnt(const Link& link) const;
   Instant probe_due(const Link& link) const;
-  Instant beat_due(const Link& link) const;
+  Instant life_due(const Link& link) const;
   bool hears(const Link& link, Instant now) const;
   wire::Probe probe(std::uint64_t number, bool again) const;
   void probe_round(Instant now);

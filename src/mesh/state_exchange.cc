@@ -13,6 +13,8 @@ using crdt::Dot;
 constexpr std::size_t kRangesAnswered = 4096;      // 24 bytes each on the wire: under 100 KB of a frame
 constexpr std::size_t kRowsBytesMax = 768u << 10;  // of a frame of 1 MiB; rows left out cost being sent twice
 constexpr std::size_t kPassedMax = 65'536;  // refused in one pull, 40 bytes each; then the neighbour loses its turn
+constexpr std::uint64_t kLivelyRounds = 4;  // a neighbour, in which each hears what changed, nearly surely
+constexpr std::uint64_t kQuietRounds = 4;   // one in so many tells of itself where nothing does
 constexpr int kDryPulls = 2;                // until vectors are given up on
 // A session that taught nothing: a side refuses what the other holds, or writes were on their way. The next one waits.
 constexpr Duration kSessionPauseMin = 2s;
@@ -157,8 +159,8 @@ void StateSync::on_round() {
 
 // Who has what it had, and has told its neighbours, is heard rarer: who lacks something tells us of itself.
 bool StateSync::brief_is_due() {
-  const crdt::Digest digest = digest_at(frontier_ms_);
-  const bool alike = std::exchange(told_digest_, digest) == digest;
+  const crdt::Digest ours = digest();
+  const bool alike = std::exchange(told_digest_, ours) == ours;
   rounds_alike_ = alike ? rounds_alike_ + 1 : 0;
   return rounds_alike_ < kLivelyRounds * peers_.size() || rounds_alike_ % kQuietRounds == 0;
 }

@@ -69,9 +69,7 @@ inline constexpr std::string_view kStateVectorBucket = "state.vector";      // o
 inline constexpr std::string_view kStateFrontierBucket = "state.frontier";  // one record: what was collected
 inline constexpr std::string_view kStateChainBucket = "state.chain";        // origin of living writes -> its chain
 inline constexpr std::uint64_t kSpotCheckRounds = 64;                       // about a minute
-inline constexpr std::uint64_t kLivelyRounds = 4;  // a neighbour, in which each hears what changed, nearly surely
-inline constexpr std::uint64_t kQuietRounds = 4;   // one in so many tells of itself where nothing does
-inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;  // fits a broadcast batch with its header
+inline constexpr std::size_t kStateBatchBytesMax = 60u << 10;               // fits a broadcast batch with its header
 
 // What became of a write that came from elsewhere. One counter each in StateStats.
 enum class StateVerdict : std::uint8_t {

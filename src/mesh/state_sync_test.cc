@@ -909,5 +909,21 @@ TEST(StateSync, what_a_forged_digest_hides_is_found_by_a_spot_check) {
   EXPECT_GT(world.at(0).stats().spot_checks + world.at(1).stats().spot_checks, 0u);
 }
 
+TEST(StateSync, who_has_nothing_new_tells_of_itself_every_fourth_round) {
+  World world(2);
+  for (auto& node : world.nodes) {
+    ASSERT_TRUE(node->sync->set("a", text("1"), world.now));
+  }
+  world.run(20s);
+  const auto frames_of = [&world](Duration time) {
+    const std::uint64_t before = world.frames;
+    world.run(time);
+    return world.frames - before;
+  };
+  EXPECT_NEAR(static_cast<double>(frames_of(40s)), 2 * 40 / 4, 8) << "briefs, and a spot check's messages";
+  ASSERT_TRUE(world.at(0).set("a", text("2"), world.now));
+  EXPECT_GE(frames_of(5s), 6u);
+}
+
 }  // namespace
 }  // namespace sedge::mesh
