@@ -2,6 +2,7 @@
 // on. A liar runs a whole node (so it has links, and answers probes) and sends whatever else it likes, signed with its
 // own key.
 #include <algorithm>
+#include <limits>
 #include <ranges>
 
 #include <gtest/gtest.h>
@@ -367,6 +368,41 @@ TEST(Hostile, what_a_revoked_member_wrote_in_a_partition_is_withdrawn_and_what_i
     EXPECT_EQ(read(world, i, "early"), "kept") << "what it wrote before stays";
     EXPECT_FALSE(world.node(i).membership().linked(world.id(4)));
   }
+}
+
+// A counter's totals are its writer's own word, so that one lie is as large as it likes, while its writer is believed.
+TEST(Hostile, a_forged_count_goes_with_who_forged_it_and_what_others_counted_stays) {
+  World world(fleet_of(6, 14));
+  ASSERT_TRUE(settle(world));
+  const auto count = [&](std::size_t i, std::int64_t change) {
+    world.act(i, [&](node::Node& node, Instant now) {
+      node.when_durable(node.state().add("sheep", change, now), [](const Status& status) { EXPECT_TRUE(status); });
+    });
+  };
+  const auto all_read = [&](std::int64_t total) {
+    return std::ranges::all_of(std::views::iota(0u, 6u), [&](std::size_t i) {
+      const auto value = world.node(i).state().replica().read("sheep");
+      return i == 4 || (value && value->total == total);
+    });
+  };
+  count(0, 5);
+  count(5, -2);
+  ASSERT_TRUE(world.run_until([&] { return all_read(3); }, 5s));
+  crdt::Op lie = op_of(world, 4, 1'000'000, now_ms(world, 4), "sheep");
+  lie.kind = crdt::OpKind::kCounter;
+  lie.value.reset();
+  lie.plus = ~std::uint64_t{0};
+  for (const std::size_t to : {0u, 1u, 2u, 3u, 5u}) world.inject(4, to, ops_frame(world, {lie}, 4));
+  ASSERT_TRUE(world.run_until([&] { return all_read(std::numeric_limits<std::int64_t>::max()); }, 5s));
+  count(1, 4);  // counted on meanwhile
+  world.run(1s);
+  world.act(0, [&](node::Node& node, Instant now) {
+    node.when_durable(node.state().insert(std::string(trust::kRevocationPath) + world.id(4).hex(),
+                                          world.revocation(4, trust::Cut{{1}, {0}}), now),
+                      [](const Status& status) { EXPECT_TRUE(status); });
+  });
+  EXPECT_TRUE(world.run_until([&] { return all_read(7); }, 10s))
+      << world.node(1).state().replica().read("sheep")->total;
 }
 
 TEST(Hostile, a_node_whose_links_all_lead_to_liars_believes_nothing_and_catches_up_when_one_is_honest) {
