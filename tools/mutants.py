@@ -2,8 +2,8 @@
 """Seeded faults: does the simulator notice? Builds each row of tests/mutants/mutants.toml in a copy of the tree and runs
 the simulator's tests and scenarios on it. A mutant that none of them fails on has survived.
 
-Usage: mutants.py [--only TEXT] [--at-least 0.95]     work and builds are under build/mutants
-Exit status 1 when fewer are caught than --at-least, or a row does not fit its file.
+Usage: mutants.py [--only TEXT] [--from N] [--at-least 0.95]     work and builds are under build/mutants
+Exit status 1 when fewer are caught than --at-least, or a row does not fit its file or does not build.
 """
 import argparse
 import pathlib
@@ -81,6 +81,7 @@ def hunt():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="rows whose name has this text")
+    parser.add_argument("--from", type=int, default=1, dest="first", metavar="N", help="the first row to build: an earlier run did those before")
     parser.add_argument("--at-least", type=float, default=0.95)
     parser.add_argument("--texts", action="store_true", help="only see whether each row's text stands in its file once")
     arguments = parser.parse_args()
@@ -95,8 +96,8 @@ def main():
     prepare()
     if not arguments.only and (noticed := hunt()):
         sys.exit(f"mutants.py: the tree itself fails: {noticed}")
-    survivors = []
-    for number, row in enumerate(rows, 1):
+    survivors, broken = [], []
+    for number, row in enumerate(rows[arguments.first - 1:], arguments.first):
         began = time.monotonic()
         path = TREE / row["file"]
         text = path.read_text()
@@ -104,17 +105,20 @@ def main():
         good, output = build()
         noticed = hunt() if good else None
         path.write_text(text)
+        fate = f"does not build:\n{output[-2000:]}" if not good else f"caught by {noticed}" if noticed else "SURVIVED"
+        print(f"{number:>3}/{len(rows)}  {time.monotonic() - began:>5.0f} s  {row['name']}: {fate}", flush=True)
         if not good:
-            sys.exit(f"mutants.py: '{row['name']}' does not build:\n{output[-2000:]}")
-        print(f"{number:>3}/{len(rows)}  {time.monotonic() - began:>5.0f} s  {row['name']}: "
-              f"{'caught by ' + noticed if noticed else 'SURVIVED'}", flush=True)
-        if noticed is None:
+            broken.append(row["name"])
+        elif noticed is None:
             survivors.append(row["name"])
-    caught = len(rows) - len(survivors)
-    print(f"{caught} of {len(rows)} caught")
+    tried = len(rows) - arguments.first + 1 - len(broken)
+    caught = tried - len(survivors)
+    print(f"{caught} of {tried} caught")
     for name in survivors:
         print(f"  survived: {name}")
-    return 1 if caught < arguments.at_least * len(rows) else 0
+    for name in broken:
+        print(f"  does not build: {name}")
+    return 1 if broken or caught < arguments.at_least * tried else 0
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ class Commands {
   Action chosen_;
 };
 
+// What --long-context does, wherever it stands.
+inline constexpr std::string_view kLongContextHelp =
+    "a model that has other RoPE factors for longer texts (Phi-3 of 128k) uses them, for all texts";
+
 // True when standard error is a terminal: progress is drawn only there.
 bool on_terminal();
 

@@ -27,6 +27,7 @@ struct EvalOptions {
   std::size_t window = 0;  // tokens
   std::size_t limit = 0;   // windows
   std::string kv = "f32";
+  bool long_context = false;
   std::vector<std::string> adapters;  // parse_adapter_file
   unsigned threads = 0;
   bool json = false;
@@ -131,6 +132,7 @@ Status run_eval(const EvalOptions& options) {
   const Instant begun = platform::now();
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
+  how_kept.long_context = options.long_context;
   SEDGE_TRY(const auto model, platform::load_here(options.model, how_kept));
   SEDGE_TRY(const auto adapters, load_adapters(model, options.adapters));
   const double load_ms = to_ms(platform::now() - begun);
@@ -184,6 +186,7 @@ void add_eval(Commands& commands) {
                       "write the first window's logits there as well: little-endian F32, a row a token");
   command->add_option("--kv", options->kv, fmt::format("keys and values kept as {}", engine::kCacheFormats))
       ->capture_default_str();
+  command->add_flag("--long-context", options->long_context, std::string(kLongContextHelp));
   command->add_option("--lora", options->adapters, "a LoRA adapter, FILE or FILE=SCALE; several are stacked")
       ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "0: as many as the machine runs at once")->capture_default_str();

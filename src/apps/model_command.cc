@@ -120,7 +120,8 @@ std::string features_text(const model::LlamaConfig& c) {
 std::string positions_text(const model::LlamaConfig& c) {
   if (c.features.rope == model::RopeLayout::kNone) return fmt::format("{} tokens", c.context);
   constexpr std::string_view kScalings[] = {"", ", stretched {} times", ", stretched {} times by YaRN", ", LongRoPE"};
-  return fmt::format("{} tokens, RoPE base {:g} over {} dimensions", c.context, c.rope_base, c.rope_dim) +
+  const std::string more = c.long_context > 0 ? fmt::format(" ({} with --long-context)", c.long_context) : "";
+  return fmt::format("{} tokens{}, RoPE base {:g} over {} dimensions", c.context, more, c.rope_base, c.rope_dim) +
          fmt::format(fmt::runtime(kScalings[static_cast<std::size_t>(c.rope_scaling.kind)]), c.rope_scaling.factor);
 }
 
@@ -180,11 +181,22 @@ std::vector<std::pair<std::string, std::string>> rows(const Description& model) 
 }
 
 json::Object config_json(const model::LlamaConfig& c) {
-  return {{"layers", c.layers},          {"width", c.dim},          {"heads", c.heads},
-          {"kv_heads", c.kv_heads},      {"head_size", c.head_dim}, {"feed_forward", c.ffn_dim},
-          {"vocabulary", c.vocab},       {"context", c.context},    {"rope_base", c.rope_base},
-          {"rope_size", c.rope_dim},     {"norm_eps", c.norm_eps},  {"tied", c.tied},
-          {"window", c.window},          {"experts", c.experts},    {"experts_used", c.experts_used},
+  return {{"layers", c.layers},
+          {"width", c.dim},
+          {"heads", c.heads},
+          {"kv_heads", c.kv_heads},
+          {"head_size", c.head_dim},
+          {"feed_forward", c.ffn_dim},
+          {"vocabulary", c.vocab},
+          {"context", c.context},
+          {"long_context", c.long_context},
+          {"rope_base", c.rope_base},
+          {"rope_size", c.rope_dim},
+          {"norm_eps", c.norm_eps},
+          {"tied", c.tied},
+          {"window", c.window},
+          {"experts", c.experts},
+          {"experts_used", c.experts_used},
           {"features", features_text(c)}};
 }
 

@@ -87,6 +87,7 @@ void add_run(Commands& commands) {
   command->add_flag("--chat", options->chat, "put the prompt into the model's chat template, as the user's turn");
   command->add_option("--kv", options->kv, fmt::format("of a local run: keys and values as {}", engine::kCacheFormats))
       ->capture_default_str();
+  command->add_flag("--long-context", options->long_context, fmt::format("of a local run: {}", kLongContextHelp));
   command
       ->add_option(
           "--lora", options->adapters,

@@ -107,6 +107,7 @@ Status run_local(const RunOptions& options) {
   Times times{.begun = platform::now(), .loaded = {}, .first_token = {}, .ended = {}};
   engine::ModelOptions how_kept;
   SEDGE_TRY(how_kept.cache, engine::cache_format_of(options.kv));
+  how_kept.long_context = options.long_context;
   platform::PackedStore kept({.folder = platform::packed_folder(options.home)});  // by a node, if there was one
   SEDGE_TRY(const auto model, platform::load_here(options.model, how_kept, 0, &kept));
   SEDGE_TRY(auto adapters, load_adapters(model, options.adapters));

@@ -20,6 +20,7 @@ struct RunOptions {
   std::vector<std::string> stops;
   env::Grammar grammar;                 // what the text must be
   std::string kv = "f32";               // engine::cache_format_of
+  bool long_context = false;            // engine::ModelOptions
   unsigned threads = 0;                 // 0: as many as the machine runs at once
   std::vector<std::string> adapters;    // of a local run: parse_adapter_file
   std::string draft;                    // of a local run: a small model that guesses ahead

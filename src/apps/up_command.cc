@@ -34,6 +34,7 @@ struct UpOptions {
   unsigned workers = 1;
   unsigned threads = 0;
   std::string kv = platform::RuntimeOptions().kv;
+  bool long_context = false;
   std::size_t prefix_mib = 0;
   std::size_t prefix_disk_mib = platform::RuntimeOptions().prefix_disk_bytes >> 20;
   std::size_t packed_disk_mib = platform::RuntimeOptions().packed_disk_bytes >> 20;
@@ -57,6 +58,7 @@ Status up(const UpOptions& options) {
   runtime_options.engine_workers = options.workers;
   runtime_options.engine_threads = options.threads;
   runtime_options.kv = options.kv;
+  runtime_options.long_context = options.long_context;
   runtime_options.prefix_memory_bytes = options.prefix_mib << 20;
   runtime_options.prefix_disk_bytes = std::uint64_t{options.prefix_disk_mib} << 20;
   runtime_options.packed_disk_bytes = std::uint64_t{options.packed_disk_mib} << 20;
@@ -129,6 +131,7 @@ void add_up(Commands& commands) {
                       "memory; only nodes with the same go on with each other's texts",
                       engine::kCacheFormats))
       ->capture_default_str();
+  command->add_flag("--long-context", options->long_context, std::string(kLongContextHelp));
   command
       ->add_option("--prefix-mib", options->prefix_mib,
                    "memory for beginnings of prompts, so that they are computed once; 0: an eighth of all, up to 512")

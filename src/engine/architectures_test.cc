@@ -188,5 +188,23 @@ TEST(Window, a_position_sees_its_own_and_those_before_it_within_the_window_and_n
   EXPECT_EQ(at(first, 5), at(other, 5));
 }
 
+// Phi of 256 tokens, or of 512 with other factors of RoPE: another text, so another class.
+TEST(EveryArchitecture, a_long_context_is_another_model_of_the_same_file) {
+  const Scratch scratch;
+  ASSERT_TRUE(model::write_random(scratch / "m.gguf", options_of("tiny-phi")));
+  const auto usual = Model::load(scratch / "m.gguf").value();
+  const auto wide = Model::load(scratch / "m.gguf", {.long_context = true}).value();
+  EXPECT_EQ(usual->config().context, 256u);
+  EXPECT_EQ(wide->config().context, 512u);
+  EXPECT_EQ(wide->numeric_class(), std::string(usual->numeric_class()) + "/long");
+  const auto ids = some_ids(41);
+  EXPECT_NE(logits_of(*usual, ids, 41, 1), logits_of(*wide, ids, 41, 1));
+  const auto long_ids = some_ids(300);
+  EXPECT_EQ(logits_of(*wide, long_ids, 300, 1), logits_of(*wide, long_ids, 7, 2));
+  ASSERT_TRUE(model::write_random(scratch / "m.gguf", options_of("tiny")));
+  const auto other = Model::load(scratch / "m.gguf", {.long_context = true}).value();
+  EXPECT_EQ(other->numeric_class(), usual->numeric_class()) << "it has no other factors";
+}
+
 }  // namespace
 }  // namespace sedge::engine

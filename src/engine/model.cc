@@ -11,13 +11,14 @@ namespace sedge::engine {
 
 namespace {
 
-// What a cache rounds away is part of what a text depends on.
-std::string class_with(kernels::DType cache) {
+// What a cache rounds away, and where positions turn to, are part of what a text depends on.
+std::string class_with(kernels::DType cache, bool long_positions) {
   std::string name(kernels::kNumericClass);
-  if (cache == kernels::DType::kF32) return name;
-  name += '/';
-  for (const char c : model::dtype_name(cache)) name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return name;
+  if (cache != kernels::DType::kF32) {
+    name += '/';
+    for (const char c : model::dtype_name(cache)) name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return long_positions ? name + "/long" : name;
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
       packed_(std::move(packed)),
       tokenizer_(std::move(tokenizer)),
       options_(options),
-      numeric_class_(class_with(options.cache)) {
+      numeric_class_(class_with(options.cache, options.long_context && llama_.config.long_context > 0)) {
   const auto base = static_cast<double>(llama_.config.rope_base);
   rope_frequencies_ = kernels::rope_frequencies(llama_.config.rope_dim, base, llama_.rope_factors);
   rope_magnitude_ = model::scaling_magnitude(llama_.config.rope_scaling);
@@ -45,7 +46,7 @@ Model::Model(model::GgufFile file, model::LlamaModel llama, PackedWeights packed
 }
 
 Result<std::shared_ptr<const Model>> Model::from(model::GgufFile file, ModelOptions options, KeptWeights weights) {
-  SEDGE_TRY(model::LlamaModel llama, model::load_llama(file));
+  SEDGE_TRY(model::LlamaModel llama, model::load_llama(file, options.long_context));
   if (!kernels::is_cache_format(options.cache)) {
     return fail(Code::kInvalidArgument, "keys and values are kept as {}, not as {}", kCacheFormats,
                 kernels::format_of(options.cache).name);

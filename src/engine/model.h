@@ -19,11 +19,12 @@
 
 namespace sedge::engine {
 
-// How keys and values are kept: F32, or F16, Q8_0 or Q4_0, which take half, a good quarter and a seventh of the memory
-// and lose a little (docs/benchmarks.md). It is the model's and not a text's: texts share steps, and other nodes go on
-// with them.
+// The model's and not a text's: texts share steps, and other nodes go on with them.
 struct ModelOptions {
+  // How keys and values are kept: F32, or F16, Q8_0 or Q4_0, which take half, a good quarter and a seventh of the
+  // memory and lose a little (docs/benchmarks.md).
   kernels::DType cache = kernels::DType::kF32;
+  bool long_context = false;  // model::load_llama
 };
 
 // One of these names. Errors: InvalidArgument.

@@ -225,7 +225,10 @@ Status read_scaling(const GgufFile& file, const Keys& keys, LlamaConfig& config)
   SEDGE_CHECK(keys.size_or(scaling.original_context, "rope.scaling.original_context_length", config.context));
   SEDGE_CHECK(keys.real_or(scaling.beta_fast, "rope.scaling.yarn_beta_fast", scaling.beta_fast));
   SEDGE_CHECK(keys.real_or(scaling.beta_slow, "rope.scaling.yarn_beta_slow", scaling.beta_slow));
-  if (scaling.kind == Kind::kLongRope) config.context = std::min(config.context, scaling.original_context);
+  if (scaling.kind == Kind::kLongRope && config.context > scaling.original_context) {
+    if (file.find_tensor(kRopeLongName) != nullptr) config.long_context = config.context;
+    config.context = scaling.original_context;
+  }
   return {};
 }
 
@@ -367,7 +370,7 @@ void write_llama_config(GgufWriter& writer, const LlamaConfig& config) {
   writer.set("general.architecture", config.arch);
   writer.set("general.name", config.name);
   set("block_count", size(config.layers));
-  set("context_length", size(config.context));
+  set("context_length", size(std::max(config.context, config.long_context)));
   set("embedding_length", size(config.dim));
   set("feed_forward_length", size(config.ffn_dim));
   set("attention.head_count", size(config.heads));

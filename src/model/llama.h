@@ -26,8 +26,9 @@ struct LlamaConfig {
   std::size_t head_dim = 0;  // even
   std::size_t ffn_dim = 0;
   std::size_t vocab = 0;
-  std::size_t context = 0;   // positions it was trained for
-  std::size_t rope_dim = 0;  // even, at most head_dim: dimensions past it do not rotate
+  std::size_t context = 0;       // positions it was trained for
+  std::size_t long_context = 0;  // more of them, with other factors of RoPE (longrope); 0: there are none
+  std::size_t rope_dim = 0;      // even, at most head_dim: dimensions past it do not rotate
   float rope_base = 10000.0f;
   float norm_eps = 1e-5f;
   bool tied = false;  // the head is the embedding
@@ -100,7 +101,7 @@ struct LlamaModel {
   LlamaConfig config;
   LlamaWeights weights;
   // Empty, or rope_dim / 2 factors: pair i turns by position · base^(-2i/rope_dim) / rope_factors[i].
-  // (rope_freqs.weight of Llama 3.1 and later, rope_factors_short.weight, or what rope_scaling makes.)
+  // (rope_freqs.weight of Llama 3.1 and later, rope_factors_short.weight or _long, or what rope_scaling makes.)
   std::vector<float> rope_factors;
   std::uint64_t parameters = 0;  // values in all tensors, a tied head counted once
 };
@@ -120,6 +121,7 @@ void write_llama_config(GgufWriter& writer, const LlamaConfig& config);
 // Errors: as above, and DataLoss naming the tensor with the shape it has and the one it should have;
 //         FailedPrecondition for a vocabulary alone; Unimplemented for a tensor that the architecture has no use
 //         for: it would change the answer.
-Result<LlamaModel> load_llama(const GgufFile& file);
+// `long_context`: a model that has factors for longer texts uses them, for all texts, and has config.context of them.
+Result<LlamaModel> load_llama(const GgufFile& file, bool long_context = false);
 
 }  // namespace sedge::model

@@ -94,12 +94,13 @@ class Loader {
   }
 
   // Those of a tensor of the file, times those that the scaling makes.
-  Status read_rope_factors(std::vector<float>& factors) {
+  Status read_rope_factors(std::vector<float>& factors, bool long_context) {
     SEDGE_TRY(factors, rope_factors(kRopeFreqsName));
     if (config_.rope_scaling.kind == RopeScaling::Kind::kLongRope) {
-      SEDGE_CHECK(rope_factors(kRopeLongName));  // for contexts that are not run: checked and passed over
+      SEDGE_TRY(std::vector<float> of_long, rope_factors(kRopeLongName));
       SEDGE_TRY(factors, rope_factors(kRopeShortName));
       if (factors.empty()) return fail(Code::kNotFound, "tensor '{}' is missing", kRopeShortName);
+      if (long_context) factors = std::move(of_long);
     }
     const auto made = scaling_factors(config_.rope_scaling, config_.rope_dim, config_.rope_base);
     if (made.empty()) return {};
@@ -126,7 +127,7 @@ class Loader {
 
 }  // namespace
 
-Result<LlamaModel> load_llama(const GgufFile& file) {
+Result<LlamaModel> load_llama(const GgufFile& file, bool long_context) {
   LlamaModel model;
   SEDGE_TRY(model.config, read_llama_config(file));
   if (file.tensors().empty()) return fail(Code::kFailedPrecondition, "the file holds a vocabulary and no weights");
@@ -143,7 +144,9 @@ Result<LlamaModel> load_llama(const GgufFile& file) {
   }));
   if (config.tied && config.features.causal) weights.output = weights.token_embd;
   for (std::size_t layer = 0; layer < config.layers; ++layer) cut(fused[layer], config, weights.layers[layer]);
-  SEDGE_CHECK(loader.read_rope_factors(model.rope_factors));
+  long_context = long_context && config.long_context > 0;
+  SEDGE_CHECK(loader.read_rope_factors(model.rope_factors, long_context));
+  if (long_context) model.config.context = config.long_context;
   SEDGE_CHECK(loader.nothing_left());
   for (const TensorView& tensor : file.tensors()) model.parameters += tensor.values();
   return model;

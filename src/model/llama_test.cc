@@ -132,6 +132,31 @@ TEST(Llama, position_scaling_becomes_factors_of_the_frequencies) {
   EXPECT_EQ(load_llama(file).value().rope_factors, (std::vector<float>{4, 8, 12, 16}));
 }
 
+TEST(Llama, who_asks_for_a_long_context_gets_its_factors_and_all_of_it) {
+  GgufWriter writer = tiny_writer(tiny_config());  // a context of 64
+  writer.set("llama.rope.scaling.original_context_length", std::uint32_t{16});
+  const auto add = [&](std::string_view name, const std::vector<float>& factors) {
+    writer.add_tensor(std::string(name), DType::kF32, {4},
+                      Bytes(reinterpret_cast<const std::uint8_t*>(factors.data()), 16));
+  };
+  const std::vector<float> small = {1, 2, 3, 4}, large = {5, 6, 7, 8};
+  add(kRopeShortName, small);
+  const auto loaded = [&](bool long_context) {
+    const Buffer bytes = writer.to_bytes().value();
+    const LlamaModel model = load_llama(GgufFile::parse(bytes).value(), long_context).value();
+    return std::tuple(model.config.context, model.config.long_context, model.rope_factors);
+  };
+  EXPECT_EQ(loaded(true), (std::tuple(16u, 0u, small))) << "there are no others";
+  add(kRopeLongName, large);
+  EXPECT_EQ(loaded(false), (std::tuple(16u, 64u, small)));
+  EXPECT_EQ(loaded(true), (std::tuple(64u, 64u, large)));
+  const Buffer bytes = writer.to_bytes().value();
+  GgufWriter again;
+  write_llama_config(again, read_llama_config(GgufFile::parse(bytes).value()).value());
+  const Buffer written = again.to_bytes().value();
+  EXPECT_EQ(GgufFile::parse(written).value().get_uint("llama.context_length").value(), 64u);
+}
+
 TEST(Llama, an_architecture_is_a_row_that_says_how_rope_pairs) {
   LlamaConfig config = tiny_config();
   config.arch = "exaone";

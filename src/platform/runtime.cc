@@ -195,6 +195,7 @@ class Runtime::Loop {
   Status open_compute() {
     EngineComputeOptions engines;
     SEDGE_TRY(engines.model.cache, engine::cache_format_of(options_.kv));
+    engines.model.long_context = options_.long_context;
     engines.workers = std::max(1u, options_.engine_workers);
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
     engines.threads_per_worker =

@@ -43,6 +43,7 @@ struct RuntimeOptions {
   unsigned engine_workers = 1;
   unsigned engine_threads = 0;          // a worker; 0: all cores divided by the workers
   std::string kv = "f32";               // how texts' keys and values are kept: engine::cache_format_of
+  bool long_context = false;            // engine::ModelOptions
   std::size_t prefix_memory_bytes = 0;  // of remembered beginnings of prompts; 0: an eighth of memory, at most 512 MiB
   std::uint64_t packed_disk_bytes = std::uint64_t{8} << 30;  // of packed weights kept over a restart; 0: none
   std::uint64_t prefix_disk_bytes = std::uint64_t{1} << 30;  // of those kept over a restart; 0: none

@@ -7,6 +7,8 @@
 # llama.cpp keeps its cache in half precision and looks GELU up in a table of halves: most of the distance is that, and it
 # turns the order of two logits that are as near to each other.
 #
+# LongRoPE's long factors are what llama.cpp takes where the context is longer than the first training: there ours are asked for.
+#
 # Then a real model in each type of a code book. There both sides round activations to eight bits, llama.cpp with one scale
 # for 256 of them and Sedge with one for 32. Held there: near at 99 % of positions, the best token equal at 97 %, which is
 # less than above and what is reached: docs/adr/0041 has each figure. Q3_K and IQ4_XS reach 98.5 % and 97.5 %.
@@ -28,10 +30,13 @@ tiny-mixtral tiny-qwen3moe"
 drawn_ids >"$work/ids.json"
 
 status=0
-# compare LABEL SHARE TOP: of $work/m.gguf and $work/ids.json
+# compare LABEL SHARE TOP [CONTEXT OPTION...]: of $work/m.gguf and $work/ids.json; their context, our options
 compare() {
-  "$sedge" eval "$work/m.gguf" --ids "$work/ids.json" --logits "$work/ours" --threads 1 --json >/dev/null
-  (cd "$packages" && timeout 120 node "$here/logits.mjs" "$work/m.gguf" "$work/ids.json" "$work/ours" "$@") || status=1
+  label=$1 share=$2 top=$3 context=${4:-256}
+  shift $(($# < 4 ? $# : 4))
+  "$sedge" eval "$work/m.gguf" --ids "$work/ids.json" --logits "$work/ours" --threads 1 --json "$@" >/dev/null
+  (cd "$packages" && timeout 120 node "$here/logits.mjs" "$work/m.gguf" "$work/ids.json" "$work/ours" "$label" "$share" "$top" "[]" "$context") ||
+    status=1
 }
 for type in f32 f16; do
   for shape in $shapes; do
@@ -41,6 +46,8 @@ for type in f32 f16; do
     compare "$shape $type" "$share" 0.99
   done
 done
+"$sedge" model random --shape tiny-phi --type f16 --seed 3 -o "$work/m.gguf" >/dev/null
+compare "tiny-phi f16, long" 1 0.99 512 --long-context
 
 [ -d "$wren" ] || { echo "code books not compared: $wren is absent (set SEDGE_TEST_DATA)"; exit $status; }
 node -e 'const ids = require("fs").readFileSync(process.argv[1]);

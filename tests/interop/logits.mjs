@@ -1,5 +1,5 @@
 // Logits of stock llama.cpp (npm: node-llama-cpp) on a GGUF, held against ours: one line, exit code 1 when too far apart.
-// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE] [TOP] [ADAPTERS]
+// Run from a folder with node_modules:  node logits.mjs MODEL.gguf IDS.json OURS LABEL [SHARE] [TOP] [ADAPTERS] [CONTEXT]
 // SHARE of the positions must be near, all of them by default; at TOP of them, by default 99 %, the best token is equal.
 // ADAPTERS: a JSON list of {"filePath", "scale"}.
 // OURS: little-endian F32 [tokens, vocabulary], as `sedge eval --logits` writes it.
@@ -9,7 +9,7 @@ import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
 const kRangeShare = 2e-2;
-const [modelPath, idsPath, oursPath, label, share = 1, top = 0.99, adapters = '[]'] = process.argv.slice(2);
+const [modelPath, idsPath, oursPath, label, share = 1, top = 0.99, adapters = '[]', contextSize = 256] = process.argv.slice(2);
 const require = createRequire(path.join(process.cwd(), 'here.js'));
 const {getLlama, LlamaLogLevel} = await import(pathToFileURL(require.resolve('node-llama-cpp')).href);
 
@@ -20,7 +20,7 @@ const vocabulary = ours.length / ids.length;
 
 const llama = await getLlama({gpu: false, build: 'never', maxThreads: 1, logLevel: LlamaLogLevel.error});
 const model = await llama.loadModel({modelPath, gpuLayers: 0});
-const context = await model.createContext({contextSize: 256, threads: 1, lora: {adapters: JSON.parse(adapters)}});
+const context = await model.createContext({contextSize: Number(contextSize), threads: 1, lora: {adapters: JSON.parse(adapters)}});
 const results = await context.getSequence().controlledEvaluate(
   ids.map(id => [id, {generateNext: {logits: true, options: {temperature: 0}}}]));
 
