@@ -26,6 +26,7 @@ import time
 
 FORM_S_MAX = 120
 SETTLE_S = 10
+REST_S = 25  # before what an idle fleet costs is measured: a young one reads its clocks more often
 NOTICE_S_MAX = 180
 FIGURES = (("formed_s", "all see all, s", "{:.1f}"), ("formed_busy", "the machine's cores meanwhile", "{:.0%}"),
            ("down_p50_s", "a crash known, p50, s", "{:.2f}"),
@@ -188,7 +189,7 @@ def measure(side, count, rounds, idle_s):
             fleet.until(lambda: all(len(seen) == count - 1 for seen in fleet.alive.values()), FORM_S_MAX, "not all see all")
             formed = time.monotonic() - fleet.begun
             busy = fleet.cpu_s() / formed / os.cpu_count()
-            fleet.rest_for(SETTLE_S)
+            fleet.rest_for(REST_S)
             bytes_before, cpu_before = loopback_bytes(), fleet.cpu_s()
             fleet.rest_for(idle_s)
             carried, used = loopback_bytes() - bytes_before, fleet.cpu_s() - cpu_before

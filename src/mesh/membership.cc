@@ -204,7 +204,7 @@ Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) 
   link->second.their_turn = true;
   // Ours waits, once each time, if it would spare no sign of life beside this one; each neighbour's for another time,
   // so that somebody's is always near.
-  const bool near = probe_due(link->second) < now + options_.silence_max && !is_to_be_learnt(link->second);
+  const bool near = !is_young(now) && probe_due(link->second) < now + options_.silence_max;
   if (near && !std::exchange(link->second.put_off, true)) {
     const auto rest = static_cast<std::uint64_t>((options_.probe_interval_max - 2 * options_.silence_max).count());
     link->second.probed = now - options_.silence_max - Duration(static_cast<std::int64_t>(prng_.below(rest)));
@@ -310,14 +310,16 @@ void Membership::on_timer(Instant now) {
 
 // The first neighbours of a node that starts: the quickest of a few answers says where their clocks are, one alone is
 // off by the link's jitter. Later the node has a clock, and what a new link shows has time.
-bool Membership::is_to_be_learnt(const Link& link) const {
-  return link.measured < kFirstProbes && link.up - started_at_ < kYoung;
+bool Membership::is_to_be_learnt(const Link& link) const { return link.measured < kFirstProbes && is_young(link.up); }
+
+// When a neighbour is to be probed for what it says, its digest and its clock. A fleet that forms agrees on its clock
+// as soon as news of it have passed from link to link.
+Instant Membership::probe_due(const Link& link) const {
+  if (is_to_be_learnt(link)) return link.probed + options_.probe_interval_first;
+  return link.probed + (is_young(link.probed) ? options_.silence_max : options_.probe_interval_max);
 }
 
-// When a neighbour is to be probed for what it says, its digest and its clock.
-Instant Membership::probe_due(const Link& link) const {
-  return link.probed + (is_to_be_learnt(link) ? options_.probe_interval_first : options_.probe_interval_max);
-}
+bool Membership::is_young(Instant now) const { return now - started_at_ < kYoung; }
 
 // When it is asked for a sign of life at the latest, if it is not heard before.
 Instant Membership::life_due(const Link& link) const {

@@ -308,6 +308,7 @@ class Membership {
 
   // Probing (membership.cc).
   void discount_lateness(Instant now);
+  bool is_young(Instant now) const;
   bool is_to_be_learnt(const Link& link) const;
   Instant probe_due(const Link& link) const;
   Instant life_due(const Link& link) const;

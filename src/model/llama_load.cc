@@ -8,6 +8,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/assert.h"
 #include "model/llama.h"
 #include "model/llama_tensors.h"
 
@@ -24,7 +25,9 @@ class Cutter {
     const bool vector = whole_.shape.size() == 1;
     TensorView part{whole_.name, whole_.type, {vector ? rows : whole_.shape[0]}, {}};
     if (!vector) part.shape.push_back(rows);
-    const std::size_t bytes = whole_.data.size() / (vector ? whole_.cols() : whole_.rows()) * rows;
+    const std::size_t all = vector ? whole_.cols() : whole_.rows();
+    SEDGE_ASSERT(all > 0);
+    const std::size_t bytes = whole_.data.size() / all * rows;
     part.data = whole_.data.subspan(at_, bytes);
     at_ += bytes;
     return part;

@@ -10,9 +10,9 @@
 namespace sedge::engine {
 namespace {
 
-constexpr std::uint32_t kIndentMax = 24, kWholeDigitsMax = 15, kFractionDigitsMax = 15;
+constexpr std::uint32_t kIndentMax = 24, kFractionDigitsMax = 15;
 constexpr std::uint32_t kListedDepthMax = 32;            // two expressions each, of kGrammarDepthMax
-constexpr std::int64_t kWholeMax = 999'999'999'999'999;  // of kWholeDigitsMax digits
+constexpr std::int64_t kWholeMax = 999'999'999'999'999;  // 15 digits
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 CodeSet plain() { return CodeSet{{0, 0x1F}, {U'"', U'"'}, {U'\\', U'\\'}}.complement(); }
