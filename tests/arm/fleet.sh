@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A fleet of both kinds of processor: a node of 64-bit ARM under qemu, from the packed program, beside one of this
-# machine's. They join each other, share state and messages, answer with the same tokens, and play a scenario to the same
-# trace hash.
+# machine's. They join each other, share state and messages, answer with the same tokens, and play two scenarios to the
+# same trace hash.
 # Usage: fleet.sh SEDGE PACKED ARM64_ROOT
 here=$(readlink -f "$1")
 packed=$(readlink -f "$2")
