@@ -204,7 +204,8 @@ Status Membership::on_probe(NodeId from, const wire::Probe& probe, Instant now) 
   link->second.their_turn = true;
   // Ours waits, once each time, if it would spare no sign of life beside this one; each neighbour's for another time,
   // so that somebody's is always near.
-  const bool near = !is_young(now) && probe_due(link->second) < now + options_.silence_max;
+  const bool may_wait = !is_young(now) && !is_to_be_learnt(link->second);
+  const bool near = may_wait && probe_due(link->second) < now + options_.silence_max;
   if (near && !std::exchange(link->second.put_off, true)) {
     const auto rest = static_cast<std::uint64_t>((options_.probe_interval_max - 2 * options_.silence_max).count());
     link->second.probed = now - options_.silence_max - Duration(static_cast<std::int64_t>(prng_.below(rest)));
